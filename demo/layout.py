@@ -1,0 +1,146 @@
+"""Where everything stands at the start: the room, the shelving along its walls, and the things on its floor."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo import CLASS_NAMES
+
+BOX, BALL, CONE, BARREL, PERSON = (CLASS_NAMES.index(name) for name in ("box", "ball", "cone", "barrel", "person"))
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A shelving unit: centre `x, y`, half extents along x and y, `height`, all in metres."""
+
+    x: float
+    y: float
+    half_x: float
+    half_y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One countable object: its class, its place and its size.
+
+    `position` is `(x, y)` of its centre at the start, `elevation` the height of what it stands on, `radius` that of the circle it
+    needs on the floor, `size` its half extents (a ball's: its radius thrice; a person's third: the full height), all in metres.
+    `speed` is in m/s; 0 stands still for ever.
+    """
+
+    class_id: int
+    position: tuple[float, float]
+    elevation: float
+    radius: float
+    size: tuple[float, float, float]
+    heading: float
+    speed: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A room from (0, 0) to (length, width) with what stands in it, and the robot's first pose `(x, y, yaw)`."""
+
+    length: float
+    width: float
+    height: float
+    shelves: tuple[Shelf, ...]
+    things: tuple[Thing, ...]
+    start: tuple[float, float, float]
+
+
+def make_layout(rng: np.random.Generator) -> Layout:
+    """Draw a room of 8-12 m by 7-9.5 m with about 13 to 25 things, none touching another unless it stands on it."""
+    length, width, height = rng.uniform(8.0, 12.0), rng.uniform(7.0, 9.5), rng.uniform(2.8, 4.0)
+    shelves = _shelves(rng, length, width, height)
+    start = (length / 2 + rng.uniform(-1, 1), width / 2 + rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi))
+    taken = [(start[0], start[1], 0.9)]
+    things: list[Thing] = []
+    counts = {BOX: rng.integers(3, 6), BALL: rng.integers(3, 5), CONE: rng.integers(3, 5), BARREL: rng.integers(2, 5), PERSON: rng.integers(2, 5)}
+    for class_id, count in counts.items():
+        movers = {BOX: 1, BALL: 2, CONE: 0, BARREL: 1, PERSON: count}[class_id]
+        for number in range(count):
+            thing = _thing(rng, class_id, number < movers)
+            position = _free_place(rng, thing.radius, length, width, shelves, taken)
+            if position is None:
+                continue
+            taken.append((*position, thing.radius))
+            things.append(_placed(thing, position, 0.0))
+            if class_id == BOX and not thing.speed and rng.random() < 0.5:
+                things.append(_on_top(rng, things[-1]))
+    return Layout(length, width, height, tuple(shelves), tuple(things), start)
+
+
+def shelf_clearance(points: NDArray[np.float64], shelves: tuple[Shelf, ...]) -> NDArray[np.float64]:
+    """Distance in metres from each of `points (..., 2)` to the nearest shelf; negative inside one."""
+    boxes = np.array([(shelf.x, shelf.y, shelf.half_x, shelf.half_y) for shelf in shelves])
+    outside = np.abs(points[..., None, :] - boxes[:, :2]) - boxes[:, 2:]
+    distance = np.linalg.norm(np.maximum(outside, 0.0), axis=-1) + np.minimum(outside.max(axis=-1), 0.0)
+    return distance.min(axis=-1)
+
+
+def _shelves(rng: np.random.Generator, length: float, width: float, height: float) -> list[Shelf]:
+    depth, tall = rng.uniform(0.4, 0.6), min(rng.uniform(1.7, 2.6), height - 0.3)
+    shelves = []
+    for side in rng.permutation(4)[: rng.integers(2, 4)]:
+        along = length if side < 2 else width
+        bay = rng.uniform(1.2, 2.0)
+        bays = int(rng.integers(1, max(2, int((along - 1.4) / bay))))
+        first = rng.uniform(0.7, along - 0.7 - bays * bay) + bay / 2
+        for number in range(min(bays, 4)):
+            middle, inset = first + number * bay, depth / 2 + 0.03
+            if side < 2:
+                shelves.append(Shelf(middle, inset if side == 0 else width - inset, bay / 2, depth / 2, tall))
+            else:
+                shelves.append(Shelf(inset if side == 2 else length - inset, middle, depth / 2, bay / 2, tall))
+    if rng.random() < 0.5:
+        x, y = rng.choice([0.27, 0.73]) * length, rng.choice([0.33, 0.67]) * width
+        half = (rng.uniform(0.6, 0.9), depth / 2)
+        half_x, half_y = half if rng.random() < 0.5 else half[::-1]
+        shelves.append(Shelf(x, y, half_x, half_y, tall * 0.8))
+    return shelves
+
+
+def _thing(rng: np.random.Generator, class_id: int, moves: bool) -> Thing:
+    heading = rng.uniform(-np.pi, np.pi)
+    if class_id == BOX:
+        size = tuple(rng.uniform([0.17, 0.15, 0.14], [0.36, 0.3, 0.34]))
+        radius, speed = float(np.hypot(size[0], size[1])), rng.uniform(0.15, 0.35)
+    elif class_id == BALL:
+        radius, speed = rng.uniform(0.13, 0.3), rng.uniform(0.25, 0.8)
+        size = (radius,) * 3
+    elif class_id == CONE:
+        tall = rng.uniform(0.5, 0.9)
+        size = (0.22 * tall, 0.22 * tall, tall / 2)
+        radius, speed = 0.32 * tall, 0.0
+    elif class_id == BARREL:
+        radius = rng.uniform(0.24, 0.32)
+        size, speed = (radius, radius, rng.uniform(0.38, 0.5)), rng.uniform(0.1, 0.3)
+    else:
+        size = (0.2, 0.2, rng.uniform(1.6, 1.9))
+        radius, speed = 0.33, rng.uniform(0.6, 1.2)
+    return Thing(class_id, (0.0, 0.0), 0.0, radius, size, heading, float(speed) if moves else 0.0)
+
+
+def _placed(thing: Thing, position: tuple[float, float], elevation: float) -> Thing:
+    return Thing(thing.class_id, position, elevation, thing.radius, thing.size, thing.heading, thing.speed)
+
+
+def _on_top(rng: np.random.Generator, lower: Thing) -> Thing:
+    shrink = rng.uniform(0.65, 0.95)
+    size = (lower.size[0] * shrink, lower.size[1] * shrink, rng.uniform(0.12, 0.25))
+    return Thing(BOX, lower.position, 2 * lower.size[2], lower.radius * shrink, size, lower.heading + rng.uniform(-0.3, 0.3), 0.0)
+
+
+def _free_place(
+    rng: np.random.Generator, radius: float, length: float, width: float, shelves: list[Shelf], taken: list[tuple[float, float, float]]
+) -> tuple[float, float] | None:
+    others = np.array(taken)
+    for _ in range(60):
+        point = rng.uniform([radius + 0.1] * 2, [length - radius - 0.1, width - radius - 0.1])
+        gaps = np.linalg.norm(others[:, :2] - point, axis=1) - others[:, 2]
+        if gaps.min() > radius + 0.08 and shelf_clearance(point, tuple(shelves)) > radius + 0.05:
+            return float(point[0]), float(point[1])
+    return None

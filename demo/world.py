@@ -1,0 +1,114 @@
+"""A small simulated robot world: what a robot's camera sees, with the truth about every pixel.
+
+MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says otherwise; Debian's package is `libosmesa6`).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+
+import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
+
+from demo.layout import BALL, make_layout  # noqa: E402
+from demo.motion import Motion, State  # noqa: E402
+from demo.scene import CAMERA, FIELD_OF_VIEW, build_scene  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture and its truth.
+
+    `stamp`: seconds since the world's start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel has one.
+    `instances (H, W) uint16`: ids of things that last the whole world, 0 where there is none. `depth (H, W) float32`: metres along the
+    optical axis, None where not asked for. `position (3,)` in metres and `orientation (4,)` xyzw: the camera's pose in the odom frame,
+    its own axes x forward, y left, z up.
+    """
+
+    stamp: float
+    image: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    instances: NDArray[np.uint16]
+    depth: NDArray[np.float32] | None
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+
+
+class World:
+    """The world of one seed, seen in pictures of `width` x `height` pixels. A context manager: leaving it frees the renderer."""
+
+    def __init__(self, seed: int, width: int = 424, height: int = 240) -> None:
+        layout_rng, motion_rng, look_rng = (np.random.default_rng([seed, part]) for part in range(3))
+        self.layout = make_layout(layout_rng)
+        self.motion = Motion(self.layout, motion_rng)
+        self._height_over_floor = look_rng.uniform(0.7, 1.0)
+        self._pitch = np.radians(look_rng.uniform(0.0, 5.0))
+        self._scene = build_scene(self.layout, look_rng, width, height)
+        self._data = mujoco.MjData(self._scene.model)
+        self._renderer = mujoco.Renderer(self._scene.model, height, width, max_geom=self._scene.model.ngeom + 50)
+        focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
+        self.camera_matrix = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._renderer.close()
+
+    def frames(self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True) -> Iterator[Frame]:
+        """The frames of `seconds` seconds at `rate` per second from time `start` on; the same time always gives the same frame."""
+        for number in range(round(seconds * rate)):
+            yield self._frame(start + number / rate, depth)
+
+    def _frame(self, stamp: float, with_depth: bool) -> Frame:
+        position, orientation = self._pose(self.motion.at(stamp))
+        mujoco.mj_kinematics(self._scene.model, self._data)
+        mujoco.mj_camlight(self._scene.model, self._data)
+        renderer = self._renderer
+        renderer.update_scene(self._data, CAMERA)
+        image = renderer.render()
+        renderer.enable_segmentation_rendering()
+        geoms = renderer.render()[..., 0]
+        renderer.disable_segmentation_rendering()
+        depth = None
+        if with_depth:
+            renderer.enable_depth_rendering()
+            depth = renderer.render()
+            renderer.disable_depth_rendering()
+        return Frame(stamp, image, self._scene.classes[geoms], self._scene.instances[geoms], depth, position, orientation)
+
+    def _pose(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Put everything where `state` says; returns the camera's position and orientation (xyzw)."""
+        data = self._data
+        x, y, yaw = state.robot
+        position = np.array([x, y, self._height_over_floor])
+        half_yaw, half_pitch = yaw / 2, self._pitch / 2
+        cy, sy, cp, sp = np.cos(half_yaw), np.sin(half_yaw), np.cos(half_pitch), np.sin(half_pitch)
+        quat = np.array([cy * cp, -sy * sp, cy * sp, sy * cp])
+        data.mocap_pos[0], data.mocap_quat[0] = position, quat
+        for number, thing in enumerate(self.layout.things):
+            data.mocap_pos[number + 1] = [*state.positions[number], thing.elevation]
+            half = state.headings[number] / 2
+            data.mocap_quat[number + 1] = [np.cos(half), 0.0, 0.0, np.sin(half)]
+            if thing.class_id == BALL:
+                data.mocap_pos[number + 1, 2] += thing.radius
+                mujoco.mju_mat2Quat(data.mocap_quat[number + 1], state.rolls[number].ravel())
+        for number, places in self._scene.joints.items():
+            swing = state.strides[number] * np.sin(state.phases[number])
+            lift = state.strides[number] * np.cos(state.phases[number])
+            data.qpos[places] = [
+                0.5 * swing,
+                -0.08 - 0.75 * max(0.0, lift),
+                -0.5 * swing,
+                -0.08 - 0.75 * max(0.0, -lift),
+                -0.45 * swing,
+                0.25 + 0.15 * abs(swing),
+                0.45 * swing,
+                0.25 + 0.15 * abs(swing),
+            ]
+        return position, quat[[1, 2, 3, 0]]
