@@ -119,6 +119,10 @@ class _Builder:
         levels = int(np.clip(round(shelf.height / 0.5), 3, 5))
         along_x = shelf.half_x > shelf.half_y
         half_long, half_deep = (shelf.half_x, shelf.half_y) if along_x else (shelf.half_y, shelf.half_x)
+        # a sheet in the middle: what one sees between the goods is shelf too, not a wall that shines through in slivers
+        sheet = (shelf.half_x, 0.01) if along_x else (0.01, shelf.half_y)
+        tone = textures.shade(rng.uniform(0.5, 0.62), rng.uniform(0.0, 0.1), rng.uniform(0.25, 0.5))
+        self._geom(_BOX, (shelf.x, shelf.y, shelf.height / 2 + 0.04), (*sheet, shelf.height / 2 - 0.06), tone)
         for level in range(levels):
             z = 0.12 + level * (shelf.height - 0.16) / (levels - 1)
             self._geom(_BOX, (shelf.x, shelf.y, z), (shelf.half_x, shelf.half_y, 0.02), plank)
