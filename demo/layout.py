@@ -109,10 +109,10 @@ def _thing(rng: np.random.Generator, class_id: int, moves: bool) -> Thing:
         size = tuple(rng.uniform([0.17, 0.15, 0.14], [0.36, 0.3, 0.34]))
         radius, speed = float(np.hypot(size[0], size[1])), rng.uniform(0.15, 0.35)
     elif class_id == BALL:
-        radius, speed = rng.uniform(0.13, 0.3), rng.uniform(0.25, 0.8)
+        radius, speed = rng.uniform(0.16, 0.34), rng.uniform(0.25, 0.8)
         size = (radius,) * 3
     elif class_id == CONE:
-        tall = rng.uniform(0.5, 0.9)
+        tall = rng.uniform(0.6, 1.0)
         size = (0.22 * tall, 0.22 * tall, tall / 2)
         radius, speed = 0.32 * tall, 0.0
     elif class_id == BARREL:

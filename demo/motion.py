@@ -16,7 +16,7 @@ ROBOT_RADIUS = 0.55
 TURN_LIMIT = np.radians(25.0)
 TURN_ACCELERATION = np.radians(40.0)
 ACCELERATION = 0.4
-STRIDE = 1.35
+STRIDE = 1.5
 
 Array = NDArray[np.float64]
 

@@ -33,9 +33,9 @@ class Scene:
     joints: dict[int, NDArray[np.int64]]
 
 
-def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: int) -> Scene:
-    """Compile the model of `layout`, with looks drawn from `rng`, for pictures of `width` x `height` pixels."""
-    builder = _Builder(rng, width, height)
+def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: int, fine: bool) -> Scene:
+    """Compile the model of `layout`, with looks drawn from `rng`, for pictures of `width` x `height` pixels; `fine` as in `World`."""
+    builder = _Builder(rng, width, height, fine)
     builder.room(layout)
     builder.lights(layout)
     steel = textures.shade(rng.choice([0.6, 0.08, 0.38, 0.0]), rng.choice([0.1, 0.75]), rng.uniform(0.35, 0.7))
@@ -48,7 +48,7 @@ def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: in
 
 
 class _Builder:
-    def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
+    def __init__(self, rng: np.random.Generator, width: int, height: int, fine: bool) -> None:
         self._rng = rng
         self._spec = spec = mujoco.MjSpec()
         self._labels: dict[str, tuple[int, int]] = {}
@@ -57,8 +57,9 @@ class _Builder:
         spec.stat.extent, spec.stat.center = 10.0, [0.0, 0.0, 0.0]
         spec.visual.map.znear, spec.visual.map.zfar = 0.005, 4.0
         spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
-        spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
-        spec.visual.quality.numslices, spec.visual.quality.numstacks = 20, 12
+        quality = spec.visual.quality
+        quality.shadowsize, quality.offsamples = (2048, 4) if fine else (512, 0)
+        quality.numslices, quality.numstacks, quality.numquads = 16, 10, 1
         spec.visual.map.shadowclip = 1.0
         camera = spec.worldbody.add_body(name=CAMERA, mocap=True).add_camera(name=CAMERA, fovy=FIELD_OF_VIEW)
         camera.quat = [0.5, 0.5, -0.5, -0.5]
@@ -80,6 +81,10 @@ class _Builder:
         wall = textures.wall(rng)
         self._label = (FLOOR, 0)
         self._plane(middle, (1, 0, 0), (0, 1, 0), (length / 2, width / 2), floor)
+        if rng.random() < 0.6:
+            paint = textures.shade(rng.choice([0.14, 0.33, 0.0]), rng.choice([0.0, 0.75]), rng.uniform(0.7, 0.9))
+            for offset in rng.uniform(0.2, 0.8) * width + np.array([-0.9, 0.9]):
+                self._geom(_BOX, (length / 2, np.clip(offset, 0.1, width - 0.1), 0.0), (length / 2, 0.04, 0.002), paint)
         self._label = (WALL, 0)
         gray = rng.uniform(0.6, 0.95)
         self._plane(middle + [0, 0, height], (1, 0, 0), (0, -1, 0), (length / 2, width / 2), None, (gray, gray, gray * 0.98))
@@ -88,25 +93,47 @@ class _Builder:
             for sign in (1, -1):
                 inward = sign * np.array(normal, dtype=float)
                 centre = middle - inward * offset + [0, 0, height / 2]
-                self._plane(centre, np.cross((0, 0, 1), inward), (0, 0, 1), (half, height / 2), material)
+                right = np.cross((0, 0, 1), inward)
+                self._plane(centre, right, (0, 0, 1), (half, height / 2), material)
+                self._fixture(centre - [0, 0, height / 2] + rng.uniform(-0.75, 0.75) * half * right, right, inward)
         for x in np.arange(1.5, length - 0.5, 3.0):
             for y in np.arange(1.8, width - 0.5, 3.2):
                 self._geom(_BOX, (x, y, height - 0.03), (0.6, 0.12, 0.02), (1.0, 1.0, 0.97), emission=1.0)
 
+    def _fixture(self, foot: NDArray[np.float64], right: NDArray[np.float64], inward: NDArray[np.float64]) -> None:
+        """A door, a notice board, a cable duct, or nothing, on the wall above `foot`."""
+        rng = self._rng
+        half_x, half_y = np.abs(right), np.abs(inward)
+        kind = rng.integers(4)
+        if kind == 0:
+            tone = textures.shade(rng.random(), rng.uniform(0.05, 0.45), rng.uniform(0.35, 0.75))
+            self._geom(_BOX, foot + [0, 0, 1.05], half_x * 0.5 + half_y * 0.03 + [0, 0, 1.05], tone * 0.7)
+            self._geom(_BOX, foot + [0, 0, 1.02], half_x * 0.45 + half_y * 0.04 + [0, 0, 1.0], tone)
+            self._geom(_BOX, foot + inward * 0.05 + right * 0.37 + [0, 0, 1.0], half_x * 0.06 + half_y * 0.02 + [0, 0, 0.015], (0.8, 0.8, 0.8))
+        elif kind == 1:
+            self._geom(_BOX, foot + [0, 0, 1.6], half_x * 0.5 + half_y * 0.02 + [0, 0, 0.35], textures.shade(rng.random(), 0.3, 0.8))
+            for place in (-0.25, 0.1, 0.3):
+                sheet = foot + right * place + [0, 0, rng.uniform(1.5, 1.7)]
+                self._geom(_BOX, sheet, half_x * 0.09 + half_y * 0.025 + [0, 0, 0.13], (0.95, 0.95, 0.92))
+        elif kind == 2:
+            self._geom(_BOX, foot + [0, 0, 2.2], half_x * 1.2 + half_y * 0.05 + [0, 0, 0.06], (0.7, 0.71, 0.72))
+
     def lights(self, layout: Layout) -> None:
         rng = self._rng
         tint = 1.0 + rng.uniform(-0.12, 0.12) * np.array([1.0, 0.1, -1.0])
+        exposure, ambient = rng.uniform(0.85, 1.15), rng.uniform(0.4, 0.6)
         headlight = self._spec.visual.headlight
-        headlight.ambient = rng.uniform(0.35, 0.55) * tint
-        headlight.diffuse = rng.uniform(0.1, 0.25) * tint
+        headlight.ambient = exposure * ambient * tint
+        headlight.diffuse = 0.15 * exposure * tint
         headlight.specular = [0.0, 0.0, 0.0]
-        for number in range(2):
+        share = rng.uniform(0.35, 0.65)
+        for number, strength in enumerate((share, 1.0 - share)):
             light = self._spec.worldbody.add_light(castshadow=number == 0)
             light.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
             light.pos = [layout.length / 2, layout.width / 2, layout.height - 0.1]
             light.dir = [*rng.uniform(-0.55, 0.55, 2), -1.0]
             light.ambient = [0.0, 0.0, 0.0]
-            light.diffuse = rng.uniform(0.25, 0.5) * tint
+            light.diffuse = exposure * (1.0 - ambient) * 1.25 * strength * tint
             light.specular = [0.15, 0.15, 0.15]
 
     def shelf(self, shelf: Shelf, steel: textures.Color, plank: textures.Color) -> None:

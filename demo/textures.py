@@ -98,7 +98,7 @@ def _planks(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _tiles(rng: np.random.Generator) -> NDArray[np.float64]:
-    base = shade(rng.random(), rng.uniform(0.0, 0.18), rng.uniform(0.5, 0.8))
+    base = shade(rng.random(), rng.uniform(0.0, 0.18), rng.uniform(0.45, 0.75))
     tones = 1.0 + rng.uniform(-0.05, 0.05, (4, 4)) + (rng.random() < 0.35) * 0.16 * (np.indices((4, 4)).sum(0) % 2)
     image = base * np.kron(tones, np.ones((64, 64)))[..., None] * (1.0 + 0.05 * _noise(rng, 256, 5)[..., None])
     joints = np.arange(256) % 64 < 2
@@ -136,7 +136,7 @@ def _bricks(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _panels(rng: np.random.Generator) -> NDArray[np.float64]:
-    ribs = 1.0 + 0.07 * np.sign(np.sin(np.arange(128) * 2 * np.pi / 16))
+    ribs = 1.0 + rng.uniform(0.02, 0.06) * np.sign(np.sin(np.arange(128) * 2 * np.pi / rng.choice([8, 16, 32])))
     image = _wall_tone(rng) * np.broadcast_to(ribs[None, :, None], (128, 128, 3)).copy()
     image *= 1.0 + 0.04 * _noise(rng, 128, 3)[..., None]
     image[-6:] *= 0.6
