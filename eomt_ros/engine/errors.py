@@ -1,0 +1,21 @@
+"""What can go wrong in the engine; every message says what was looked for, what was found and what to do."""
+
+
+class EngineError(Exception):
+    """Any failure of the engine that its caller can report and survive."""
+
+
+class CheckpointError(EngineError):
+    """A checkpoint is not there, cannot be read, or is not one that the engine runs."""
+
+
+class LabelsError(EngineError):
+    """A label table is not there, is malformed, or does not fit the checkpoint."""
+
+
+class NotFiniteError(EngineError):
+    """The network gave NaN or infinite logits for a frame."""
+
+
+class OutOfMemoryError(EngineError):
+    """The device has no memory left for a frame."""

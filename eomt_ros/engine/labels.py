@@ -1,0 +1,189 @@
+"""Class names, the thing/stuff split and colours of a checkpoint's classes.
+
+They come from a table in `config/labels`: a checkpoint knows the names at most, and some published ones name their
+classes wrongly.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import logging
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eomt_ros.engine.errors import LabelsError
+from eomt_ros.engine.shipped import shipped
+
+log = logging.getLogger(__name__)
+
+TASKS = ("semantic", "instance", "panoptic")
+
+Color = tuple[int, int, int]
+
+TABLE_ENTRIES = {"name", "task", "classes"}
+CLASS_ENTRIES = {"name", "thing"}
+LARGEST_TABLE = 1 << 20
+"""Bytes: thousands of classes; a larger file was given by mistake."""
+
+GOLDEN_RATIO = 0.618034
+"""A step round the colour circle that never comes back near the hues it just used."""
+
+YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Libyaml's parser is seven times faster; not every build of PyYAML has it."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a checkpoint, in the order of its class logits."""
+
+    name: str
+    """The data set, or the checkpoint where no table fits."""
+    class_names: tuple[str, ...]
+    is_thing: tuple[bool, ...]
+    """True for a class of countable objects, False for stuff (floor, sky)."""
+    colors: tuple[Color, ...]
+    """RGB, 0..255."""
+    task: str
+    """What checkpoints with these classes are made for, one of `TASKS`."""
+    checkpoints: tuple[str, ...] = ()
+    """Glob patterns of the model names that the table is for."""
+
+
+def labels_for(model: str, class_names: Sequence[str], table: str | Path | None = None) -> Labels:
+    """Finds the labels of a checkpoint.
+
+    The first of these that there is: the file `table`; a shipped table with a pattern for the model's name; a shipped
+    table with the same class names; the checkpoint's own names, every class a thing, with a warning. A shipped table
+    fits only if it has as many classes as the checkpoint.
+
+    model: the checkpoint's name. class_names: its own names of its classes, in the order of its class logits.
+    Raises `LabelsError` where a table is malformed, or `table` has another number of classes.
+    """
+    if table is not None:
+        labels = load_labels(table)
+        if len(labels.class_names) != len(class_names):
+            raise LabelsError(
+                f"labels: {table} has {len(labels.class_names)} classes, but {model} has {len(class_names)}; "
+                "give a table with one entry per class of the checkpoint, in its order, or leave the parameter empty"
+            )
+        return labels
+    tables = [labels for labels in shipped_tables() if len(labels.class_names) == len(class_names)]
+    for labels in tables:
+        if any(fnmatchcase(model.lower(), pattern.lower()) for pattern in labels.checkpoints):
+            return labels
+    for labels in tables:
+        if labels.class_names == tuple(class_names):
+            return labels
+    log.warning(
+        "no label table fits %s: its %d classes keep the checkpoint's own names and all count as things; "
+        "give a table by the parameter 'labels' to tell things from stuff",
+        model,
+        len(class_names),
+    )
+    return Labels(model, tuple(class_names), (True,) * len(class_names), distinct_colors(len(class_names)), "panoptic")
+
+
+def shipped_tables() -> list[Labels]:
+    """The tables of `config/labels`; raises `LabelsError` where they are missing or malformed."""
+    try:
+        folder = shipped("config/labels", "config/labels")
+    except FileNotFoundError as error:
+        raise LabelsError(f"the label tables are missing: {error}") from error
+    return [load_labels(path) for path in sorted(folder.glob("*.yaml"))]
+
+
+def load_labels(path: str | Path) -> Labels:
+    """Reads a table: `name`, `task`, `classes` (each with `name`, `thing`, optional `color`), optional `checkpoints`.
+
+    Raises `LabelsError` that names the file, the entry, its value and what was expected.
+    """
+    path = Path(path).expanduser()
+    table = _known_entries(_read(path), f"{path}: the table", TABLE_ENTRIES, {"checkpoints"})
+    task = table["task"]
+    if task not in TASKS:
+        raise LabelsError(f"{path}: task is {reprlib.repr(task)}, expected one of {', '.join(TASKS)}")
+    classes = table["classes"]
+    if not isinstance(classes, list) or not classes:
+        raise LabelsError(f"{path}: classes is {reprlib.repr(classes)}, expected a list with one entry per class")
+    checkpoints = table.get("checkpoints", [])
+    if not isinstance(checkpoints, list):
+        raise LabelsError(f"{path}: checkpoints is {reprlib.repr(checkpoints)}, expected a list of model name patterns")
+
+    places: dict[str, int] = {}
+    things: list[bool] = []
+    colors: list[Color] = []
+    for index, (entry, color) in enumerate(zip(classes, distinct_colors(len(classes)), strict=True)):
+        where = f"{path}: classes[{index}]"
+        entry = _known_entries(entry, where, CLASS_ENTRIES, {"color"})
+        name = _text(entry["name"], f"{where}.name")
+        if places.setdefault(name, index) != index:
+            raise LabelsError(f"{where}.name is {name!r}, the name of classes[{places[name]}] too, expected another")
+        if not isinstance(entry["thing"], bool):
+            raise LabelsError(f"{where}.thing is {reprlib.repr(entry['thing'])}, expected true or false")
+        things.append(entry["thing"])
+        colors.append(_color(entry["color"], f"{where}.color") if "color" in entry else color)
+    return Labels(
+        name=_text(table["name"], f"{path}: name"),
+        class_names=tuple(places),
+        is_thing=tuple(things),
+        colors=tuple(colors),
+        task=task,
+        checkpoints=tuple(_text(pattern, f"{path}: checkpoints[{i}]") for i, pattern in enumerate(checkpoints)),
+    )
+
+
+def distinct_colors(count: int) -> tuple[Color, ...]:
+    """The first `count` colours, RGB, of an endless row in which neighbours are far apart: always the same ones."""
+    colors = []
+    for index in range(count):
+        hue = index * GOLDEN_RATIO % 1.0
+        saturation = (0.85, 0.5, 0.7)[index % 3]
+        value = (0.95, 0.75, 0.55, 0.85)[index % 4]
+        red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)
+        colors.append((round(255 * red), round(255 * green), round(255 * blue)))
+    return tuple(colors)
+
+
+def _read(path: Path) -> Any:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_TABLE:
+            raise LabelsError(f"{path} has {size} bytes, expected a label table of at most {LARGEST_TABLE}")
+        return yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
+    except OSError as error:
+        raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise LabelsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _known_entries(entries: Any, where: str, needed: Collection[str], optional: Collection[str]) -> Mapping[str, Any]:
+    known = ", ".join(sorted(needed)) + "".join(f", {name} (optional)" for name in sorted(optional))
+    if not isinstance(entries, dict):
+        raise LabelsError(f"{where} is {reprlib.repr(entries)}, expected a mapping of {known}")
+    missing = sorted(set(needed) - set(entries))
+    if missing:
+        raise LabelsError(f"{where} has no {missing[0]}, expected {known}")
+    unknown = [entry for entry in entries if entry not in needed and entry not in optional]
+    if unknown:
+        raise LabelsError(f"{where} has an unknown entry {reprlib.repr(unknown[0])}, expected {known}")
+    return entries
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise LabelsError(f"{where} is {reprlib.repr(value)}, expected text (in quotes if it looks like a number)")
+    return value
+
+
+def _color(value: Any, where: str) -> Color:
+    parts = value if isinstance(value, list) else []
+    if len(parts) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in parts):
+        raise LabelsError(f"{where} is {reprlib.repr(value)}, expected [red, green, blue], whole numbers from 0 to 255")
+    red, green, blue = parts
+    return red, green, blue
