@@ -38,9 +38,9 @@ PREPROCESSOR: dict[str, Any] = {
 def write_checkpoint(folder: Path, *, seed: int = 0, **config_overrides: Any) -> Path:
     """Writes `config.json`, `model.safetensors` and `video_preprocessor_config.json` into a folder and returns it.
 
-    The weights are random, yet such that what the network finds looks like a scene: sure classes, masks that differ from
-    query to query and follow the image, and queries that change from frame to frame. `config_overrides`: entries of
-    `VideomtConfig` other than those of `SMALL`; `id2label={...}` sets the classes.
+    The weights are random, yet such that what the network finds looks like a scene: sure classes, masks that differ
+    from query to query and follow the image, and queries that change from frame to frame.
+    config_overrides: entries of `VideomtConfig` that differ from `SMALL`; `id2label={...}` sets the classes.
     """
     network = random_network(seed=seed, **config_overrides)
     network.save_pretrained(folder)
@@ -68,7 +68,7 @@ def random_network(*, seed: int = 0, **config_overrides: Any) -> VideomtForUnive
                     weight.normal_(std=0.1)
             network.class_predictor.weight.mul_(4)
             network.mask_head.fc3.weight.mul_(4)
-            # Opposite biases on the two sides of the product that gives a mask keep most masks small, so that few overlap.
+            # Opposite biases on the two sides of the product that gives a mask keep most masks small: few overlap.
             direction = torch.nn.functional.normalize(torch.randn(network.config.hidden_size), dim=0)
             network.upscale_block.block[-1].layernorm2d.bias.copy_(3.5 * direction)
             network.mask_head.fc3.bias.copy_(-3.5 * direction)
