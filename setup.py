@@ -1,0 +1,54 @@
+"""`pip install .`: the engine, the evaluation and the command line, without ROS. With ROS: colcon build."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eomt_ros" / "__init__.py").read_text())[1]
+# Beside the code once installed, which is where it is looked for first.
+DATA = {"eomt_ros.config": "config", "eomt_ros.checkpoint": "demo/checkpoint"}
+DATA = {name: folder for name, folder in DATA.items() if (ROOT / folder).exists()}
+
+setup(
+    name="eomt_ros",
+    version=VERSION,
+    description="Video segmentation on ROS 2 camera topics: VidEoMT, frame by frame, with ids that last",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["eomt_ros", "eomt_ros.*"]), *DATA],
+    package_dir=DATA,
+    package_data={
+        "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml"],
+        "eomt_ros.checkpoint": ["*.json", "*.safetensors"],
+    },
+    install_requires=[
+        "huggingface_hub>=0.25",
+        "numpy>=1.21",
+        "opencv-python-headless>=4.5",
+        "PyYAML>=5.4",
+        "safetensors>=0.4.3",
+        "torch>=2.4",
+    ],
+    extras_require={
+        "demo": ["mujoco>=3.1", "PyOpenGL>=3.1"],
+        "evaluation": ["av>=11", "rosbags>=0.10.4", "tqdm>=4.60"],
+        "test": [
+            "hypothesis>=6.90",
+            "mypy>=1.11",
+            "pillow>=9",
+            "psutil>=5.9",
+            "pytest>=7.4",
+            "pytest-timeout>=2.2",
+            "ruff>=0.6",
+            "scipy>=1.8",
+            "torchvision>=0.19",
+            "transformers>=5.23",
+            "types-psutil",
+            "types-PyYAML",
+            "types-tqdm",
+        ],
+    },
+    entry_points={"console_scripts": ["eomt-ros = eomt_ros.cli:main"]},
+)
