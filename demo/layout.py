@@ -1,6 +1,7 @@
 """Where everything stands at the start: the room, the shelving along its walls, and the things on its floor."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,10 @@ class Layout:
     things: tuple[Thing, ...]
     start: tuple[float, float, float]
 
+    def shelf_array(self) -> NDArray[np.float64]:
+        """The shelves' `x, y, half_x, half_y` as `(S, 4)`."""
+        return _shelf_array(self.shelves)
+
 
 def make_layout(rng: np.random.Generator) -> Layout:
     """Draw a room of 8-12 m by 7-9.5 m with about 13 to 25 things, none touching another unless it stands on it."""
@@ -63,22 +68,25 @@ def make_layout(rng: np.random.Generator) -> Layout:
         movers = {BOX: 1, BALL: 2, CONE: 0, BARREL: 1, PERSON: count}[class_id]
         for number in range(count):
             thing = _thing(rng, class_id, number < movers)
-            position = _free_place(rng, thing.radius, length, width, shelves, taken)
+            position = _free_place(rng, thing, np.array([length, width]), _shelf_array(shelves), taken)
             if position is None:
                 continue
             taken.append((*position, thing.radius))
-            things.append(_placed(thing, position, 0.0))
+            things.append(replace(thing, position=position))
             if class_id == BOX and not thing.speed and rng.random() < 0.5:
                 things.append(_on_top(rng, things[-1]))
     return Layout(length, width, height, tuple(shelves), tuple(things), start)
 
 
-def shelf_clearance(points: NDArray[np.float64], shelves: tuple[Shelf, ...]) -> NDArray[np.float64]:
-    """Distance in metres from each of `points (..., 2)` to the nearest shelf; negative inside one."""
-    boxes = np.array([(shelf.x, shelf.y, shelf.half_x, shelf.half_y) for shelf in shelves])
-    outside = np.abs(points[..., None, :] - boxes[:, :2]) - boxes[:, 2:]
-    distance = np.linalg.norm(np.maximum(outside, 0.0), axis=-1) + np.minimum(outside.max(axis=-1), 0.0)
-    return distance.min(axis=-1)
+def clearance(points: NDArray[np.float64], room: NDArray[np.float64], shelves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance in metres from each of `points (K, 2)` to the nearest wall or shelf; negative inside one.
+
+    `room (2,)`: length and width. `shelves (S, 4)`: centre and half extents, as `Layout.shelf_array` gives them.
+    """
+    outside = np.abs(points[:, None, :] - shelves[:, :2]) - shelves[:, 2:]
+    beside = np.maximum(outside, 0.0)
+    distance = np.sqrt(np.einsum("ksd,ksd->ks", beside, beside)) + np.minimum(outside.max(axis=2), 0.0)
+    return np.minimum(np.minimum(points, room - points).min(axis=1), distance.min(axis=1))
 
 
 def _shelves(rng: np.random.Generator, length: float, width: float, height: float) -> list[Shelf]:
@@ -124,10 +132,6 @@ def _thing(rng: np.random.Generator, class_id: int, moves: bool) -> Thing:
     return Thing(class_id, (0.0, 0.0), 0.0, radius, size, heading, float(speed) if moves else 0.0)
 
 
-def _placed(thing: Thing, position: tuple[float, float], elevation: float) -> Thing:
-    return Thing(thing.class_id, position, elevation, thing.radius, thing.size, thing.heading, thing.speed)
-
-
 def _on_top(rng: np.random.Generator, lower: Thing) -> Thing:
     shrink = rng.uniform(0.65, 0.95)
     size = (lower.size[0] * shrink, lower.size[1] * shrink, rng.uniform(0.12, 0.25))
@@ -135,12 +139,19 @@ def _on_top(rng: np.random.Generator, lower: Thing) -> Thing:
 
 
 def _free_place(
-    rng: np.random.Generator, radius: float, length: float, width: float, shelves: list[Shelf], taken: list[tuple[float, float, float]]
+    rng: np.random.Generator, thing: Thing, room: NDArray[np.float64], shelves: NDArray[np.float64], taken: list[tuple[float, float, float]]
 ) -> tuple[float, float] | None:
+    """A free place; for what stands still mostly one by a wall or a shelf, so that the middle stays open to drive in."""
     others = np.array(taken)
-    for _ in range(60):
-        point = rng.uniform([radius + 0.1] * 2, [length - radius - 0.1, width - radius - 0.1])
-        gaps = np.linalg.norm(others[:, :2] - point, axis=1) - others[:, 2]
-        if gaps.min() > radius + 0.08 and shelf_clearance(point, tuple(shelves)) > radius + 0.05:
-            return float(point[0]), float(point[1])
-    return None
+    points = rng.uniform(thing.radius + 0.1, room - thing.radius - 0.1, (60, 2))
+    gaps = np.linalg.norm(points[:, None] - others[:, :2], axis=2) - others[:, 2] - thing.radius
+    borders = clearance(points, room, shelves) - thing.radius
+    free = np.flatnonzero((gaps.min(axis=1) > 0.08) & (borders > 0.05))
+    if not len(free):
+        return None
+    best = free[0] if thing.speed or rng.random() < 0.25 else free[:6][np.argmin(borders[free[:6]])]
+    return float(points[best, 0]), float(points[best, 1])
+
+
+def _shelf_array(shelves: Sequence[Shelf]) -> NDArray[np.float64]:
+    return np.array([(shelf.x, shelf.y, shelf.half_x, shelf.half_y) for shelf in shelves])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.layout import BALL, PERSON, Layout, shelf_clearance
+from demo.layout import BALL, PERSON, Layout, clearance
 
 STEP = 0.1
-ROBOT_RADIUS = 0.55
+ROBOT_RADIUS = 0.5
 TURN_LIMIT = np.radians(25.0)
 TURN_ACCELERATION = np.radians(40.0)
 ACCELERATION = 0.4
@@ -44,8 +44,9 @@ class Motion:
         self._layout = layout
         self._rng = rng
         things = layout.things
+        self._room = np.array([layout.length, layout.width])
+        self._shelves = layout.shelf_array()
         self._radii = np.array([thing.radius for thing in things])
-        self._on_floor = np.array([thing.elevation == 0.0 for thing in things])
         self._speeds = np.array([thing.speed for thing in things])
         self._movers = [index for index, thing in enumerate(things) if thing.speed]
         self._velocities = np.zeros((len(things), 2))
@@ -108,16 +109,13 @@ class Motion:
 
     def _clearance(self, points: Array, robot: Array | None, positions: Array, but: int | None) -> Array:
         """Free distance around each of `points (K, 2)` to walls, shelves, things (but one) and, where given, the robot's circle."""
-        room = np.array([self._layout.length, self._layout.width])
-        nearest = np.minimum(points, room - points).min(axis=1)
-        nearest = np.minimum(nearest, shelf_clearance(points, self._layout.shelves))
-        gaps = np.linalg.norm(points[:, None] - positions, axis=2) - self._radii
-        gaps[:, ~self._on_floor] = np.inf
+        offsets = points[:, None] - positions
+        gaps = np.sqrt(np.einsum("knd,knd->kn", offsets, offsets)) - self._radii
         if but is not None:
             gaps[:, but] = np.inf
-        nearest = np.minimum(nearest, gaps.min(axis=1))
+        nearest = np.minimum(clearance(points, self._room, self._shelves), gaps.min(axis=1))
         if robot is not None:
-            nearest = np.minimum(nearest, np.linalg.norm(points - robot[:2], axis=1) - ROBOT_RADIUS)
+            nearest = np.minimum(nearest, np.hypot(points[:, 0] - robot[0], points[:, 1] - robot[1]) - ROBOT_RADIUS)
         return nearest
 
     def _drive(self, state: State) -> Array:
@@ -125,44 +123,62 @@ class Motion:
         place = np.array([x, y])
         away = self._robot_goal - place
         self._blocked = self._blocked + STEP if self._robot_speed < 0.08 else 0.0
-        if np.linalg.norm(away) < 1.2 or self._blocked > 2.5:
+        if np.linalg.norm(away) < 1.2 or self._blocked > 1.5:
             self._robot_goal = self._pick_robot_goal(state)
             self._blocked = 0.0
             away = self._robot_goal - place
-        error = _wrapped(np.arctan2(away[1], away[0]) - yaw)
-        turn = np.clip(1.2 * error, -TURN_LIMIT, TURN_LIMIT)
+        error = self._open_way(place, float(np.arctan2(away[1], away[0])), yaw, state.positions)
+        turn = np.clip(1.5 * error, -TURN_LIMIT, TURN_LIMIT)
         self._robot_turn += np.clip(turn - self._robot_turn, -TURN_ACCELERATION * STEP, TURN_ACCELERATION * STEP)
-        probes = place + np.linspace(0.1, 1.2, 12)[:, None] * _direction(yaw)
+        probes = place + np.linspace(0.1, 1.2, 12)[:, None] * _direction(yaw + 0.3 * np.sign(error) * min(1.0, abs(error)))
         free = self._clearance(probes, None, state.positions, None) >= ROBOT_RADIUS
         reach = 1.2 if free.all() else 0.1 * float(np.argmin(free))
-        speed = self._cruise * max(0.0, np.cos(error)) * min(1.0, reach / 0.8)
+        speed = self._cruise * max(0.4, np.cos(error)) * min(1.0, reach / 0.6)
         self._robot_speed += np.clip(speed - self._robot_speed, -2 * ACCELERATION * STEP, ACCELERATION * STEP)
         yaw += self._robot_turn * STEP
         moved = place + self._robot_speed * STEP * _direction(yaw)
-        if self._clearance(moved[None], None, state.positions, None)[0] < ROBOT_RADIUS:
+        now, then = self._clearance(np.stack([place, moved]), None, state.positions, None)
+        if then < min(now, ROBOT_RADIUS):
             self._robot_speed, moved = 0.0, place
         return np.array([moved[0], moved[1], yaw])
+
+    def _open_way(self, place: Array, bearing: float, yaw: float, positions: Array) -> float:
+        """How far the robot is to turn, in radians, for a free way near to `bearing` and to where it is heading."""
+        ways = bearing + np.radians([0, 15, -15, 30, -30, 50, -50, 75, -75, 100, -100])
+        directions = np.stack([np.cos(ways), np.sin(ways)], axis=1)
+        probes = np.concatenate([place + distance * directions for distance in (0.3, 0.6, 0.9, 1.2)])
+        free = (self._clearance(probes, None, positions, None) >= ROBOT_RADIUS).reshape(4, -1).all(axis=0)
+        turns = (ways - yaw + np.pi) % (2 * np.pi) - np.pi
+        cost = np.abs(ways - bearing) + 0.5 * np.abs(turns) + 10.0 * ~free
+        return float(turns[np.argmin(cost)])
 
     def _pick_robot_goal(self, state: State) -> Array:
         """A place in plain sight, rather ahead than behind, rather far than near, and with something to see that way."""
         place, yaw = state.robot[:2], state.robot[2]
-        room = np.array([self._layout.length, self._layout.width])
+        room = self._room
         others = state.positions - place
         bearings = np.arctan2(others[:, 1], others[:, 0])
-        best, best_cost = place, np.inf
-        for goal in self._rng.uniform(1.6, room - 1.6, (24, 2)):
+        candidates = []
+        for goal in self._rng.uniform(1.6, room - 1.6, (32, 2)):
             away = goal - place
             distance = float(np.linalg.norm(away))
+            if distance < 1.6:
+                continue
             bearing = np.arctan2(away[1], away[0])
             in_view = np.count_nonzero(np.cos(bearings - bearing) > np.cos(np.radians(38.0)))
             cost = 0.7 * abs(_wrapped(bearing - yaw)) - 0.4 * min(in_view, 6) - 0.15 * distance + self._rng.uniform(0.0, 1.0)
-            if distance > 1.6 and cost < best_cost and self._in_sight(place, goal, ROBOT_RADIUS + 0.1, state.positions, None):
-                best, best_cost = goal, cost
-        return best
+            candidates.append((cost, goal))
+        candidates.sort(key=lambda candidate: candidate[0])
+        for margin in (0.35, 0.1, 0.0):
+            for _, goal in candidates:
+                if self._in_sight(place, goal, ROBOT_RADIUS + margin, state.positions, None):
+                    return goal
+        return candidates[0][1]
 
     def _in_sight(self, start: Array, goal: Array, radius: float, positions: Array, but: int | None) -> bool:
-        count = max(2, int(np.linalg.norm(goal - start) / 0.2))
-        line = start + np.linspace(0.0, 1.0, count)[1:, None] * (goal - start)
+        """Whether the straight way to `goal` is free but for its first 0.4 m, where something may be close already."""
+        distance = float(np.linalg.norm(goal - start))
+        line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * (goal - start) / max(distance, 1e-6)
         return bool((self._clearance(line, None, positions, but) > radius).all())
 
     def _rolling(self, index: int, place: Array, robot: Array, positions: Array) -> Array:
@@ -199,14 +215,14 @@ class Motion:
         return self._velocities[index] + 0.25 * (wish - self._velocities[index])
 
     def _pick_goal(self, index: int, place: Array, robot: Array, positions: Array) -> Array:
-        """A place in plain sight; half of the time one in front of the robot, so that there is something to see."""
-        room = np.array([self._layout.length, self._layout.width])
+        """A place in plain sight; often one in front of the robot, so that there is something to see."""
+        room = self._room
         radius = self._radii[index]
         for attempt in range(12):
             goal = self._rng.uniform(radius + 0.1, room - radius - 0.1)
-            if attempt < 6 and self._rng.random() < 0.6:
+            if attempt < 6 and self._rng.random() < 0.5:
                 aside = self._rng.uniform(-0.7, 0.7)
-                goal = robot[:2] + self._rng.uniform(1.5, 5.5) * _direction(robot[2] + aside)
+                goal = robot[:2] + self._rng.uniform(1.8, 5.5) * _direction(robot[2] + aside)
             if self._in_sight(place, goal, radius + 0.05, positions, index):
                 return goal
         return place
