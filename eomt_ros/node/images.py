@@ -1,0 +1,290 @@
+"""sensor_msgs Image and CompressedImage <-> numpy, without a copy where none is needed.
+
+`rgb8`, `bgr8`, `rgba8`, `bgra8`, `mono8`, `8UC1` and `8UC3` come back as views of the message's own bytes, whatever
+its row padding. The rest is converted through `cv_bridge` where it works, else through the OpenCV calls that it makes
+(cv_bridge/src/cv_bridge.cpp, `getConversionCodes` and `toCvCopyImpl`). It does not know `nv12` and `nv21`: they always
+go through OpenCV.
+"""
+
+from __future__ import annotations
+
+import array
+import functools
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rclpy.logging import get_logger
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+MAX_PIXELS = 100_000_000
+"""Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
+
+Pixels = npt.NDArray[Any]
+
+
+class ImageError(ValueError):
+    """An image message that contradicts itself or does not decode; the text gives the numbers."""
+
+
+class UnsupportedEncodingError(ImageError):
+    """An encoding that this module does not read.
+
+    encoding: the message's `encoding`, or the `format` of a CompressedImage.
+    """
+
+    def __init__(self, encoding: str, supported: tuple[str, ...]) -> None:
+        super().__init__(f"encoding '{encoding}' is not supported; supported are {', '.join(supported)}")
+        self.encoding = encoding
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """How the pixels of one `Image.encoding` lie in memory, and how they become RGB."""
+
+    channels: int
+    dtype: type[np.uint8] | type[np.uint16]
+    to_rgb: Callable[[Pixels], Pixels]  # (rows, width, channels) uint8 -> (height, width, 3) uint8
+    block: tuple[int, int] = (1, 1)  # height and width are multiples of it, because chroma is shared within it
+    planar: bool = False  # height / 2 further rows hold the chroma
+    cv_bridge_name: str | None = None  # None: a view is enough, or cv_bridge does not know the encoding
+
+
+def _rgb(pixels: Pixels) -> Pixels:
+    return pixels[..., :3]
+
+
+def _bgr(pixels: Pixels) -> Pixels:
+    return pixels[..., 2::-1]
+
+
+def _gray(pixels: Pixels) -> Pixels:
+    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+
+
+def _opencv(code: int) -> Callable[[Pixels], Pixels]:
+    return lambda pixels: cv2.cvtColor(pixels, code)
+
+
+# OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first row's first two.
+# An OpenCV-born 8UC3 is BGR, as cv_bridge's cvtColorForDisplay takes it.
+_ENCODINGS = {
+    "rgb8": _Encoding(3, np.uint8, _rgb),
+    "bgr8": _Encoding(3, np.uint8, _bgr),
+    "rgba8": _Encoding(4, np.uint8, _rgb),
+    "bgra8": _Encoding(4, np.uint8, _bgr),
+    "mono8": _Encoding(1, np.uint8, _gray),
+    "8UC1": _Encoding(1, np.uint8, _gray),
+    "8UC3": _Encoding(3, np.uint8, _bgr),
+    "rgb16": _Encoding(3, np.uint16, _rgb, cv_bridge_name="rgb16"),
+    "bgr16": _Encoding(3, np.uint16, _bgr, cv_bridge_name="bgr16"),
+    "rgba16": _Encoding(4, np.uint16, _rgb, cv_bridge_name="rgba16"),
+    "bgra16": _Encoding(4, np.uint16, _bgr, cv_bridge_name="bgra16"),
+    "mono16": _Encoding(1, np.uint16, _gray, cv_bridge_name="mono16"),
+    "yuv422": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_UYVY), (1, 2), cv_bridge_name="yuv422"),
+    "uyvy": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_UYVY), (1, 2), cv_bridge_name="yuv422"),
+    "yuv422_yuy2": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_YUY2), (1, 2), cv_bridge_name="yuv422_yuy2"),
+    "yuyv": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_YUY2), (1, 2), cv_bridge_name="yuv422_yuy2"),
+    "nv12": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV12), (2, 2), planar=True),
+    "nv21": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV21), (2, 2), planar=True),
+    "bayer_rggb8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerBG2RGB), cv_bridge_name="bayer_rggb8"),
+    "bayer_bggr8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerRG2RGB), cv_bridge_name="bayer_bggr8"),
+    "bayer_gbrg8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerGR2RGB), cv_bridge_name="bayer_gbrg8"),
+    "bayer_grbg8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerGB2RGB), cv_bridge_name="bayer_grbg8"),
+}
+
+SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
+SUPPORTED_FORMATS = ("jpeg", "png")
+
+
+def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
+    """Give the picture in an image message.
+
+    Returns (H, W, 3) uint8 RGB of any strides; it may be a view of `message.data`, so it must not be written to.
+    16-bit values are scaled by 255 / 65535 and rounded; alpha is dropped. A JPEG stays in the orientation it is stored
+    in, as with compressed_image_transport, so that it fits the camera's calibration.
+    Raises ImageError (UnsupportedEncodingError for an encoding or file format that is not read here).
+    """
+    if isinstance(message, CompressedImage):
+        return _decode_compressed(message)
+    return _decode_raw(message)
+
+
+def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
+    """Make an Image message of an array.
+
+    pixels: (H, W) or (H, W, C) in the layout of `encoding`, native byte order, any strides.
+    The header is taken as it is, not copied.
+    """
+    pixels = np.ascontiguousarray(pixels)
+    # The setter of `data` checks every element of anything but an array.array.
+    data = array.array("B")
+    data.frombytes(pixels.data.cast("B"))
+    height, width = pixels.shape[:2]
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == "big"),
+        step=pixels.strides[0],
+        data=data,
+    )
+
+
+def _decode_raw(message: Image) -> Pixels:
+    encoding = _encoding(message.encoding)
+    pixels = _pixels(message, encoding)
+    if encoding.cv_bridge_name is not None:
+        # Packed and native, because cv_bridge shears rows that are padded by a fraction of a pixel, and swaps bytes
+        # with a method that NumPy 2 no longer has.
+        pixels = np.ascontiguousarray(pixels, dtype=encoding.dtype)
+        bridge = _cv_bridge()
+        if bridge is not None:
+            packed = to_image(pixels, encoding.cv_bridge_name, message.header)
+            rgb: Pixels = bridge.imgmsg_to_cv2(packed, "rgb8")
+            return rgb
+    return encoding.to_rgb(_to_8_bit(pixels))
+
+
+def _encoding(name: str) -> _Encoding:
+    if name not in _ENCODINGS:
+        raise UnsupportedEncodingError(name, SUPPORTED_ENCODINGS)
+    return _ENCODINGS[name]
+
+
+def _pixels(message: Image, encoding: _Encoding) -> Pixels:
+    """View of the message's data, (rows, width, channels) in the message's byte order, after checking its size."""
+    height, width, step = message.height, message.width, message.step
+    what = f"{width}x{height} {message.encoding} image"
+    _check_size(what, height, width)
+    if height % encoding.block[0] or width % encoding.block[1]:
+        raise ImageError(f"{what}: height must be a multiple of {encoding.block[0]} and width of {encoding.block[1]}")
+    dtype = np.dtype(encoding.dtype).newbyteorder(">" if message.is_bigendian else "<")
+    pixel_size = encoding.channels * dtype.itemsize
+    if step < width * pixel_size:
+        raise ImageError(f"{what}: step is {step} bytes, but a row of {width} pixels takes {width * pixel_size}")
+    rows = height * 3 // 2 if encoding.planar else height
+    if len(message.data) != step * rows:
+        raise ImageError(
+            f"{what}: data holds {len(message.data)} bytes, but {rows} rows of step {step} are {step * rows}"
+        )
+    strides = (step, pixel_size, dtype.itemsize)
+    return np.ndarray((rows, width, encoding.channels), dtype, buffer=message.data, strides=strides)
+
+
+def _check_size(what: str, height: int, width: int) -> None:
+    if height == 0 or width == 0:
+        raise ImageError(f"{what} has no pixels")
+    if height * width > MAX_PIXELS:
+        raise ImageError(f"{what} has {height * width} pixels, more than the {MAX_PIXELS} that are accepted")
+
+
+def _to_8_bit(pixels: Pixels) -> Pixels:
+    if pixels.dtype == np.uint8:
+        return pixels
+    return cv2.convertScaleAbs(pixels, alpha=255 / 65535).reshape(pixels.shape)
+
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def _decode_compressed(message: CompressedImage) -> Pixels:
+    data = bytes(message.data)
+    format_ = message.format or "jpeg"  # as the message's definition says
+    what = f"compressed image of {len(data)} bytes (format '{format_}')"
+    # Only these two reach OpenCV, which would try two dozen file formats.
+    if data.startswith(_JPEG_START):
+        height, width = _jpeg_size(what, data)
+    elif data.startswith(_PNG_START):
+        height, width = _png_size(what, data)
+    elif "compressedDepth" not in format_ and any(name in format_ for name in ("jpeg", "jpg", "png")):
+        raise ImageError(f"{what} is neither JPEG nor PNG: it starts with {data[:8].hex(' ') or 'nothing'}")
+    else:
+        raise UnsupportedEncodingError(format_, SUPPORTED_FORMATS)
+    _check_size(f"{width}x{height} {what}", height, width)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _IMREAD)
+    except cv2.error as error:
+        raise ImageError(f"{what} is corrupt: {error}") from error
+    if decoded is None:
+        raise ImageError(f"{what} is corrupt: its header says {width}x{height}, but the pixels do not decode")
+    bgr = _to_8_bit(decoded)
+    # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
+    source, _, codec = format_.partition(";")
+    if source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]:
+        return _encoding(source).to_rgb(np.ascontiguousarray(bgr[..., :1]))
+    return _bgr(bgr)
+
+
+def _jpeg_size(what: str, data: bytes) -> tuple[int, int]:
+    """Height and width from the frame header (ITU-T T.81, B.2.2) of a file that is complete."""
+    at = len(_JPEG_START)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in _JPEG_FRAME_MARKERS:
+            # OpenCV fills what is missing with grey and only mutters.
+            if data.rfind(_JPEG_END, at) < 0:
+                raise ImageError(f"{what} is truncated: the JPEG has no end marker")
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        at += 1 if marker == 0xFF else 2 + length
+    raise ImageError(f"{what} is truncated or corrupt: the JPEG has no frame header")
+
+
+def _png_size(what: str, data: bytes) -> tuple[int, int]:
+    """Height and width from the header chunk (PNG specification, 11.2.1) of a file that is complete."""
+    if data[12:16] != b"IHDR" or data.rfind(_PNG_END) < 0:
+        raise ImageError(f"{what} is truncated or corrupt: the PNG has no header or no end")
+    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+
+
+_CV_BRIDGE_TRIAL_TIMEOUT = 30.0  # s
+_CV_BRIDGE_TRIAL = """
+import sys
+from cv_bridge import CvBridge
+from sensor_msgs.msg import Image
+for encoding in sys.argv[1:]:
+    CvBridge().imgmsg_to_cv2(Image(height=4, width=4, step=32, encoding=encoding, data=bytes(128)), "rgb8")
+"""
+
+
+@functools.cache
+def _cv_bridge() -> Any:
+    """The installed `cv_bridge.CvBridge()`, or None where there is none that works."""
+    if importlib.util.find_spec("cv_bridge") is None:
+        return None
+    fault = _cv_bridge_fault()
+    if fault is not None:
+        get_logger("eomt_ros.images").warning(
+            f"cv_bridge is installed but does not work ({fault}); images are converted through OpenCV"
+        )
+        return None
+    from cv_bridge import CvBridge
+
+    return CvBridge()
+
+
+def _cv_bridge_fault() -> str | None:
+    """What goes wrong when every conversion left to cv_bridge is tried, in a process of its own.
+
+    Built for NumPy 1 it imports under NumPy 2 with a mere complaint, and its first conversion takes the process down.
+    """
+    names = sorted({encoding.cv_bridge_name for encoding in _ENCODINGS.values() if encoding.cv_bridge_name})
+    command = [sys.executable, "-c", _CV_BRIDGE_TRIAL, *names]
+    try:
+        trial = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CV_BRIDGE_TRIAL_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_CV_BRIDGE_TRIAL_TIMEOUT:.0f} s"
+    if trial.returncode == 0:
+        return None
+    return ", ".join([f"exit status {trial.returncode}", *trial.stderr.strip().splitlines()[-1:]])
