@@ -37,19 +37,20 @@ NUM_CLASSES = len(CLASS_NAMES)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FIRST_TRAINING_SEED = 1000
 VALIDATION_SEEDS = range(200, 206)
-NOISE = torch.randn(3, 2 * IMAGE_SIZE, 2 * IMAGE_SIZE, generator=torch.Generator().manual_seed(0))
 
 SETTINGS = VideomtSettings(
     num_labels=NUM_CLASSES,
     hidden_size=192,
     num_hidden_layers=6,
     num_attention_heads=3,
-    image_size=IMAGE_SIZE,
+    image_size=192,
     patch_size=16,
     num_blocks=3,
     num_queries=24,
     num_register_tokens=4,
 )
+SIDE = SETTINGS.image_size
+NOISE = torch.randn(3, 2 * SIDE, 2 * SIDE, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Recipe:
 
     minutes: float = 100.0
     image_share: float = 0.4
-    image_batch: int = 16
-    streams: int = 6
+    image_batch: int = 8
+    streams: int = 4
     chunk: int = 3
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -71,7 +72,7 @@ class Recipe:
     dice_weight: float = 5.0
     dense_weight: float = 1.0
     smallest_area: int = 12
-    """Pixels of the 128 x 128 label map under which a segment is not asked for: it counts as not in view."""
+    """Pixels of the label map (half the network's size) under which a segment is not asked for: it counts as not in view."""
     forget_after: int = 20
     """Frames out of view after which a thing's query is free."""
 
@@ -116,29 +117,36 @@ class Stream:
         return 0 <= last < len(self.clip.images)
 
     def take(self, length: int) -> tuple[Tensor, Tensor]:
-        """The next frames: (length, 3, 256, 256) normalised, and their segment values (length, 128, 128)."""
+        """The next frames: (length, 3, side, side) normalised, and their segment values (length, side / 2, side / 2)."""
         index = self.position + self.stride * np.arange(length)
         self.position += self.stride * length
         top, left, side = self.crop
         images = self.clip.images[index, top : top + side, left : left + side]
         labels = self.clip.segments[index, top // 2 : (top + side) // 2, left // 2 : (left + side) // 2]
-        pixels = torch.from_numpy(images.astype(np.float32) * self.gain).permute(0, 3, 1, 2)
-        segments = torch.from_numpy(np.ascontiguousarray(labels)).long()
-        if side != IMAGE_SIZE:
-            pixels = F.interpolate(pixels, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear")
-            size = (IMAGE_SIZE // 2, IMAGE_SIZE // 2)
-            segments = F.interpolate(segments[:, None].float(), size, mode="nearest-exact")[:, 0].long()
+        pixels = resize(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2))
+        pixels = pixels.float() * torch.from_numpy(self.gain).view(3, 1, 1)
+        segments = torch.from_numpy(np.ascontiguousarray(labels))[:, None]
+        segments = F.interpolate(segments, (SIDE // 2, SIDE // 2), mode="nearest-exact")[:, 0].long()
         if self.flip:
             pixels, segments = pixels.flip(-1), segments.flip(-1)
-        pixels = pixels.clamp_(0, 255) + sensor_noise(pixels.shape)
-        mean, std = (255.0 * torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
-        return (pixels - mean) / std, segments
+        return normalise(pixels.clamp_(0, 255) + sensor_noise(pixels.shape)), segments
+
+
+def resize(images: Tensor) -> Tensor:
+    """Images (frames, 3, H, W) uint8 at the network's size, resized as the engine resizes them."""
+    return F.interpolate(images, (SIDE, SIDE), mode="bilinear", antialias=True)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Grey levels (frames, 3, H, W) to the network's numbers."""
+    mean, std = (255.0 * torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
+    return (pixels - mean) / std
 
 
 def sensor_noise(shape: torch.Size) -> Tensor:
     """Camera noise of a random strength: a random window of one fixed field, since drawing new noise would cost a tenth of a step."""
-    top, left = (int(value) for value in torch.randint(0, NOISE.shape[-1] - IMAGE_SIZE, (2,)))
-    window = NOISE[:, top : top + IMAGE_SIZE, left : left + IMAGE_SIZE]
+    top, left = (int(value) for value in torch.randint(0, SIDE, (2,)))
+    window = NOISE[:, top : top + SIDE, left : left + SIDE]
     return 4.0 * torch.randn(shape[0], 1, 1, 1) * window
 
 
@@ -164,7 +172,7 @@ def areas_of(segments: Tensor, count: int) -> Tensor:
 def assign(stream: Stream, segments: Tensor, masks: Tensor, classes: Tensor, recipe: Recipe) -> None:
     """Brings the stream's record of queries and things up to date with one chunk.
 
-    segments: (frames, 128, 128). masks: (frames, queries, 64, 64) logits. classes: (frames, queries, classes + 1) logits.
+    segments: (frames, 2h, 2w). masks: (frames, queries, h, w) logits. classes: (frames, queries, classes + 1) logits.
     """
     visible = areas_of(segments, len(stream.clip.classes)) >= recipe.smallest_area
     for thing in list(stream.query_of):
@@ -203,7 +211,7 @@ def newcomer_cost(
 
 
 def targets_of(stream: Stream, segments: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """What each query should show: the query of each pixel (frames, 128, 128), -1 none, and classes (frames, queries)."""
+    """What each query should show: the query of each pixel (frames, 2h, 2w), -1 none, and classes (frames, queries)."""
     query_of_segment = torch.full((len(stream.clip.classes),), -1)
     query_of_segment[:NUM_STUFF] = torch.arange(NUM_STUFF)
     for thing, query in stream.query_of.items():
@@ -247,7 +255,7 @@ class Trainee(nn.Module):
         self.dense = nn.Conv2d(network.settings.hidden_size, NUM_CLASSES, 1)
 
     def forward(self, pixels: Tensor, queries: Tensor) -> tuple[list[StepOutput], Tensor]:
-        """One frame: the answers of the joint layers, the last one last, and dense class logits (batch, classes, 64, 64)."""
+        """One frame: the answers of the joint layers, the last one last, and dense class logits (batch, classes, h, w)."""
         network, settings = self.network, self.network.settings
         tokens = torch.cat((queries, network.encode(pixels)), dim=1)
         after = []
@@ -319,15 +327,15 @@ def validate(network: Videomt, clips: list[Clip]) -> str:
     """Plays unseen clips with the queries carried; mean IoU, share of things found, and changes of query per 30 object-seconds."""
     confusion = torch.zeros(NUM_CLASSES, NUM_CLASSES)
     shown = found = switches = 0
-    mean, std = (255.0 * torch.tensor(value).view(3, 1, 1) for value in (MEAN, STD))
     for clip in clips:
         queries = network.first_queries()
         query_of: dict[int, int] = {}
         for image, labels in zip(clip.images, clip.segments, strict=True):
-            pixels = (torch.from_numpy(image.copy()).permute(2, 0, 1).float() - mean) / std
-            output = network(pixels[None], queries)
+            pixels = resize(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
+            output = network(normalise(pixels.float()), queries)
             queries = network.next_queries(output.queries)
-            segments = torch.from_numpy(labels.copy()).long()[::2, ::2]
+            segments = F.interpolate(torch.from_numpy(labels.copy())[None, None], (SIDE // 4, SIDE // 4), mode="nearest-exact")
+            segments = segments[0, 0].long()
             truth = torch.from_numpy(clip.classes).long()[segments]
             masks = output.mask_logits[0].sigmoid()
             scores = output.class_logits[0].softmax(-1)
@@ -365,7 +373,7 @@ def save(network: Videomt, folder: Path) -> None:
         "label2id": {name: index for index, name in enumerate(CLASS_NAMES)},
         "dtype": "float16",
     }
-    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    size = {"height": SIDE, "width": SIDE}
     processor = {"video_processor_type": "VideomtVideoProcessor", "size": size, "image_mean": MEAN, "image_std": STD}
     weights = {name: value.detach().half().contiguous() for name, value in network.state_dict().items()}
     hidden = network.settings.hidden_size

@@ -9,7 +9,7 @@ Parameters carry the names of Hugging Face's `VideomtForUniversalSegmentation`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -209,13 +209,14 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(hidden, hidden)
         self.v_proj = nn.Linear(hidden, hidden)
         self.out_proj = nn.Linear(hidden, hidden)
+        self.attend: Callable[[Tensor, Tensor, Tensor], Tensor] = F.scaled_dot_product_attention
 
     def forward(self, tokens: Tensor) -> Tensor:
         query, key, value = (
             project(tokens).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = self.attend(query, key, value)
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
