@@ -1,7 +1,7 @@
 """Who is where at which time: the robot's drive and everything that walks, rolls or is pushed about.
-
-The motion is worked out on a grid of `STEP` seconds from time 0 on and kept, so it depends on time alone, whichever part is asked for.
-A move that would touch something is never made; that is what keeps things out of one another and away from the camera.
+ The motion is worked out on a grid of `STEP` seconds from time 0 on and kept, so it depends on time alone, whichever
+part is asked for. A move that would touch something is never made; that is what keeps things out of one another and
+away from the camera.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class State:
     """Everything that moves, at one time; the rows of the arrays are the layout's things.
-
-    `robot (3,)`: x, y in metres, yaw in radians. `positions (N, 2)` in metres, `headings (N,)` in radians. `phases (N,)`: place in the
-    walking cycle in radians. `strides (N,)`: how far limbs swing, 0 standing to 1. `rolls (N, 3, 3)`: rotation of what rolls.
+     `robot (3,)`: x, y in metres, yaw in radians. `positions (N, 2)` in metres, `headings (N,)` in radians. `phases
+    (N,)`: place in the walking cycle in radians. `strides (N,)`: how far limbs swing, 0 standing to 1. `rolls (N, 3, 3)`:
+    rotation of what rolls.
     """
 
     robot: Array
@@ -130,7 +130,9 @@ class Motion:
         error = self._open_way(place, float(np.arctan2(away[1], away[0])), yaw, state.positions)
         turn = np.clip(1.5 * error, -TURN_LIMIT, TURN_LIMIT)
         self._robot_turn += np.clip(turn - self._robot_turn, -TURN_ACCELERATION * STEP, TURN_ACCELERATION * STEP)
-        probes = place + np.linspace(0.1, 1.2, 12)[:, None] * _direction(yaw + 0.3 * np.sign(error) * min(1.0, abs(error)))
+        probes = place + np.linspace(0.1, 1.2, 12)[:, None] * _direction(
+            yaw + 0.3 * np.sign(error) * min(1.0, abs(error))
+        )
         free = self._clearance(probes, None, state.positions, None) >= ROBOT_RADIUS
         reach = 1.2 if free.all() else 0.1 * float(np.argmin(free))
         speed = self._cruise * max(0.4, np.cos(error)) * min(1.0, reach / 0.6)
@@ -166,7 +168,12 @@ class Motion:
                 continue
             bearing = np.arctan2(away[1], away[0])
             in_view = np.count_nonzero(np.cos(bearings - bearing) > np.cos(np.radians(38.0)))
-            cost = 0.7 * abs(_wrapped(bearing - yaw)) - 0.4 * min(in_view, 6) - 0.15 * distance + self._rng.uniform(0.0, 1.0)
+            cost = (
+                0.7 * abs(_wrapped(bearing - yaw))
+                - 0.4 * min(in_view, 6)
+                - 0.15 * distance
+                + self._rng.uniform(0.0, 1.0)
+            )
             candidates.append((cost, goal))
         candidates.sort(key=lambda candidate: candidate[0])
         for margin in (0.35, 0.1, 0.0):
@@ -178,7 +185,9 @@ class Motion:
     def _in_sight(self, start: Array, goal: Array, radius: float, positions: Array, but: int | None) -> bool:
         """Whether the straight way to `goal` is free but for its first 0.4 m, where something may be close already."""
         distance = float(np.linalg.norm(goal - start))
-        line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * (goal - start) / max(distance, 1e-6)
+        line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * (
+            goal - start
+        ) / max(distance, 1e-6)
         return bool((self._clearance(line, None, positions, but) > radius).all())
 
     def _rolling(self, index: int, place: Array, robot: Array, positions: Array) -> Array:

@@ -47,10 +47,13 @@ def cardboard(rng: np.random.Generator) -> Picture:
 def ball(rng: np.random.Generator) -> Picture:
     """The six faces of a ball in two vivid colours: halves, stripes, segments or spots."""
     hue = rng.random()
-    colors = np.stack([shade(hue, rng.uniform(0.8, 1.0), rng.uniform(0.75, 1.0)), shade(hue + rng.uniform(0.25, 0.75), 0.9, 0.95)])
+    colors = np.stack(
+        [shade(hue, rng.uniform(0.8, 1.0), rng.uniform(0.75, 1.0)), shade(hue + rng.uniform(0.25, 0.75), 0.9, 0.95)]
+    )
     if rng.random() < 0.5:
         colors[1] = rng.choice([0.95, 0.08], p=[0.75, 0.25])
-    x, y, z = _cube_directions(48)
+    size = 64
+    x, y, z = _cube_directions(4 * size)
     style = rng.integers(4)
     if style == 0:
         second = z > 0.0
@@ -60,14 +63,18 @@ def ball(rng: np.random.Generator) -> Picture:
         second = np.floor(np.arctan2(y, x) / (np.pi / 3)).astype(int) % 2 == 0
     else:
         second = np.max(np.abs(np.stack([x, y, z])), axis=0) > 0.9
-    return _picture(colors[second.astype(int)])
+    soft = cv2.resize(second.astype(np.float64), (size, 6 * size), interpolation=cv2.INTER_AREA)[..., None]
+    return _picture(colors[0] + soft * (colors[1] - colors[0]))
 
 
 def _noise(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.float64]:
     total = np.zeros((size, size))
     for octave in range(octaves):
         cells = 4 * 2**octave
-        total += cv2.resize(rng.uniform(-1.0, 1.0, (cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC) / 1.6**octave
+        total += (
+            cv2.resize(rng.uniform(-1.0, 1.0, (cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC)
+            / 1.6**octave
+        )
     return total / 2.0
 
 

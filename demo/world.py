@@ -1,6 +1,6 @@
 """A small simulated robot world: what a robot's camera sees, with the truth about every pixel.
-
-MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says otherwise; Debian's package is `libosmesa6`).
+ MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says otherwise; Debian's package is
+`libosmesa6`).
 """
 
 import os
@@ -17,17 +17,17 @@ import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
 
 from demo.layout import BALL, make_layout  # noqa: E402
 from demo.motion import Motion, State  # noqa: E402
-from demo.scene import CAMERA, FIELD_OF_VIEW, build_scene  # noqa: E402
+from demo.scene import build_scene  # noqa: E402
+from demo.builder import CAMERA, FIELD_OF_VIEW  # noqa: E402
 
 
 @dataclass(frozen=True)
 class Frame:
     """One picture and its truth.
-
-    `stamp`: seconds since the world's start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel has one.
-    `instances (H, W) uint16`: ids of things that last the whole world, 0 where there is none. `depth (H, W) float32`: metres along the
-    optical axis, None where not asked for. `position (3,)` in metres and `orientation (4,)` xyzw: the camera's pose in the odom frame,
-    its own axes x forward, y left, z up.
+     `stamp`: seconds since the world's start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel
+    has one. `instances (H, W) uint16`: ids of things that last the whole world, 0 where there is none. `depth (H, W)
+    float32`: metres along the optical axis, None where not asked for. `position (3,)` in metres and `orientation (4,)`
+    xyzw: the camera's pose in the odom frame, its own axes x forward, y left, z up.
     """
 
     stamp: float
@@ -60,7 +60,9 @@ class World:
     def __enter__(self) -> "World":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._renderer.close()
 
     def frames(self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True) -> Iterator[Frame]:
@@ -83,7 +85,9 @@ class World:
             renderer.enable_depth_rendering()
             depth = renderer.render()
             renderer.disable_depth_rendering()
-        return Frame(stamp, image, self._scene.classes[geoms], self._scene.instances[geoms], depth, position, orientation)
+        return Frame(
+            stamp, image, self._scene.classes[geoms], self._scene.instances[geoms], depth, position, orientation
+        )
 
     def _pose(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Put everything where `state` says; returns the camera's position and orientation (xyzw)."""
