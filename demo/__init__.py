@@ -1,7 +1,7 @@
 """The small simulated world that the demo bag and the demo checkpoint come from.
 
-Seeds are shared out so that nothing is ever scored on a world it was trained on: worlds for the bag and for evaluation have seeds
-below 1000, worlds for training have seeds of 1000 and above.
+Seeds are shared out so that nothing is ever scored on a world it was trained on: worlds for the bag and for
+evaluation have seeds below 1000, worlds for training have seeds of 1000 and above.
 """
 
 CLASS_NAMES = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")

@@ -62,7 +62,7 @@ class ModelBuilder:
         emission: float = 0.0,
         shine: float = 0.0,
     ) -> mujoco.MjsGeom:
-        """Add one shape of plain `color`, or of `material`; `size` as MuJoCo wants it for the kind (none for a mesh)."""
+        """Add one shape of plain `color`, or of `material`; `size` as MuJoCo wants it for the kind, none for a mesh."""
         name = f"geom{len(self._labels)}"
         self._labels[name] = self.label
         geom = self.body.add_geom(name=name, type=kind, pos=list(place), contype=0, conaffinity=0)
@@ -107,7 +107,8 @@ class ModelBuilder:
         mesh = self.spec.add_mesh(name=name)
         angles = np.arange(count) * 2 * np.pi / count
         ring = np.stack([np.cos(angles), np.sin(angles), np.zeros(count)], axis=1)
-        rings = [ring * bottom + [0, 0, low], ring * top + [0, 0, high], [[0, 0, low], [0, 0, high]]]
+        lower, upper = np.array([0.0, 0.0, low]), np.array([0.0, 0.0, high])
+        rings = [ring * bottom + lower, ring * top + upper, lower[None], upper[None]]
         now, after = np.arange(count), np.roll(np.arange(count), -1)
         below, above = np.full(count, 2 * count), np.full(count, 2 * count + 1)
         sides = [(now, after, after + count), (now, after + count, now + count)]
@@ -123,7 +124,7 @@ class ModelBuilder:
         return self.body
 
     def surface(self, picture: Picture, *, repeat: tuple[float, float] = (1.0, 1.0), shine: float = 0.0) -> str:
-        """A material from a picture: `(n, n, 3)` repeated over a plane, or `(6n, n, 3)` for the sides of a cube; returns its name."""
+        """Add a material from a picture, `(n, n, 3)` for planes or `(6n, n, 3)` for a cube's sides; returns its name."""
         name = f"surface{len(self.spec.textures)}"
         height, width = picture.shape[:2]
         kind = mujoco.mjtTexture.mjTEXTURE_2D if height == width else mujoco.mjtTexture.mjTEXTURE_CUBE

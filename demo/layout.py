@@ -26,9 +26,9 @@ class Shelf:
 class Thing:
     """One countable object: its class, its place and its size.
 
-    `position` is `(x, y)` of its centre at the start, `elevation` the height of what it stands on, `radius` that of the circle it
-    needs on the floor, `size` its half extents (a ball's: its radius thrice; a person's third: the full height), all in metres.
-    `speed` is in m/s; 0 stands still for ever.
+    `position` is `(x, y)` of its centre at the start, `elevation` the height of what it stands on, `radius` that of the
+    circle it needs on the floor, `size` its half extents (a ball's: its radius thrice; a person's third: the full
+    height), all in metres. `speed` is in m/s; 0 stands still for ever.
     """
 
     class_id: int
@@ -63,7 +63,13 @@ def make_layout(rng: np.random.Generator) -> Layout:
     start = (length / 2 + rng.uniform(-1, 1), width / 2 + rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi))
     taken = [(start[0], start[1], 0.9)]
     things: list[Thing] = []
-    counts = {BOX: rng.integers(3, 6), BALL: rng.integers(3, 5), CONE: rng.integers(3, 5), BARREL: rng.integers(2, 5), PERSON: rng.integers(2, 5)}
+    counts = {
+        BOX: rng.integers(3, 6),
+        BALL: rng.integers(3, 5),
+        CONE: rng.integers(3, 5),
+        BARREL: rng.integers(2, 5),
+        PERSON: rng.integers(2, 5),
+    }
     for class_id, count in counts.items():
         movers = {BOX: 1, BALL: 2, CONE: 0, BARREL: 1, PERSON: count}[class_id]
         for number in range(count):
@@ -78,7 +84,9 @@ def make_layout(rng: np.random.Generator) -> Layout:
     return Layout(length, width, height, tuple(shelves), tuple(things), start)
 
 
-def clearance(points: NDArray[np.float64], room: NDArray[np.float64], shelves: NDArray[np.float64]) -> NDArray[np.float64]:
+def clearance(
+    points: NDArray[np.float64], room: NDArray[np.float64], shelves: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Distance in metres from each of `points (K, 2)` to the nearest wall or shelf; negative inside one.
 
     `room (2,)`: length and width. `shelves (S, 4)`: centre and half extents, as `Layout.shelf_array` gives them.
@@ -135,13 +143,19 @@ def _thing(rng: np.random.Generator, class_id: int, moves: bool) -> Thing:
 def _on_top(rng: np.random.Generator, lower: Thing) -> Thing:
     shrink = rng.uniform(0.65, 0.95)
     size = (lower.size[0] * shrink, lower.size[1] * shrink, rng.uniform(0.12, 0.25))
-    return Thing(BOX, lower.position, 2 * lower.size[2], lower.radius * shrink, size, lower.heading + rng.uniform(-0.3, 0.3), 0.0)
+    return Thing(
+        BOX, lower.position, 2 * lower.size[2], lower.radius * shrink, size, lower.heading + rng.uniform(-0.3, 0.3), 0.0
+    )
 
 
 def _free_place(
-    rng: np.random.Generator, thing: Thing, room: NDArray[np.float64], shelves: NDArray[np.float64], taken: list[tuple[float, float, float]]
+    rng: np.random.Generator,
+    thing: Thing,
+    room: NDArray[np.float64],
+    shelves: NDArray[np.float64],
+    taken: list[tuple[float, float, float]],
 ) -> tuple[float, float] | None:
-    """A free place; for what stands still mostly one by a wall or a shelf, so that the middle stays open to drive in."""
+    """A free place; what stands still goes mostly by a wall or a shelf, so that the middle stays open to drive in."""
     others = np.array(taken)
     points = rng.uniform(thing.radius + 0.1, room - thing.radius - 0.1, (60, 2))
     gaps = np.linalg.norm(points[:, None] - others[:, :2], axis=2) - others[:, 2] - thing.radius

@@ -1,5 +1,6 @@
 """Who is where at which time: the robot's drive and everything that walks, rolls or is pushed about.
- The motion is worked out on a grid of `STEP` seconds from time 0 on and kept, so it depends on time alone, whichever
+
+The motion is worked out on a grid of `STEP` seconds from time 0 on and kept, so it depends on time alone, whichever
 part is asked for. A move that would touch something is never made; that is what keeps things out of one another and
 away from the camera.
 """
@@ -24,9 +25,10 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class State:
     """Everything that moves, at one time; the rows of the arrays are the layout's things.
-     `robot (3,)`: x, y in metres, yaw in radians. `positions (N, 2)` in metres, `headings (N,)` in radians. `phases
-    (N,)`: place in the walking cycle in radians. `strides (N,)`: how far limbs swing, 0 standing to 1. `rolls (N, 3, 3)`:
-    rotation of what rolls.
+
+    `robot (3,)`: x, y in metres, yaw in radians. `positions (N, 2)` in metres, `headings (N,)` in radians.
+    `phases (N,)`: place in the walking cycle in radians. `strides (N,)`: how far limbs swing, 0 standing to 1.
+    `rolls (N, 3, 3)`: rotation of what rolls.
     """
 
     robot: Array
@@ -108,7 +110,7 @@ class Motion:
         return State(robot, positions, headings, phases, strides, rolls)
 
     def _clearance(self, points: Array, robot: Array | None, positions: Array, but: int | None) -> Array:
-        """Free distance around each of `points (K, 2)` to walls, shelves, things (but one) and, where given, the robot's circle."""
+        """Free distance from each of `points (K, 2)` to walls, shelves, things but one and, where given, the robot."""
         offsets = points[:, None] - positions
         gaps = np.sqrt(np.einsum("knd,knd->kn", offsets, offsets)) - self._radii
         if but is not None:
@@ -155,12 +157,12 @@ class Motion:
         return float(turns[np.argmin(cost)])
 
     def _pick_robot_goal(self, state: State) -> Array:
-        """A place in plain sight, rather ahead than behind, rather far than near, and with something to see that way."""
+        """A place in plain sight, rather ahead than behind, rather far than near, with something to see that way."""
         place, yaw = state.robot[:2], state.robot[2]
         room = self._room
         others = state.positions - place
         bearings = np.arctan2(others[:, 1], others[:, 0])
-        candidates = []
+        costs, goals = [], []
         for goal in self._rng.uniform(1.6, room - 1.6, (32, 2)):
             away = goal - place
             distance = float(np.linalg.norm(away))
@@ -168,26 +170,21 @@ class Motion:
                 continue
             bearing = np.arctan2(away[1], away[0])
             in_view = np.count_nonzero(np.cos(bearings - bearing) > np.cos(np.radians(38.0)))
-            cost = (
-                0.7 * abs(_wrapped(bearing - yaw))
-                - 0.4 * min(in_view, 6)
-                - 0.15 * distance
-                + self._rng.uniform(0.0, 1.0)
-            )
-            candidates.append((cost, goal))
-        candidates.sort(key=lambda candidate: candidate[0])
+            cost = 0.7 * abs(_wrapped(bearing - yaw)) - 0.4 * min(in_view, 6) - 0.15 * distance
+            costs.append(cost + self._rng.uniform(0.0, 1.0))
+            goals.append(goal)
+        ranked = [goals[rank] for rank in np.argsort(costs)]
         for margin in (0.35, 0.1, 0.0):
-            for _, goal in candidates:
+            for goal in ranked:
                 if self._in_sight(place, goal, ROBOT_RADIUS + margin, state.positions, None):
                     return goal
-        return candidates[0][1]
+        return ranked[0]
 
     def _in_sight(self, start: Array, goal: Array, radius: float, positions: Array, but: int | None) -> bool:
         """Whether the straight way to `goal` is free but for its first 0.4 m, where something may be close already."""
         distance = float(np.linalg.norm(goal - start))
-        line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * (
-            goal - start
-        ) / max(distance, 1e-6)
+        along = (goal - start) / max(distance, 1e-6)
+        line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * along
         return bool((self._clearance(line, None, positions, but) > radius).all())
 
     def _rolling(self, index: int, place: Array, robot: Array, positions: Array) -> Array:

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 def add_room(builder: ModelBuilder, layout: Layout) -> None:
     """Floor with or without painted lines, four walls with what hangs on them, and a ceiling with lamps."""
     rng, length, width, height = builder.rng, layout.length, layout.width, layout.height
-    middle = np.array([length / 2, width / 2, 0.0])
+    middle, up = np.array([length / 2, width / 2, 0.0]), np.array([0.0, 0.0, 1.0])
     floor = builder.surface(textures.floor(rng), repeat=(length / 2.4, width / 2.4))
     wall = textures.wall(rng)
     builder.label = (FLOOR, 0)
@@ -27,14 +27,14 @@ def add_room(builder: ModelBuilder, layout: Layout) -> None:
             builder.shape(BOX, (length / 2, np.clip(offset, 0.1, width - 0.1), 0.0), (length / 2, 0.04, 0.002), paint)
     builder.label = (WALL, 0)
     gray = rng.uniform(0.6, 0.95)
-    builder.plane(middle + [0, 0, height], (1, 0, 0), (0, -1, 0), (length / 2, width / 2), (gray, gray, gray * 0.98))
+    builder.plane(middle + up * height, (1, 0, 0), (0, -1, 0), (length / 2, width / 2), (gray, gray, gray * 0.98))
     for normal, half, offset in (((1, 0, 0), width / 2, length / 2), ((0, 1, 0), length / 2, width / 2)):
         material = builder.surface(wall, repeat=(2 * half / height, 1.0))
         for sign in (1, -1):
             inward = sign * np.array(normal, dtype=float)
             right = np.cross((0, 0, 1), inward)
             foot = middle - inward * offset
-            builder.plane(foot + [0, 0, height / 2], right, (0, 0, 1), (half, height / 2), material=material)
+            builder.plane(foot + up * height / 2, right, (0, 0, 1), (half, height / 2), material=material)
             _add_fixture(builder, foot + rng.uniform(-0.75, 0.75) * half * right, right, inward)
     for x in np.arange(1.5, length - 0.5, 3.0):
         for y in np.arange(1.8, width - 0.5, 3.2):
@@ -42,7 +42,7 @@ def add_room(builder: ModelBuilder, layout: Layout) -> None:
 
 
 def add_lights(builder: ModelBuilder, layout: Layout) -> None:
-    """Two lights from above, one of which casts shadows, with ambient light; all together of about the same strength everywhere."""
+    """Two lights from above, one of which casts shadows, and ambient light; their sum varies little over the worlds."""
     rng = builder.rng
     tint = 1.0 + rng.uniform(-0.12, 0.12) * np.array([1.0, 0.1, -1.0])
     exposure, ambient = rng.uniform(0.85, 1.15), rng.uniform(0.4, 0.6)
@@ -76,9 +76,10 @@ def _add_shelf(builder: ModelBuilder, shelf: Shelf, steel: textures.Color, plank
         for y in (-1, 1):
             place = (shelf.x + x * (shelf.half_x - 0.025), shelf.y + y * (shelf.half_y - 0.025), shelf.height / 2)
             builder.shape(BOX, place, (0.03, 0.03, shelf.height / 2), steel)
-    # a sheet in the middle: what shows between the goods is shelf, not slivers of wall that no small network can draw
+    # A sheet in the middle: what shows between the goods is shelf, not slivers of wall that no small network can draw.
     half_x, half_y = (shelf.half_x, 0.01) if shelf.half_x > shelf.half_y else (0.01, shelf.half_y)
-    builder.shape(BOX, (shelf.x, shelf.y, shelf.height / 2 + 0.04), (half_x, half_y, shelf.height / 2 - 0.06), tuple(0.45 * np.array(plank)))
+    middle = shelf.height / 2
+    builder.shape(BOX, (shelf.x, shelf.y, middle + 0.04), (half_x, half_y, middle - 0.06), 0.45 * plank)
     levels = int(np.clip(round(shelf.height / 0.5), 3, 5))
     distance = (shelf.height - 0.16) / (levels - 1)
     for level in range(levels):

@@ -15,9 +15,10 @@ from demo.things import JOINTS, add_ball, add_barrel, add_box, add_cone, add_per
 @dataclass(frozen=True)
 class Scene:
     """A compiled model and what its parts are.
-     `classes (ngeom + 1,) uint8` and `instances (ngeom + 1,) uint16` by geom id; the last entry, which -1 finds, is for
-    pixels where nothing was drawn, and says wall. Thing number `i` of the layout has instance `i + 1` and mocap body `i +
-    1`; the camera has mocap body 0. `joints[i]` are the places of a person's `JOINTS` in qpos.
+
+    `classes (ngeom + 1,) uint8` and `instances (ngeom + 1,) uint16` by geom id; the last entry, which -1 finds, is for
+    pixels where nothing was drawn, and says wall. The layout's thing `i` has instance `i + 1` and mocap body
+    `i + 1`; the camera has mocap body 0. `joints[i]` are the places of a person's `JOINTS` in qpos.
     """
 
     model: mujoco.MjModel
@@ -27,7 +28,7 @@ class Scene:
 
 
 def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: int, fine: bool) -> Scene:
-    """Compile the model of `layout`, with looks drawn from `rng`, for pictures of `width` x `height` pixels; `fine` as in `World`."""
+    """Compile the model of `layout` with looks drawn from `rng`; the size of the pictures and `fine` as in `World`."""
     builder = ModelBuilder(rng, width, height, fine)
     add_room(builder, layout)
     add_lights(builder, layout)

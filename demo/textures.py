@@ -1,4 +1,4 @@
-"""Procedural surfaces: every function draws one `(n, n, 3) uint8` picture, or the six `(6n, n, 3)` of a cube, from a random generator."""
+"""Procedural surfaces: each is drawn as one `(n, n, 3) uint8` picture, or as the six `(6n, n, 3)` of a cube's sides."""
 
 import colorsys
 
@@ -36,7 +36,7 @@ def cardboard(rng: np.random.Generator) -> Picture:
         image = base * (1.0 + 0.12 * _noise(rng, size, 3)[..., None]) * rng.uniform(0.93, 1.04)
         image[[0, 1, -1, -2]] *= 0.75
         image[:, [0, 1, -1, -2]] *= 0.75
-        if face in (4, 5) or has_band and face in (0, 1):
+        if face in (4, 5) or (has_band and face in (0, 1)):
             image[:, 28:36] = tape
         if face < 4 and rng.random() < 0.75:
             _print_mark(image, rng)
@@ -168,7 +168,7 @@ def _print_mark(image: NDArray[np.float64], rng: np.random.Generator) -> None:
 
 
 def _cube_directions(size: int) -> NDArray[np.float64]:
-    """Directions `(3, 6 size, size)` through the pixels of a cube map whose faces are stacked right, left, up, down, front, back."""
+    """Directions `(3, 6 size, size)` through a cube map whose faces are stacked right, left, up, down, front, back."""
     v, u = (np.indices((size, size)) + 0.5) / size * 2.0 - 1.0
     one = np.ones_like(u)
     faces = [(one, -v, -u), (-one, -v, u), (u, one, v), (u, -one, -v), (u, -v, one), (-u, -v, -one)]

@@ -1,4 +1,4 @@
-"""What the thing classes look like: boxes, balls, cones, barrels and people, each drawn about its own foot (a ball about its centre)."""
+"""What the thing classes look like: each is drawn about its own foot, a ball about its centre."""
 
 import numpy as np
 

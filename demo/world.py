@@ -1,5 +1,6 @@
 """A small simulated robot world: what a robot's camera sees, with the truth about every pixel.
- MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says otherwise; Debian's package is
+
+MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says otherwise; Debian's package is
 `libosmesa6`).
 """
 
@@ -13,18 +14,20 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 
-import mujoco  # noqa: E402  (reads MUJOCO_GL when imported)
+# Only now: it reads MUJOCO_GL when it is imported.
+import mujoco
 
-from demo.layout import BALL, make_layout  # noqa: E402
-from demo.motion import Motion, State  # noqa: E402
-from demo.scene import build_scene  # noqa: E402
-from demo.builder import CAMERA, FIELD_OF_VIEW  # noqa: E402
+from demo.builder import CAMERA, FIELD_OF_VIEW
+from demo.layout import BALL, make_layout
+from demo.motion import Motion, State
+from demo.scene import build_scene
 
 
 @dataclass(frozen=True)
 class Frame:
     """One picture and its truth.
-     `stamp`: seconds since the world's start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel
+
+    `stamp`: seconds from the start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel
     has one. `instances (H, W) uint16`: ids of things that last the whole world, 0 where there is none. `depth (H, W)
     float32`: metres along the optical axis, None where not asked for. `position (3,)` in metres and `orientation (4,)`
     xyzw: the camera's pose in the odom frame, its own axes x forward, y left, z up.
@@ -66,7 +69,7 @@ class World:
         self._renderer.close()
 
     def frames(self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True) -> Iterator[Frame]:
-        """The frames of `seconds` seconds at `rate` per second from time `start` on; the same time always gives the same frame."""
+        """The frames of `seconds` s at `rate` Hz from time `start` on; the same time always gives the same frame."""
         for number in range(round(seconds * rate)):
             yield self._frame(start + number / rate, depth)
 
