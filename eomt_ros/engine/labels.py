@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 import logging
 import reprlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,9 +33,6 @@ LARGEST_TABLE = 1 << 20
 
 GOLDEN_RATIO = 0.618034
 """A step round the colour circle that never comes back near the hues it just used."""
-
-YAML_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Libyaml's parser is seven times faster; not every build of PyYAML has it."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +70,16 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
                 "give a table with one entry per class of the checkpoint, in its order, or leave the parameter empty"
             )
         return labels
-    tables = [labels for labels in shipped_tables() if len(labels.class_names) == len(class_names)]
-    for labels in tables:
+    namesake = None
+    for labels in shipped_tables():
+        if len(labels.class_names) != len(class_names):
+            continue
         if any(fnmatchcase(model.lower(), pattern.lower()) for pattern in labels.checkpoints):
             return labels
-    for labels in tables:
         if labels.class_names == tuple(class_names):
-            return labels
+            namesake = namesake or labels
+    if namesake is not None:
+        return namesake
     log.warning(
         "no label table fits %s: its %d classes keep the checkpoint's own names and all count as things; "
         "give a table by the parameter 'labels' to tell things from stuff",
@@ -89,13 +89,14 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
     return Labels(model, tuple(class_names), (True,) * len(class_names), distinct_colors(len(class_names)), "panoptic")
 
 
-def shipped_tables() -> list[Labels]:
-    """The tables of `config/labels`; raises `LabelsError` where they are missing or malformed."""
+def shipped_tables() -> Iterator[Labels]:
+    """Reads the tables of `config/labels` one by one; raises `LabelsError` where they are missing or malformed."""
     try:
         folder = shipped("config/labels", "config/labels")
     except FileNotFoundError as error:
         raise LabelsError(f"the label tables are missing: {error}") from error
-    return [load_labels(path) for path in sorted(folder.glob("*.yaml"))]
+    for path in sorted(folder.glob("*.yaml")):
+        yield load_labels(path)
 
 
 def load_labels(path: str | Path) -> Labels:
@@ -155,7 +156,7 @@ def _read(path: Path) -> Any:
         size = path.stat().st_size
         if size > LARGEST_TABLE:
             raise LabelsError(f"{path} has {size} bytes, expected a label table of at most {LARGEST_TABLE}")
-        return yaml.load(path.read_text(encoding="utf-8"), YAML_LOADER)
+        return yaml.safe_load(path.read_text(encoding="utf-8"))  # not libyaml's parser: deep nesting crashes it
     except OSError as error:
         raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
