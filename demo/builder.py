@@ -124,7 +124,7 @@ class ModelBuilder:
         return self.body
 
     def surface(self, picture: Picture, *, repeat: tuple[float, float] = (1.0, 1.0), shine: float = 0.0) -> str:
-        """Add a material from a picture, `(n, n, 3)` for planes or `(6n, n, 3)` for a cube's sides; returns its name."""
+        """Add a material from a picture, `(n, n, 3)` for planes or `(6n, n, 3)` for a cube; returns its name."""
         name = f"surface{len(self.spec.textures)}"
         height, width = picture.shape[:2]
         kind = mujoco.mjtTexture.mjTEXTURE_2D if height == width else mujoco.mjtTexture.mjTEXTURE_CUBE

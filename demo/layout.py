@@ -63,16 +63,10 @@ def make_layout(rng: np.random.Generator) -> Layout:
     start = (length / 2 + rng.uniform(-1, 1), width / 2 + rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi))
     taken = [(start[0], start[1], 0.9)]
     things: list[Thing] = []
-    counts = {
-        BOX: rng.integers(3, 6),
-        BALL: rng.integers(3, 5),
-        CONE: rng.integers(3, 5),
-        BARREL: rng.integers(2, 5),
-        PERSON: rng.integers(2, 5),
-    }
-    for class_id, count in counts.items():
-        movers = {BOX: 1, BALL: 2, CONE: 0, BARREL: 1, PERSON: count}[class_id]
-        for number in range(count):
+    counts = {BOX: (3, 5, 1), BALL: (3, 4, 2), CONE: (3, 4, 0), BARREL: (2, 4, 1), PERSON: (2, 4, 4)}
+    numbers = {class_id: int(rng.integers(least, most + 1)) for class_id, (least, most, _) in counts.items()}
+    for class_id, (_, _, movers) in counts.items():
+        for number in range(numbers[class_id]):
             thing = _thing(rng, class_id, number < movers)
             position = _free_place(rng, thing, np.array([length, width]), _shelf_array(shelves), taken)
             if position is None:

@@ -170,7 +170,7 @@ class Motion:
                 continue
             bearing = np.arctan2(away[1], away[0])
             in_view = np.count_nonzero(np.cos(bearings - bearing) > np.cos(np.radians(38.0)))
-            cost = 0.7 * abs(_wrapped(bearing - yaw)) - 0.4 * min(in_view, 6) - 0.15 * distance
+            cost = 0.7 * abs(_wrapped(bearing - yaw)) - 0.4 * min(int(in_view), 6) - 0.15 * distance
             costs.append(cost + self._rng.uniform(0.0, 1.0))
             goals.append(goal)
         ranked = [goals[rank] for rank in np.argsort(costs)]

@@ -71,10 +71,8 @@ def _noise(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.floa
     total = np.zeros((size, size))
     for octave in range(octaves):
         cells = 4 * 2**octave
-        total += (
-            cv2.resize(rng.uniform(-1.0, 1.0, (cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC)
-            / 1.6**octave
-        )
+        coarse = rng.uniform(-1.0, 1.0, (cells, cells)) / 1.6**octave
+        total = total + cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return total / 2.0
 
 
