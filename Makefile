@@ -1,9 +1,13 @@
-# Every target sets up what is missing first: a ROS 2 that is sourced, else Python wheels of ROS_DISTRO.
+# Every target sets up what is missing first: on the ROS 2 that is sourced, else with the Python wheels of ROS_DISTRO.
 #     make demo    make test ROS_DISTRO=jazzy    make build PYTHON=python3.12
 
 PYTHON ?= python3
 export ROS_DISTRO
-IN_ENVIRONMENT = @$(PYTHON) -m environment
+
+define IN_ENVIRONMENT
+@command -v $(PYTHON) >/dev/null || { echo "error: missing: $(PYTHON). Install with:" >&2; \
+	echo "    sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }; $(PYTHON) -m environment
+endef
 
 .PHONY: help build demo test bench clean
 
@@ -12,8 +16,8 @@ help:
 	@echo "make demo    run the node on the demo bag; leaves demo_out/overlay.mp4 and overlay.png"
 	@echo "make test    run the tests, ruff and mypy"
 	@echo "make bench   measure speed beside the reference; leaves bench/results/"
-	@echo "make clean   remove everything made by the above"
-	@echo "ROS_DISTRO=kilted|jazzy picks the wheels, where no ROS 2 is sourced; PYTHON=python3.12 the Python."
+	@echo "make clean   remove everything that the set-up and the demo made"
+	@echo "ROS_DISTRO=kilted|jazzy picks the wheels where no ROS 2 is sourced; PYTHON=python3.12 the Python."
 
 build:
 	$(IN_ENVIRONMENT)

@@ -8,9 +8,9 @@ if sys.version_info < (3, 10):  # noqa: UP036
         "error: eomt_ros needs Python 3.11 or newer, and {} is Python {}.{}.\n"
         "Install one and name it, for example:\n"
         "    sudo apt install python3.11 python3.11-venv python3.11-dev\n"
-        "    make PYTHON=python3.11".format(sys.executable, *sys.version_info[:2])  # noqa: UP032
+        "    make PYTHON=python3.11".format(sys.executable, *sys.version_info[:2])
     )
 
-from environment.prepare import main  # noqa: E402
+from environment.prepare import main
 
 sys.exit(main(sys.argv[1:]))

@@ -14,31 +14,35 @@ TAIL_LINES = 25
 
 
 def run_logged(command: list[str], log: Path, variables: dict[str, str], *, shown: tuple[str, ...]) -> None:
-    """Run `command` in the repository with its output in `log`, and print where it is now and then.
+    """Run `command` in the repository with its output in `log`, and print now and then where it is.
 
-    `shown` are the beginnings of the lines worth printing. Raises SetupError with the end of the output when the command fails.
+    `shown` are the beginnings of the lines worth printing.
+    Raises SetupError with the end of the output when the command fails.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
     try:
-        while True:
-            try:
-                code = process.wait(timeout=PROGRESS_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                news = [line for line in _lines(log) if line.startswith(shown)]
-                print(f"      {time.monotonic() - start:3.0f} s  {news[-1][:90] if news else '...'}", flush=True)
+        while (code := _wait(process)) is None:
+            news = [line for line in _lines(log) if line.startswith(shown)]
+            print(f"      {time.monotonic() - start:3.0f} s  {news[-1][:90] if news else '...'}", flush=True)
     except KeyboardInterrupt:
         process.terminate()
         process.wait()
         raise
     if code != 0:
         tail = "\n".join(_lines(log)[-TAIL_LINES:])
-        raise SetupError(
-            f"{tail}\n\n{' '.join(command[:4])} ... ended with code {code}. All of its output: {log.relative_to(ROOT)}"
-        )
+        program = " ".join(command[:4])
+        where = f"All of its output is in {log.relative_to(ROOT)}; its end:"
+        raise SetupError(f"{program} ... ended with code {code}. {where}\n{tail}")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(timeout=PROGRESS_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _lines(log: Path) -> list[str]:

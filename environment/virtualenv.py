@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import sysconfig
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,20 +13,29 @@ from environment.process import run_logged
 
 REQUIREMENTS = ROOT / "requirements"
 PIP_NEWS = ("Collecting", "Downloading", "Processing", "Building", "Installing")
+# Imports every compiled part once: a library that does not load is found here, and not in the middle of a demo.
+LOAD = "import av, cv2, numpy, rclpy, safetensors, sensor_msgs.msg, torch, yaml"
 
 
 def identity(layout: Layout) -> str:
     """What a venv cannot survive a change of: its place, its Python, and whether it sees the system's packages."""
-    return f"{layout.venv}\n{sys.version}\n{'wheels' if layout.from_wheels else 'sourced'}\n"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{layout.venv} {version} {'from wheels' if layout.from_wheels else 'on a sourced ROS 2'}\n"
 
 
 def requirement_files(layout: Layout) -> list[Path]:
     """The files that decide what is installed."""
-    setup = [ROOT / "setup.py", ROOT / "pyproject.toml"]
+    own = ROOT / "setup.py"
     if not layout.from_wheels:
-        return setup
+        return [own]
     names = ("runtime.txt", "test.txt", "build-tools.txt", "constraints.txt")
-    return [*setup, *(REQUIREMENTS / name for name in names), layout.ros_requirements]
+    return [own, *(REQUIREMENTS / name for name in names), layout.ros_requirements]
+
+
+def has_venv(layout: Layout) -> bool:
+    """Whether the venv exists and fits the interpreter and the ROS 2 in use."""
+    stamp = layout.venv / "identity"
+    return stamp.exists() and stamp.read_text() == identity(layout) and layout.python.exists()
 
 
 def create_venv(layout: Layout) -> None:
@@ -41,28 +49,24 @@ def create_venv(layout: Layout) -> None:
     (layout.venv / "identity").write_text(identity(layout))
 
 
-def has_venv(layout: Layout) -> bool:
-    """Whether the venv exists and still fits the interpreter and the ROS 2 in use."""
-    stamp = layout.venv / "identity"
-    return stamp.exists() and stamp.read_text() == identity(layout) and layout.python.exists()
-
-
 def install_requirements(layout: Layout) -> None:
-    """Install everything, this package in editable form included."""
-    pip = [str(layout.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off", "--no-compile"]
+    """Install everything, this package in editable form included, and load it once."""
+    # Compiling all of it would take as long as installing it; what is used gets compiled by being used.
+    pip = [str(layout.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-compile"]
+    pip.append("--progress-bar=off")
     variables = layout.variables()
     if layout.from_wheels:
-        names = ["runtime.txt", "test.txt", layout.ros_requirements.name]
+        names = ("runtime.txt", "test.txt", layout.ros_requirements.name)
         files = [argument for name in names for argument in ("-r", str(REQUIREMENTS / name))]
         files += ["-c", str(REQUIREMENTS / "constraints.txt")]
         run_logged([*pip, *files], layout.log / "pip.log", variables, shown=PIP_NEWS)
-        # This package too, for its command line.
-        own = ["--no-deps", "--no-build-isolation", "--editable", "."]
-        run_logged([*pip, *own], layout.log / "pip-eomt_ros.log", variables, shown=PIP_NEWS)
         _relocate_cmake_exports(layout)
+        # For its command line; the packages it asks for are there.
+        own = ["--no-deps", "--no-build-isolation", "--editable", "."]
     else:
         own = ["--editable", ".[evaluation,test]", *_system_numpy()]
-        run_logged([*pip, *own], layout.log / "pip.log", variables, shown=PIP_NEWS)
+    run_logged([*pip, *own], layout.log / "pip-eomt_ros.log", variables, shown=PIP_NEWS)
+    run_logged([str(layout.python), "-c", LOAD], layout.log / "load.log", variables, shown=())
 
 
 def _system_numpy() -> list[str]:
@@ -75,15 +79,12 @@ def _system_numpy() -> list[str]:
 
 def _relocate_cmake_exports(layout: Layout) -> None:
     """Point the wheels' CMake files at this machine: they name two folders of the one they were built on."""
-    code = "import numpy; print(numpy.get_include())"
-    numpy_include = subprocess.run([layout.python, "-c", code], check=True, capture_output=True, text=True).stdout
-    places = {
-        r"/opt/python/[^;\"]*/numpy/_core/include": numpy_include.strip(),
-        r"/opt/python/[^;\"]*/include/python3\.\d+": sysconfig.get_path("include"),
-    }
+    code = "import numpy, sysconfig; print(numpy.get_include()); print(sysconfig.get_path('include'))"
+    answer = subprocess.run([layout.python, "-c", code], check=True, capture_output=True, text=True)
+    numpy_include, python_include = answer.stdout.splitlines()
     for path in sorted((layout.venv / "share").rglob("*.cmake")):
         text = path.read_text()
-        if "/opt/python/" in text:
-            for pattern, place in places.items():
-                text = re.sub(pattern, place.replace("\\", r"\\"), text)
-            path.write_text(text)
+        moved = re.sub(r'/opt/python/[^;"]*/numpy/_core/include', lambda _: numpy_include, text)
+        moved = re.sub(r'/opt/python/[^;"]*/include/python3\.\d+', lambda _: python_include, moved)
+        if moved != text:
+            path.write_text(moved)
