@@ -1,0 +1,190 @@
+"""Query slots to lasting ids: which segment of this frame is which object of the frames before.
+
+A query of VidEoMT stays with its object, so the slot that a segment comes from is most of its identity. What the network does not
+say is when an object is gone, and when a slot has been taken by another. The rule here, for things, once per frame:
+
+1. **Continuation.** A segment continues the track of its slot if the object can have got there: the centre of its box lies within
+   reach of where the track was last seen, and the class is the same. If the class is another, the boxes must overlap by half
+   (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
+2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of the same
+   class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
+3. **Birth.** Any other segment gets the next id.
+4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` seconds and can be continued or handed over for as long
+   (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and that nobody took over
+   in that time. An id is never used again within the epoch.
+
+Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of the two boxes,
+once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
+
+Stuff has no individuals: it keeps one id per slot and class for the whole epoch.
+
+Ids run from 1 to 65,535, which is what a 16-bit label image can hold. When they run out, the next epoch begins.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Box = tuple[int, int, int, int]
+"""x, y, width, height in pixels."""
+
+LARGEST_ID = 65535
+MAX_ABSENCE = 2.0
+"""Seconds for which a track that is not seen is remembered."""
+SAME_PLACE = 0.5
+"""IoU of two boxes from which on they count as one place."""
+TURNING = 0.1
+"""Seconds of a camera turning fast that reach allows for: between two frames, not over an absence."""
+TURNING_SPEED = 1.5
+"""Image widths per second: a usual camera turning by 100 degrees per second."""
+NOMINAL_PERIOD = 0.1
+"""Seconds that a frame without a stamp counts for."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One segment of a frame, as the network and the post-processing give it."""
+
+    slot: int
+    """The query it comes from; for fused stuff, which comes from several, a negative number of its class."""
+    class_id: int
+    is_thing: bool
+    box: Box
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a segment is called."""
+
+    id: int
+    age: int
+    """Frames since the id was given, whether seen in them or not; 0 in the first."""
+
+
+@dataclass
+class Track:
+    """An object that has been seen."""
+
+    id: int
+    slot: int
+    class_id: int
+    box: Box
+    """Where it was last seen."""
+    born: int
+    """The frame in which it got its id."""
+    seen: float
+    """When it was last seen, in seconds."""
+
+
+class Identities:
+    """The ids of one stream.
+
+    `epoch` counts the times they started anew.
+    """
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._forget()
+
+    def restart(self) -> None:
+        """Forgets all tracks; ids begin at 1 again, in the next epoch."""
+        self.epoch += 1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._things: list[Track] = []
+        self._stuff: dict[tuple[int, int], Track] = {}
+        self._last_id = 0
+        self._frame = -1
+        self._now = 0.0
+
+    def update(self, observations: Sequence[Observation], width: int, stamp: float | None = None) -> list[Identity]:
+        """Names the segments of the next frame, in their order.
+
+        width: of the image, in pixels. stamp: of the frame, in seconds; without one, a frame counts a tenth of a second.
+        """
+        self._frame += 1
+        self._now = self._now + NOMINAL_PERIOD if stamp is None else stamp
+        self._things = [track for track in self._things if self._now - track.seen <= MAX_ABSENCE]
+
+        tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
+        self._continue(observations, tracks, width)
+        self._hand_over(observations, tracks)
+
+        births = sum(track is None for track in tracks)
+        if self._last_id + births > LARGEST_ID:
+            self.restart()
+            return self.update(observations, width, stamp)
+        for index, seen in enumerate(observations):
+            tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
+        return [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
+
+    def _stuff_track(self, seen: Observation) -> Track | None:
+        return self._stuff.get((seen.slot, seen.class_id))
+
+    def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
+        """Rule 1: gives each thing the track of its slot, where it can be the same object."""
+        newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.seen)}
+        for index, seen in enumerate(observations):
+            track = newest.get(seen.slot) if seen.is_thing else None
+            if track is not None and self._plausible(track, seen, width):
+                tracks[index] = track
+
+    def _plausible(self, track: Track, seen: Observation, width: int) -> bool:
+        if track.class_id != seen.class_id:
+            return overlap(track.box, seen.box) >= SAME_PLACE
+        since = max(0.0, self._now - track.seen)
+        diagonal = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
+        reach = diagonal * (1 + since) + TURNING_SPEED * width * min(since, TURNING)
+        return math.dist(centre(track.box), centre(seen.box)) <= reach
+
+    def _hand_over(self, observations: Sequence[Observation], tracks: list[Track | None]) -> None:
+        """Rule 2: gives things without a track one that nothing shows in this frame, where it stands in the same place."""
+        shown = {track.id for track in tracks if track is not None}
+        candidates = sorted(
+            (
+                (overlap(track.box, seen.box), index, track)
+                for index, seen in enumerate(observations)
+                if seen.is_thing and tracks[index] is None
+                for track in self._things
+                if track.id not in shown and track.class_id == seen.class_id
+            ),
+            key=lambda candidate: (-candidate[0], candidate[1], -candidate[2].seen),
+        )
+        for place, index, track in candidates:
+            if place >= SAME_PLACE and tracks[index] is None and track.id not in shown:
+                tracks[index] = track
+                shown.add(track.id)
+
+    def _birth(self, seen: Observation) -> Track:
+        self._last_id += 1
+        track = Track(self._last_id, seen.slot, seen.class_id, seen.box, born=self._frame, seen=self._now)
+        if seen.is_thing:
+            self._things.append(track)
+        else:
+            self._stuff[seen.slot, seen.class_id] = track
+        return track
+
+    def _see(self, track: Track, seen: Observation) -> Track:
+        track.slot, track.class_id, track.box, track.seen = seen.slot, seen.class_id, seen.box, self._now
+        return track
+
+
+def centre(box: Box) -> tuple[float, float]:
+    """The middle of a box, in pixels."""
+    x, y, width, height = box
+    return x + width / 2, y + height / 2
+
+
+def overlap(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    x1, y1, width1, height1 = first
+    x2, y2, width2, height2 = second
+    across = min(x1 + width1, x2 + width2) - max(x1, x2)
+    down = min(y1 + height1, y2 + height2) - max(y1, y2)
+    if across <= 0 or down <= 0:
+        return 0.0
+    shared = across * down
+    return shared / (width1 * height1 + width2 * height2 - shared)

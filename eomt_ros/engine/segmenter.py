@@ -1,0 +1,366 @@
+"""The engine's public face: images of a stream in, segmentations with lasting ids out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eomt_ros.engine import checkpoint
+from eomt_ros.engine.accelerate import choose_device, choose_precision
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.errors import OutOfMemoryError
+from eomt_ros.engine.identity import Identities, Identity, Observation
+from eomt_ros.engine.labels import TASKS
+from eomt_ros.engine.network import StepOutput
+from eomt_ros.engine.postprocess import SCORE_THRESHOLDS, Segmentation, postprocess
+from eomt_ros.engine.preprocess import Preprocessor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One thing, or one region of stuff, in one frame."""
+
+    id: int
+    """Lasts while the object is followed, and is not used again within the epoch; 0 in the semantic task, which has no objects."""
+    class_id: int
+    class_name: str
+    is_thing: bool
+    score: float
+    """0..1."""
+    area: int
+    """Pixels; in the instance task those of the whole mask, also where a later instance covers it."""
+    box: tuple[int, int, int, int]
+    """x, y, width, height in pixels, around what the area counts."""
+    age: int
+    """Frames since the id was given; 0 in the first."""
+    mask: tuple[int, ...] | None = None
+    """Run lengths over the box, row by row, the first run outside (`decode_mask` turns them into an array); None unless asked for."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds spent on one frame. On CUDA, where the host runs ahead, the network's share appears under `postprocess`.
+
+    The frames of a batch share the time of their preprocessing and network.
+    """
+
+    preprocess: float
+    network: float
+    postprocess: float
+    identity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Logits:
+    """What the network said, before any threshold."""
+
+    masks: np.ndarray
+    """(queries, h, w) float32, at the network's own size."""
+    classes: np.ndarray
+    """(queries, classes + 1) float32, the last column for "no object"."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameResult:
+    """One frame, segmented at its own size."""
+
+    semantic: np.ndarray
+    """(H, W) uint8 class ids, 255 unlabelled (uint16 and 65535 above 254 classes)."""
+    panoptic: np.ndarray
+    """(H, W) uint16 segment ids, 0 none; all 0 in the semantic task."""
+    confidence: np.ndarray
+    """(H, W) uint8, the probability of the pixel's class or segment times 255."""
+    segments: list[Segment]
+    epoch: int
+    """Ids are comparable within one epoch of the stream only."""
+    timings: Timings
+    logits: Logits | None = None
+
+
+class Stream:
+    """One camera: the queries that the next frame starts from, and the ids given so far. Made by `Segmenter.open_stream`.
+
+    A stream takes the frames of one camera, in order, one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._identities = Identities()
+        self._queries: Tensor | None = None
+
+    @property
+    def epoch(self) -> int:
+        """How often the ids began anew: by `reset`, or because an epoch's 65,535 ids had run out."""
+        return self._identities.epoch
+
+    def reset(self) -> None:
+        """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
+        self._queries = None
+        self._identities.restart()
+
+
+class Segmenter:
+    """A network with all that belongs to it. It holds weights and settings only, so any number of streams can share it.
+
+    `score_threshold`, `mask_threshold`, `overlap_threshold` (0..1) and `fuse_stuff` may be changed at any time; each frame reads them once.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        task: str,
+        score_threshold: float,
+        mask_threshold: float,
+        overlap_threshold: float,
+        fuse_stuff: bool,
+    ) -> None:
+        self.name = checkpoint.name
+        self.labels = checkpoint.labels
+        self.task = task
+        self.device = str(device)
+        self.score_threshold = score_threshold
+        self.mask_threshold = mask_threshold
+        self.overlap_threshold = overlap_threshold
+        self.fuse_stuff = fuse_stuff
+        self._network = checkpoint.network.to(device=device, dtype=dtype)
+        self._preprocess = Preprocessor(
+            checkpoint.image_size, checkpoint.image_mean, checkpoint.image_std, device=device, dtype=dtype
+        )
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "auto",
+        task: str | None = None,
+        fit: str = "stretch",
+        score_threshold: float | None = None,
+        mask_threshold: float = 0.5,
+        overlap_threshold: float = 0.8,
+        fuse_stuff: bool = True,
+        labels: str | Path | None = None,
+    ) -> Segmenter:
+        """Loads a checkpoint and makes it ready.
+
+        model: a folder with `config.json` and `model.safetensors`, a hub id, or "demo", which ships with the package.
+        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "float32" (the reference), "bfloat16" or "float16". backend: "auto" or "torch".
+        task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for. fit: "stretch", as Hugging Face.
+        score_threshold: None for Hugging Face's default of the task (panoptic 0.8, instance 0.5; the semantic task uses none).
+        fuse_stuff: all regions of a stuff class are one segment. labels: a label table to use instead of the one that fits the checkpoint.
+
+        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `ValueError` for an argument that is not one of the above.
+        """
+        _expect("backend", backend, ("auto", "torch"))
+        _expect("fit", fit, ("stretch",))
+        _expect("task", task, (None, *TASKS))
+        for name, threshold in (
+            ("score_threshold", score_threshold),
+            ("mask_threshold", mask_threshold),
+            ("overlap_threshold", overlap_threshold),
+        ):
+            if threshold is not None and not 0.0 <= threshold <= 1.0:
+                raise ValueError(f"{name} is {threshold!r}, expected a number from 0 to 1")
+        chosen_device = choose_device(device)
+        dtype = choose_precision(precision, chosen_device)
+        loaded = checkpoint.load(model, labels)
+        chosen_task = task or loaded.task
+        if score_threshold is None:
+            score_threshold = SCORE_THRESHOLDS.get(chosen_task, 0.0)
+        return cls(
+            loaded,
+            device=chosen_device,
+            dtype=dtype,
+            task=chosen_task,
+            score_threshold=score_threshold,
+            mask_threshold=mask_threshold,
+            overlap_threshold=overlap_threshold,
+            fuse_stuff=fuse_stuff,
+        )
+
+    def open_stream(self) -> Stream:
+        """A stream for one camera."""
+        return Stream()
+
+    def warm_up(self, height: int, width: int) -> None:
+        """Runs a black image of that size, so that the first real one does not pay for what torch prepares on first use."""
+        self.segment(np.zeros((height, width, 3), np.uint8), self.open_stream())
+
+    def segment(
+        self,
+        image: np.ndarray,
+        stream: Stream,
+        *,
+        stamp: float | None = None,
+        with_masks: bool = False,
+        with_logits: bool = False,
+    ) -> FrameResult:
+        """Segments the next frame of a stream.
+
+        image: (H, W, 3) uint8 RGB, with any strides. stamp: seconds, on any clock that runs with the camera's; the ids use it.
+        with_masks, with_logits: also give the segments' masks, the network's logits.
+
+        Raises `ValueError` for what is no such image, `NotFiniteError` where the network gives NaN or infinity, `OutOfMemoryError` where the
+        device has no memory left. The stream is then as before, and goes on if the caller wants.
+        """
+        return self.segment_batch(
+            [image], [stream], stamps=[stamp], with_masks=with_masks, with_logits=with_logits
+        )[0]
+
+    def segment_batch(
+        self,
+        images: Sequence[np.ndarray],
+        streams: Sequence[Stream],
+        *,
+        stamps: Sequence[float | None] | None = None,
+        with_masks: bool = False,
+        with_logits: bool = False,
+    ) -> list[FrameResult]:
+        """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
+
+        The images may differ in size. Raises `ValueError` also where images, streams and stamps differ in number, or a stream is named twice.
+        """
+        stamps = [None] * len(images) if stamps is None else stamps
+        if not len(images) == len(streams) == len(stamps):
+            raise ValueError(f"got {len(images)} images, {len(streams)} streams and {len(stamps)} stamps, expected one each")
+        if len({id(stream) for stream in streams}) < len(streams):
+            raise ValueError("a stream is named twice in one batch, expected one frame of each: its frames depend on each other")
+        if not images:
+            return []
+        try:
+            return self._segment(images, streams, stamps, with_masks, with_logits)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemoryError(
+                f"{self.device} has no memory left for {len(images)} image(s): {str(error).splitlines()[0]} "
+                "Use a smaller model, precision float16 or fewer cameras, or free the device of other programs."
+            ) from error
+
+    @torch.inference_mode()
+    def _segment(
+        self,
+        images: Sequence[np.ndarray],
+        streams: Sequence[Stream],
+        stamps: Sequence[float | None],
+        with_masks: bool,
+        with_logits: bool,
+    ) -> list[FrameResult]:
+        start = time.perf_counter()
+        pixels = torch.cat([self._preprocess(image) for image in images])
+        prepared = time.perf_counter()
+        output = self._network(pixels, self._queries_of(streams))
+        computed = time.perf_counter()
+
+        segmentations = []
+        moments = [computed]
+        for index, image in enumerate(images):
+            segmentations.append(self._postprocess(output, index, image.shape[:2], with_masks))
+            moments.append(time.perf_counter())
+
+        results = []
+        for index, (stream, segmentation) in enumerate(zip(streams, segmentations, strict=True)):
+            begin = time.perf_counter()
+            # only now, when nothing can fail any more: a stream is never left half updated
+            stream._queries = output.queries[index : index + 1]
+            segments, panoptic = self._identify(stream._identities, segmentation, stamps[index])
+            timings = Timings(
+                preprocess=prepared - start,
+                network=computed - prepared,
+                postprocess=moments[index + 1] - moments[index],
+                identity=time.perf_counter() - begin,
+            )
+            results.append(
+                FrameResult(
+                    semantic=segmentation.semantic,
+                    panoptic=panoptic,
+                    confidence=segmentation.confidence,
+                    segments=segments,
+                    epoch=stream.epoch,
+                    timings=timings,
+                    logits=_logits(output, index) if with_logits else None,
+                )
+            )
+        return results
+
+    def _queries_of(self, streams: Sequence[Stream]) -> Tensor:
+        """What each stream's frame starts from, (batch, queries, hidden)."""
+        return torch.cat(
+            [
+                self._network.first_queries() if stream._queries is None else self._network.next_queries(stream._queries)
+                for stream in streams
+            ]
+        )
+
+    def _postprocess(self, output: StepOutput, index: int, size: tuple[int, int], with_masks: bool) -> Segmentation:
+        return postprocess(
+            output.mask_logits[index],
+            output.class_logits[index],
+            size,
+            task=self.task,
+            is_thing=self.labels.is_thing,
+            score_threshold=self.score_threshold,
+            mask_threshold=self.mask_threshold,
+            overlap_threshold=self.overlap_threshold,
+            fuse_stuff=self.fuse_stuff,
+            with_masks=with_masks,
+        )
+
+    def _identify(
+        self, identities: Identities, found: Segmentation, stamp: float | None
+    ) -> tuple[list[Segment], np.ndarray]:
+        """The segments with their ids, and the image of ids, (H, W) uint16."""
+        things = [self.labels.is_thing[class_id] for class_id in found.class_ids]
+        if self.task == "semantic":
+            names = [Identity(id=0, age=0)] * len(things)
+        else:
+            observations = [
+                Observation(
+                    slot=query if thing or not self.fuse_stuff else -1 - class_id,
+                    class_id=class_id,
+                    is_thing=thing,
+                    box=box,
+                )
+                for query, class_id, thing, box in zip(found.queries, found.class_ids, things, found.boxes, strict=True)
+            ]
+            names = identities.update(observations, found.semantic.shape[1], stamp)
+        masks = found.masks or [None] * len(names)
+        segments = [
+            Segment(
+                id=name.id,
+                class_id=class_id,
+                class_name=self.labels.class_names[class_id],
+                is_thing=thing,
+                score=score,
+                area=area,
+                box=box,
+                age=name.age,
+                mask=mask,
+            )
+            for name, class_id, thing, score, area, box, mask in zip(
+                names, found.class_ids, things, found.scores, found.areas, found.boxes, masks, strict=True
+            )
+        ]
+        id_of_index = np.array([0, *(segment.id for segment in segments)], dtype=np.uint16)
+        return segments, id_of_index[found.segment_index]
+
+
+def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def _logits(output: StepOutput, index: int) -> Logits:
+    masks, classes = (
+        logits[index].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits)
+    )
+    return Logits(masks, classes)
