@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import functools
 import importlib.util
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,12 +21,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from rclpy.logging import get_logger
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
+
+_log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[Any]
 
@@ -265,9 +267,7 @@ def _cv_bridge() -> Any:
         return None
     fault = _cv_bridge_fault()
     if fault is not None:
-        get_logger("eomt_ros.images").warning(
-            f"cv_bridge is installed but does not work ({fault}); images are converted through OpenCV"
-        )
+        _log.warning("cv_bridge is installed but does not work (%s); images are converted through OpenCV", fault)
         return None
     from cv_bridge import CvBridge
 
