@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from environment.errors import SetupError
 from environment.layout import ROOT, Layout, choose_layout
 from environment.machine import check_tools, check_wheels_fit
-from environment.virtualenv import create_venv, has_venv, identity, install_requirements, requirement_files
-from environment.workspace import build_package, built_files, discard_build, linked_files
+from environment.virtualenv import create_venv, has_venv, install_requirements, requirements_key
+from environment.workspace import build_package, content_key, discard_build
 
 STAMP = "eomt_ros-stamp"
 
@@ -42,8 +41,8 @@ def main(command: list[str]) -> int:
 
 
 def _set_up(layout: Layout) -> None:
-    python_key = _digest(requirement_files(layout), identity(layout))
-    package_key = _digest(built_files(), python_key, *map(str, linked_files()))
+    python_key = requirements_key(layout)
+    package_key = f"{python_key}\n{content_key()}"
     python_stamp, package_stamp = layout.venv / STAMP, layout.install / STAMP
     python_is_ready = has_venv(layout) and _holds(python_stamp, python_key)
     if python_is_ready and _holds(package_stamp, package_key):
@@ -53,11 +52,11 @@ def _set_up(layout: Layout) -> None:
     if not has_venv(layout):
         _say(f"[1/3] {layout.venv.name}: Python {sys.version.split()[0]}, ROS 2 {layout.distro} {source}")
         create_venv(layout)
+        discard_build(layout)
     if not python_is_ready:
         _say("[2/3] installing packages; the first time this takes a minute or more")
         python_stamp.unlink(missing_ok=True)
         install_requirements(layout)
-        discard_build(layout)
         python_stamp.write_text(python_key)
     _say(f"[3/3] building the messages and the package in install/{layout.distro}")
     package_stamp.unlink(missing_ok=True)
@@ -78,15 +77,6 @@ def _one_set_up_at_a_time() -> Iterator[None]:
         yield
     finally:
         os.close(folder)
-
-
-def _digest(files: Iterable[Path], *words: str) -> str:
-    digest = hashlib.sha256()
-    for word in words:
-        digest.update(word.encode() + b"\0")
-    for path in files:
-        digest.update(str(path).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _holds(stamp: Path, key: str) -> bool:

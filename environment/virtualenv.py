@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -23,13 +24,14 @@ def identity(layout: Layout) -> str:
     return f"{layout.venv} {version} {'from wheels' if layout.from_wheels else 'on a sourced ROS 2'}\n"
 
 
-def requirement_files(layout: Layout) -> list[Path]:
-    """The files that decide what is installed."""
-    own = ROOT / "setup.py"
-    if not layout.from_wheels:
-        return [own]
-    names = ("runtime.txt", "test.txt", "build-tools.txt", "constraints.txt")
-    return [own, *(REQUIREMENTS / name for name in names), layout.ros_requirements]
+def requirements_key(layout: Layout) -> str:
+    """A digest of everything that decides what is installed."""
+    files = [ROOT / "setup.py"]
+    if layout.from_wheels:
+        names = ("runtime.txt", "test.txt", "build-tools.txt", "constraints.txt", layout.ros_requirements.name)
+        files += [REQUIREMENTS / name for name in names]
+    content = b"\0".join(path.read_bytes() for path in files)
+    return hashlib.sha256(identity(layout).encode() + content).hexdigest()
 
 
 def has_venv(layout: Layout) -> bool:
@@ -45,7 +47,7 @@ def create_venv(layout: Layout) -> None:
     command = [str(base if base.exists() else sys.executable), "-m", "venv", "--clear", str(layout.venv)]
     if not layout.from_wheels:
         command.append("--system-site-packages")
-    subprocess.run(command, check=True)
+    run_logged(command, layout.log / "venv.log", layout.variables(), shown=())
     (layout.venv / "identity").write_text(identity(layout))
 
 

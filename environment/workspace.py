@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -14,14 +15,14 @@ BUILT = ("CMakeLists.txt", "package.xml", "msg/*.msg", "demo/**/*.mcap", "demo/*
 LINKED = ("eomt_ros/**/*.py", "config/**/*", "launch/*", "scripts/*", "demo/checkpoint/*")
 
 
-def built_files() -> list[Path]:
-    """Files whose content the install folder depends on."""
-    return _find(BUILT)
-
-
-def linked_files() -> list[Path]:
-    """Files that the install folder links to."""
-    return _find(LINKED)
+def content_key() -> str:
+    """A digest of everything that asks for another build when it changes."""
+    digest = hashlib.sha256()
+    for path in _find(BUILT):
+        digest.update(f"{path}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    for path in _find(LINKED):
+        digest.update(f"{path}\0".encode())
+    return digest.hexdigest()
 
 
 def build_package(layout: Layout) -> None:
