@@ -1,0 +1,66 @@
+"""What the engine found in a frame -> ROS messages; every message carries the header it is given."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sensor_msgs.msg import RegionOfInterest
+
+from eomt_ros.msg import Instance, InstanceArray
+from eomt_ros.node.images import to_image
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import Image
+    from std_msgs.msg import Header
+
+    from eomt_ros.engine import FrameResult, Segment
+
+
+def semantic_image(result: FrameResult, header: Header) -> Image:
+    """Class ids, mono8 with 255 for unlabelled; 16UC1 with 65535 for a model of more than 254 classes."""
+    return to_image(result.semantic, "mono8" if result.semantic.dtype == np.uint8 else "16UC1", header)
+
+
+def panoptic_image(result: FrameResult, header: Header) -> Image:
+    """Segment ids, 16UC1, 0 for none."""
+    return to_image(result.panoptic, "16UC1", header)
+
+
+def confidence_image(result: FrameResult, header: Header) -> Image:
+    """Probability of the winning class or segment, mono8: 255 is certain."""
+    return to_image(result.confidence, "mono8", header)
+
+
+def instance_array(
+    result: FrameResult, header: Header, *, sequence: int, dropped: int, task: str, model: str
+) -> InstanceArray:
+    """Everything segmented in one frame."""
+    height, width = result.semantic.shape
+    return InstanceArray(
+        header=header,
+        epoch=result.epoch,
+        sequence=sequence,
+        dropped=dropped,
+        task=task,
+        model=model,
+        height=height,
+        width=width,
+        instances=[_instance(segment) for segment in result.segments],
+    )
+
+
+def _instance(segment: Segment) -> Instance:
+    x, y, width, height = segment.box
+    return Instance(
+        id=segment.id,
+        class_id=segment.class_id,
+        class_name=segment.class_name,
+        is_thing=segment.is_thing,
+        score=segment.score,
+        area=segment.area,
+        box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        age=segment.age,
+        mask_rle=array("I", segment.mask or ()),
+    )

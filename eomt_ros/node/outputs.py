@@ -1,0 +1,115 @@
+"""The node's output topics: a message is made only for topics that somebody subscribes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+
+from eomt_ros import overlay
+from eomt_ros.msg import InstanceArray
+from eomt_ros.node import messages
+from eomt_ros.node.images import to_image
+from eomt_ros.node.parameters import ParameterError
+
+try:
+    from vision_msgs.msg import LabelInfo, VisionClass
+except ImportError:  # an optional dependency: Nav2 brings it along
+    LabelInfo = None
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rclpy.node import Node
+    from rclpy.publisher import Publisher
+    from std_msgs.msg import Header
+
+    from eomt_ros.engine import FrameResult, Segmenter
+
+
+class Outputs:
+    """Publishers of one configured node; `publish` may be called from another thread than the executor's."""
+
+    def __init__(self, node: Node, segmenter: Segmenter, depth: int) -> None:
+        self._node = node
+        self._segmenter = segmenter
+        self._sequence = 0
+        self._publishers: list[Publisher[Any]] = []
+        # Reliable, because RViz and Nav2 ask for it, and subscribers that want best effort connect as well.
+        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
+        self._semantic = self._publisher(Image, "~/semantic", qos)
+        self._panoptic = self._publisher(Image, "~/panoptic", qos)
+        self._instances = self._publisher(InstanceArray, "~/instances", qos)
+        self._confidence = self._publisher(Image, "~/confidence", qos)
+        self._overlay = self._publisher(Image, "~/overlay", qos)
+        self._label_info: Publisher[Any] | None = None
+        if LabelInfo is not None:
+            latched = QoSProfile(
+                depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+            )
+            self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched)
+            self._publishers.append(self._label_info)
+
+    def wants_masks(self) -> bool:
+        """Say whether anybody would receive instance masks."""
+        return self._instances.get_subscription_count() > 0
+
+    def publish_label_info(self) -> None:
+        """Tell the class names to present and future subscribers, where vision_msgs is installed."""
+        if self._label_info is None:
+            return
+        info = LabelInfo(threshold=float(self._segmenter.score_threshold))
+        info.header.stamp = self._node.get_clock().now().to_msg()
+        info.class_map = [
+            VisionClass(class_id=number, class_name=name)
+            for number, name in enumerate(self._segmenter.labels.class_names)
+        ]
+        self._label_info.publish(info)
+
+    def publish(
+        self, image: npt.NDArray[np.uint8], result: FrameResult, header: Header, *, dropped: int, overlay_alpha: float
+    ) -> None:
+        """Publish one frame's result.
+
+        image: (H, W, 3) uint8 RGB, the input; header: the input's; dropped: images dropped so far.
+        """
+        for publisher, image_message in (
+            (self._semantic, messages.semantic_image),
+            (self._panoptic, messages.panoptic_image),
+            (self._confidence, messages.confidence_image),
+        ):
+            if publisher.get_subscription_count():
+                publisher.publish(image_message(result, header))
+        if self._instances.get_subscription_count():
+            self._instances.publish(
+                messages.instance_array(
+                    result,
+                    header,
+                    sequence=self._sequence,
+                    dropped=dropped,
+                    task=self._segmenter.task,
+                    model=self._segmenter.name,
+                )
+            )
+        if self._overlay.get_subscription_count():
+            picture = overlay.draw(image, result, self._segmenter.labels, alpha=overlay_alpha)
+            self._overlay.publish(to_image(picture, "rgb8", header))
+        self._sequence += 1
+
+    def destroy(self) -> None:
+        """Withdraw the topics."""
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+
+    def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Publisher[Any]:
+        overriding = QoSOverridingOptions.with_default_policies()
+        try:
+            publisher = self._node.create_publisher(kind, topic, qos, qos_overriding_options=overriding)
+        except RuntimeError as error:  # how rclpy refuses a value in qos_overrides
+            self.destroy()
+            full_name = self._node.resolve_topic_name(topic)
+            raise ParameterError(f"parameters qos_overrides.{full_name}.publisher: {error}") from error
+        self._publishers.append(publisher)
+        return publisher

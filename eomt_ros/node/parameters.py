@@ -1,0 +1,222 @@
+"""Every parameter of the node, declared once: name, default, meaning, range, and when it may change.
+
+`config/segment.yaml` shows the same list to users; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+
+class ParameterError(ValueError):
+    """A parameter has a value that the node cannot work with; the message names it, its value and what is expected."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter means, which values it takes, and whether it may change while the node is configured."""
+
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+
+_RULE = "rule"
+
+
+def _parameter(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    rule = Rule(description, minimum, maximum, choices, live)
+    return dataclasses.field(default=default, metadata={_RULE: rule})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The values of all parameters at one moment; a change makes a new object."""
+
+    autostart: bool = _parameter(
+        True, "Configure and activate at start. False: wait for lifecycle transitions, as under a lifecycle manager."
+    )
+
+    model: str = _parameter(
+        "demo",
+        "A folder with config.json and model.safetensors, a Hugging Face hub id, or 'demo' (comes with the package).",
+    )
+    task: str = _parameter(
+        "",
+        "What to segment. Empty: what the checkpoint was trained for.",
+        choices=("", "semantic", "instance", "panoptic"),
+    )
+    device: str = _parameter("auto", "'cpu', 'cuda', 'cuda:1', ... 'auto': the GPU if there is one, else the CPU.")
+    precision: str = _parameter(
+        "auto", "Arithmetic of the network, for example 'float32'. 'auto': what suits the device."
+    )
+    backend: str = _parameter("auto", "What runs the network: 'torch' or 'auto'.")
+    fit: str = _parameter(
+        "stretch",
+        "How an image is brought to the network's size: 'stretch' as in Hugging Face, 'keep_aspect' as published.",
+        choices=("stretch", "keep_aspect"),
+    )
+    labels: str = _parameter(
+        "",
+        "A YAML file of class names and thing/stuff kinds. Empty: the package's table for the model, else its names.",
+    )
+
+    score_threshold: float = _parameter(
+        -1.0,
+        "Segments that score lower are left out. Negative: the task's default (panoptic 0.8, instance 0.5).",
+        minimum=-1.0,
+        maximum=1.0,
+        live=True,
+    )
+    mask_threshold: float = _parameter(
+        0.5, "A pixel belongs to a mask from this probability on.", minimum=0.0, maximum=1.0, live=True
+    )
+    overlap_threshold: float = _parameter(
+        0.8,
+        "Panoptic: a segment of which a smaller part than this is left after overlaps is dropped.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    fuse_stuff: bool = _parameter(True, "Panoptic: regions of one stuff class become one segment.", live=True)
+
+    rate: float = _parameter(
+        0.0,
+        "Frames per second at most; frames beyond it are skipped. 0: as fast as frames come.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
+    policy: str = _parameter(
+        "latest",
+        "'latest': the newest frame wins, older ones that wait are dropped (for robots). 'every_frame': all in order"
+        " (for evaluation, with reliability 'reliable' and a large depth).",
+        choices=("latest", "every_frame"),
+        live=True,
+    )
+    queue_size: int = _parameter(
+        100,
+        "Frames that may wait under policy 'every_frame'; beyond it the oldest is dropped, counted and warned about.",
+        minimum=1,
+        maximum=10000,
+        live=True,
+    )
+    max_gap: float = _parameter(
+        2.0,
+        "A stream starts anew, with a new epoch, after more than this between two processed stamps (s). 0: never.",
+        minimum=0.0,
+        maximum=86400.0,
+        live=True,
+    )
+
+    image_transport: str = _parameter(
+        "raw",
+        "'raw': sensor_msgs/Image on 'image'. 'compressed': CompressedImage on 'image'/compressed.",
+        choices=("raw", "compressed"),
+    )
+    reliability: str = _parameter(
+        "best_effort",
+        "Quality of service of the image subscription. 'best_effort' connects to every camera; 'reliable' asks again"
+        " for what got lost.",
+        choices=("best_effort", "reliable", "system_default"),
+    )
+    depth: int = _parameter(5, "Messages kept per topic, in and out, while they wait.", minimum=1, maximum=1000)
+
+    publish_masks: bool = _parameter(False, "Fill mask_rle of every instance.", live=True)
+    overlay_alpha: float = _parameter(
+        0.5,
+        "How strongly segments colour ~/overlay: 0 not at all, 1 covers the image.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+
+
+RULES: dict[str, Rule] = {field.name: field.metadata[_RULE] for field in dataclasses.fields(Parameters)}
+DEFAULTS = Parameters()
+
+
+def declare(node: Node) -> Parameters:
+    """Declare all parameters on `node` and return their values.
+
+    Raises ParameterError for a bad value, and rclpy's ParameterException for one outside its range.
+    """
+    node.declare_parameters(
+        "", [(name, getattr(DEFAULTS, name), _descriptor(name, rule)) for name, rule in RULES.items()]
+    )
+    return changed(DEFAULTS, node.get_parameters(list(RULES)))
+
+
+def changed(current: Parameters, changes: Iterable[Parameter[Any]]) -> Parameters:
+    """Return `current` with `changes` made; parameters that are not in RULES are left alone.
+
+    Raises ParameterError if a value, or the combination, is not acceptable.
+    """
+    values = {change.name: _checked(change.name, change.value) for change in changes if change.name in RULES}
+    candidate = dataclasses.replace(current, **values)
+    _check_together(candidate)
+    return candidate
+
+
+def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
+    # Static typing would refuse `rate:=15`, which every user writes sooner or later: `_checked` looks at types instead.
+    descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True, read_only=name == "autostart")
+    if rule.choices:
+        descriptor.additional_constraints = f"One of: {_quoted(rule.choices)}."
+    if rule.minimum is None or rule.maximum is None:
+        return descriptor
+    if isinstance(getattr(DEFAULTS, name), float):
+        descriptor.floating_point_range = [FloatingPointRange(from_value=rule.minimum, to_value=rule.maximum)]
+    else:
+        descriptor.integer_range = [IntegerRange(from_value=int(rule.minimum), to_value=int(rule.maximum), step=1)]
+    return descriptor
+
+
+def _checked(name: str, value: Any) -> Any:
+    rule = RULES[name]
+    kind = type(getattr(DEFAULTS, name))
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ParameterError(f"parameter {name}: got {value!r} ({type(value).__name__}), expected a {_KINDS[kind]}")
+    if rule.choices and value not in rule.choices:
+        raise ParameterError(f"parameter {name}: got {value!r}, expected one of {_quoted(rule.choices)}")
+    # Written so that NaN is refused too.
+    if rule.minimum is not None and rule.maximum is not None and not rule.minimum <= value <= rule.maximum:
+        raise ParameterError(f"parameter {name}: got {value}, expected {rule.minimum} to {rule.maximum}")
+    return value
+
+
+def _check_together(parameters: Parameters) -> None:
+    if parameters.rate > 0 and 0 < parameters.max_gap < 1 / parameters.rate:
+        raise ParameterError(
+            f"parameters rate and max_gap: at {parameters.rate} Hz frames are {1 / parameters.rate:.1f} s apart, more"
+            f" than max_gap ({parameters.max_gap} s), so every frame would start a new epoch; raise one of them"
+        )
+
+
+def _quoted(choices: tuple[str, ...]) -> str:
+    return ", ".join(repr(choice) for choice in choices)
+
+
+_KINDS = {bool: "boolean", int: "whole number", float: "number", str: "string (quote it)"}

@@ -1,0 +1,384 @@
+"""The lifecycle node `segment`: when the model is there, when images are processed, and what can be asked of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
+
+from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statistics
+from eomt_ros.node.inputs import Arrival, Input, topic_of
+from eomt_ros.node.mailbox import Mailbox
+from eomt_ros.node.parameters import RULES, ParameterError, Parameters, changed, declare
+
+if TYPE_CHECKING:
+    from rclpy.impl.rcutils_logger import RcutilsLogger
+    from rclpy.lifecycle.node import LifecycleState
+    from rclpy.parameter import Parameter
+
+    from eomt_ros.engine import Segmenter, Stream
+    from eomt_ros.node.outputs import Outputs
+    from eomt_ros.node.worker import Worker
+
+WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
+PATIENCE = 0.7  # s that a thread gets to end by itself when the process is to stop
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What the node has from configure to cleanup."""
+
+    segmenter: Segmenter
+    stream: Stream
+    outputs: Outputs
+    score_threshold_of_task: float
+
+
+@dataclass(frozen=True)
+class Active:
+    """What the node has besides from activate to deactivate."""
+
+    input: Input
+    mailbox: Mailbox[Arrival]
+    worker: Worker
+
+
+class SegmentNode(LifecycleNode):
+    """Segments the images of one camera.
+
+    unconfigured -> configure: loads the model -> inactive -> activate: listens and processes -> active;
+    deactivate and cleanup undo the same.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("segment")
+        self.parameters = declare(self)
+        self.closing = False
+        self._enabled = True
+        self._configured: Configured | None = None
+        self._active: Active | None = None
+        self._statistics = Statistics()
+
+        self.add_on_set_parameters_callback(self._set_parameters_callback)
+        self.create_service(Trigger, "~/reset", self._reset_callback)
+        self.create_service(SetBool, "~/enable", self._enable_callback)
+        self._silence_told = False
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._reporter = Reporter(f"{self.get_fully_qualified_name().lstrip('/')}: segmentation")
+        # Not the node's clock: with use_sim_time that one stands still until somebody publishes /clock.
+        self.create_timer(1.0, self._diagnostics_callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def autostart(self) -> bool:
+        """Configure and activate, and say whether that worked; the reason is in the log if it did not."""
+        succeeded = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == succeeded and self.trigger_activate() == succeeded
+
+    def close(self, timeout: float) -> None:
+        """Stop computing for good, waiting at most `timeout` seconds for a frame in work."""
+        self.closing = True
+        if self._active is not None:
+            self._active.worker.stop(timeout)
+
+    # Lifecycle transitions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and offer the output topics."""
+        return super().on_configure(state) if self._try("configure", self._configure) else _FAILURE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to listen and to process images."""
+        return super().on_activate(state) if self._try("activate", self._activate) else _FAILURE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and processing, at the end of the frame in work."""
+        self._deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Withdraw the output topics and free the model."""
+        self._clean_up()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from any state."""
+        self._deactivate()
+        self._clean_up()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, to be configured anew."""
+        self._deactivate()
+        self._clean_up()
+        return super().on_error(state)
+
+    def _try(self, transition: str, step: Callable[[], None]) -> bool:
+        # All exceptions, because rclpy turns them into a transition that fails without a word.
+        try:
+            step()
+        except Exception as error:
+            if not self.closing:  # else the node was taken away under a model that was still loading
+                self.get_logger().error(f"cannot {transition}: {_explanation(error)}")
+            return False
+        return True
+
+    def _configure(self) -> None:
+        # Here and not at the top: they bring torch, which takes seconds to load, and by now signals are heeded.
+        from eomt_ros.engine import Segmenter
+        from eomt_ros.node.outputs import Outputs
+
+        chosen = self.parameters
+        self.get_logger().info(f"loading the model {chosen.model}")
+        segmenter = Segmenter.load(
+            chosen.model,
+            device=chosen.device,
+            precision=chosen.precision,
+            backend=chosen.backend,
+            task=chosen.task or None,
+            fit=chosen.fit,
+            labels=chosen.labels or None,
+        )
+        segmenter.warm_up(*WARM_UP_SIZE)
+        outputs = Outputs(self, segmenter, chosen.depth)
+        self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
+        self._statistics = Statistics()
+        self._apply_parameters()
+        classes = len(segmenter.labels.class_names)
+        self.get_logger().info(f"configured: {segmenter.name}, {segmenter.task}, {classes} classes, {segmenter.device}")
+
+    def _activate(self) -> None:
+        from eomt_ros.node.worker import Worker
+
+        configured = self._configured
+        assert configured is not None  # or the state machine would not have let us come here
+        mailbox: Mailbox[Arrival] = Mailbox(_capacity(self.parameters))
+        worker = Worker(
+            configured.segmenter,
+            configured.stream,
+            mailbox,
+            configured.outputs,
+            self._statistics,
+            lambda: self.parameters,
+            self.get_logger(),
+        )
+        configured.outputs.publish_label_info()
+        subscription = Input(self, mailbox, self._statistics, lambda: self.parameters, lambda: self._enabled)
+        self._active = Active(subscription, mailbox, worker)
+        self._statistics.restart_silence()
+        worker.start()
+        self.get_logger().info(f"active: waiting for images on {subscription.topic}")
+
+    def _deactivate(self) -> None:
+        if self._active is None or self._configured is None:
+            return
+        self._active.input.destroy()
+        self._active.worker.stop()
+        self._active = None
+        # What comes after the pause is another scene, and its ids must not be taken for those of this one.
+        self._configured.stream.reset()
+
+    def _clean_up(self) -> None:
+        if self._configured is None:
+            return
+        self._configured.outputs.destroy()
+        on_gpu = self._configured.segmenter.device.startswith("cuda")
+        self._configured = None
+        if on_gpu:
+            import torch
+
+            torch.cuda.empty_cache()
+
+    # Parameters and services
+
+    def _set_parameters_callback(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        try:
+            wanted = changed(self.parameters, changes)
+            if self._configured is not None:
+                _check_live(self.parameters, wanted)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.parameters = wanted
+        self._apply_parameters()
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self) -> None:
+        chosen = self.parameters
+        if self._configured is not None:
+            segmenter, of_task = self._configured.segmenter, self._configured.score_threshold_of_task
+            segmenter.score_threshold = of_task if chosen.score_threshold < 0 else chosen.score_threshold
+            segmenter.mask_threshold = chosen.mask_threshold
+            segmenter.overlap_threshold = chosen.overlap_threshold
+            segmenter.fuse_stuff = chosen.fuse_stuff
+        if self._active is not None:
+            self._statistics.count_dropped(Drop.OVERTAKEN, self._active.mailbox.resize(_capacity(chosen)))
+
+    def _reset_callback(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._active is None or self._configured is None:
+            response.success, response.message = False, "the node is not active, so there is no stream to reset"
+            return response
+        self._active.worker.reset_stream()
+        epoch = self._configured.stream.epoch + 1
+        response.success, response.message = True, f"epoch {epoch} begins with the next image"
+        return response
+
+    def _enable_callback(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        self._statistics.restart_silence()
+        response.success, response.message = True, "images are processed" if request.data else "images are skipped"
+        return response
+
+    # Diagnostics
+
+    def _diagnostics_callback(self) -> None:
+        self._warn_of_silence()
+        self._reporter.observe(self._statistics)
+        if self._diagnostics.get_subscription_count():
+            message = DiagnosticArray(status=[self._reporter.report(self._statistics, self._activity())])
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._diagnostics.publish(message)
+
+    def _activity(self) -> Activity:
+        topic = topic_of(self, self.parameters)
+        publishers = self.count_publishers(topic)
+        if self._configured is None:
+            return Activity("unconfigured", topic, publishers, self._enabled)
+        segmenter = self._configured.segmenter
+        return Activity(
+            "inactive" if self._active is None else "active",
+            topic,
+            publishers,
+            self._enabled,
+            segmenter.name,
+            segmenter.task,
+            segmenter.device,
+            self._configured.stream.epoch,
+        )
+
+    def _warn_of_silence(self) -> None:
+        if self._active is None or not self._enabled or self._statistics.silence < SILENCE:
+            self._silence_told = False
+        elif not self._silence_told:
+            self._silence_told = True
+            listener = self._active.input
+            self.get_logger().warning(f"no image on {listener.topic} for {SILENCE:.0f} s: {listener.why_silent()}")
+
+
+class Spinner(threading.Thread):
+    """Runs the node's callbacks, so that the main thread is free to react to a signal at any moment.
+
+    `ended` is set at the end; `failed` is True then if nobody had asked for it.
+    """
+
+    def __init__(self, node: SegmentNode, ended: threading.Event) -> None:
+        super().__init__(name="spinner", daemon=True)
+        self.failed = False
+        self._node = node
+        self._ended = ended
+        self._asked_to_finish: Future[None] = Future()
+
+    def run(self) -> None:
+        """Autostart if wanted, then serve until asked to finish."""
+        executor = SingleThreadedExecutor()
+        executor.add_node(self._node)
+        try:
+            if not self._node.parameters.autostart or self._node.autostart():
+                executor.spin_until_future_complete(self._asked_to_finish)
+        finally:
+            executor.shutdown()
+            self.failed = not self._asked_to_finish.done()
+            self._ended.set()
+
+    def finish(self, timeout: float) -> None:
+        """Ask the thread to end and wait for it at most `timeout` seconds."""
+        self._asked_to_finish.set_result(None)
+        self.join(timeout)
+
+
+class RosLogHandler(logging.Handler):
+    """Passes the engine's log on to the node's."""
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record; rclpy insists on one severity per line of code."""
+        if record.levelno >= logging.ERROR:
+            self._logger.error(record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the node until SIGINT or SIGTERM and end the process: exit code 1 if it could not start, else 0."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = SegmentNode()
+    except (ParameterException, ParameterError, RuntimeError) as error:  # RuntimeError: how rclpy refuses its arguments
+        sys.exit(f"segment_node: {error}")
+    engine_log = logging.getLogger("eomt_ros")
+    engine_log.addHandler(RosLogHandler(node.get_logger()))
+    engine_log.setLevel(logging.INFO)
+
+    spinner = Spinner(node, stop)
+    spinner.start()
+    stop.wait()
+    spinner.finish(PATIENCE)
+    node.close(PATIENCE)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All that others could notice is closed. Loading or a frame in work cannot be interrupted, and the interpreter's own
+    # end would crash in them, or take seconds to take torch apart.
+    os._exit(1 if spinner.failed else 0)
+
+
+_FAILURE = TransitionCallbackReturn.FAILURE
+
+
+def _explanation(error: Exception) -> str:
+    """What to tell a user: the message of an error that is meant for one, all there is to know about any other."""
+    if isinstance(error, ImportError):
+        return f"{error}; install it for {sys.executable}"
+    from eomt_ros.engine import EngineError
+
+    return str(error) if isinstance(error, (EngineError, ValueError)) else traceback.format_exc()
+
+
+def _capacity(chosen: Parameters) -> int:
+    return 1 if chosen.policy == "latest" else chosen.queue_size
+
+
+def _check_live(current: Parameters, wanted: Parameters) -> None:
+    for name, rule in RULES.items():
+        value = getattr(wanted, name)
+        if not rule.live and value != getattr(current, name):
+            raise ParameterError(
+                f"parameter {name}: cannot become {value!r} while the node is configured; deactivate and clean up first"
+            )
+
+
+if __name__ == "__main__":
+    main()

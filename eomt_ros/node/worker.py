@@ -1,0 +1,144 @@
+"""The one thread that computes: waiting image -> pixels -> segments -> published result."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from eomt_ros.engine import EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.node.continuity import Continuity
+from eomt_ros.node.diagnostics import Drop, Latency, Statistics
+from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
+    from rclpy.impl.rcutils_logger import RcutilsLogger
+
+    from eomt_ros.engine import Segmenter, Stream
+    from eomt_ros.node.inputs import Arrival
+    from eomt_ros.node.mailbox import Mailbox
+    from eomt_ros.node.outputs import Outputs
+    from eomt_ros.node.parameters import Parameters
+
+WARNING_PERIOD = 5.0  # s between warnings about the same thing
+MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the network, so their number is bounded
+
+
+class Worker:
+    """Processes the images of one mailbox, one after the other, until it is closed."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        stream: Stream,
+        mailbox: Mailbox[Arrival],
+        outputs: Outputs,
+        statistics: Statistics,
+        parameters: Callable[[], Parameters],
+        logger: RcutilsLogger,
+    ) -> None:
+        self._segmenter = segmenter
+        self._stream = stream
+        self._mailbox = mailbox
+        self._outputs = outputs
+        self._statistics = statistics
+        self._parameters = parameters
+        self._logger = logger
+        self._continuity = Continuity()
+        self._reset_wanted = threading.Event()
+        self._stopping = False
+        self._reported_encodings: set[str] = set()
+        # A daemon, because a frame can take longer than a user who pressed Ctrl-C waits.
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take images."""
+        self._thread.start()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Take no more images, and wait at most `timeout` seconds for the one in work."""
+        self._stopping = True
+        self._mailbox.close()
+        self._thread.join(timeout)
+
+    def reset_stream(self) -> None:
+        """Begin a new epoch with the next image that is taken."""
+        self._reset_wanted.set()
+
+    def _run(self) -> None:
+        while (arrival := self._mailbox.take()) is not None:
+            try:
+                self._process(arrival)
+            except UnsupportedEncodingError as error:
+                self._fail(Drop.UNSUPPORTED_ENCODING, str(error))
+                self._report_encoding(error)
+            except ImageError as error:
+                self._fail(Drop.BAD_IMAGE, str(error))
+                self._logger.warning(f"image dropped: {error}", throttle_duration_sec=WARNING_PERIOD)
+            except NotFiniteError as error:
+                self._fail_and_reset(Drop.NOT_FINITE, error)
+            except OutOfMemoryError as error:
+                self._fail_and_reset(Drop.OUT_OF_MEMORY, error)
+            except EngineError as error:
+                self._fail_and_reset(Drop.ENGINE_ERROR, error)
+            except Exception as error:
+                if self._stopping:
+                    return  # the publishers were taken away under the last frame
+                # Whatever it is, a robot is better off without one frame than without its eyes; the log tells it all.
+                self._fail_and_reset(Drop.INTERNAL_ERROR, error)
+                self._logger.error(traceback.format_exc(), throttle_duration_sec=WARNING_PERIOD)
+
+    def _process(self, arrival: Arrival) -> None:
+        taken = time.monotonic()
+        parameters = self._parameters()
+        header = arrival.message.header
+        image = decode(arrival.message)
+        decoded = time.monotonic()
+
+        height, width, _ = image.shape
+        stamp = _seconds(header.stamp)
+        broken_by = self._continuity.broken_by(stamp, (height, width), parameters.max_gap)
+        if self._reset_wanted.is_set():
+            self._reset_wanted.clear()
+            broken_by = "asked for by ~/reset"
+        if broken_by:
+            self._reset(broken_by)
+        with_masks = parameters.publish_masks and self._outputs.wants_masks()
+        result = self._segmenter.segment(image, self._stream, stamp=stamp, with_masks=with_masks)
+        segmented = time.monotonic()
+
+        dropped = self._statistics.counts.dropped.total()
+        self._outputs.publish(image, result, header, dropped=dropped, overlay_alpha=parameters.overlay_alpha)
+        self._statistics.count_processed(
+            Latency.of(result, arrived=arrival.time, taken=taken, decoded=decoded, segmented=segmented)
+        )
+
+    def _reset(self, reason: str) -> None:
+        self._stream.reset()
+        self._logger.warning(f"stream reset, epoch {self._stream.epoch} begins: {reason}")
+
+    def _fail(self, reason: Drop, message: str) -> None:
+        self._statistics.count_failed(reason, message)
+
+    def _fail_and_reset(self, reason: Drop, error: Exception) -> None:
+        # What is propagated from this frame on may be spoilt.
+        self._stream.reset()
+        self._fail(reason, str(error))
+        self._logger.error(
+            f"image dropped and stream reset, epoch {self._stream.epoch} begins: {error}",
+            throttle_duration_sec=WARNING_PERIOD,
+        )
+
+    def _report_encoding(self, error: UnsupportedEncodingError) -> None:
+        if error.encoding in self._reported_encodings or len(self._reported_encodings) >= MOST_ENCODINGS:
+            return
+        self._reported_encodings.add(error.encoding)
+        self._logger.error(f"images dropped: {error}")
+
+
+def _seconds(stamp: Time) -> float | None:
+    """Seconds since the epoch, or None for the zero of a driver that does not stamp its images."""
+    return stamp.sec + stamp.nanosec * 1e-9 if stamp.sec or stamp.nanosec else None

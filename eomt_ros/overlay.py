@@ -1,0 +1,87 @@
+"""The picture for people: an image with its segments in colour, outlined, and labelled with name and id."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from eomt_ros.engine import FrameResult, Segment
+    from eomt_ros.engine.labels import Labels
+
+GOLDEN_RATIO = 0.618034
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def draw(
+    image: npt.NDArray[np.uint8], result: FrameResult, labels: Labels, *, alpha: float = 0.5
+) -> npt.NDArray[np.uint8]:
+    """Draw a frame's segments over its image.
+
+    image: (H, W, 3) uint8 RGB, left as it is; alpha: 0 shows the image, 1 covers it with the segments' colours.
+    Returns (H, W, 3) uint8 RGB. A thing has the colour of its id, and so keeps it over frames; stuff that of its class.
+    """
+    regions, segments = _regions(result)
+    palette = np.zeros((256, 1, 3), np.uint8)
+    for number, segment in enumerate(segments, start=1):
+        palette[number] = _color(segment, labels)
+
+    image = np.ascontiguousarray(image)  # or OpenCV refuses it
+    colors = cv2.LUT(cv2.merge([regions] * 3), palette)
+    picture = cv2.addWeighted(image, 1 - alpha, colors, alpha, 0).astype(np.uint8, copy=False)
+    cv2.copyTo(image, (regions == 0).view(np.uint8), picture)
+    _outline(picture, regions)
+    for number, segment in enumerate(segments, start=1):
+        _write_name(picture, regions, number, segment)
+    return picture
+
+
+def _regions(result: FrameResult) -> tuple[npt.NDArray[np.uint8], list[Segment]]:
+    """(H, W) uint8 region numbers, 0 for none, and the segments numbered 1, 2, ... in it: the largest 255."""
+    # In the semantic task there are no ids: a region is a class.
+    by_class = not result.panoptic.any()
+    plane = result.semantic if by_class else result.panoptic
+    segments = sorted(result.segments, key=lambda segment: segment.area, reverse=True)[:255]
+    numbers = np.zeros(np.iinfo(plane.dtype).max + 1, np.uint8)
+    for number, segment in enumerate(segments, start=1):
+        numbers[segment.class_id if by_class else segment.id] = number
+    return numbers[plane], segments
+
+
+def _color(segment: Segment, labels: Labels) -> tuple[int, int, int]:
+    if not segment.is_thing or segment.id == 0:
+        return labels.colors[segment.class_id]
+    # Steps of the golden ratio keep the hues of any run of ids apart.
+    hue = segment.id * GOLDEN_RATIO % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, (0.9, 0.65)[segment.id % 2], 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _outline(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8]) -> None:
+    edges = cv2.morphologyEx(regions, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    picture[edges > 0] = 255
+
+
+def _write_name(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8], number: int, segment: Segment) -> None:
+    x, y, width, height = segment.box
+    part = regions[y : y + height, x : x + width]
+    step = max(1, max(part.shape, default=0) // 64)
+    inside = np.pad((part[::step, ::step] == number).astype(np.uint8), 1)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    _, _, _, (column, row) = cv2.minMaxLoc(distance)
+    if distance[row, column] == 0:
+        return  # hidden by others
+
+    text = f"{segment.class_name} {segment.id}" if segment.is_thing and segment.id else segment.class_name
+    scale = max(0.4, picture.shape[0] / 1000)
+    weight = max(1, round(scale))
+    (text_width, text_height), below = cv2.getTextSize(text, FONT, scale, weight)
+    left = int(np.clip(x + (column - 1) * step - text_width // 2, 0, max(0, picture.shape[1] - text_width)))
+    base = int(np.clip(y + (row - 1) * step + text_height // 2, text_height, max(0, picture.shape[0] - below)))
+    cv2.rectangle(picture, (left - 2, base - text_height - 2), (left + text_width + 1, base + below), (0, 0, 0), -1)
+    cv2.putText(picture, text, (left, base), FONT, scale, (255, 255, 255), weight, cv2.LINE_AA)

@@ -1,0 +1,329 @@
+"""The real node in its own process, and a robot beside it that publishes and listens, over real Fast DDS topics."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+
+from eomt_ros.node.images import to_image
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 60.0  # s: only a broken node or a stopped machine needs longer for anything
+HEIGHT, WIDTH = 48, 64
+
+
+class NodeProcess:
+    """`segment_node` as a user starts it, its output line by line, and its end."""
+
+    def __init__(self, namespace: str, parameters: dict[str, Any], environment: dict[str, str], *, name: str) -> None:
+        self.namespace = namespace
+        arguments = [f"__ns:={namespace}", "image:=camera/image_raw", f"__node:={name}"]
+        command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
+        for argument in arguments:
+            command += ["-r", argument]
+        for key, value in parameters.items():
+            command += ["-p", f"{key}:={_yaml(value)}"]
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def wait_for_output(self, pattern: str, *, after: int = 0) -> str:
+        """Wait for output that matches `pattern`, ignoring the first `after` characters, and return the match."""
+
+        def found() -> re.Match[str] | None:
+            return re.compile(pattern).search("".join(self._lines), after)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() or self._process.poll() is not None, PATIENCE)
+            match = found()
+        assert match, f"the node did not print {pattern!r}; it printed:\n{self.output}"
+        return match.group()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        self._process.send_signal(number)
+
+    def wait_for_end(self, timeout: float = PATIENCE) -> int:
+        """Wait for the process to end and return its exit code."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            pytest.fail(f"the node did not end within {timeout} s; it printed:\n{self.output}")
+        self._reader.join(PATIENCE)
+        return code
+
+    def end(self) -> None:
+        """Stop the process, if it still runs, and check that it went quietly."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGINT)
+            assert self.wait_for_end() == 0, f"the node did not end cleanly; it printed:\n{self.output}"
+        assert "Traceback" not in self.output, self.output
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+class Inbox:
+    """The messages that arrived on one topic."""
+
+    def __init__(self, topic: str, changed: threading.Condition) -> None:
+        self.topic = topic
+        self.matched = 0
+        self._messages: list[Any] = []
+        self._changed = changed
+
+    def put(self, message: Any) -> None:
+        """Add a message that arrived."""
+        with self._changed:
+            self._messages.append(message)
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget the messages."""
+        with self._changed:
+            self._messages.clear()
+
+    def all(self) -> list[Any]:
+        """What arrived, in order."""
+        with self._changed:
+            return list(self._messages)
+
+    def wait_for(self, wanted: Callable[[Any], bool], what: str) -> Any:
+        """Wait for a message for which `wanted` is true, and return the first."""
+        with self._changed:
+            found = self._changed.wait_for(lambda: [m for m in self._messages if wanted(m)], PATIENCE)
+            assert found, f"{self.topic}: {what} did not come; {len(self._messages)} other messages did"
+            return found[0]
+
+    def wait_for_stamp(self, message: Any) -> Any:
+        """Wait for the result that carries the stamp of `message`."""
+        stamp = message.header.stamp
+        return self.wait_for(lambda m: m.header.stamp == stamp, f"the result for {stamp}")
+
+
+class Robot:
+    """Publishes images, listens to results and calls services, in the namespace of one node."""
+
+    def __init__(self, process: NodeProcess, context: Context, *, name: str) -> None:
+        self.process = process
+        self._name = name
+        self._node = Node("robot", context=context, namespace=process.namespace, start_parameter_services=False)
+        self._changed = threading.Condition()
+        self._stamp = 1000.0
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the network."""
+        self._executor.shutdown()
+        self._thread.join(PATIENCE)
+        self._node.destroy_node()
+
+    def listen(self, kind: type[Any], topic: str, qos: QoSProfile | int = 100) -> Inbox:
+        """Subscribe to a topic; `~` stands for the node's name."""
+        topic = topic.replace("~", self._name)
+        inbox = Inbox(topic, self._changed)
+
+        def matched(event: Any) -> None:
+            with self._changed:
+                inbox.matched = event.current_count
+                self._changed.notify_all()
+
+        callbacks = SubscriptionEventCallbacks(matched=matched)
+        self._node.create_subscription(kind, topic, inbox.put, qos, event_callbacks=callbacks)
+        return inbox
+
+    def camera(self, kind: type[Any] = Image, topic: str = "camera/image_raw", *, reliable: bool = True) -> Camera:
+        """Publish on the image topic, once somebody listens there."""
+        return Camera(self._node, self._changed, kind, topic, reliable=reliable)
+
+    def connect(self, camera: Camera, *inboxes: Inbox) -> None:
+        """Publish images until every inbox had one's result, then empty them all.
+
+        Both ends of a topic learn at different moments that they found each other; only a message shows that both did.
+        """
+        camera.connect()
+
+        def has(sent: Image) -> bool:
+            return all(any(m.header.stamp == sent.header.stamp for m in inbox.all()) for inbox in inboxes)
+
+        for _ in range(round(PATIENCE / 0.5)):
+            sent = camera.publish(stamped(picture(), self.next_stamp()))
+            with self._changed:
+                if self._changed.wait_for(lambda sent=sent: has(sent), 0.5):
+                    break
+        else:
+            missing = [inbox.topic for inbox in inboxes if not inbox.all()]
+            pytest.fail(f"no results came on {missing or 'all topics at once'}; {self.process.output}")
+        for inbox in inboxes:
+            inbox.clear()
+
+    def call(self, kind: type[Any], service: str, request: Any) -> Any:
+        """Call a service of the node and return its answer."""
+        client = self._node.create_client(kind, f"{self._name}/{service}")
+        try:
+            assert client.wait_for_service(PATIENCE), f"the service {service} did not appear; {self.process.output}"
+            answered = threading.Event()
+            future = client.call_async(request)
+            future.add_done_callback(lambda _: answered.set())
+            assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
+            return future.result()
+        finally:
+            self._node.destroy_client(client)
+
+    def set(self, **values: Any) -> str:
+        """Set parameters of the node; returns why it refused, or nothing."""
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        results = self.call(SetParameters, "set_parameters", SetParameters.Request(parameters=parameters)).results
+        return "; ".join(result.reason for result in results if not result.successful)
+
+    def transition(self, label: str) -> bool:
+        """Ask for a lifecycle transition, and say whether it succeeded."""
+        request = ChangeState.Request()
+        request.transition.label = label
+        return bool(self.call(ChangeState, "change_state", request).success)
+
+    def state(self) -> str:
+        """The node's lifecycle state."""
+        return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
+
+    def reset(self) -> Any:
+        """Call ~/reset."""
+        return self.call(Trigger, "reset", Trigger.Request())
+
+    def enable(self, on: bool) -> Any:
+        """Call ~/enable."""
+        return self.call(SetBool, "enable", SetBool.Request(data=on))
+
+    def diagnostics(self) -> Diagnostics:
+        """Listen to the node's diagnostics."""
+        return Diagnostics(self.listen(DiagnosticArray, "/diagnostics"), f"{self.process.namespace}/{self._name}")
+
+    def next_stamp(self, step: float = 0.1) -> float:
+        """The stamp of the next image, in seconds."""
+        self._stamp += step
+        return self._stamp
+
+
+class Camera:
+    """A publisher of images with stamps."""
+
+    def __init__(
+        self, node: Node, changed: threading.Condition, kind: type[Any], topic: str, *, reliable: bool
+    ) -> None:
+        self._node = node
+        self._changed = changed
+        self._matched = 0
+        reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        self._publisher = node.create_publisher(
+            kind,
+            topic,
+            QoSProfile(depth=200, reliability=reliability),
+            event_callbacks=PublisherEventCallbacks(matched=self._matched_callback),
+        )
+
+    def connect(self) -> Camera:
+        """Wait until the node listens."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._matched, PATIENCE), "nobody subscribed to the images"
+        return self
+
+    def publish(self, message: Any) -> Any:
+        """Send a message and return it."""
+        self._publisher.publish(message)
+        return message
+
+    def close(self) -> None:
+        """Take the camera away."""
+        self._node.destroy_publisher(self._publisher)
+
+    def _matched_callback(self, event: Any) -> None:
+        with self._changed:
+            self._matched = event.current_count
+            self._changed.notify_all()
+
+
+class Diagnostics:
+    """The node's own entries among all diagnostics."""
+
+    def __init__(self, inbox: Inbox, name: str) -> None:
+        self._inbox = inbox
+        self._name = f"{name.lstrip('/')}: segmentation"
+
+    def wait_for(self, wanted: Callable[[Any, dict[str, str]], bool], what: str) -> tuple[Any, dict[str, str]]:
+        """Wait for a status for which `wanted(status, values)` is true, and return both."""
+        message = self._inbox.wait_for(lambda m: any(wanted(*pair) for pair in self._own(m)), what)
+        return next(pair for pair in self._own(message) if wanted(*pair))
+
+    def clear(self) -> None:
+        """Forget what was reported."""
+        self._inbox.clear()
+
+    def _own(self, message: DiagnosticArray) -> list[tuple[Any, dict[str, str]]]:
+        own = [status for status in message.status if status.name == self._name]
+        return [(status, {pair.key: pair.value for pair in status.values}) for status in own]
+
+
+def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray[Any, Any]:
+    """(H, W, 3) uint8 RGB of soft random colours, the same for the same seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
+
+
+def stamped(pixels: np.ndarray[Any, Any], stamp: float, encoding: str = "rgb8", frame_id: str = "camera") -> Image:
+    """An Image message of an array, taken at `stamp` seconds."""
+    message = to_image(pixels, encoding, Image().header)
+    message.header.frame_id = frame_id
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(stamp * 1e9), 10**9)
+    return message
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)

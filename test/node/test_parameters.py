@@ -1,0 +1,81 @@
+"""The one list of parameters: what it takes, what it refuses, and that users read the same list."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy", reason="the node needs ROS 2")
+
+from rclpy.parameter import Parameter
+
+from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed
+
+CONFIG = Path(__file__).resolve().parents[2] / "config" / "segment.yaml"
+
+
+def change(**values: Any) -> Any:
+    return changed(DEFAULTS, [Parameter(name, value=value) for name, value in values.items()])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("rate", -1.0, "parameter rate: got -1.0, expected 0.0 to 1000.0"),
+        ("mask_threshold", 1.5, "parameter mask_threshold: got 1.5, expected 0.0 to 1.0"),
+        ("mask_threshold", float("nan"), "parameter mask_threshold: got nan, expected 0.0 to 1.0"),
+        ("depth", 0, "parameter depth: got 0, expected 1 to 1000"),
+        ("depth", 2.5, "parameter depth: got 2.5 (float), expected a whole number"),
+        ("rate", "fast", "parameter rate: got 'fast' (str), expected a number"),
+        ("rate", True, "parameter rate: got True (bool), expected a number"),
+        ("model", 7, "parameter model: got 7 (int), expected a string (quote it)"),
+        ("publish_masks", 1, "parameter publish_masks: got 1 (int), expected a boolean"),
+        ("policy", "newest", "parameter policy: got 'newest', expected one of 'latest', 'every_frame'"),
+    ],
+)
+def test_bad_value_is_refused_with_name_value_and_what_is_expected(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(expected)}$"):
+        change(**{name: value})
+
+
+def test_deleting_a_parameter_is_refused() -> None:
+    with pytest.raises(ParameterError, match="parameter rate: got None"):
+        changed(DEFAULTS, [Parameter("rate")])
+
+
+def test_whole_number_is_taken_for_a_number() -> None:
+    rate = change(rate=15).rate
+    assert rate == 15.0
+    assert isinstance(rate, float)
+
+
+def test_rate_slower_than_max_gap_is_refused_unless_both_change() -> None:
+    with pytest.raises(ParameterError, match=r"rate and max_gap: at 0.1 Hz frames are 10.0 s apart"):
+        change(rate=0.1)
+    assert change(rate=0.1, max_gap=15.0).rate == 0.1
+    assert change(rate=0.1, max_gap=0.0).rate == 0.1
+
+
+def test_parameters_of_others_are_left_alone() -> None:
+    assert change(use_sim_time=True) == DEFAULTS
+
+
+def test_config_file_lists_every_parameter_with_its_default() -> None:
+    assert yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"] == vars(DEFAULTS)
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES.items())
+def test_config_file_documents_the_parameter_as_the_node_does(name: str, rule: Rule) -> None:
+    comment = " ".join(
+        line.strip("# ")
+        for line in re.search(rf"((?:^ +#.*\n)+) +{name}:", CONFIG.read_text(), re.MULTILINE)[1].splitlines()
+    )
+    assert rule.description in comment
+    assert ("[live]" in comment) == rule.live
+    assert all(repr(choice) in comment for choice in rule.choices)
+    if rule.minimum is not None:
+        assert f"Range: {rule.minimum:g} to {rule.maximum:g}." in comment
