@@ -1,0 +1,1 @@
+"""Bags in, numbers and pictures out; no ROS needed."""
