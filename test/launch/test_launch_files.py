@@ -1,0 +1,233 @@
+"""The launch files as `ros2 launch` runs them, with real processes."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("launch_ros")
+pytest.importorskip("ros2launch")
+
+import rclpy
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import parameter_value_to_python
+
+try:
+    SHARE = Path(get_package_share_directory("eomt_ros"))
+except PackageNotFoundError:
+    pytest.skip("eomt_ros is not installed: colcon build, then source install/setup.bash", allow_module_level=True)
+
+ROOT = Path(__file__).resolve().parents[2]
+SEGMENT = ROOT / "launch" / "segment.launch.py"
+PATIENCE = 60.0  # s: only a broken launch file or a stopped machine needs longer for anything
+PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+ARGUMENTS = {
+    "segment": "image_topic image_transport model task rate policy device namespace params_file use_sim_time rviz",
+    "demo": "rviz",
+}
+
+
+class Launched:
+    """`ros2 launch` of segment.launch.py: what it prints, and its end."""
+
+    def __init__(self, arguments: dict[str, str], environment: dict[str, str]) -> None:
+        command = ["ros2", "launch", str(SEGMENT), *(f"{name}:={value}" for name, value in arguments.items())]
+        inherited = {name: value for name, value in os.environ.items() if name not in PROFILES}
+        self._process = subprocess.Popen(
+            command,
+            env={**inherited, "RCUTILS_COLORIZED_OUTPUT": "0", "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.output = ""
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for_output(self, pattern: str) -> re.Match[str]:
+        """Wait for a line that matches."""
+        with self._changed:
+            self._changed.wait_for(lambda: re.search(pattern, self.output) or not self._reader.is_alive(), PATIENCE)
+            match = re.search(pattern, self.output)
+        assert match, f"ros2 launch did not print {pattern!r}; it printed:\n{self.output}"
+        return match
+
+    def press_ctrl_c(self) -> None:
+        """Interrupt the launch and all it started, as a terminal does."""
+        os.killpg(self._process.pid, signal.SIGINT)
+
+    def wait_for_end(self) -> int:
+        """Wait for the end and return the exit code."""
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            pytest.fail(f"ros2 launch did not end within {PATIENCE} s; it printed:\n{self.output}")
+        self._reader.join(PATIENCE)
+        return code
+
+    def environment_of_node(self) -> dict[str, str]:
+        """The node's environment variables."""
+        started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
+        pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
+        return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.output += line
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def launched(arguments: dict[str, str], environment: dict[str, str] | None = None) -> Iterator[Launched]:
+    """A launch that is over at the end of the block."""
+    launch = Launched(arguments, environment or {})
+    try:
+        yield launch
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            launch.press_ctrl_c()
+        launch.wait_for_end()
+
+
+def parameters_of(node: str, names: list[str]) -> dict[str, object]:
+    """Ask a running node for its parameters."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    client_node = rclpy.create_node("test_launch_files", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    try:
+        client = client_node.create_client(GetParameters, f"{node}/get_parameters")
+        assert client.wait_for_service(PATIENCE), f"the node {node} did not appear"
+        answer = client.call_async(GetParameters.Request(names=names))
+        executor.add_node(client_node)
+        executor.spin_until_future_complete(answer, PATIENCE)
+        assert answer.done(), f"the node {node} did not answer"
+        return {name: parameter_value_to_python(v) for name, v in zip(names, answer.result().values, strict=True)}
+    finally:
+        client_node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Path:
+    """A params_file with values of its own, under which the node loads no model."""
+    values = {"autostart": False, "model": "from_the_file", "rate": 7.0, "policy": "every_frame", "depth": 9}
+    path = tmp_path / "parameters.yaml"
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
+    return path
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_show_args_describes_every_argument(name):
+    command = ["ros2", "launch", str(ROOT / "launch" / f"{name}.launch.py"), "--show-args"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
+    entries = dict(re.findall(r"'(\w+)':\n\s+(.+)\n", shown))
+    assert list(entries)[: len(ARGUMENTS[name].split())] == ARGUMENTS[name].split()
+    assert all(len(description) > 15 and "no description" not in description for description in entries.values())
+
+
+def test_what_is_not_given_is_as_in_the_params_file(idle):
+    with launched({"params_file": str(idle)}):
+        assert parameters_of("/segment", ["model", "rate", "policy", "depth", "use_sim_time"]) == {
+            "model": "from_the_file",
+            "rate": 7.0,
+            "policy": "every_frame",
+            "depth": 9,
+            "use_sim_time": False,
+        }
+
+
+def test_what_is_given_overrides_the_params_file(idle):
+    given = {"model": "2024", "rate": "15", "task": "instance", "image_transport": "compressed", "use_sim_time": "true"}
+    with launched({"params_file": str(idle), "namespace": "front", "device": "cpu", **given}):
+        assert parameters_of("/front/segment", [*given, "device", "policy", "depth"]) == {
+            "model": "2024",
+            "rate": 15.0,
+            "task": "instance",
+            "image_transport": "compressed",
+            "use_sim_time": True,
+            "device": "cpu",
+            "policy": "every_frame",
+            "depth": 9,
+        }
+
+
+def test_the_node_listens_to_the_topic_and_ctrl_c_ends_it_cleanly():
+    with launched({"image_topic": "/camera/image_raw", "namespace": "front"}) as launch:
+        launch.wait_for_output(r"\[front\.segment\].*waiting for images on /camera/image_raw\n")
+        launch.press_ctrl_c()
+        assert launch.wait_for_end() == 0
+        assert "process has finished cleanly" in launch.output
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_launch_with_an_error():
+    with launched({"model": "/there/is/no/such/model"}) as launch:
+        assert launch.wait_for_end() != 0
+        assert "model '/there/is/no/such/model'" in launch.output
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "complaint"),
+    [
+        ("params_file", "/there/is/no/such/file.yaml", "params_file: there is no file '/there/is/no/such/file.yaml'"),
+        ("rate", "fast", "rate: got 'fast'"),
+        ("rate", "nan", "rate: got 'nan'"),
+        ("task", "everything", '"task" provided value "everything" is not valid'),
+    ],
+)
+def test_a_bad_argument_is_named_and_nothing_is_started(argument, value, complaint):
+    with launched({argument: value}) as launch:
+        assert launch.wait_for_end() != 0
+        assert complaint in launch.output
+        assert "process started" not in launch.output
+
+
+def test_fast_dds_is_pointed_at_the_profile_for_images(idle):
+    with launched({"params_file": str(idle)}) as launch:
+        environment = launch.environment_of_node()
+    assert [environment[name] for name in PROFILES if name in environment] == [str(SHARE / "config" / "fastdds.xml")]
+
+
+@pytest.mark.parametrize("variable", PROFILES)
+def test_a_fast_dds_profile_of_the_user_is_kept(variable, idle, tmp_path):
+    profile = tmp_path / "own.xml"
+    shutil.copy(SHARE / "config" / "fastdds.xml", profile)
+    with launched({"params_file": str(idle)}, {variable: str(profile)}) as launch:
+        environment = launch.environment_of_node()
+    assert {name: environment[name] for name in PROFILES if name in environment} == {variable: str(profile)}
+
+
+def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
+    program = tmp_path / "lib" / "rviz2" / "rviz2"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "rviz2 was given: $@" >&2\n')
+    program.chmod(0o755)
+    marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "rviz2"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    prefixes = {"AMENT_PREFIX_PATH": f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}"}
+    with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, prefixes) as launch:
+        given = launch.wait_for_output("rviz2 was given: (.+)")[1]
+    shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
+    for topic in ("overlay", "semantic", "panoptic"):
+        assert f"/segment/{topic}" in [display["Topic"]["Value"] for display in shown]
+        assert f"-r /segment/{topic}:=segment/{topic}" in given
+    assert f"-d {SHARE / 'config' / 'segment.rviz'}" in given
+    assert "__ns:=/front" in given
