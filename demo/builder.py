@@ -21,6 +21,7 @@ MESH = mujoco.mjtGeom.mjGEOM_MESH
 CAMERA = "camera"
 FIELD_OF_VIEW = 50.0
 GRAY = (0.8, 0.8, 0.8)
+SEAM = 0.02
 
 
 class ModelBuilder:
@@ -86,10 +87,13 @@ class ModelBuilder:
         *,
         material: str | None = None,
     ) -> None:
-        """Add a rectangle seen from where `right` and `up` are so; it casts no shadow."""
+        """Add a rectangle seen from where `right` and `up` are so; it casts no shadow.
+
+        It reaches `SEAM` further on all sides, so that no pixel falls between two that meet in a corner.
+        """
         quat = np.zeros(4)
         mujoco.mju_mat2Quat(quat, np.stack([right, up, np.cross(right, up)], axis=1).astype(float).ravel())
-        geom = self.shape(PLANE, centre, (*half, 1.0), color, material=material)
+        geom = self.shape(PLANE, centre, (half[0] + SEAM, half[1] + SEAM, 1.0), color, material=material)
         geom.quat = quat
         geom.castshadow = False
 

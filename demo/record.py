@@ -1,0 +1,205 @@
+"""Records a world as a rosbag2 with the truth about every pixel: `python -m demo.record --seed 8 --seconds 20 OUT_BAG`.
+
+| topic | type | content |
+| --- | --- | --- |
+| `/camera/image/compressed` | CompressedImage | JPEG |
+| `/camera/camera_info` | CameraInfo | pinhole, no distortion |
+| `/camera/depth/compressed` | CompressedImage | PNG of 16UC1: millimetres, 0 unknown (REP 118) |
+| `/odom` | Odometry | pose and velocity of `camera_link` (x forward, y left, z up, at the camera's centre) in `odom` |
+| `/ground_truth/semantic` | Image mono8 | class ids, see `config/labels/demo.yaml` |
+| `/ground_truth/panoptic` | Image 16UC1 | ids of things that last the whole bag, 0 for stuff |
+
+All six have the same stamps, `RATE` a second. Pictures are in `camera_optical` (x right, y down, z ahead).
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.interfaces import Connection
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from tqdm import tqdm
+
+from demo import BAG_SEED
+from demo.world import Frame, World
+
+RATE = 10.0
+EPOCH = 1_700_000_000
+JPEG_SETTINGS = [cv2.IMWRITE_JPEG_QUALITY, 84, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+STEREO_BASELINE = 0.12
+DISPARITY_STEP = 1 / 8
+
+TOPICS = {
+    "/camera/image/compressed": "sensor_msgs/msg/CompressedImage",
+    "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
+    "/camera/depth/compressed": "sensor_msgs/msg/CompressedImage",
+    "/odom": "nav_msgs/msg/Odometry",
+    "/ground_truth/semantic": "sensor_msgs/msg/Image",
+    "/ground_truth/panoptic": "sensor_msgs/msg/Image",
+}
+
+# Humble's definitions of these messages are those of every later distribution.
+_STORE = get_typestore(Stores.ROS2_HUMBLE)
+
+
+def write_bag(path: Path, frames: Iterable[Frame], camera_matrix: NDArray[np.float64]) -> None:
+    """Write `frames`, which need their depth, as a new bag; `rosbags.rosbag2.WriterError` where `path` exists."""
+    # Version 8 is the newest whose metadata Humble still reads.
+    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    before = None
+    with writer:
+        connections = {topic: writer.add_connection(topic, kind, typestore=_STORE) for topic, kind in TOPICS.items()}
+        for frame in frames:
+            for topic, message in _messages(frame, before, camera_matrix).items():
+                _write(writer, connections[topic], frame.stamp, message)
+            before = frame
+
+
+def stereo_depth(depth: NDArray[np.float32], focal: float) -> NDArray[np.uint16]:
+    """Depth in millimetres as a stereo camera of focal length `focal` (pixels) would give it, 0 where it sees nothing.
+
+    Its disparity comes in steps of `DISPARITY_STEP` pixels, so that depth is fine nearby and coarse far away, as with
+    real ones; that also makes for small files.
+    """
+    disparity = np.round(focal * STEREO_BASELINE / depth / DISPARITY_STEP) * DISPARITY_STEP
+    millimetres = 1000.0 * focal * STEREO_BASELINE / np.maximum(disparity, DISPARITY_STEP)
+    return np.where((disparity > 0) & (millimetres < 65535.5), np.round(millimetres), 0).astype(np.uint16)
+
+
+def _write(writer: Writer, connection: Connection, stamp: float, message: Any) -> None:
+    nanoseconds = EPOCH * 10**9 + round(stamp * 1e9)
+    writer.write(connection, nanoseconds, _STORE.serialize_cdr(message, connection.msgtype))
+
+
+def _messages(frame: Frame, before: Frame | None, camera_matrix: NDArray[np.float64]) -> dict[str, Any]:
+    if frame.depth is None:
+        raise ValueError(f"frame at {frame.stamp} s has no depth; ask World.frames for it with depth=True")
+    jpeg = _encoded(".jpg", frame.image[..., ::-1], JPEG_SETTINGS)
+    png = _encoded(".png", stereo_depth(frame.depth, camera_matrix[0, 0]), PNG_SETTINGS)
+    header = _header(frame.stamp, "camera_optical")
+    compressed = _STORE.types["sensor_msgs/msg/CompressedImage"]
+    return {
+        "/camera/image/compressed": compressed(header, "rgb8; jpeg compressed bgr8", jpeg),
+        "/camera/camera_info": _camera_info(header, frame, camera_matrix),
+        "/camera/depth/compressed": compressed(header, "16UC1; png compressed ", png),
+        "/odom": _odometry(frame, before),
+        "/ground_truth/semantic": _image(header, frame.classes, "mono8"),
+        "/ground_truth/panoptic": _image(header, frame.instances, "16UC1"),
+    }
+
+
+def _header(stamp: float, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(round(stamp * 1e9), 10**9)
+    time = _STORE.types["builtin_interfaces/msg/Time"](EPOCH + seconds, nanoseconds)
+    return _STORE.types["std_msgs/msg/Header"](time, frame_id)
+
+
+def _encoded(kind: str, image: NDArray[Any], settings: list[int]) -> NDArray[np.uint8]:
+    done, data = cv2.imencode(kind, image, settings)
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as {kind}")
+    return data
+
+
+def _image(header: Any, image: NDArray[Any], encoding: str) -> Any:
+    height, width = image.shape
+    data = np.ascontiguousarray(image, image.dtype.newbyteorder("<")).view(np.uint8).ravel()
+    return _STORE.types["sensor_msgs/msg/Image"](header, height, width, encoding, 0, width * image.itemsize, data)
+
+
+def _camera_info(header: Any, frame: Frame, camera_matrix: NDArray[np.float64]) -> Any:
+    height, width = frame.classes.shape
+    region = _STORE.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
+    projection = np.hstack([camera_matrix, np.zeros((3, 1))])
+    return _STORE.types["sensor_msgs/msg/CameraInfo"](
+        header=header,
+        height=height,
+        width=width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=camera_matrix.ravel(),
+        r=np.eye(3).ravel(),
+        p=projection.ravel(),
+        binning_x=0,
+        binning_y=0,
+        roi=region,
+    )
+
+
+def _odometry(frame: Frame, before: Frame | None) -> Any:
+    types = _STORE.types
+    vector = types["geometry_msgs/msg/Vector3"]
+    linear, angular = (np.zeros(3), np.zeros(3)) if before is None else _velocity(before, frame)
+    pose = types["geometry_msgs/msg/Pose"](
+        types["geometry_msgs/msg/Point"](*frame.position), types["geometry_msgs/msg/Quaternion"](*frame.orientation)
+    )
+    twist = types["geometry_msgs/msg/Twist"](vector(*linear), vector(*angular))
+    return types["nav_msgs/msg/Odometry"](
+        _header(frame.stamp, "odom"),
+        "camera_link",
+        types["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36)),
+        types["geometry_msgs/msg/TwistWithCovariance"](twist, np.zeros(36)),
+    )
+
+
+def _velocity(before: Frame, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Linear (m/s) and angular (rad/s) velocity since the frame before, in the camera's own axes."""
+    seconds = frame.stamp - before.stamp
+    now, then = _rotation(frame.orientation), _rotation(before.orientation)
+    turn = np.asarray(cv2.Rodrigues(then.T @ now)[0], np.float64)
+    return now.T @ (frame.position - before.position) / seconds, turn.ravel() / seconds
+
+
+def _rotation(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rotation matrix `(3, 3)` of a unit quaternion xyzw."""
+    x, y, z, w = quaternion
+    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + 2 * w * cross + 2 * cross @ cross
+
+
+def _clear(path: Path) -> None:
+    """Remove the bag at `path`, and nothing that is not a bag."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    if not is_folder or any(entry.suffix not in (".mcap", ".yaml") for entry in path.iterdir()):
+        sys.exit(f"{path} is not a bag's folder, so --overwrite leaves it alone: remove it or choose another place")
+    shutil.rmtree(path)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m demo.record", description="Record a simulated world as a rosbag2.")
+    parser.add_argument("bag", type=Path, help="folder of the bag, which must not exist yet")
+    parser.add_argument(
+        "--seed", type=int, default=BAG_SEED, help="the world; training uses seeds from 1000 on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help=f"length, at {RATE:g} frames a second (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the bag if it exists")
+    arguments = parser.parse_args()
+    if arguments.seed < 0 or not 0.1 <= arguments.seconds <= 3600:
+        parser.error(
+            f"--seed must be at least 0 and --seconds 0.1 to 3600, got {arguments.seed} and {arguments.seconds:g}"
+        )
+    if arguments.bag.exists() or arguments.bag.is_symlink():
+        if not arguments.overwrite:
+            sys.exit(f"{arguments.bag} exists already: choose another place, or add --overwrite to replace it")
+        _clear(arguments.bag)
+    with World(arguments.seed, fine=True) as world:
+        count = round(arguments.seconds * RATE)
+        write_bag(
+            arguments.bag, tqdm(world.frames(arguments.seconds, RATE), total=count, unit="frame"), world.camera_matrix
+        )
+
+
+if __name__ == "__main__":
+    main()
