@@ -1,20 +1,24 @@
 """Query slots to lasting ids: which segment of this frame is which object of the frames before.
 
-A query of VidEoMT stays with its object, so the slot that a segment comes from is most of its identity. What the network does not
-say is when an object is gone, and when a slot has been taken by another. The rule here, for things, once per frame:
+A query of VidEoMT stays with its object, so the slot that a segment comes from is most of its identity. What the
+network does not say is when an object is gone, and when a slot has been taken by another. The rule here, for things,
+once per frame:
 
-1. **Continuation.** A segment continues the track of its slot if the object can have got there: the centre of its box lies within
-   reach of where the track was last seen, and the class is the same. If the class is another, the boxes must overlap by half
-   (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
-2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of the same
-   class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
+1. **Continuation.** A segment continues the track of its slot if the object can have got there: the centre of its box
+   lies within reach of where the track was last seen, and the class is the same. If the class is another, the boxes
+   must overlap by half (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
+2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
+   the same class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
 3. **Birth.** Any other segment gets the next id.
-4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` seconds and can be continued or handed over for as long
-   (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and that nobody took over
-   in that time. An id is never used again within the epoch.
+4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` seconds and can be continued or handed over
+   for as long (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and
+   that nobody took over in that time. An id is never used again within the epoch. A pause of the camera is no absence:
+   what the last frame before it showed can be continued in the first one after it.
 
-Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of the two boxes,
-once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
+Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of
+the two boxes, once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
+Within reach the slot is believed more than the place: two things of a class that exchange their slots there exchange
+their ids; out of it each keeps its own, by rule 2.
 
 Stuff has no individuals: it keeps one id per slot and class for the whole epoch.
 
@@ -40,7 +44,7 @@ TURNING = 0.1
 TURNING_SPEED = 1.5
 """Image widths per second: a usual camera turning by 100 degrees per second."""
 NOMINAL_PERIOD = 0.1
-"""Seconds that a frame without a stamp counts for."""
+"""Seconds that a frame counts for if its stamp does not say."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,8 @@ class Track:
     """Where it was last seen."""
     born: int
     """The frame in which it got its id."""
-    seen: float
-    """When it was last seen, in seconds."""
+    last_seen: float
+    """When it was last seen, in seconds of the stream's clock."""
 
 
 class Identities:
@@ -99,15 +103,19 @@ class Identities:
         self._last_id = 0
         self._frame = -1
         self._now = 0.0
+        self._stamp: float | None = None
 
     def update(self, observations: Sequence[Observation], width: int, stamp: float | None = None) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
-        width: of the image, in pixels. stamp: of the frame, in seconds; without one, a frame counts a tenth of a second.
+        width: of the image, in pixels. stamp: of the frame, in seconds; a frame without one, or with one that is not
+        after the one before, counts a tenth of a second.
         """
         self._frame += 1
-        self._now = self._now + NOMINAL_PERIOD if stamp is None else stamp
-        self._things = [track for track in self._things if self._now - track.seen <= MAX_ABSENCE]
+        before, self._now = self._now, self._now + self._elapsed(stamp)
+        self._things = [
+            track for track in self._things if track.last_seen == before or self._now - track.last_seen <= MAX_ABSENCE
+        ]
 
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width)
@@ -121,12 +129,19 @@ class Identities:
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
         return [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
 
+    def _elapsed(self, stamp: float | None) -> float:
+        """Seconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
+        if stamp is None:
+            return NOMINAL_PERIOD
+        before, self._stamp = self._stamp, stamp
+        return stamp - before if before is not None and stamp > before else NOMINAL_PERIOD
+
     def _stuff_track(self, seen: Observation) -> Track | None:
         return self._stuff.get((seen.slot, seen.class_id))
 
     def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
         """Rule 1: gives each thing the track of its slot, where it can be the same object."""
-        newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.seen)}
+        newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.last_seen)}
         for index, seen in enumerate(observations):
             track = newest.get(seen.slot) if seen.is_thing else None
             if track is not None and self._plausible(track, seen, width):
@@ -135,13 +150,13 @@ class Identities:
     def _plausible(self, track: Track, seen: Observation, width: int) -> bool:
         if track.class_id != seen.class_id:
             return overlap(track.box, seen.box) >= SAME_PLACE
-        since = max(0.0, self._now - track.seen)
+        since = self._now - track.last_seen
         diagonal = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
         reach = diagonal * (1 + since) + TURNING_SPEED * width * min(since, TURNING)
         return math.dist(centre(track.box), centre(seen.box)) <= reach
 
     def _hand_over(self, observations: Sequence[Observation], tracks: list[Track | None]) -> None:
-        """Rule 2: gives things without a track one that nothing shows in this frame, where it stands in the same place."""
+        """Rule 2: gives things that continue none a track in the same place that nothing shows in this frame."""
         shown = {track.id for track in tracks if track is not None}
         candidates = sorted(
             (
@@ -151,7 +166,7 @@ class Identities:
                 for track in self._things
                 if track.id not in shown and track.class_id == seen.class_id
             ),
-            key=lambda candidate: (-candidate[0], candidate[1], -candidate[2].seen),
+            key=lambda candidate: (-candidate[0], candidate[1], -candidate[2].last_seen),
         )
         for place, index, track in candidates:
             if place >= SAME_PLACE and tracks[index] is None and track.id not in shown:
@@ -160,7 +175,7 @@ class Identities:
 
     def _birth(self, seen: Observation) -> Track:
         self._last_id += 1
-        track = Track(self._last_id, seen.slot, seen.class_id, seen.box, born=self._frame, seen=self._now)
+        track = Track(self._last_id, seen.slot, seen.class_id, seen.box, born=self._frame, last_seen=self._now)
         if seen.is_thing:
             self._things.append(track)
         else:
@@ -168,7 +183,7 @@ class Identities:
         return track
 
     def _see(self, track: Track, seen: Observation) -> Track:
-        track.slot, track.class_id, track.box, track.seen = seen.slot, seen.class_id, seen.box, self._now
+        track.slot, track.class_id, track.box, track.last_seen = seen.slot, seen.class_id, seen.box, self._now
         return track
 
 
