@@ -29,7 +29,8 @@ def choose_device(device: str) -> torch.device:
             reason = "was built without CUDA" if torch.version.cuda is None else "finds no usable GPU or driver"
             raise ValueError(f"device is {device!r}, but torch {torch.__version__} {reason}; use 'cpu', or 'auto'")
         if index and int(index) >= torch.cuda.device_count():
-            raise ValueError(f"device is {device!r}, but there are {torch.cuda.device_count()} CUDA devices, from cuda:0 on")
+            count = torch.cuda.device_count()
+            raise ValueError(f"device is {device!r}, but torch finds {count} CUDA device(s), counted from cuda:0")
     return torch.device(device)
 
 

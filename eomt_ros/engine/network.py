@@ -1,10 +1,11 @@
-"""VidEoMT, one frame at a time: an image and the queries of the frame before go in, logits and the next queries come out.
+"""VidEoMT, one frame at a time: an image and the last frame's queries go in, logits and the next queries come out.
 
-The network is a plain ViT. Its first layers see the image alone; before the last `num_blocks` layers the queries are prepended to the image's
-tokens, and they leave as masks and classes (EoMT, Kerssies et al., CVPR 2025). For video, the queries that leave one frame enter the next one
-through a linear layer (VidEoMT), so that a query stays with its object: they are the whole memory, of a size that does not grow.
+The network is a plain ViT. Its first layers see the image alone; before the last `num_blocks` layers the queries are
+prepended to the image's tokens, and they leave as masks and classes (EoMT, Kerssies et al., CVPR 2025). For video, the
+queries that leave one frame enter the next one through a linear layer (VidEoMT), so that a query stays with its object:
+they are the whole memory, of a size that does not grow.
 
-Parameters carry the names of Hugging Face's `VideomtForUniversalSegmentation`, so that its checkpoints load as they are.
+Parameters are named as in Hugging Face's `VideomtForUniversalSegmentation`, so that its checkpoints load as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 TRAINING_ONLY = frozenset({"embeddings.mask_token", "attn_mask_probs", "criterion.empty_weight"})
 """Tensors of a published checkpoint that only its training needs."""
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class VideomtSettings:
             )
         if settings.num_blocks > settings.num_hidden_layers:
             raise ValueError(
-                f"num_blocks is {settings.num_blocks}, expected at most num_hidden_layers ({settings.num_hidden_layers})"
+                f"num_blocks is {settings.num_blocks}, expected at most num_hidden_layers "
+                f"({settings.num_hidden_layers})"
             )
         return settings
 
@@ -81,7 +83,7 @@ class VideomtSettings:
 
 
 def num_labels_of(config: Mapping[str, Any]) -> int:
-    """The number of classes a `config.json` declares (Hugging Face writes it as the length of `id2label`; 2 without)."""
+    """The number of classes a `config.json` declares: the length of `id2label`, and without it Hugging Face's 2."""
     if "id2label" in config:
         return len(config["id2label"])
     return int(config.get("num_labels", 2))
@@ -91,7 +93,8 @@ class StepOutput(NamedTuple):
     """What one frame gives."""
 
     mask_logits: Tensor
-    """(batch, queries, h, w), at a quarter of the network's image size where `patch_size` is 16 and `num_upscale_blocks` 2."""
+    """(batch, queries, h, w), at a quarter of the network's image size where `patch_size` is 16 and
+    `num_upscale_blocks` 2."""
     class_logits: Tensor
     """(batch, queries, classes + 1), the last one for "no object"."""
     queries: Tensor
@@ -117,7 +120,8 @@ class Videomt(nn.Module):
     def forward(self, pixels: Tensor, queries: Tensor) -> StepOutput:
         """Runs one frame of each stream in the batch.
 
-        pixels: (batch, 3, image_size, image_size), normalised. queries: (batch, queries, hidden) from `first_queries` or `next_queries`.
+        pixels: (batch, 3, image_size, image_size), normalised. queries: (batch, queries, hidden) from `first_queries`
+        or `next_queries`.
         """
         return self.decode(self.encode(pixels), queries)
 
@@ -130,14 +134,14 @@ class Videomt(nn.Module):
         return self.query_updater(previous) + self.query.weight
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """The image's tokens before the queries join them, (batch, tokens, hidden): needs no memory of earlier frames."""
+        """The image's tokens before the queries join them, (batch, tokens, hidden): no memory of earlier frames."""
         tokens = self.embeddings(pixels)
         for layer in self.layers[: -self.settings.num_blocks]:
             tokens = layer(tokens)
         return tokens
 
     def decode(self, tokens: Tensor, queries: Tensor) -> StepOutput:
-        """The joint layers and the heads: tokens from `encode` and the frame's queries to logits and the queries that leave."""
+        """The joint layers and the heads: tokens from `encode` and the frame's queries to what the frame gives."""
         tokens = torch.cat((queries, tokens), dim=1)
         for layer in self.layers[-self.settings.num_blocks :]:
             tokens = layer(tokens)
@@ -149,7 +153,7 @@ class Videomt(nn.Module):
         queries = tokens[:, : self.settings.num_queries]
         patches = tokens[:, self.settings.num_queries + 1 + self.settings.num_register_tokens :]
         grid = self.settings.grid
-        features = self.upscale_block(patches.transpose(1, 2).unflatten(2, (grid, grid)))
+        features = self.upscale_block(patches.transpose(1, 2).reshape(patches.shape[0], -1, grid, grid))
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
         return mask_logits, self.class_predictor(queries)
 
@@ -289,7 +293,8 @@ class ScaleLayer(nn.Module):
         hidden = settings.hidden_size
         self.conv1 = nn.ConvTranspose2d(hidden, hidden, kernel_size=2, stride=2)
         self.conv2 = nn.Conv2d(hidden, hidden, kernel_size=3, padding=1, groups=hidden, bias=False)
-        self.layernorm2d = nn.LayerNorm(hidden, eps=1e-6)  # the reference fixes this epsilon, whatever layer_norm_eps says
+        # The reference fixes this epsilon, whatever layer_norm_eps says.
+        self.layernorm2d = nn.LayerNorm(hidden, eps=1e-6)
         self.activation = ACTIVATIONS[settings.hidden_act]
 
     def forward(self, features: Tensor) -> Tensor:

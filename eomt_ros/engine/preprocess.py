@@ -15,8 +15,9 @@ class Preprocessor:
 
     size: (height, width) of the network's input. mean, std: per channel, for pixels scaled to 0..1.
 
-    On the CPU the result differs from Hugging Face's by float rounding only (under 1e-6): both resize the uint8 image with antialiasing. On CUDA,
-    where torch resizes no uint8, the resize is done in float and rounded, which can differ by one grey level.
+    On the CPU the result differs from Hugging Face's by float rounding only (under 1e-6): both resize the uint8 image
+    with antialiasing. On CUDA, where torch resizes no uint8, the resize is done in float and rounded, which can differ
+    by one grey level.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class Preprocessor:
     def __call__(self, image: np.ndarray) -> Tensor:
         """Prepares one image.
 
-        image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not copied first.
+        image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not
+        copied first.
         Returns (1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
@@ -47,7 +49,9 @@ class Preprocessor:
         channels = [0, 1, 2]
         if image.strides[2] == 0:  # one grey channel shown three times: resize it once
             image, channels = image[:, :, :1], [0, 0, 0]
-        elif image.strides[2] < 0:  # torch takes no negative strides: reverse the channels after the resize, where they are small
+        elif (
+            image.strides[2] < 0
+        ):  # torch takes no negative strides: reverse the channels after the resize, it is small
             image, channels = image[:, :, ::-1], [2, 1, 0]
         if min(image.strides) < 0 or not image.flags.writeable:
             image = image.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Segment:
     """One thing, or one region of stuff, in one frame."""
 
     id: int
-    """Lasts while the object is followed, and is not used again within the epoch; 0 in the semantic task, which has no objects."""
+    """Lasts while the object is followed and is never used again in the epoch; 0 in the semantic task."""
     class_id: int
     class_name: str
     is_thing: bool
@@ -40,7 +41,7 @@ class Segment:
     age: int
     """Frames since the id was given; 0 in the first."""
     mask: tuple[int, ...] | None = None
-    """Run lengths over the box, row by row, the first run outside (`decode_mask` turns them into an array); None unless asked for."""
+    """Run lengths over the box, row by row, the first run outside; None unless asked for. See `decode_mask`."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class FrameResult:
 
 
 class Stream:
-    """One camera: the queries that the next frame starts from, and the ids given so far. Made by `Segmenter.open_stream`.
+    """One camera: the queries that the next frame starts from, and the ids given so far.
 
-    A stream takes the frames of one camera, in order, one at a time.
+    Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time.
     """
 
     def __init__(self) -> None:
@@ -107,7 +108,8 @@ class Stream:
 class Segmenter:
     """A network with all that belongs to it. It holds weights and settings only, so any number of streams can share it.
 
-    `score_threshold`, `mask_threshold`, `overlap_threshold` (0..1) and `fuse_stuff` may be changed at any time; each frame reads them once.
+    `score_threshold`, `mask_threshold`, `overlap_threshold` (0..1) and `fuse_stuff` may be changed at any time; each
+    frame reads them once.
     """
 
     def __init__(
@@ -154,12 +156,16 @@ class Segmenter:
         """Loads a checkpoint and makes it ready.
 
         model: a folder with `config.json` and `model.safetensors`, a hub id, or "demo", which ships with the package.
-        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto", "float32" (the reference), "bfloat16" or "float16". backend: "auto" or "torch".
-        task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for. fit: "stretch", as Hugging Face.
-        score_threshold: None for Hugging Face's default of the task (panoptic 0.8, instance 0.5; the semantic task uses none).
-        fuse_stuff: all regions of a stuff class are one segment. labels: a label table to use instead of the one that fits the checkpoint.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "auto", "float32" (the reference), "bfloat16" or "float16". backend: "auto" or "torch".
+        task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for.
+        fit: "stretch", as Hugging Face.
+        score_threshold: None for Hugging Face's default, panoptic 0.8 and instance 0.5; the semantic task uses none.
+        fuse_stuff: in the panoptic task, all regions of a stuff class are one segment.
+        labels: a label table to use instead of the one that fits the checkpoint.
 
-        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `ValueError` for an argument that is not one of the above.
+        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `ValueError` for an argument that is not
+        one of the above.
         """
         _expect("backend", backend, ("auto", "torch"))
         _expect("fit", fit, ("stretch",))
@@ -193,7 +199,7 @@ class Segmenter:
         return Stream()
 
     def warm_up(self, height: int, width: int) -> None:
-        """Runs a black image of that size, so that the first real one does not pay for what torch prepares on first use."""
+        """Runs a black image of that size, so that the first real one does not pay for what torch does once."""
         self.segment(np.zeros((height, width, 3), np.uint8), self.open_stream())
 
     def segment(
@@ -207,15 +213,15 @@ class Segmenter:
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
-        image: (H, W, 3) uint8 RGB, with any strides. stamp: seconds, on any clock that runs with the camera's; the ids use it.
+        image: (H, W, 3) uint8 RGB, with any strides.
+        stamp: seconds, on any clock that runs with the camera's; the ids use it.
         with_masks, with_logits: also give the segments' masks, the network's logits.
 
-        Raises `ValueError` for what is no such image, `NotFiniteError` where the network gives NaN or infinity, `OutOfMemoryError` where the
-        device has no memory left. The stream is then as before, and goes on if the caller wants.
+        Raises `ValueError` for what is no such image, `NotFiniteError` where the network gives NaN or infinity,
+        `OutOfMemoryError` where the device has no memory left. The stream is then as before, and goes on if the caller
+        wants.
         """
-        return self.segment_batch(
-            [image], [stream], stamps=[stamp], with_masks=with_masks, with_logits=with_logits
-        )[0]
+        return self.segment_batch([image], [stream], stamps=[stamp], with_masks=with_masks, with_logits=with_logits)[0]
 
     def segment_batch(
         self,
@@ -228,13 +234,19 @@ class Segmenter:
     ) -> list[FrameResult]:
         """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
 
-        The images may differ in size. Raises `ValueError` also where images, streams and stamps differ in number, or a stream is named twice.
+        The images may differ in size. Raises `ValueError` also where images, streams and stamps differ in number, or a
+        stream is named twice.
         """
         stamps = [None] * len(images) if stamps is None else stamps
         if not len(images) == len(streams) == len(stamps):
-            raise ValueError(f"got {len(images)} images, {len(streams)} streams and {len(stamps)} stamps, expected one each")
-        if len({id(stream) for stream in streams}) < len(streams):
-            raise ValueError("a stream is named twice in one batch, expected one frame of each: its frames depend on each other")
+            raise ValueError(
+                f"got {len(images)} images, {len(streams)} streams and {len(stamps)} stamps, expected as many of each"
+            )
+        if len(set(streams)) < len(streams):
+            raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
+        for stamp in stamps:
+            if stamp is not None and not math.isfinite(stamp):
+                raise ValueError(f"stamp is {stamp!r}, expected seconds, or None where the time is not known")
         if not images:
             return []
         try:
@@ -255,6 +267,7 @@ class Segmenter:
         with_masks: bool,
         with_logits: bool,
     ) -> list[FrameResult]:
+        fuse_stuff = self.fuse_stuff
         start = time.perf_counter()
         pixels = torch.cat([self._preprocess(image) for image in images])
         prepared = time.perf_counter()
@@ -264,15 +277,16 @@ class Segmenter:
         segmentations = []
         moments = [computed]
         for index, image in enumerate(images):
-            segmentations.append(self._postprocess(output, index, image.shape[:2], with_masks))
+            segmentations.append(self._postprocess(output, index, image.shape[:2], fuse_stuff, with_masks))
             moments.append(time.perf_counter())
 
         results = []
         for index, (stream, segmentation) in enumerate(zip(streams, segmentations, strict=True)):
             begin = time.perf_counter()
-            # only now, when nothing can fail any more: a stream is never left half updated
-            stream._queries = output.queries[index : index + 1]
-            segments, panoptic = self._identify(stream._identities, segmentation, stamps[index])
+            # Only now, when nothing can fail any more: a stream is never left half updated. As a copy, since a view
+            # would keep all tokens of the whole batch in memory.
+            stream._queries = output.queries[index : index + 1].clone()
+            segments, panoptic = self._identify(stream._identities, segmentation, stamps[index], fuse_stuff)
             timings = Timings(
                 preprocess=prepared - start,
                 network=computed - prepared,
@@ -294,14 +308,13 @@ class Segmenter:
 
     def _queries_of(self, streams: Sequence[Stream]) -> Tensor:
         """What each stream's frame starts from, (batch, queries, hidden)."""
-        return torch.cat(
-            [
-                self._network.first_queries() if stream._queries is None else self._network.next_queries(stream._queries)
-                for stream in streams
-            ]
-        )
+        network = self._network
+        left = [stream._queries for stream in streams]
+        return torch.cat([network.first_queries() if one is None else network.next_queries(one) for one in left])
 
-    def _postprocess(self, output: StepOutput, index: int, size: tuple[int, int], with_masks: bool) -> Segmentation:
+    def _postprocess(
+        self, output: StepOutput, index: int, size: tuple[int, int], fuse_stuff: bool, with_masks: bool
+    ) -> Segmentation:
         return postprocess(
             output.mask_logits[index],
             output.class_logits[index],
@@ -311,21 +324,22 @@ class Segmenter:
             score_threshold=self.score_threshold,
             mask_threshold=self.mask_threshold,
             overlap_threshold=self.overlap_threshold,
-            fuse_stuff=self.fuse_stuff,
+            fuse_stuff=fuse_stuff,
             with_masks=with_masks,
         )
 
     def _identify(
-        self, identities: Identities, found: Segmentation, stamp: float | None
+        self, identities: Identities, found: Segmentation, stamp: float | None, fuse_stuff: bool
     ) -> tuple[list[Segment], np.ndarray]:
         """The segments with their ids, and the image of ids, (H, W) uint16."""
         things = [self.labels.is_thing[class_id] for class_id in found.class_ids]
+        fused = fuse_stuff and self.task == "panoptic"
         if self.task == "semantic":
             names = [Identity(id=0, age=0)] * len(things)
         else:
             observations = [
                 Observation(
-                    slot=query if thing or not self.fuse_stuff else -1 - class_id,
+                    slot=-1 - class_id if fused and not thing else query,
                     class_id=class_id,
                     is_thing=thing,
                     box=box,
@@ -360,7 +374,5 @@ def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> No
 
 
 def _logits(output: StepOutput, index: int) -> Logits:
-    masks, classes = (
-        logits[index].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits)
-    )
+    masks, classes = (logits[index].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits))
     return Logits(masks, classes)
