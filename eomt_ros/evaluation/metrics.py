@@ -48,6 +48,10 @@ class SemanticScore:
         cells = rows * (self._classes + 1) + columns
         self._confusion += np.bincount(cells, minlength=self._confusion.size).reshape(self._confusion.shape)
 
+    def add(self, other: SemanticScore) -> None:
+        """Counts the frames of another score of the same classes too."""
+        self._confusion += other._confusion
+
     def figures(self) -> SemanticFigures:
         """The figures over all frames so far."""
         hits = np.diagonal(self._confusion)
@@ -249,7 +253,8 @@ def _matches(truths: _Regions, predictions: _Regions) -> dict[int, int]:
     same_class = truths.classes[:, None] == predictions.classes[None, :]
     matching = same_class & (common > MATCH_IOU * union)
     matching[0, :] = matching[:, 0] = False
-    return {truth: prediction for truth, prediction in np.argwhere(matching).tolist()}
+    rows, columns = np.nonzero(matching)
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _unlabelled(classes: Labels) -> int:

@@ -16,13 +16,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import CompressedImage, Image
+    from std_msgs.msg import Header
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
@@ -114,9 +116,8 @@ def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
     in, as with compressed_image_transport, so that it fits the camera's calibration.
     Raises ImageError (UnsupportedEncodingError for an encoding or file format that is not read here).
     """
-    if isinstance(message, CompressedImage):
-        return _decode_compressed(message)
-    return _decode_raw(message)
+    # By its fields and not by its class, so that messages of a bag, read without ROS, are as good as rclpy's.
+    return _decode_compressed(message) if hasattr(message, "format") else _decode_raw(message)
 
 
 def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
@@ -125,6 +126,8 @@ def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
     pixels: (H, W) or (H, W, C) in the layout of `encoding`, native byte order, any strides.
     The header is taken as it is, not copied.
     """
+    from sensor_msgs.msg import Image  # here, because decoding needs no ROS
+
     pixels = np.ascontiguousarray(pixels)
     # The setter of `data` checks every element of anything but an array.array.
     data = array.array("B")

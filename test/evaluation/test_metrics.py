@@ -68,6 +68,12 @@ class TestSemanticScore:
         assert figures.class_iou[255] == 1.0
         assert figures.class_iou[299] == 0.0
 
+    def test_scores_added_up_equal_one_score_of_all_frames(self) -> None:
+        first, second = ([FLOOR, WALL], [WALL, WALL]), ([BOX, WALL], [BOX, FLOOR])
+        total = semantic(first)
+        total.add(semantic(second))
+        assert total.figures().class_iou[:3] == semantic(first, second).figures().class_iou[:3]
+
     def test_class_id_from_another_list_of_classes_is_refused(self) -> None:
         with pytest.raises(ValueError, match="prediction has class id 7, expected 0 to 3 or 255"):
             semantic(([FLOOR], [7]))

@@ -1,0 +1,100 @@
+"""Video files: frames in and out through PyAV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
+
+from eomt_ros.evaluation.bag import Stamped
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB."""
+
+TICKS = 90_000
+"""Time stamps per second, as is usual for video: a multiple of all common frame rates."""
+
+
+class VideoError(Exception):
+    """A file that cannot be read as a video; the message says which and why."""
+
+
+class VideoWriter:
+    """Writes an MP4 (H.264, 4:2:0, so that browsers play it), complete at the end of the `with` block.
+
+    The first frame decides about the size; later ones of another size are stretched to it. Frames keep their times, so
+    that a dropped frame shows as one that stays longer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self._stream: VideoStream | None = None
+        self._start = 0
+        self._last = -1
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def write(self, picture: Picture, stamp: int) -> None:
+        """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock."""
+        if self._stream is None:
+            self._stream = self._open(picture)
+            self._start = stamp
+        size = self._stream.height, self._stream.width
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(_fit(picture, size)), format="rgb24")
+        # Time may jump back, in a bag that was looped for example; in a video it cannot.
+        self._last = frame.pts = max(round((stamp - self._start) * TICKS / 10**9), self._last + 1)
+        frame.time_base = Fraction(1, TICKS)
+        self._container.mux(self._stream.encode(frame))
+
+    def _open(self, picture: Picture) -> VideoStream:
+        stream: VideoStream = self._container.add_stream("libx264", options={"crf": "18", "preset": "veryfast"})
+        # In 4:2:0 four pixels share a colour, so that height and width are even.
+        stream.height, stream.width = (length + length % 2 for length in picture.shape[:2])
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, TICKS)
+        return stream
+
+
+def read_video(path: Path) -> Iterator[Stamped[Picture]]:
+    """The frames of a video, (H, W, 3) uint8 RGB, with nanoseconds from its start. Raises `VideoError`."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path} has no video in it")
+            for frame in container.decode(container.streams.video[0]):
+                seconds = frame.time or 0.0
+                yield Stamped(round(seconds * 10**9), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} cannot be read as a video: {error}") from error
+
+
+def frame_count(path: Path) -> int | None:
+    """How many frames a video says it has; None where it does not say. Raises `VideoError`."""
+    try:
+        with av.open(str(path)) as container:
+            return (container.streams.video[0].frames if container.streams.video else 0) or None
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(f"{path} cannot be read as a video: {error}") from error
+
+
+def _fit(picture: Picture, size: tuple[int, int]) -> Picture:
+    height, width = size
+    below, right = height - picture.shape[0], width - picture.shape[1]
+    if below in (0, 1) and right in (0, 1):
+        return np.pad(picture, ((0, below), (0, right), (0, 0)), "edge")
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
