@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from eomt_ros.node.worker import Worker
 
 WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
-PATIENCE = 0.7  # s that a thread gets to end by itself when the process is to stop
+# What a thread gets (s) to end by itself when the process is to stop: a frame in work is not worth waiting for.
+SPINNER_PATIENCE = 1.0
+WORKER_PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -297,8 +299,14 @@ class Spinner(threading.Thread):
         executor = SingleThreadedExecutor()
         executor.add_node(self._node)
         try:
-            if not self._node.parameters.autostart or self._node.autostart():
-                executor.spin_until_future_complete(self._asked_to_finish)
+            if not self._node.parameters.autostart:
+                self._node.get_logger().info("autostart is off: waiting for a lifecycle transition")
+            elif not self._node.autostart():
+                return
+            executor.spin_until_future_complete(self._asked_to_finish)
+        except Exception:
+            if not self._node.closing:  # else the node was taken away under a callback that takes long
+                raise
         finally:
             executor.shutdown()
             self.failed = not self._asked_to_finish.done()
@@ -344,14 +352,14 @@ def main(args: list[str] | None = None) -> NoReturn:
     spinner = Spinner(node, stop)
     spinner.start()
     stop.wait()
-    spinner.finish(PATIENCE)
-    node.close(PATIENCE)
+    spinner.finish(SPINNER_PATIENCE)
+    node.close(WORKER_PATIENCE)
     node.destroy_node()
     rclpy.try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    # All that others could notice is closed. Loading or a frame in work cannot be interrupted, and the interpreter's own
-    # end would crash in them, or take seconds to take torch apart.
+    # All that others could notice is closed. Loading or a frame in work cannot be interrupted, and the interpreter's
+    # own end would crash in them, or take seconds to take torch apart.
     os._exit(1 if spinner.failed else 0)
 
 

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from rclpy.context import Context
 
-    from test.node.robot import Robot
+    from test.node.robot import Robot, Station
 
 if find_spec("rclpy") is None:
     collect_ignore_glob = ["test_*.py"]
@@ -84,3 +84,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from test.engine.checkpoints import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="session")
+def station_of_run(start_robot: StartRobot, checkpoint: Path) -> Iterator[Station]:
+    """The one node that most tests share."""
+    from test.node.robot import Station
+
+    parameters = {"model": str(checkpoint), "policy": "every_frame", "reliability": "reliable", "depth": 100}
+    with start_robot(parameters) as robot:
+        yield Station(robot)
+
+
+@pytest.fixture
+def station(station_of_run: Station) -> Station:
+    """The shared node, with nothing received yet and the stream in a fresh epoch."""
+    station_of_run.start_over()
+    return station_of_run

@@ -13,23 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
+from eomt_ros.msg import InstanceArray
 from eomt_ros.node.images import to_image
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0  # s: only a broken node or a stopped machine needs longer for anything
+Pixels = npt.NDArray[np.uint8]
+
+PATIENCE = 100.0  # s: only a broken node or a stopped machine needs longer for anything
 HEIGHT, WIDTH = 48, 64
 
 
@@ -153,6 +157,7 @@ class Robot:
         self._node = Node("robot", context=context, namespace=process.namespace, start_parameter_services=False)
         self._changed = threading.Condition()
         self._stamp = 1000.0
+        self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -183,44 +188,48 @@ class Robot:
         return Camera(self._node, self._changed, kind, topic, reliable=reliable)
 
     def connect(self, camera: Camera, *inboxes: Inbox) -> None:
-        """Publish images until every inbox had one's result, then empty them all.
+        """Publish images until every inbox had a result, then empty them all.
 
         Both ends of a topic learn at different moments that they found each other; only a message shows that both did.
         """
         camera.connect()
-
-        def has(sent: Image) -> bool:
-            return all(any(m.header.stamp == sent.header.stamp for m in inbox.all()) for inbox in inboxes)
-
         for _ in range(round(PATIENCE / 0.5)):
-            sent = camera.publish(stamped(picture(), self.next_stamp()))
+            camera.publish(stamped(picture(), self.next_stamp()))
             with self._changed:
-                if self._changed.wait_for(lambda sent=sent: has(sent), 0.5):
+                if self._changed.wait_for(lambda: all(inbox.all() for inbox in inboxes), 0.5):
                     break
-        else:
-            missing = [inbox.topic for inbox in inboxes if not inbox.all()]
-            pytest.fail(f"no results came on {missing or 'all topics at once'}; {self.process.output}")
+        last = camera.publish(stamped(picture(), self.next_stamp()))
         for inbox in inboxes:
+            inbox.wait_for_stamp(last)
             inbox.clear()
 
     def call(self, kind: type[Any], service: str, request: Any) -> Any:
         """Call a service of the node and return its answer."""
-        client = self._node.create_client(kind, f"{self._name}/{service}")
-        try:
-            assert client.wait_for_service(PATIENCE), f"the service {service} did not appear; {self.process.output}"
-            answered = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: answered.set())
-            assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
-            return future.result()
-        finally:
-            self._node.destroy_client(client)
+        if service not in self._clients:
+            self._clients[service] = self._node.create_client(kind, f"{self._name}/{service}")
+        client = self._clients[service]
+        assert client.wait_for_service(PATIENCE), f"the service {service} did not appear; {self.process.output}"
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
+        return future.result()
 
     def set(self, **values: Any) -> str:
         """Set parameters of the node; returns why it refused, or nothing."""
         parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
         results = self.call(SetParameters, "set_parameters", SetParameters.Request(parameters=parameters)).results
         return "; ".join(result.reason for result in results if not result.successful)
+
+    def get(self, name: str) -> Any:
+        """The value of a parameter of the node."""
+        answer = self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name]))
+        return parameter_value_to_python(answer.values[0])
+
+    def describe(self, *names: str) -> list[Any]:
+        """The descriptors of parameters of the node."""
+        request = DescribeParameters.Request(names=list(names))
+        return list(self.call(DescribeParameters, "describe_parameters", request).descriptors)
 
     def transition(self, label: str) -> bool:
         """Ask for a lifecycle transition, and say whether it succeeded."""
@@ -309,13 +318,48 @@ class Diagnostics:
         return [(status, {pair.key: pair.value for pair in status.values}) for status in own]
 
 
-def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray[Any, Any]:
+class Station:
+    """A robot with one camera that listens to everything its node tells."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.camera = robot.camera()
+        self.semantic = robot.listen(Image, "~/semantic")
+        self.panoptic = robot.listen(Image, "~/panoptic")
+        self.confidence = robot.listen(Image, "~/confidence")
+        self.overlay = robot.listen(Image, "~/overlay")
+        self.instances = robot.listen(InstanceArray, "~/instances")
+        self.diagnostics = robot.diagnostics()
+        robot.connect(self.camera, *self._inboxes)
+
+    @property
+    def _inboxes(self) -> list[Inbox]:
+        return [self.semantic, self.panoptic, self.confidence, self.overlay, self.instances]
+
+    def start_over(self) -> None:
+        """Begin a new epoch, and forget what was received."""
+        assert self.robot.reset().success
+        self.segment(picture())
+        for inbox in self._inboxes:
+            inbox.clear()
+        self.diagnostics.clear()
+
+    def send(self, pixels: Pixels, *, stamp: float | None = None) -> Image:
+        """Publish an rgb8 image; without a stamp 0.1 s after the last."""
+        return self.camera.publish(stamped(pixels, self.robot.next_stamp() if stamp is None else stamp))
+
+    def segment(self, pixels: Pixels, *, stamp: float | None = None) -> InstanceArray:
+        """Publish an image and return the instances found in it."""
+        return self.instances.wait_for_stamp(self.send(pixels, stamp=stamp))
+
+
+def picture(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> Pixels:
     """(H, W, 3) uint8 RGB of soft random colours, the same for the same seed."""
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     return np.kron(coarse, np.ones((8, 8, 1), np.uint8))
 
 
-def stamped(pixels: np.ndarray[Any, Any], stamp: float, encoding: str = "rgb8", frame_id: str = "camera") -> Image:
+def stamped(pixels: Pixels, stamp: float, encoding: str = "rgb8", frame_id: str = "camera") -> Image:
     """An Image message of an array, taken at `stamp` seconds."""
     message = to_image(pixels, encoding, Image().header)
     message.header.frame_id = frame_id
@@ -327,3 +371,12 @@ def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def pixels_of(message: Image) -> npt.NDArray[Any]:
+    """The array in a mono8, 16UC1 or rgb8 message, without the node's own code."""
+    dtype, channels = {"mono8": (np.uint8, 1), "16UC1": (np.uint16, 1), "rgb8": (np.uint8, 3)}[message.encoding]
+    assert message.step == message.width * channels * np.dtype(dtype).itemsize
+    assert not message.is_bigendian
+    pixels = np.frombuffer(message.data, dtype).reshape(message.height, message.width, channels)
+    return pixels if channels == 3 else pixels[..., 0]
