@@ -4,6 +4,11 @@ Seeds are shared out so that nothing is ever scored on a world it was trained on
 evaluation have seeds below 1000, worlds for training have seeds of 1000 and above.
 """
 
+import os
+
+# MuJoCo reads it when it is first imported, which is after this.
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+
 CLASS_NAMES = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")
 """Class names; a class's id is its place here. `config/labels/demo.yaml` holds the same names with their colours."""
 

@@ -4,18 +4,13 @@ MuJoCo draws it without a screen (`MUJOCO_GL=osmesa` unless the environment says
 `libosmesa6`).
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
-
-os.environ.setdefault("MUJOCO_GL", "osmesa")
-
-# Only now: it reads MUJOCO_GL when it is imported.
-import mujoco
 
 from demo.builder import CAMERA, FIELD_OF_VIEW
 from demo.layout import BALL, make_layout
@@ -70,8 +65,9 @@ class World:
 
     def frames(self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True) -> Iterator[Frame]:
         """The frames of `seconds` s at `rate` Hz from time `start` on; the same time always gives the same frame."""
-        for number in range(round(seconds * rate)):
-            yield self._frame(start + number / rate, depth)
+        if seconds < 0 or rate <= 0 or start < 0:
+            raise ValueError(f"seconds and start must not be negative, rate above 0: got {seconds=}, {rate=}, {start=}")
+        return (self._frame(start + number / rate, depth) for number in range(round(seconds * rate)))
 
     def _frame(self, stamp: float, with_depth: bool) -> Frame:
         position, orientation = self._pose(self.motion.at(stamp))

@@ -1,0 +1,91 @@
+"""The recorder: bags that say what the frames say, and nothing overwritten unasked."""
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from demo import EVALUATION_SEEDS
+
+pytest.importorskip("mujoco", reason="the demo world needs MuJoCo, which only remaking the demo files asks for")
+from demo.record import main, stereo_depth, write_bag
+from demo.world import Frame, World
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    with World(EVALUATION_SEEDS[0], 100, 60) as world:
+        return list(world.frames(0.5, start=12.0))
+
+
+@pytest.fixture(scope="module")
+def bag(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    path = tmp_path_factory.mktemp("record") / "bag"
+    write_bag(path, frames, np.diag([64.0, 64.0, 1.0]))
+    found: dict[str, list[Any]] = {}
+    with AnyReader([path]) as reader:
+        for connection, _, raw in reader.messages():
+            found.setdefault(connection.topic, []).append(reader.deserialize(raw, connection.msgtype))
+    return found
+
+
+def test_truth_is_kept_to_the_bit_and_pictures_nearly(frames: list[Frame], bag: dict[str, list[Any]]) -> None:
+    for number, frame in enumerate(frames):
+        assert bag["/ground_truth/semantic"][number].data.tobytes() == frame.classes.tobytes()
+        assert bag["/ground_truth/panoptic"][number].data.tobytes() == frame.instances.astype("<u2").tobytes()
+        picture = cv2.imdecode(bag["/camera/image/compressed"][number].data, cv2.IMREAD_COLOR)[..., ::-1]
+        assert np.abs(picture.astype(int) - frame.image).mean() < 8
+
+
+def test_the_velocity_leads_from_each_pose_to_the_next(bag: dict[str, list[Any]]) -> None:
+    for before, after in pairwise(bag["/odom"]):
+        then, now, twist = before.pose.pose, after.pose.pose, after.twist.twist
+        turn = np.hypot(now.orientation.z, now.orientation.w)
+        # The yaw of a pose whose pitch is small and constant.
+        yaw = [2 * np.arctan2(pose.orientation.z, pose.orientation.w) for pose in (then, now)]
+        assert turn > 0.9
+        assert np.hypot(twist.angular.z, twist.angular.x) == pytest.approx(abs(yaw[1] - yaw[0]) / 0.1, abs=1e-6)
+        moved = np.array([now.position.x - then.position.x, now.position.y - then.position.y])
+        assert twist.linear.y == pytest.approx((moved @ [-np.sin(yaw[1]), np.cos(yaw[1])]) / 0.1, abs=1e-6)
+
+
+def test_stereo_depth_is_fine_nearby_coarse_far_away_and_zero_where_it_sees_nothing() -> None:
+    depth = np.array([[0.5, 1.0, 8.0, 39.0, 1e6]], np.float32)
+    millimetres = stereo_depth(depth, 257.0)
+    errors = np.abs(millimetres[0, :3] / 1000.0 - depth[0, :3])
+    assert errors[0] < 0.001
+    assert errors[1] < 0.003
+    assert errors[2] < 0.2
+    assert millimetres[0, 4] == 0
+
+
+def test_an_existing_folder_is_refused_and_only_a_bag_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "thesis.tex").write_text("years of work")
+    monkeypatch.setattr(sys, "argv", ["demo.record", str(precious)])
+    with pytest.raises(SystemExit, match=r"exists already.*--overwrite"):
+        main()
+    monkeypatch.setattr(sys, "argv", ["demo.record", str(precious), "--overwrite"])
+    with pytest.raises(SystemExit, match="is not a bag's folder"):
+        main()
+    assert (precious / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_command_writes_a_bag_and_replaces_it_when_told_to(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "demo.record", "--seed", "101", "--seconds", "0.2", str(tmp_path / "bag")]
+    for arguments in (command, [*command, "--overwrite"]):
+        done = subprocess.run(
+            arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    with AnyReader([tmp_path / "bag"]) as reader:
+        assert reader.message_count == 2 * 6
