@@ -81,9 +81,9 @@ def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
         mean, std = _normalisation(folder)
         return Checkpoint(
             name=name,
-            labels=labels_for(name, _class_names(config, settings, folder), labels),
             network=_network(settings, folder),
             settings=settings,
+            labels=labels_for(name, _class_names(config, settings, folder), labels),
             image_mean=mean,
             image_std=std,
         )

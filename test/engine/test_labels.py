@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from eomt_ros.engine.errors import LabelsError
 from eomt_ros.engine.labels import TASKS, Labels, distinct_colors, labels_for, load_labels, shipped_tables
 
+SHIPPED = {table.name: table for table in shipped_tables()}
+
 GOOD = """\
 name: yard
 task: panoptic
@@ -31,10 +33,6 @@ def write(tmp_path):
     return write
 
 
-def shipped_table(name: str) -> Labels:
-    return next(table for table in shipped_tables() if table.name == name)
-
-
 @pytest.mark.parametrize(
     ("name", "task", "classes", "things"),
     [
@@ -48,14 +46,14 @@ def shipped_table(name: str) -> Labels:
     ],
 )
 def test_a_shipped_table_has_the_classes_of_its_data_set_each_in_a_colour_of_its_own(name, task, classes, things):
-    table = shipped_table(name)
+    table = SHIPPED[name]
     assert (table.task, len(table.class_names), sum(table.is_thing)) == (task, classes, things)
     assert len(set(table.colors)) == classes
 
 
 @pytest.mark.parametrize("name", ["vipseg", "vspw"])
 def test_vipseg_and_vspw_are_in_the_order_that_videomt_is_trained_with_things_first(name):
-    table = shipped_table(name)
+    table = SHIPPED[name]
     assert table.is_thing == (True,) * 58 + (False,) * 66
     # By hand from the data set's list, in which things and stuff alternate: wall, ceiling, door, stair, ladder, ...
     assert " ".join(table.class_names[:18]) == (
@@ -70,11 +68,11 @@ def test_vipseg_and_vspw_are_in_the_order_that_videomt_is_trained_with_things_fi
 
 
 def test_the_youtube_vis_tables_are_in_the_order_of_their_category_ids():
-    assert shipped_table("youtube_vis_2019").class_names[:3] == ("person", "giant_panda", "lizard")
-    assert shipped_table("youtube_vis_2019").class_names[-1] == "tennis_racket"
-    names = shipped_table("youtube_vis_2021").class_names
+    assert SHIPPED["youtube_vis_2019"].class_names[:3] == ("person", "giant_panda", "lizard")
+    assert SHIPPED["youtube_vis_2019"].class_names[-1] == "tennis_racket"
+    names = SHIPPED["youtube_vis_2021"].class_names
     assert list(names) == sorted(names), "the ids of 2021 are alphabetical"
-    assert shipped_table("youtube_vis_2022").class_names == names
+    assert SHIPPED["youtube_vis_2022"].class_names == names
 
 
 @pytest.mark.parametrize(
@@ -94,7 +92,7 @@ def test_the_youtube_vis_tables_are_in_the_order_of_their_category_ids():
     ],
 )
 def test_a_published_checkpoint_gets_its_data_sets_table_whatever_its_own_names_say(model, table):
-    count = len(shipped_table(table).class_names)
+    count = len(SHIPPED[table].class_names)
     assert labels_for(model, [f"LABEL_{index}" for index in range(count)]).name == table
 
 
@@ -113,7 +111,7 @@ def test_a_table_of_another_length_is_not_used_although_its_pattern_fits():
 
 
 def test_an_unknown_checkpoint_with_the_names_of_a_table_gets_that_table():
-    names = shipped_table("ovis").class_names
+    names = SHIPPED["ovis"].class_names
     assert labels_for("runs/17", names).name == "ovis"
     assert labels_for("runs/17", names[::-1]).name == "runs/17", "the same names in another order are other classes"
 
@@ -227,7 +225,7 @@ near_tables = st.fixed_dictionaries(
 
 
 @given(st.text(max_size=60) | (structures | near_tables).map(lambda value: yaml.safe_dump(value, allow_unicode=True)))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_file_gives_labels_that_hold_together_or_a_refusal(write, text):
     try:
         labels = load_labels(write(text.encode("utf-8", "surrogatepass")))
