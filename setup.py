@@ -20,6 +20,7 @@ setup(
     packages=[*find_packages(include=["eomt_ros", "eomt_ros.*"]), *DATA],
     package_dir=DATA,
     package_data={
+        "eomt_ros": ["py.typed"],
         "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml"],
         "eomt_ros.checkpoint": ["*.json", "*.safetensors"],
     },

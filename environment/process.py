@@ -9,7 +9,7 @@ from pathlib import Path
 from environment.errors import SetupError
 from environment.layout import ROOT
 
-PROGRESS_SECONDS = 5
+PROGRESS_SECONDS = 10
 TAIL_LINES = 25
 
 

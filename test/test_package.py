@@ -1,0 +1,198 @@
+"""What is installed, by colcon and by pip, and what other people's code relies on: messages and versions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from packaging.requirements import Requirement
+
+import eomt_ros
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
+
+MESSAGES = {
+    "Instance": """
+        uint32 id
+        uint16 class_id
+        string class_name
+        bool is_thing
+        float32 score
+        uint32 area
+        sensor_msgs/RegionOfInterest box
+        uint32 age
+        uint32[] mask_rle
+    """,
+    "InstanceArray": """
+        std_msgs/Header header
+        uint32 epoch
+        uint32 sequence
+        uint32 dropped
+        string task
+        string model
+        uint32 height
+        uint32 width
+        Instance[] instances
+    """,
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_has_exactly_the_agreed_fields(name: str) -> None:
+    lines = (ROOT / "msg" / f"{name}.msg").read_text().splitlines()
+    fields = [line for line in lines if line and not line.startswith("#")]
+    assert fields == [line.strip() for line in MESSAGES[name].strip().splitlines()]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_every_field_of_a_message_says_what_zero_means(name: str) -> None:
+    for paragraph in (ROOT / "msg" / f"{name}.msg").read_text().strip().split("\n\n")[1:]:
+        comment = " ".join(line for line in paragraph.splitlines() if line.startswith("#"))
+        assert re.search(r"\b0\b|\bempty\b|\bfalse\b", comment, re.IGNORECASE), paragraph
+
+
+def test_package_xml_and_the_module_agree_on_the_version() -> None:
+    assert _package_xml().findtext("version") == eomt_ros.__version__
+
+
+def test_package_xml_belongs_to_the_interface_packages() -> None:
+    xml = _package_xml()
+    assert xml.get("format") == "3"
+    # Without it a build that others depend on runs before the messages exist.
+    assert [group.text for group in xml.iter("member_of_group")] == ["rosidl_interface_packages"]
+
+
+def test_every_pin_is_one_exact_version_and_names_no_index() -> None:
+    for path in REQUIREMENTS:
+        for line in _entries(path):
+            assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+|-r [\w-]+\.txt", line), f"{path.name}: {line}"
+
+
+def test_no_package_is_pinned_twice() -> None:
+    for distro in ("kilted", "jazzy"):
+        names = [
+            re.split(r"[\[=]", line)[0].lower().replace("_", "-")
+            for path in REQUIREMENTS
+            if not path.name.startswith("ros-") or path.name == f"ros-{distro}.txt"
+            for line in _entries(path)
+            if not line.startswith("-r ")
+        ]
+        assert sorted(names) == sorted(set(names))
+
+
+def test_the_engine_loads_without_ros() -> None:
+    # -I: neither PYTHONPATH, where a sourced ROS 2 is, nor the working directory.
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import eomt_ros.engine; print('rclpy' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert answer.stdout.strip() == "False", answer.stderr
+
+
+@pytest.fixture(scope="module")
+def prefix() -> Path:
+    """Where colcon installed the package."""
+    pytest.importorskip("eomt_ros.msg", reason="not built with colcon, or not sourced")
+    folders = map(Path, os.environ["AMENT_PREFIX_PATH"].split(os.pathsep))
+    return next(folder for folder in folders if (folder / "share" / "eomt_ros" / "package.xml").exists())
+
+
+def test_colcon_installs_the_node_as_an_executable(prefix: Path) -> None:
+    node = prefix / "lib" / "eomt_ros" / "segment_node"
+    assert os.access(node, os.X_OK)
+    assert node.read_text().startswith("#!/usr/bin/env python3\n")
+
+
+def test_colcon_installs_what_ros_tools_look_for(prefix: Path) -> None:
+    share = prefix / "share" / "eomt_ros"
+    for source in (*_files("launch"), *_files("config"), *_files("msg")):
+        assert (share / source).read_bytes() == (ROOT / source).read_bytes()
+
+
+def test_colcon_installs_the_data_beside_the_code(prefix: Path) -> None:
+    package = next(prefix.glob("lib/python3*/site-packages/eomt_ros"))
+    # The generator installs an empty one.
+    assert (package / "__init__.py").read_text() == (ROOT / "eomt_ros" / "__init__.py").read_text()
+    for source in _files("config"):
+        assert (package / source).read_bytes() == (ROOT / source).read_bytes()
+    for source in _files("demo/checkpoint"):
+        assert (package / source.relative_to("demo")).exists()
+
+
+def test_messages_are_found_from_a_source_tree() -> None:
+    msg = pytest.importorskip("eomt_ros.msg", reason="not built with colcon, or not sourced")
+    assert Path(eomt_ros.__file__) == ROOT / "eomt_ros" / "__init__.py"
+    array = msg.InstanceArray(instances=[msg.Instance(id=7, mask_rle=[0, 3])])
+    assert list(array.instances[0].mask_rle) == [0, 3]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """What `pip install .` installs."""
+    pytest.importorskip("setuptools", minversion="64")
+    clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("eomt_ros", "config", "demo"):
+        shutil.copytree(ROOT / name, clone / name, ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, clone)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(out), "."]
+    answer = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return zipfile.ZipFile(next(out.glob("*.whl")))
+
+
+def test_pip_installs_every_module_and_its_data(wheel: zipfile.ZipFile) -> None:
+    data = [*_files("config"), *(path.relative_to("demo") for path in _files("demo/checkpoint"))]
+    expected = {*map(str, _files("eomt_ros")), *(f"eomt_ros/{path}" for path in data)}
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == expected
+
+
+def test_pip_installs_the_command_line(wheel: zipfile.ZipFile) -> None:
+    (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "eomt-ros = eomt_ros.cli:main" in wheel.read(entry_points).decode()
+
+
+def test_the_pins_lie_within_the_ranges_that_pip_is_given(wheel: zipfile.ZipFile) -> None:
+    files = [ROOT / "requirements" / name for name in ("runtime.txt", "test.txt")]
+    pins = dict(line.split("==") for path in files for line in _entries(path))
+    for text in _metadata(wheel).get_all("Requires-Dist", []):
+        requirement = Requirement(text)
+        if "demo" not in text:
+            assert requirement.specifier.contains(pins.pop(requirement.name)), text
+    assert not pins, "pinned, but in no range of setup.py"
+
+
+def test_pip_needs_no_ros(wheel: zipfile.ZipFile) -> None:
+    names = {Requirement(text).name for text in _metadata(wheel).get_all("Requires-Dist", [])}
+    assert not names & {"rclpy", "sensor_msgs"}
+    assert not any(name.startswith("ros-") for name in names)
+
+
+def _metadata(wheel: zipfile.ZipFile) -> Message:
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return Parser().parsestr(wheel.read(name).decode())
+
+
+def _package_xml() -> ElementTree.Element:
+    return ElementTree.parse(ROOT / "package.xml").getroot()
+
+
+def _entries(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+def _files(folder: str) -> list[Path]:
+    """The files below a folder of the repository, relative to the repository."""
+    found = (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return [path.relative_to(ROOT) for path in found]
