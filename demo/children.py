@@ -1,0 +1,73 @@
+"""The processes that the demo starts: watched while they run, and none left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+TAIL_LINES = 15
+PATIENCE = 5.0  # s that a process gets to end by itself
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why, and what to do where there is something."""
+
+
+class Child:
+    """A process with its output in a file; it ends with the `with` block at the latest.
+
+    ends: it is meant to end by itself before that.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, variables: Mapping[str, str], *, ends: bool = False
+    ) -> None:
+        self._name = name
+        self._log = log
+        self._ends = ends
+        with log.open("wb") as output:
+            # In a session of its own, because Ctrl-C is for the demo as a whole: it then ends its processes in order.
+            self._process = subprocess.Popen(
+                command,
+                env=dict(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
+    def check(self) -> None:
+        """Raise DemoError if the process ended and should not have, or failed."""
+        if self.code is not None and not (self._ends and self.code == 0):
+            raise self.failure(f"ended with code {self.code}")
+
+    def failure(self, what: str) -> DemoError:
+        """An error that tells what happened to the process, with the last lines that it printed."""
+        lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
+        return DemoError("\n    ".join([f"{self._name} {what}; it printed at last:", *(lines or ["nothing"])]))
+
+    def stop(self) -> int:
+        """End the process, as Ctrl-C does, and by force if that does not help; returns its exit code."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            return self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
