@@ -49,11 +49,10 @@ class Preprocessor:
         channels = [0, 1, 2]
         if image.strides[2] == 0:  # one grey channel shown three times: resize it once
             image, channels = image[:, :, :1], [0, 0, 0]
-        elif (
-            image.strides[2] < 0
-        ):  # torch takes no negative strides: reverse the channels after the resize, it is small
+        elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
             image, channels = image[:, :, ::-1], [2, 1, 0]
-        if min(image.strides) < 0 or not image.flags.writeable:
+        column_major = image.strides[0] < image.strides[1]  # torch 2.13 misreads one that is a single column wide
+        if min(image.strides) < 0 or column_major or not image.flags.writeable:
             image = image.copy()
         pixels = torch.from_numpy(image).to(self.mean.device, non_blocking=True).permute(2, 0, 1)[None]
         if pixels.is_cuda:
