@@ -12,6 +12,7 @@ import array
 import functools
 import importlib.util
 import logging
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
         width=width,
         encoding=encoding,
         is_bigendian=int(sys.byteorder == "big"),
-        step=pixels.strides[0],
+        step=pixels.nbytes // height,  # not strides[0], which means nothing where there is one row
         data=data,
     )
 
@@ -288,6 +289,8 @@ def _cv_bridge_fault() -> str | None:
         trial = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CV_BRIDGE_TRIAL_TIMEOUT)
     except subprocess.TimeoutExpired:
         return f"no answer within {_CV_BRIDGE_TRIAL_TIMEOUT:.0f} s"
-    if trial.returncode == 0:
-        return None
-    return ", ".join([f"exit status {trial.returncode}", *trial.stderr.strip().splitlines()[-1:]])
+    if trial.returncode < 0:
+        return (
+            f"{signal.Signals(-trial.returncode).name}: it was probably built for another NumPy than {np.__version__}"
+        )
+    return trial.stderr.strip().splitlines()[-1] if trial.returncode else None

@@ -218,17 +218,17 @@ def noise(encoding: str, big_endian: bool = False) -> Image:
     return image(encoding, 8, 12, rows, 3, big_endian)
 
 
-@pytest.mark.parametrize("big_endian", [False, True])
-@pytest.mark.parametrize("encoding", CONVERTED)
-def test_cv_bridge_and_opencv_give_the_same(encoding, big_endian, monkeypatch):
+def test_cv_bridge_and_opencv_give_the_same(monkeypatch):
     pytest.importorskip("cv_bridge")
     images._cv_bridge.cache_clear()
     if images._cv_bridge() is None:
         pytest.skip("the cv_bridge installed here does not work")
-    through_cv_bridge = decode(noise(encoding, big_endian))
+    messages = [noise(encoding, big_endian) for encoding in CONVERTED for big_endian in (False, True)]
+    through_cv_bridge = [decode(message) for message in messages]
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
     images._cv_bridge.cache_clear()
-    np.testing.assert_array_equal(through_cv_bridge, decode(noise(encoding, big_endian)))
+    for message, picture_of_cv_bridge in zip(messages, through_cv_bridge, strict=True):
+        np.testing.assert_array_equal(decode(message), picture_of_cv_bridge, err_msg=message.encoding)
     images._cv_bridge.cache_clear()
 
 
@@ -285,7 +285,7 @@ def test_cv_bridge_has_no_part_in_what_needs_no_conversion(installed_cv_bridge):
         ("raise AttributeError('_ARRAY_API not found')", "_ARRAY_API not found"),
         (
             "import os\nclass CvBridge:\n    def imgmsg_to_cv2(self, message, encoding):\n        os.abort()",
-            "exit status -6",
+            "SIGABRT",
         ),
         (
             "class CvBridge:\n    def imgmsg_to_cv2(self, message, encoding):\n        raise TypeError('no bayer')",
@@ -577,9 +577,9 @@ def test_a_16uc1_image_holds_native_words_row_by_row():
     assert (arrived.step, arrived.is_bigendian) == (10, sys.byteorder == "big")
 
 
-@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[1:, 2:], np.s_[::2, ::3]])
+@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[1:, 2:], np.s_[::2, ::3], np.s_[:1, :5]])
 def test_any_view_of_a_mono8_array_is_packed(view):
-    classes = picture(7, 9)[..., 0][view]
+    classes = np.ascontiguousarray(picture(7, 9)[..., 0])[view]
     arrived = through_the_wire(to_image(classes, "mono8", Header()))
     np.testing.assert_array_equal(decode(arrived)[..., 0], classes)
     assert arrived.step == classes.shape[1]
