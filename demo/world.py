@@ -8,9 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
+
+try:
+    import mujoco
+except (ImportError, AttributeError) as error:  # PyOpenGL has an AttributeError for an OSMesa that is not there.
+    raise ImportError(
+        "the demo world needs MuJoCo and a renderer without a screen: pip install mujoco PyOpenGL; "
+        f"apt install libosmesa6 ({error})"
+    ) from error
 
 from demo.builder import CAMERA, FIELD_OF_VIEW
 from demo.layout import BALL, make_layout

@@ -13,7 +13,7 @@ from rosbags.highlevel import AnyReader
 
 from demo import EVALUATION_SEEDS
 
-pytest.importorskip("mujoco", reason="the demo world needs MuJoCo, which only remaking the demo files asks for")
+pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
 from demo.record import main, stereo_depth, write_bag
 from demo.world import Frame, World
 

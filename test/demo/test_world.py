@@ -7,7 +7,7 @@ import pytest
 
 from demo import CLASS_NAMES, EVALUATION_SEEDS, FIRST_THING
 
-pytest.importorskip("mujoco", reason="the demo world needs MuJoCo, which only remaking the demo files asks for")
+pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
 from demo.world import Frame, World
 
 SEED = EVALUATION_SEEDS[3]
