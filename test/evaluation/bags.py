@@ -1,0 +1,88 @@
+"""Small real bags with images and ground truth, written by rosbags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+STORE = get_typestore(Stores.ROS2_HUMBLE)
+START = 1_700_000_000 * 10**9
+"""Stamp of the first frame, in nanoseconds."""
+PERIOD = 10**8
+
+IMAGES = "/camera/image/compressed"
+SEMANTIC = "/ground_truth/semantic"
+PANOPTIC = "/ground_truth/panoptic"
+
+
+def stamp(number: int) -> int:
+    """The stamp of a frame, in nanoseconds."""
+    return START + number * PERIOD
+
+
+def header(nanoseconds: int) -> Any:
+    """A header with that stamp."""
+    time = STORE.types["builtin_interfaces/msg/Time"](*divmod(nanoseconds, 10**9))
+    return STORE.types["std_msgs/msg/Header"](time, "camera")
+
+
+def image(
+    nanoseconds: int, pixels: npt.NDArray[Any], encoding: str, *, padding: int = 0, big_endian: bool = False
+) -> Any:
+    """An Image message of (H, W) or (H, W, C) pixels, with `padding` bytes of garbage after each row."""
+    height, width = pixels.shape[:2]
+    ordered = pixels.astype(pixels.dtype.newbyteorder(">" if big_endian else "<"))
+    rows = np.frombuffer(ordered.tobytes(), np.uint8).reshape(height, -1)
+    padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xA5)
+    kind = STORE.types["sensor_msgs/msg/Image"]
+    return kind(header(nanoseconds), height, width, encoding, int(big_endian), padded.shape[1], padded.ravel())
+
+
+def compressed(nanoseconds: int, rgb: npt.NDArray[np.uint8], extension: str = ".png") -> Any:
+    """A CompressedImage message of an (H, W, 3) picture."""
+    _, data = cv2.imencode(extension, rgb[..., ::-1])
+    return STORE.types["sensor_msgs/msg/CompressedImage"](header(nanoseconds), extension[1:], data)
+
+
+def write_bag(
+    path: Path, messages: Iterable[tuple[str, int, Any]], storage: StoragePlugin = StoragePlugin.MCAP
+) -> Path:
+    """Writes messages, as (topic, time of recording in nanoseconds, message), as a new bag."""
+    with Writer(path, version=8, storage_plugin=storage) as writer:
+        connections: dict[str, Any] = {}
+        for topic, recorded, message in messages:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
+            writer.write(connections[topic], recorded, STORE.serialize_cdr(message, message.__msgtype__))
+    return path
+
+
+def scene(number: int, height: int = 48, width: int = 64) -> tuple[npt.NDArray[np.uint8], ...]:
+    """A frame of soft noise with a square that moves to the right: picture, class image, instance image (uint16)."""
+    noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    picture = np.kron(noise, np.ones((8, 8, 1), np.uint8))
+    classes, instances = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint16)
+    left = 2 * number % (width - 16)
+    square = np.s_[16:32, left : left + 16]
+    picture[square], classes[square], instances[square] = (255, 40, 40), 3, 1
+    return picture, classes, instances
+
+
+def write_scene(path: Path, frames: int, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
+    """Writes a bag of `scene` with its ground truth."""
+
+    def messages() -> Iterable[tuple[str, int, Any]]:
+        for number in range(frames):
+            picture, classes, instances = scene(number)
+            yield IMAGES, stamp(number), compressed(stamp(number), picture)
+            yield SEMANTIC, stamp(number), image(stamp(number), classes, "mono8")
+            yield PANOPTIC, stamp(number), image(stamp(number), instances, "16UC1")
+
+    return write_bag(path, messages(), storage)

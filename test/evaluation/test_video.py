@@ -1,0 +1,84 @@
+"""Videos keep the number, size, look and times of their frames, and play in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from eomt_ros.evaluation.video import VideoError, VideoWriter, frame_count, read_video
+
+MS = 10**6
+START = 1_700_000_000 * 10**9
+
+
+def grey(level: int, height: int = 48, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), level, np.uint8)
+
+
+def write(path: Path, *frames: tuple[np.ndarray, int]) -> Path:
+    with VideoWriter(path) as video:
+        for picture, milliseconds in frames:
+            video.write(picture, START + milliseconds * MS)
+    return path
+
+
+def test_frames_come_back_with_their_times_and_look(tmp_path: Path) -> None:
+    times = [0, 100, 200, 500, 533]  # as a camera with drops
+    path = write(tmp_path / "a.mp4", *((grey(40 * number), time) for number, time in enumerate(times)))
+    frames = list(read_video(path))
+    assert [frame.stamp / MS for frame in frames] == pytest.approx(times, abs=0.1)
+    for number, frame in enumerate(frames):
+        assert frame.content.shape == (48, 64, 3)
+        assert frame.content.mean() == pytest.approx(40 * number, abs=3)
+    assert frame_count(path) == len(times)
+
+
+def test_colours_are_rgb(tmp_path: Path) -> None:
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 200
+    frame = next(read_video(write(tmp_path / "a.mp4", (red, 0), (red, 100))))
+    assert frame.content.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
+
+
+def test_video_is_h264_in_420_with_its_index_in_front_as_browsers_want_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", *((grey(0), 100 * number) for number in range(3)))
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_odd_sizes_are_padded_to_even_ones_by_repeating_the_edge(tmp_path: Path) -> None:
+    frames = list(read_video(write(tmp_path / "a.mp4", (grey(200, 47, 63), 0), (grey(200, 47, 63), 100))))
+    assert frames[0].content.shape == (48, 64, 3)
+    assert frames[0].content[-1].mean() == pytest.approx(200, abs=3)
+
+
+def test_a_frame_of_another_size_is_stretched_to_the_first(tmp_path: Path) -> None:
+    frames = list(read_video(write(tmp_path / "a.mp4", (grey(200), 0), (grey(100, 96, 96), 100))))
+    assert frames[1].content.shape == (48, 64, 3)
+    assert frames[1].content.mean() == pytest.approx(100, abs=3)
+
+
+def test_time_that_jumps_back_loses_no_frame(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", (grey(0), 0), (grey(90), 1000), (grey(180), 200), (grey(240), 1200))
+    assert [round(frame.content.mean(), -1) for frame in read_video(path)] == [0, 90, 180, 240]
+
+
+def test_video_without_frames_ends_quietly(tmp_path: Path) -> None:
+    write(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("content", [None, b"no video at all"])
+def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be read as a video"):
+        next(read_video(path))
+    with pytest.raises(VideoError, match=r"a\.mp4 cannot be read as a video"):
+        frame_count(path)
