@@ -1,7 +1,7 @@
 """Tests of the engine, many of them against Hugging Face's `transformers`, whose models import torchvision.
 
-Where torch is built without CUDA and torchvision with it, torchvision cannot load its operators and stumbles over the two that
-it describes to torch on import. Nothing here calls them: it is enough that torch has heard of their names.
+Where torch is built without CUDA and torchvision with it, torchvision cannot load its operators and stumbles over the
+two that it describes to torch on import. Nothing here calls them: it is enough that torch has heard of their names.
 """
 
 import torch

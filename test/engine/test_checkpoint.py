@@ -208,7 +208,9 @@ def test_a_model_that_is_nowhere_is_refused_with_the_folder_that_was_looked_for(
     assert "tue-mps/videomt-dinov2-small-ytvis2019" in said
 
 
-@pytest.mark.parametrize("model", ["", "a/b/c", "/not/there", "owner/name@", "owner/../name", "name", "\0", "x" * 5000])
+@pytest.mark.parametrize(
+    "model", ["", "./mine", "../mine", "a/b/c", "/not/there", "owner/name@", "owner/../name", "name", "\0", "x" * 5000]
+)
 def test_what_is_neither_folder_nor_hub_id_is_refused_without_asking_the_hub(model):
     assert "not a hub id" in refusal(model)
 
