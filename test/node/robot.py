@@ -19,7 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.context import Context
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
@@ -56,28 +56,33 @@ class NodeProcess:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self.changed = threading.Condition()
         self._lines: list[str] = []
-        self._changed = threading.Condition()
+        self._has_ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     @property
     def output(self) -> str:
         """Everything printed so far."""
-        with self._changed:
+        with self.changed:
             return "".join(self._lines)
+
+    def wait(self, happened: Callable[[], Any], what: str) -> Any:
+        """Wait until `happened` returns something, which it can from when `changed` is notified, and return that."""
+        with self.changed:
+            self.changed.wait_for(lambda: happened() or self._has_ended, PATIENCE)
+            value = happened()
+        assert value, (
+            f"{what} did not come; the node {'ended and had' if self._has_ended else ''} printed:\n{self.output}"
+        )
+        return value
 
     def wait_for_output(self, pattern: str, *, after: int = 0) -> str:
         """Wait for output that matches `pattern`, ignoring the first `after` characters, and return the match."""
-
-        def found() -> re.Match[str] | None:
-            return re.compile(pattern).search("".join(self._lines), after)
-
-        with self._changed:
-            self._changed.wait_for(lambda: found() or self._process.poll() is not None, PATIENCE)
-            match = found()
-        assert match, f"the node did not print {pattern!r}; it printed:\n{self.output}"
-        return match.group()
+        wanted = re.compile(pattern)
+        match = self.wait(lambda: wanted.search("".join(self._lines), after), f"output that matches {pattern!r}")
+        return str(match.group())
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -103,44 +108,41 @@ class NodeProcess:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            with self._changed:
+            with self.changed:
                 self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
+                self.changed.notify_all()
+        with self.changed:
+            self._has_ended = True
+            self.changed.notify_all()
 
 
 class Inbox:
     """The messages that arrived on one topic."""
 
-    def __init__(self, topic: str, changed: threading.Condition) -> None:
+    def __init__(self, topic: str, process: NodeProcess) -> None:
         self.topic = topic
-        self.matched = 0
         self._messages: list[Any] = []
-        self._changed = changed
+        self._process = process
 
     def put(self, message: Any) -> None:
         """Add a message that arrived."""
-        with self._changed:
+        with self._process.changed:
             self._messages.append(message)
-            self._changed.notify_all()
+            self._process.changed.notify_all()
 
     def clear(self) -> None:
         """Forget the messages."""
-        with self._changed:
+        with self._process.changed:
             self._messages.clear()
 
     def all(self) -> list[Any]:
         """What arrived, in order."""
-        with self._changed:
+        with self._process.changed:
             return list(self._messages)
 
     def wait_for(self, wanted: Callable[[Any], bool], what: str) -> Any:
         """Wait for a message for which `wanted` is true, and return the first."""
-        with self._changed:
-            found = self._changed.wait_for(lambda: [m for m in self._messages if wanted(m)], PATIENCE)
-            assert found, f"{self.topic}: {what} did not come; {len(self._messages)} other messages did"
-            return found[0]
+        return self._process.wait(lambda: [m for m in self._messages if wanted(m)], f"on {self.topic} {what}")[0]
 
     def wait_for_stamp(self, message: Any) -> Any:
         """Wait for the result that carries the stamp of `message`."""
@@ -155,7 +157,6 @@ class Robot:
         self.process = process
         self._name = name
         self._node = Node("robot", context=context, namespace=process.namespace, start_parameter_services=False)
-        self._changed = threading.Condition()
         self._stamp = 1000.0
         self._clients: dict[str, Any] = {}
         self._executor = SingleThreadedExecutor(context=context)
@@ -172,33 +173,27 @@ class Robot:
     def listen(self, kind: type[Any], topic: str, qos: QoSProfile | int = 100) -> Inbox:
         """Subscribe to a topic; `~` stands for the node's name."""
         topic = topic.replace("~", self._name)
-        inbox = Inbox(topic, self._changed)
-
-        def matched(event: Any) -> None:
-            with self._changed:
-                inbox.matched = event.current_count
-                self._changed.notify_all()
-
-        callbacks = SubscriptionEventCallbacks(matched=matched)
-        self._node.create_subscription(kind, topic, inbox.put, qos, event_callbacks=callbacks)
+        inbox = Inbox(topic, self.process)
+        self._node.create_subscription(kind, topic, inbox.put, qos)
         return inbox
 
     def camera(self, kind: type[Any] = Image, topic: str = "camera/image_raw", *, reliable: bool = True) -> Camera:
         """Publish on the image topic, once somebody listens there."""
-        return Camera(self._node, self._changed, kind, topic, reliable=reliable)
+        return Camera(self._node, self.process, kind, topic, reliable=reliable)
 
-    def connect(self, camera: Camera, *inboxes: Inbox) -> None:
+    def connect(self, camera: Camera, *inboxes: Inbox, image: Callable[[float], Any] | None = None) -> None:
         """Publish images until every inbox had a result, then empty them all.
 
         Both ends of a topic learn at different moments that they found each other; only a message shows that both did.
         """
+        image = image or (lambda stamp: stamped(picture(), stamp))
         camera.connect()
         for _ in range(round(PATIENCE / 0.5)):
-            camera.publish(stamped(picture(), self.next_stamp()))
-            with self._changed:
-                if self._changed.wait_for(lambda: all(inbox.all() for inbox in inboxes), 0.5):
+            camera.publish(image(self.next_stamp()))
+            with self.process.changed:
+                if self.process.changed.wait_for(lambda: all(inbox.all() for inbox in inboxes), 0.5):
                     break
-        last = camera.publish(stamped(picture(), self.next_stamp()))
+        last = camera.publish(image(self.next_stamp()))
         for inbox in inboxes:
             inbox.wait_for_stamp(last)
             inbox.clear()
@@ -262,11 +257,9 @@ class Robot:
 class Camera:
     """A publisher of images with stamps."""
 
-    def __init__(
-        self, node: Node, changed: threading.Condition, kind: type[Any], topic: str, *, reliable: bool
-    ) -> None:
+    def __init__(self, node: Node, process: NodeProcess, kind: type[Any], topic: str, *, reliable: bool) -> None:
         self._node = node
-        self._changed = changed
+        self._process = process
         self._matched = 0
         reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         self._publisher = node.create_publisher(
@@ -278,8 +271,7 @@ class Camera:
 
     def connect(self) -> Camera:
         """Wait until the node listens."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: self._matched, PATIENCE), "nobody subscribed to the images"
+        self._process.wait(lambda: self._matched, "a subscription to the images")
         return self
 
     def publish(self, message: Any) -> Any:
@@ -292,9 +284,9 @@ class Camera:
         self._node.destroy_publisher(self._publisher)
 
     def _matched_callback(self, event: Any) -> None:
-        with self._changed:
+        with self._process.changed:
             self._matched = event.current_count
-            self._changed.notify_all()
+            self._process.changed.notify_all()
 
 
 class Diagnostics:

@@ -1,0 +1,97 @@
+"""Counting, and what is made of the counts."""
+
+from __future__ import annotations
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from eomt_ros.node.diagnostics import Activity, Drop, Latency, Reporter, Statistics
+
+ACTIVE = Activity("active", "/camera/image", publishers=1, model="demo", task="panoptic", device="cpu", epoch=3)
+
+
+def latency(total: float) -> Latency:
+    return Latency(0.0, 0.001, 0.002, 0.010, 0.003, 0.0, 0.001, total)
+
+
+def told(statistics: Statistics, activity: Activity = ACTIVE) -> tuple[DiagnosticStatus, dict[str, str]]:
+    reporter = Reporter("node: segmentation")
+    reporter.observe(statistics)
+    status = reporter.report(statistics, activity)
+    return status, {pair.key: pair.value for pair in status.values}
+
+
+def test_percentiles_of_each_stage_in_milliseconds() -> None:
+    statistics = Statistics()
+    for number in range(101):
+        statistics.count_processed(latency(number / 1000))
+    _, values = told(statistics)
+    assert [values[f"total p{percent} (ms)"] for percent in (50, 95, 99)] == ["50.00", "95.00", "99.00"]
+    assert values["network p50 (ms)"] == "10.00"
+
+
+def test_percentiles_forget_what_is_long_past() -> None:
+    statistics = Statistics()
+    for number in range(1000):
+        statistics.count_processed(latency(9.0 if number < 700 else 0.02))
+    assert told(statistics)[1]["total p99 (ms)"] == "20.00"
+
+
+def test_drops_are_told_by_reason_and_together() -> None:
+    statistics = Statistics()
+    statistics.count_dropped(Drop.OVERTAKEN, 4)
+    statistics.count_failed(Drop.BAD_IMAGE, "no pixels")
+    _, values = told(statistics)
+    assert (values["dropped"], values["dropped: overtaken"], values["dropped: bad_image"]) == ("5", "4", "1")
+
+
+def test_failure_is_an_error_until_the_next_success() -> None:
+    statistics = Statistics()
+    statistics.count_failed(Drop.BAD_IMAGE, "no pixels")
+    status, _ = told(statistics)
+    assert (status.level, status.message) == (DiagnosticStatus.ERROR, "last image failed: no pixels")
+    statistics.count_processed(latency(0.02))
+    assert told(statistics)[0].level == DiagnosticStatus.OK
+
+
+@pytest.mark.parametrize(
+    ("activity", "message"),
+    [
+        (Activity("unconfigured", "/camera/image", 0), "unconfigured"),
+        (Activity("active", "/camera/image", 1, enabled=False), "disabled by ~/enable"),
+    ],
+)
+def test_node_that_does_not_listen_misses_nothing(
+    activity: Activity, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statistics = Statistics()
+    monkeypatch.setattr("eomt_ros.node.diagnostics.SILENCE", -1.0)
+    status, _ = told(statistics, activity)
+    assert (status.level, status.message) == (DiagnosticStatus.OK, message)
+
+
+def test_overload_is_told_only_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = Statistics()
+    reporter = Reporter("node: segmentation")
+    reporter.observe(statistics)
+    for _ in range(10):
+        statistics.count_received()
+    statistics.count_dropped(Drop.OVERTAKEN, 6)
+    reporter.observe(statistics)
+    status = reporter.report(statistics, ACTIVE)
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith("6 of the last 10 images dropped")
+    for _ in range(6):
+        reporter.observe(statistics)
+    assert reporter.report(statistics, ACTIVE).level == DiagnosticStatus.OK
+
+
+def test_rates_start_again_when_the_node_is_configured_anew() -> None:
+    before, after = Statistics(), Statistics()
+    for _ in range(100):
+        before.count_received()
+    reporter = Reporter("node: segmentation")
+    reporter.observe(before)
+    reporter.observe(after)
+    values = {pair.key: pair.value for pair in reporter.report(after, ACTIVE).values}
+    assert values["rate in (Hz)"] == "0.00"

@@ -1,0 +1,72 @@
+"""`config/fastdds.xml` does what it is for: large images arrive with best effort."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from rclpy.utilities import get_rmw_implementation_identifier
+
+PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
+
+SETUP = """
+    import array, sys, threading
+    import rclpy
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image
+
+    best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    rclpy.init()
+"""
+LISTENER = """
+    node = rclpy.create_node("listener")
+    node.create_subscription(Image, "large", lambda image: print(len(image.data), flush=True), best_effort)
+    rclpy.spin(node)
+"""
+TALKER = """
+    from rclpy.event_handler import PublisherEventCallbacks
+    matched = threading.Event()
+    node = rclpy.create_node("talker")
+    callbacks = PublisherEventCallbacks(matched=lambda event: matched.set())
+    publisher = node.create_publisher(Image, "large", best_effort, event_callbacks=callbacks)
+    threading.Thread(target=rclpy.spin, args=[node], daemon=True).start()
+    assert matched.wait(100), "nobody listens"
+    image = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=array.array("B", bytes(1080 * 5760)))
+    print("matched", flush=True)
+    for _ in sys.stdin:
+        publisher.publish(image)
+"""
+
+
+@pytest.mark.skipif(get_rmw_implementation_identifier() != "rmw_fastrtps_cpp", reason="the profile is for Fast DDS")
+def test_best_effort_images_of_1920x1080_arrive(domain: dict[str, str]) -> None:
+    # Fast DDS renamed the variable with version 3.
+    profile = {"FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE), "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE)}
+    listener = _start(LISTENER, profile)
+    talker = _start(TALKER, profile)
+    try:
+        assert listener.stdout
+        assert talker.stdin
+        assert talker.stdout
+        assert talker.stdout.readline() == "matched\n"
+        for _ in range(10):
+            print("send one", file=talker.stdin, flush=True)
+            assert listener.stdout.readline() == f"{1920 * 1080 * 3}\n"
+    finally:
+        for process in (talker, listener):
+            process.kill()
+            process.wait()
+
+
+def _start(script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", dedent(SETUP) + dedent(script)],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )

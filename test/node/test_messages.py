@@ -1,0 +1,63 @@
+"""Results as messages; test_segment_node.py sees them arrive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rclpy.context import Context
+from rclpy.node import Node
+from std_msgs.msg import Header
+
+from eomt_ros.engine import FrameResult, Segment, Segmenter, Timings
+from eomt_ros.node import messages
+from eomt_ros.node.outputs import Outputs
+from test.node.robot import pixels_of
+
+
+def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
+    return FrameResult(
+        semantic=semantic,
+        panoptic=np.zeros(semantic.shape, np.uint16),
+        confidence=np.zeros(semantic.shape, np.uint8),
+        segments=list(segments),
+        epoch=2,
+        timings=Timings(0.0, 0.0, 0.0, 0.0),
+    )
+
+
+@pytest.mark.parametrize(("dtype", "encoding"), [(np.uint8, "mono8"), (np.uint16, "16UC1")])
+def test_class_image_is_as_wide_as_the_classes_need(dtype: type[np.integer], encoding: str) -> None:
+    classes = np.array([[0, 1, np.iinfo(dtype).max], [3, 4, 5]], dtype)
+    message = messages.semantic_image(result(classes), Header())
+    assert message.encoding == encoding
+    np.testing.assert_array_equal(pixels_of(message), classes)
+
+
+def test_instance_carries_every_field_of_its_segment() -> None:
+    segment = Segment(
+        id=70, class_id=3, class_name="box", is_thing=True, score=0.5, area=12, box=(1, 2, 4, 3), age=9, mask=(0, 12)
+    )
+    array = messages.instance_array(
+        result(np.zeros((6, 8), np.uint8), segment),
+        Header(frame_id="camera"),
+        sequence=5,
+        dropped=6,
+        task="panoptic",
+        model="m",
+    )
+    assert (array.header.frame_id, array.epoch, array.sequence, array.dropped) == ("camera", 2, 5, 6)
+    assert (array.task, array.model, array.height, array.width) == ("panoptic", "m", 6, 8)
+    (instance,) = array.instances
+    assert (instance.id, instance.class_id, instance.class_name, instance.is_thing) == (70, 3, "box", True)
+    assert (instance.score, instance.area, instance.age) == (0.5, 12, 9)
+    box = instance.box
+    assert (box.x_offset, box.y_offset, box.width, box.height, box.do_rectify) == (1, 2, 4, 3, False)
+    assert list(instance.mask_rle) == [0, 12]
+
+
+def test_no_message_is_made_for_topics_that_nobody_listens_to(ros: Context, checkpoint: str) -> None:
+    node = Node("unheard", context=ros)
+    outputs = Outputs(node, Segmenter.load(checkpoint, device="cpu"), depth=1)
+    nothing = object()  # whatever were made of it would fail
+    outputs.publish(nothing, nothing, nothing, dropped=0, overlay_alpha=0.5)  # type: ignore[arg-type]
+    node.destroy_node()
