@@ -1,7 +1,9 @@
 """Clips of simulated worlds on disk, at the size the network sees, for training.
 
-Rendering is the slow part of training on a CPU, so that every world is rendered once. A clip is three files: `images.npy` (F, 256, 256, 3) uint8,
-stretched as the engine stretches a camera image; `segments.npy` (F, 128, 128) uint8, class ids for stuff and 3 + i for the i-th thing; and
+Rendering is the slow part of training on a CPU, so that every world is rendered once. A clip is three files:
+`images.npy` (F, 256, 256, 3) uint8,
+stretched as the engine stretches a camera image; `segments.npy` (F, 128, 128) uint8, class ids for stuff and 3 + i for
+the i-th thing; and
 `classes.npy` (S,) uint8, the class of each segment value.
 """
 
@@ -15,11 +17,12 @@ import cv2
 import numpy as np
 import tqdm
 
+from demo import FIRST_THING
 from eomt_ros.engine.preprocess import Preprocessor
 
 IMAGE_SIZE = 256
 LABEL_SIZE = 128
-NUM_STUFF = 3
+NUM_STUFF = FIRST_THING
 FRAMES = 40
 RATE = 10.0
 

@@ -1,0 +1,1 @@
+"""How the demo checkpoint is trained; `python -m demo.train` runs it. Needs MuJoCo (to render the worlds) and scipy."""

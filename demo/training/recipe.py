@@ -1,0 +1,48 @@
+"""What is trained, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from demo import CLASS_NAMES
+from eomt_ros.engine.network import VideomtSettings
+
+NUM_CLASSES = len(CLASS_NAMES)
+
+SETTINGS = VideomtSettings(
+    num_labels=NUM_CLASSES,
+    hidden_size=192,
+    num_hidden_layers=6,
+    num_attention_heads=3,
+    image_size=192,
+    patch_size=16,
+    num_blocks=3,
+    num_queries=24,
+    num_register_tokens=4,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained. Times are shares of the whole, so that the schedule fits the machine it runs on."""
+
+    minutes: float = 100.0
+    image_share: float = 0.4
+    image_batch: int = 8
+    streams: int = 4
+    chunk: int = 3
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 300
+    average_decay: float = 0.998
+    no_object_weight: float = 0.1
+    class_weight: float = 2.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    dense_weight: float = 1.0
+    smallest_area: int = 12
+    """Pixels of the label map (half the network's size) under which a segment is not asked for: it counts as not in
+    view.
+    """
+    forget_after: int = 20
+    """Frames out of view after which a thing's query is free."""
