@@ -144,8 +144,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
                 f"check the network, or get it on another machine with `hf download {repository} --local-dir FOLDER` "
                 "and give that folder"
             )
-        reason = next(iter(str(error).splitlines()), "")
-        raise CheckpointError(f"{looked_for}; {remedy} ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(f"{looked_for}; {remedy} ({type(error).__name__}: {_first_line(error)})") from error
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
@@ -190,7 +189,7 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     preprocessing = read_json(path)
     for name, expected in FIXED_PREPROCESSING.items():
         value = preprocessing.get(name, expected)
-        if not isinstance(value, (bool, int, float)) or not math.isclose(value, expected, rel_tol=1e-6):
+        if value != expected and not (isinstance(value, float) and math.isclose(value, expected, rel_tol=1e-6)):
             raise CheckpointError(f"{path}: {name} is {reprlib.repr(value)}, supported: {expected!r}")
     mean = _per_channel(preprocessing.get("image_mean", IMAGENET_MEAN), f"{path}: image_mean")
     std = _per_channel(preprocessing.get("image_std", IMAGENET_STD), f"{path}: image_std")
@@ -201,13 +200,22 @@ def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _per_channel(values: Any, where: str) -> tuple[float, ...]:
     numbers = values if isinstance(values, (list, tuple)) else ()
-    if len(numbers) != 3 or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
-        raise CheckpointError(f"{where} is {reprlib.repr(values)}, expected three numbers")
+    if len(numbers) != 3 or not all(type(number) in (int, float) and abs(number) <= 1000 for number in numbers):
+        raise CheckpointError(f"{where} is {reprlib.repr(values)}, expected three numbers for pixels from 0 to 1")
     return tuple(float(number) for number in numbers)
 
 
 def _network(settings: VideomtSettings, folder: Path) -> Videomt:
-    with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
-        network = Videomt(settings)
+    try:
+        with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
+            network = Videomt(settings)
+    except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
+        raise CheckpointError(
+            f"{folder / CONFIG} describes a network too large to build: {_first_line(error)}"
+        ) from error
     load_weights(network, folder, ignored=TRAINING_ONLY)
     return network.eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -331,11 +331,13 @@ def test_a_file_that_cannot_be_read_is_refused(folder):
         ({"image_mean": [0.5, 0.5]}, "image_mean is [0.5, 0.5], expected three numbers"),
         ({"image_mean": ["a", 1, 2]}, "image_mean is ['a', 1, 2], expected three numbers"),
         ({"image_mean": [float("nan"), 1, 2]}, "image_mean is [nan, 1, 2], expected three numbers"),
+        ({"image_mean": [0, 0, 10**400]}, "expected three numbers for pixels from 0 to 1"),
         ({"image_std": [1, 1, 0]}, "image_std is (1.0, 1.0, 0.0), expected numbers above 0"),
         ({"image_std": None}, "image_std is None, expected three numbers"),
         ({"do_normalize": False}, "do_normalize is False, supported: True"),
         ({"do_rescale": False}, "do_rescale is False, supported: True"),
         ({"rescale_factor": 1 / 127.5}, "supported: 0.00392"),
+        ({"rescale_factor": 10**400}, "supported: 0.00392"),
         ({"resample": 3}, "resample is 3, supported: 2"),
     ],
 )
@@ -391,6 +393,12 @@ def test_a_weight_that_is_not_finite_is_refused_by_name(folder, value):
 def test_the_config_of_a_giant_network_is_refused_before_it_costs_memory(folder):
     edit_json(folder / "config.json", hidden_size=1 << 20)
     assert "of another shape" in refusal(folder)
+
+
+@pytest.mark.parametrize("size", [1 << 40, 1 << 70])
+def test_the_config_of_an_impossible_network_is_refused(folder, size):
+    edit_json(folder / "config.json", hidden_size=size, num_attention_heads=1)
+    assert "describes a network too large to build" in refusal(folder)
 
 
 @pytest.mark.parametrize("size", [0, 5, 8, 1000, -1000, -1])
