@@ -164,7 +164,7 @@ class Identities:
                 for index, seen in enumerate(observations)
                 if seen.is_thing and tracks[index] is None
                 for track in self._things
-                if track.id not in shown and track.class_id == seen.class_id
+                if track.class_id == seen.class_id
             ),
             key=lambda candidate: (-candidate[0], candidate[1], -candidate[2].last_seen),
         )
