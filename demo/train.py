@@ -17,6 +17,7 @@ import math
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,26 +27,30 @@ from torch import distributed, nn
 
 from demo import TRAINING_SEEDS_FROM
 from demo.training.checkpoint import save
-from demo.training.dataset import load_clip, render, rendered
+from demo.training.dataset import Clip, load_clip, render, rendered
 from demo.training.losses import Trainee, chunk_loss
 from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
+from eomt_ros.engine import checkpoint
 from eomt_ros.engine.network import Videomt
 
 VALIDATION_SEEDS = range(200, 206)
 
 
-def train(data: Path, recipe: Recipe, out: Path, seed: int, workers: int) -> None:
-    """Trains a network from nothing on the rendered worlds for `recipe.minutes`, in `workers` processes, and writes
-    its checkpoint.
+def train(data: Path, recipe: Recipe, out: Path, seed: int, workers: int, start: Path | None) -> None:
+    """Trains on the rendered worlds for `recipe.minutes`, in `workers` processes, and writes a checkpoint.
+
+    start: a checkpoint to go on from, with streams only; None for a network from nothing.
     """
     with tempfile.TemporaryDirectory() as folder:
-        arguments = (workers, data, recipe, out, seed, f"{folder}/rendezvous")
+        arguments = (workers, data, recipe, out, seed, start, f"{folder}/rendezvous")
         torch.multiprocessing.spawn(train_worker, args=arguments, nprocs=workers)
 
 
-def train_worker(rank: int, workers: int, data: Path, recipe: Recipe, out: Path, seed: int, rendezvous: str) -> None:
+def train_worker(
+    rank: int, workers: int, data: Path, recipe: Recipe, out: Path, seed: int, start: Path | None, rendezvous: str
+) -> None:
     """Trains one replica; the first one also keeps the average over the steps, and writes it every ten minutes.
 
     One single-threaded process per core, because threads that meet at every operation stand still whenever the machine
@@ -54,45 +59,82 @@ def train_worker(rank: int, workers: int, data: Path, recipe: Recipe, out: Path,
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=workers)
     torch.manual_seed(seed)  # the same first weights in every replica
-    network = Videomt(SETTINGS)
-    initialise(network)
+    if start is None:
+        network = Videomt(SETTINGS)
+        initialise(network)
+    else:
+        network = checkpoint.load(start).network.requires_grad_(True)
     trainee = Trainee(network)
     torch.manual_seed(seed + 1 + rank)
     generator = np.random.default_rng([seed, rank])
+    clips = [load_clip(folder) for folder in rendered(data / "training")]
+    validation = [load_clip(folder) for folder in rendered(data / "validation")]
     average = copy.deepcopy(network).eval().requires_grad_(False)
+
+    image_minutes = 0.0 if start else recipe.minutes * recipe.image_share
+    stages = (
+        (image_minutes, recipe.image_learning_rate, image_losses(trainee, clips, recipe, generator)),
+        (recipe.minutes - image_minutes, recipe.stream_learning_rate, stream_losses(trainee, clips, recipe, generator)),
+    )
+    for minutes, highest_rate, losses in stages:
+        run_stage(rank, workers, trainee, average, losses, minutes * 60, highest_rate, recipe, validation, out)
+    distributed.destroy_process_group()
+
+
+def image_losses(
+    trainee: Trainee, clips: list[Clip], recipe: Recipe, generator: np.random.Generator
+) -> Iterator[torch.Tensor]:
+    """The losses of batches of single frames, for ever."""
+    while True:
+        streams = [Stream.open(clips[generator.integers(len(clips))], generator, 1) for _ in range(recipe.image_batch)]
+        yield chunk_loss(trainee, streams, trainee.network.first_queries(len(streams)), 1, recipe)[0]
+
+
+def stream_losses(
+    trainee: Trainee, clips: list[Clip], recipe: Recipe, generator: np.random.Generator
+) -> Iterator[torch.Tensor]:
+    """The losses of chunks of streams, for ever, each stream's queries carried from chunk to chunk."""
+    carried = trainee.network.first_queries(recipe.streams).detach()
+    for streams, fresh in stream_batches(clips, recipe, generator):
+        first = torch.tensor(fresh)[:, None, None]
+        queries = torch.where(first, trainee.network.first_queries(recipe.streams), carried)
+        loss, carried = chunk_loss(trainee, streams, queries, recipe.chunk, recipe)
+        yield loss
+
+
+def run_stage(
+    rank: int,
+    workers: int,
+    trainee: Trainee,
+    average: Videomt,
+    losses: Iterator[torch.Tensor],
+    seconds: float,
+    highest_rate: float,
+    recipe: Recipe,
+    validation: list[Clip],
+    out: Path,
+) -> None:
+    """Trains for some time, with an optimizer and a warm-up of its own.
+
+    Streams that began with the optimizer of the single frames, and its sense of scale, took the network apart.
+    """
     decayed = [parameter for parameter in trainee.parameters() if parameter.ndim > 1]
     plain = [parameter for parameter in trainee.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         betas=(0.9, 0.98),
     )
-    clips = [load_clip(folder) for folder in rendered(data / "training")]
-    validation = [load_clip(folder) for folder in rendered(data / "validation")]
-    batches = stream_batches(clips, recipe, generator)
-    carried = network.first_queries(recipe.streams).detach()
-    seconds = recipe.minutes * 60
-    start, step, smooth, reported = time.monotonic(), 0, 0.0, 0.0
+    begin, step, smooth, reported = time.monotonic(), 0, 0.0, 0.0
     clock = torch.zeros(1)
     with tqdm.tqdm(total=round(seconds), desc="training", unit="s", mininterval=30, disable=rank > 0) as bar:
         while True:
-            clock[0] = time.monotonic() - start
-            distributed.broadcast(clock, 0)  # the stages change, and the end comes, at the same step everywhere
-            share = clock.item() / seconds
-            if share >= 1:
+            clock[0] = time.monotonic() - begin
+            distributed.broadcast(clock, 0)  # the end comes at the same step everywhere
+            if clock.item() >= seconds:
                 break
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step, share)
-            if share < recipe.image_share:
-                streams = [
-                    Stream.open(clips[generator.integers(len(clips))], generator, 1) for _ in range(recipe.image_batch)
-                ]
-                loss, _ = chunk_loss(trainee, streams, network.first_queries(len(streams)), 1, recipe)
-            else:
-                streams, fresh = next(batches)
-                queries = torch.where(
-                    torch.tensor(fresh)[:, None, None], network.first_queries(recipe.streams), carried
-                )
-                loss, carried = chunk_loss(trainee, streams, queries, recipe.chunk, recipe)
+                group["lr"] = highest_rate * schedule(step / recipe.warmup_steps, clock.item() / seconds)
+            loss = next(losses)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             average_gradients([*decayed, *plain], workers)
@@ -100,7 +142,7 @@ def train_worker(rank: int, workers: int, data: Path, recipe: Recipe, out: Path,
             optimizer.step()
             decay = min(recipe.average_decay, (step + 1) / (step + 10))
             with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+                torch._foreach_lerp_(list(average.parameters()), list(trainee.network.parameters()), 1 - decay)
             step += 1
             smooth = loss.item() if step == 1 else 0.98 * smooth + 0.02 * loss.item()
             bar.update(round(clock.item()) - bar.n)
@@ -109,14 +151,13 @@ def train_worker(rank: int, workers: int, data: Path, recipe: Recipe, out: Path,
                 reported = clock.item()
                 save(average, out)
                 bar.write(f"{reported / 60:.0f} min, step {step}, loss {smooth:.3f}: {validate(average, validation)}")
-    if rank == 0:
+    if rank == 0 and step:
         save(average, out)
         print(f"after {step} steps: {validate(average, validation)}")
-    distributed.destroy_process_group()
 
 
 def initialise(network: Videomt) -> None:
-    """Weights to start from: small, residual branches smaller with depth, queries that carry over what they were."""
+    """Weights to start from: small, residual branches smaller with depth, queries that carry nothing yet."""
     for name, parameter in network.named_parameters():
         if parameter.ndim < 2:
             continue
@@ -128,26 +169,26 @@ def initialise(network: Videomt) -> None:
         if "conv1" in name or "patch_embeddings" in name or "conv2" in name:
             continue  # torch's own start suits convolutions
         nn.init.trunc_normal_(parameter, std=scale, a=-2 * scale, b=2 * scale)
-    with torch.no_grad():
-        network.query_updater.weight.copy_(0.5 * torch.eye(network.settings.hidden_size))
-        network.query_updater.bias.zero_()
+    nn.init.zeros_(network.query_updater.weight)
+    nn.init.zeros_(network.query_updater.bias)
 
 
-def learning_rate(recipe: Recipe, step: int, share: float) -> float:
-    """Rises over the first steps, then falls with the share of the time that is spent, along a quarter of a cosine."""
-    return recipe.learning_rate * min(1.0, (step + 1) / recipe.warmup_steps) * max(0.02, math.cos(share * math.pi / 2))
+def schedule(warmth: float, share: float) -> float:
+    """The learning rate over its highest: up with `warmth` to 1, then down a quarter of a cosine over the time."""
+    return min(1.0, warmth) * max(0.02, math.cos(share * math.pi / 2))
 
 
 def average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
     """Makes the gradients of all workers their mean, in one exchange."""
+    gradients = []
     for parameter in parameters:
-        if parameter.grad is None:  # the first stage leaves the query updater alone
+        if parameter.grad is None:  # single frames leave the query updater alone
             parameter.grad = torch.zeros_like(parameter)
-    gradients = [parameter.grad for parameter in parameters]
+        gradients.append(parameter.grad)
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= workers
-    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+    for gradient, mean in zip(gradients, torch.split(flat, [part.numel() for part in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -161,12 +202,14 @@ def main() -> None:
     )
     parser.add_argument("--worlds", type=int, default=600, help="number of worlds to train on")
     parser.add_argument("--minutes", type=float, default=Recipe.minutes, help="length of the training itself")
+    parser.add_argument("--start", type=Path, help="checkpoint to go on from, with streams only")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     workers = os.cpu_count() or 1
     render(arguments.data / "validation", VALIDATION_SEEDS, workers)
     render(arguments.data / "training", range(TRAINING_SEEDS_FROM, TRAINING_SEEDS_FROM + arguments.worlds), workers)
-    train(arguments.data, Recipe(minutes=arguments.minutes), arguments.out, arguments.seed, workers)
+    recipe = Recipe(minutes=arguments.minutes)
+    train(arguments.data, recipe, arguments.out, arguments.seed, workers, arguments.start)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,12 @@ class Recipe:
 
     minutes: float = 100.0
     image_share: float = 0.4
+    """Of the time, for the first stage; the second has the rest."""
     image_batch: int = 8
     streams: int = 4
     chunk: int = 3
-    learning_rate: float = 1e-3
+    image_learning_rate: float = 1e-3
+    stream_learning_rate: float = 5e-4
     weight_decay: float = 0.05
     warmup_steps: int = 300
     average_decay: float = 0.998
