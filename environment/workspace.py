@@ -9,10 +9,10 @@ from pathlib import Path
 from environment.layout import ROOT, Layout
 from environment.process import run_logged
 
-# Compiled or copied: a change of their content needs a build.
-BUILT = ("CMakeLists.txt", "package.xml", "msg/*.msg", "demo/**/*.mcap", "demo/**/metadata.yaml")
+# Compiled: a change of their content needs a build.
+BUILT = ("CMakeLists.txt", "package.xml", "msg/*.msg")
 # Installed as links: a new or removed file needs a build, an edit does not.
-LINKED = ("eomt_ros/**/*.py", "config/**/*", "launch/*", "scripts/*", "demo/checkpoint/*")
+LINKED = ("eomt_ros/**/*.py", "config/**/*", "launch/*", "scripts/*", "demo/bag/*", "demo/checkpoint/*")
 
 
 def content_key() -> str:

@@ -113,7 +113,7 @@ def test_colcon_installs_the_node_as_an_executable(prefix: Path) -> None:
 
 def test_colcon_installs_what_ros_tools_look_for(prefix: Path) -> None:
     share = prefix / "share" / "eomt_ros"
-    for source in (*_files("launch"), *_files("config"), *_files("msg")):
+    for source in (*_files("launch"), *_files("config"), *_files("demo/bag"), *_files("msg")):
         assert (share / source).read_bytes() == (ROOT / source).read_bytes()
 
 
