@@ -154,7 +154,9 @@ def _decode_raw(message: Image) -> Pixels:
         pixels = np.ascontiguousarray(pixels, dtype=encoding.dtype)
         bridge = _cv_bridge()
         if bridge is not None:
-            packed = to_image(pixels, encoding.cv_bridge_name, message.header)
+            from std_msgs.msg import Header  # a new one: that of a message read without ROS is of another class
+
+            packed = to_image(pixels, encoding.cv_bridge_name, Header())
             rgb: Pixels = bridge.imgmsg_to_cv2(packed, "rgb8")
             return rgb
     return encoding.to_rgb(_to_8_bit(pixels))
