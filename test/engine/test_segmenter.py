@@ -1,0 +1,635 @@
+"""The public face: Hugging Face's whole pipeline is the reference, one stream alone is the reference for many."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
+
+from eomt_ros.engine import FrameResult, LabelsError, NotFiniteError, Segment, Segmenter, Stream, decode_mask
+from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint
+
+STUFF = {0, 1}
+TABLE = """
+name: test world
+task: panoptic
+classes:
+- {name: floor, thing: false}
+- {name: wall, thing: false}
+- {name: ball, thing: true}
+- {name: box, thing: true}
+- {name: person, thing: true}
+"""
+TASKS = ("panoptic", "instance", "semantic")
+FOUND = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
+"""Score thresholds at which random networks find a good number of segments."""
+SIZES = [(120, 160), (240, 320), (97, 131), (64, 64), (333, 50), (480, 640)]
+ROUNDING = 1e-4
+"""The share of pixels that may differ where float32 is summed in another order: those on the very edge of a mask."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), num_queries=24)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("labels") / "table.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def load(folder, table):
+    """Loads the checkpoint, as the reference setting unless told otherwise."""
+
+    def load(model: Path = folder, **settings: Any) -> Segmenter:
+        return Segmenter.load(model, **{"device": "cpu", "precision": "float32", "labels": table, **settings})
+
+    return load
+
+
+@pytest.fixture
+def segmenter(load) -> Segmenter:
+    return load(task="panoptic", score_threshold=FOUND["panoptic"])
+
+
+def picture(height: int, width: int, seed: int) -> np.ndarray:
+    """A patchwork with noise, (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    patches = rng.integers(0, 256, (5, 7, 3))
+    spread = patches[np.arange(height) * 5 // height][:, np.arange(width) * 7 // width]
+    return (spread + rng.integers(-20, 20, spread.shape)).clip(0, 255).astype(np.uint8)
+
+
+def clip(frames: int, height: int = 60, width: int = 80, seed: int = 0) -> list[np.ndarray]:
+    return [picture(height, width, 100 * seed + frame) for frame in range(frames)]
+
+
+def run(segmenter: Segmenter, images: Sequence[np.ndarray], stream: Stream | None = None, **asked: Any):
+    stream = stream or segmenter.open_stream()
+    return [segmenter.segment(image, stream, **asked) for image in images]
+
+
+def assert_same(one: FrameResult, other: FrameResult) -> None:
+    """To the last bit, but for the epoch and the timings."""
+    assert one.segments == other.segments
+    for name in ("semantic", "panoptic", "confidence"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+def assert_same_pixels(one: np.ndarray, other: np.ndarray) -> None:
+    assert one.shape == other.shape
+    assert np.count_nonzero(one != other) <= ROUNDING * one.size
+
+
+# --- equal to Hugging Face
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Hugging Face's result for one frame."""
+
+    index: np.ndarray
+    """(H, W), -1 none, i for segment i; in the semantic task class ids."""
+    segments: list[tuple[int, float]]
+    """Class and score."""
+
+
+@torch.no_grad()
+def hugging_faces(
+    folder: Path, images: Sequence[np.ndarray], task: str, score: float, mask: float = 0.5, overlap: float = 0.8
+) -> list[Expected]:
+    """Hugging Face's preprocessing of each frame, its network over the clip, its masks at each image's own size."""
+    processor = VideomtVideoProcessor.from_pretrained(folder)
+    network = VideomtForUniversalSegmentation.from_pretrained(folder).eval()
+    frames = [
+        processor(videos=image[None], input_data_format="channels_last", return_tensors="pt")["pixel_values_videos"]
+        for image in images
+    ]
+    outputs = network(pixel_values_videos=torch.cat(frames, dim=1))
+    sizes = [image.shape[:2] for image in images]
+    if task == "semantic":
+        return [Expected(found.numpy(), []) for found in processor.post_process_semantic_segmentation(outputs, sizes)]
+    if task == "instance":
+        found = processor.post_process_instance_segmentation(outputs, sizes, threshold=score)
+    else:
+        found = processor.post_process_panoptic_segmentation(
+            outputs,
+            sizes,
+            threshold=score,
+            mask_threshold=mask,
+            overlap_mask_area_threshold=overlap,
+            label_ids_to_fuse=STUFF,
+        )
+    return [
+        Expected(one["segmentation"].numpy(), [(info["label_id"], info["score"]) for info in one["segments_info"]])
+        for one in found
+    ]
+
+
+def index_of(result: FrameResult) -> np.ndarray:
+    """(H, W), -1 none, i for the i-th segment of the list."""
+    index = np.full(result.panoptic.shape, -1)
+    for place, segment in enumerate(result.segments):
+        index[result.panoptic == segment.id] = place
+    return index
+
+
+@pytest.mark.parametrize(
+    ("score", "mask", "overlap"), [(0.8, 0.5, 0.8), (0.3, 0.5, 0.8), (0.3, 0.35, 0.3), (0.0, 0.5, 0.0)], ids=str
+)
+def test_the_panoptic_task_equals_hugging_faces(load, folder, score, mask, overlap):
+    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
+    segmenter = load(task="panoptic", score_threshold=score, mask_threshold=mask, overlap_threshold=overlap)
+    expected = hugging_faces(folder, images, "panoptic", score, mask, overlap)
+    for result, theirs in zip(run(segmenter, images), expected, strict=True):
+        assert [segment.class_id for segment in result.segments] == [label for label, _ in theirs.segments]
+        assert [segment.score for segment in result.segments] == pytest.approx(
+            [score for _, score in theirs.segments], abs=1e-5
+        )
+        assert_same_pixels(index_of(result), theirs.index)
+    found = [label for theirs in expected for label, _ in theirs.segments]
+    assert set(found) & STUFF, "the reference found no stuff: the test shows nothing about it"
+    assert set(found) - STUFF, "the reference found no things: the test shows nothing about them"
+
+
+@pytest.mark.parametrize("score", [0.5, 0.2])
+def test_the_instance_task_equals_hugging_faces(load, folder, score):
+    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
+    segmenter = load(task="instance", score_threshold=score)
+    expected = hugging_faces(folder, images, "instance", score)
+    for result, theirs in zip(run(segmenter, images), expected, strict=True):
+        assert [segment.class_id for segment in result.segments] == [label for label, _ in theirs.segments]
+        assert [segment.score for segment in result.segments] == pytest.approx(
+            [score for _, score in theirs.segments], abs=1e-5
+        )
+        assert_same_pixels(index_of(result), theirs.index)
+    assert sum(len(theirs.segments) for theirs in expected) > 10
+
+
+def test_the_semantic_task_equals_hugging_faces(load, folder):
+    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
+    expected = hugging_faces(folder, images, "semantic", 0.0)
+    for result, theirs in zip(run(load(task="semantic"), images), expected, strict=True):
+        assert_same_pixels(result.semantic.astype(np.int64), theirs.index)
+    assert len({label for theirs in expected for label in np.unique(theirs.index)}) > 2
+
+
+def test_the_logits_equal_hugging_faces(load, folder):
+    images = clip(6)
+    network = VideomtForUniversalSegmentation.from_pretrained(folder).eval()
+    processor = VideomtVideoProcessor.from_pretrained(folder)
+    with torch.no_grad():
+        expected = network(**processor(videos=np.stack(images), return_tensors="pt"))
+    for frame, result in enumerate(run(load(), images, with_logits=True)):
+        assert result.logits.masks.dtype == result.logits.classes.dtype == np.float32
+        masks, classes = expected.masks_queries_logits[frame].numpy(), expected.class_queries_logits[frame].numpy()
+        # Relative, since random weights give logits of 100, where float32 itself is no finer than 1e-5.
+        np.testing.assert_allclose(result.logits.masks, masks, rtol=1e-5, atol=1e-5 * np.abs(masks).max())
+        np.testing.assert_allclose(result.logits.classes, classes, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("task", "threshold"), [("panoptic", 0.8), ("instance", 0.5)])
+def test_without_a_score_threshold_it_is_hugging_faces_of_the_task(load, task, threshold):
+    assert load(task=task).score_threshold == threshold
+
+
+# --- what a result says agrees with itself
+
+
+def whole_mask(result: FrameResult, segment: Segment) -> np.ndarray:
+    """A segment's mask at the image's size."""
+    x, y, width, height = segment.box
+    mask = np.zeros(result.semantic.shape, bool)
+    mask[y : y + height, x : x + width] = decode_mask(segment.mask, segment.box)
+    return mask
+
+
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(mask)
+    return (
+        int(columns.min()),
+        int(rows.min()),
+        int(columns.max() - columns.min() + 1),
+        int(rows.max() - rows.min() + 1),
+    )
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def results(request, load) -> tuple[str, Segmenter, list[FrameResult]]:
+    segmenter = load(task=request.param, score_threshold=FOUND[request.param])
+    found = run(segmenter, [picture(*size, seed) for seed, size in enumerate(SIZES)], with_masks=True)
+    assert sum(len(result.segments) for result in found) > 5
+    return request.param, segmenter, found
+
+
+def test_images_have_the_size_of_the_input_and_the_promised_types(results):
+    _, _, found = results
+    for size, result in zip(SIZES, found, strict=True):
+        assert result.semantic.shape == result.panoptic.shape == result.confidence.shape == size
+        assert (result.semantic.dtype, result.panoptic.dtype, result.confidence.dtype) == (
+            np.uint8,
+            np.uint16,
+            np.uint8,
+        )
+
+
+def test_a_pixels_class_is_that_of_its_segment(results):
+    task, _, found = results
+    for result in found:
+        if task == "semantic":
+            assert not result.panoptic.any()
+            assert sorted(segment.class_id for segment in result.segments) == np.unique(result.semantic).tolist()
+            continue
+        expected = np.full_like(result.semantic, 255)
+        for segment in result.segments:
+            expected[result.panoptic == segment.id] = segment.class_id
+        assert np.array_equal(result.semantic, expected)
+        assert set(np.unique(result.panoptic)) <= {0, *(segment.id for segment in result.segments)}
+
+
+def test_area_box_and_mask_of_a_segment_agree(results):
+    _, _, found = results
+    for result in found:
+        for segment in result.segments:
+            mask = whole_mask(result, segment)
+            assert segment.area == mask.sum() > 0
+            assert segment.box == bounding_box(mask)
+            assert all(type(number) is int for number in (segment.id, segment.area, *segment.box, *segment.mask))
+
+
+def test_masks_painted_in_order_give_the_label_images(results):
+    """So a segment's mask is what it shows, and in the instance task the later one covers the earlier."""
+    task, _, found = results
+    for result in found:
+        painted = np.full_like(result.semantic, 255)
+        for segment in result.segments:
+            painted[whole_mask(result, segment)] = segment.class_id
+        assert np.array_equal(painted, result.semantic)
+        if task != "instance":
+            assert sum(segment.area for segment in result.segments) == np.count_nonzero(result.semantic != 255)
+
+
+def test_instances_keep_the_part_of_their_mask_that_others_cover(load):
+    found = run(load(task="instance", score_threshold=FOUND["instance"]), clip(6))
+    covered = [
+        segment.area - np.count_nonzero(result.panoptic == segment.id)
+        for result in found
+        for segment in result.segments
+    ]
+    assert min(covered) >= 0
+    assert max(covered) > 0
+
+
+def test_confidence_is_zero_just_where_there_is_no_label(results):
+    task, _, found = results
+    for result in found:
+        assert not result.confidence[result.semantic == 255].any()
+        if task != "semantic":  # where the best of bad classes may have hardly any probability
+            assert result.confidence[result.semantic != 255].all()
+
+
+def test_names_and_kinds_come_from_the_label_table(results):
+    _, segmenter, found = results
+    for result in found:
+        for segment in result.segments:
+            assert segment.class_name == ("floor", "wall", "ball", "box", "person")[segment.class_id]
+            assert segment.is_thing == (segment.class_id not in STUFF)
+    assert segmenter.labels.name == "test world"
+
+
+def test_ids_are_unique_in_a_frame_and_zero_in_the_semantic_task(results):
+    task, _, found = results
+    for result in found:
+        ids = [segment.id for segment in result.segments]
+        if task == "semantic":
+            assert set(ids) == {0}
+        else:
+            assert 0 not in ids
+            assert len(set(ids)) == len(ids)
+    if task == "instance":
+        stuff = [[s.class_id for s in result.segments if not s.is_thing] for result in found]
+        assert any(len(classes) > len(set(classes)) for classes in stuff), (
+            "no frame shows two segments of one stuff class"
+        )
+
+
+def test_scores_and_timings_are_in_range(results):
+    _, _, found = results
+    for result in found:
+        assert all(0.0 <= segment.score <= 1.0 for segment in result.segments)
+        seconds = [getattr(result.timings, field.name) for field in fields(result.timings)]
+        assert all(part > 0.0 for part in seconds)
+
+
+def test_masks_and_logits_come_on_request_only(segmenter):
+    plain = run(segmenter, clip(3))
+    asked = run(segmenter, clip(3), with_masks=True, with_logits=True)
+    for one, other in zip(plain, asked, strict=True):
+        assert one.logits is None
+        assert other.logits is not None
+        assert {segment.mask for segment in one.segments} <= {None}
+        assert all(segment.mask for segment in other.segments)
+        assert np.array_equal(one.panoptic, other.panoptic)
+
+
+@pytest.mark.parametrize(("classes", "dtype", "unlabelled"), [(254, np.uint8, 255), (255, np.uint16, 65535)])
+def test_above_254_classes_the_class_image_has_16_bits(tmp_path, classes, dtype, unlabelled):
+    model = write_checkpoint(tmp_path, num_queries=40, id2label={index: f"class {index}" for index in range(classes)})
+    segmenter = Segmenter.load(model, device="cpu", task="panoptic", score_threshold=0.0, overlap_threshold=0.0)
+    for result in run(segmenter, clip(3)):
+        assert result.semantic.dtype == dtype
+        shown = {segment.class_id for segment in result.segments}
+        assert shown
+        assert set(np.unique(result.semantic).tolist()) == shown | {unlabelled}
+
+
+# --- streams
+
+
+def three_streams() -> list[list[np.ndarray]]:
+    """Clips of three cameras, of other sizes and lengths."""
+    return [clip(7, 60, 80, seed=1), clip(4, 97, 50, seed=2), clip(2, 120, 130, seed=3)]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_batch_of_streams_equals_one_by_one(load, task):
+    segmenter = load(task=task, score_threshold=FOUND[task])
+    clips = three_streams()
+    alone = [run(segmenter, images, with_masks=True) for images in clips]
+
+    streams = [segmenter.open_stream() for _ in clips]
+    for frame in range(7):
+        # The batch in another order than the streams, and ever smaller.
+        present = [index for index in (2, 0, 1) if frame < len(clips[index])]
+        together = segmenter.segment_batch(
+            [clips[index][frame] for index in present], [streams[index] for index in present], with_masks=True
+        )
+        for index, result in zip(present, together, strict=True):
+            expected = alone[index][frame]
+            assert_same_pixels(result.semantic, expected.semantic)
+            assert_same_pixels(result.panoptic, expected.panoptic)
+            for segment, other in zip(result.segments, expected.segments, strict=True):
+                assert (segment.id, segment.class_id, segment.age) == (other.id, other.class_id, other.age)
+                assert segment.score == pytest.approx(other.score, abs=1e-5)
+                assert_same_pixels(whole_mask(result, segment), whole_mask(expected, other))
+
+
+def test_streams_do_not_influence_each_other(segmenter):
+    first, second, third = three_streams()
+    alone = run(segmenter, first)
+    streams = [segmenter.open_stream() for _ in range(3)]
+    for frame, expected in enumerate(alone):
+        segmenter.segment(second[frame % 4], streams[1])
+        assert_same(segmenter.segment(first[frame], streams[0]), expected)
+        segmenter.segment(third[frame % 2], streams[2])
+
+
+def test_a_stream_remembers_what_it_saw(segmenter):
+    """Else the tests of streams would compare what depends on one frame alone."""
+    images = clip(4)
+    remembering = run(segmenter, images, with_logits=True)[-1]
+    fresh = run(segmenter, images[-1:], with_logits=True)[-1]
+    assert np.abs(remembering.logits.masks - fresh.logits.masks).max() > 1.0
+
+
+def test_a_segmenter_can_be_warmed_up_between_the_frames_of_a_stream(segmenter):
+    images = clip(4)
+    expected = run(segmenter, images)
+    stream = segmenter.open_stream()
+    for image, result in zip(images, expected, strict=True):
+        segmenter.warm_up(30, 40)
+        assert_same(segmenter.segment(image, stream), result)
+
+
+def test_an_empty_batch_gives_nothing(segmenter):
+    assert segmenter.segment_batch([], []) == []
+
+
+def test_a_reset_begins_the_next_epoch_and_gives_what_a_fresh_stream_gives(segmenter):
+    stream = segmenter.open_stream()
+    before = run(segmenter, clip(5), stream)
+    assert (stream.epoch, {result.epoch for result in before}) == (0, {0})
+
+    stream.reset()
+    assert stream.epoch == 1
+    after = run(segmenter, clip(5), stream)
+    assert {result.epoch for result in after} == {1}
+    assert after[0].segments[0].id == 1
+    for one, other in zip(after, before, strict=True):
+        assert_same(one, other)
+
+
+def test_stamps_tell_how_long_a_thing_was_away(segmenter):
+    def thing_ids(stream: Stream, start: float) -> set[int]:
+        frames = [segmenter.segment(image, stream, stamp=start + frame / 10) for frame, image in enumerate(clip(4))]
+        return {segment.id for result in frames for segment in result.segments if segment.is_thing}
+
+    for absence, lasts in ((0.2, True), (5.0, False)):
+        stream = segmenter.open_stream()
+        before = thing_ids(stream, 100.0)
+        segmenter.score_threshold = 1.0
+        assert thing_ids(stream, 100.4) == set()
+        segmenter.score_threshold = FOUND["panoptic"]
+        after = thing_ids(stream, 100.8 + absence)
+        assert before
+        assert after
+        assert bool(before & after) == lasts
+
+
+def test_thresholds_and_fusing_can_be_changed_between_frames(load, folder):
+    segmenter = load(task="panoptic")
+    image = picture(240, 320, 0)
+    settings = [(0.8, 0.5, 0.8), (0.1, 0.5, 0.8), (0.1, 0.3, 0.8), (0.1, 0.3, 0.0)]
+    for score, mask, overlap in settings:
+        segmenter.score_threshold, segmenter.mask_threshold, segmenter.overlap_threshold = score, mask, overlap
+        live = segmenter.segment(image, segmenter.open_stream())
+        fixed = load(task="panoptic", score_threshold=score, mask_threshold=mask, overlap_threshold=overlap)
+        assert_same(live, fixed.segment(image, fixed.open_stream()))
+
+    fused = [segment.class_id for segment in live.segments if not segment.is_thing]
+    segmenter.fuse_stuff = False
+    apart = segmenter.segment(image, segmenter.open_stream())
+    assert len(set(fused)) == len(fused)
+    assert len([segment for segment in apart.segments if not segment.is_thing]) > len(fused)
+    assert np.array_equal(apart.semantic, live.semantic)
+
+
+# --- what goes wrong with a frame
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory, load) -> Segmenter:
+    """A network that overflows where it sees red: near float32's largest weight, on a channel that is 0 without red."""
+    model = write_checkpoint(tmp_path_factory.mktemp("fragile"))
+    weights = load_file(model / "model.safetensors")
+    weights["embeddings.patch_embeddings.projection.weight"][0, 0] = 3e38
+    save_file(weights, model / "model.safetensors")
+    (model / "video_preprocessor_config.json").write_text(
+        str({**PREPROCESSOR, "image_mean": [0.0, 0.4, 0.4]}).replace("'", '"').replace("True", "true")
+    )
+    return load(model, task="panoptic", score_threshold=FOUND["panoptic"])
+
+
+def without_red(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [image * np.array([0, 1, 1], np.uint8) for image in images]
+
+
+def test_a_frame_that_fails_leaves_its_stream_as_it_was(fragile):
+    images = without_red(clip(5))
+    expected = run(fragile, images)
+    assert any(segment.age > 1 for segment in expected[-1].segments)
+
+    stream = fragile.open_stream()
+    for image, result in zip(images, expected, strict=True):
+        with pytest.raises(NotFiniteError, match="logits"):
+            fragile.segment(picture(60, 80, 0), stream)
+        with pytest.raises(ValueError, match="image is"):
+            fragile.segment(image[:, :, 0], stream)
+        assert_same(fragile.segment(image, stream), result)
+    assert stream.epoch == 0
+
+
+def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
+    images = without_red(clip(3))
+    streams = [fragile.open_stream(), fragile.open_stream()]
+    fragile.segment_batch(images[:2], streams)
+    queries = [stream._queries for stream in streams]
+    with pytest.raises(NotFiniteError):
+        fragile.segment_batch([images[2], picture(60, 80, 0)], streams)
+    assert all(stream._queries is kept for stream, kept in zip(streams, queries, strict=True))
+    expected = run(fragile, [images[0], images[2]])[-1]
+    assert fragile.segment(images[2], streams[0]).segments == expected.segments
+
+
+def test_a_stream_holds_its_own_queries_and_no_more(segmenter):
+    streams = [segmenter.open_stream() for _ in range(4)]
+    for _ in range(3):
+        segmenter.segment_batch([picture(40, 50, 0)] * 4, streams)
+        for stream in streams:
+            assert stream._queries.untyped_storage().nbytes() == 24 * SMALL["hidden_size"] * 4
+
+
+def test_memory_stays_flat_over_many_frames(segmenter):
+    """Random images, so that things come and go all the time; what torch holds is in the test above."""
+    stream = segmenter.open_stream()
+    images = clip(10, 24, 32)
+
+    def held_after(frames: int) -> int:
+        for frame in range(frames):
+            segmenter.segment(images[frame * 7 % 10], stream)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        first = held_after(20)
+        assert held_after(80) - first < 20_000
+    finally:
+        tracemalloc.stop()
+    assert stream.epoch == 0
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"device": "tpu"}, "device is 'tpu', expected 'auto', 'cpu', 'cuda' or 'cuda:N'"),
+        ({"device": "cpu:1"}, "device is 'cpu:1', expected"),
+        ({"device": "cuda:first"}, "device is 'cuda:first', expected"),
+        ({"precision": "int8"}, "precision is 'int8', expected 'auto' or one of 'float32', 'bfloat16', 'float16'"),
+        ({"backend": "tensorrt"}, "backend is 'tensorrt', expected one of 'auto', 'torch'"),
+        ({"task": "depth"}, "task is 'depth', expected one of None, 'semantic', 'instance', 'panoptic'"),
+        ({"fit": "keep_aspect"}, "fit is 'keep_aspect', expected one of 'stretch'"),
+        ({"score_threshold": 1.01}, "score_threshold is 1.01, expected a number from 0 to 1"),
+        ({"mask_threshold": -0.1}, "mask_threshold is -0.1, expected a number from 0 to 1"),
+        ({"overlap_threshold": float("nan")}, "overlap_threshold is nan, expected a number from 0 to 1"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else str(value),
+)
+def test_a_setting_that_is_none_is_refused_by_name(load, settings, message):
+    with pytest.raises(ValueError, match=message):
+        load(**settings)
+
+
+def test_labels_for_another_number_of_classes_are_refused(load, tmp_path):
+    (tmp_path / "two.yaml").write_text("\n".join(TABLE.splitlines()[:6]))
+    with pytest.raises(LabelsError, match=r"two\.yaml has 2 classes, but .* has 5"):
+        load(labels=tmp_path / "two.yaml")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_without_cuda_is_refused_and_auto_warns_and_takes_the_cpu(load, caplog):
+    for device in ("cuda", "cuda:0"):
+        with pytest.raises(ValueError, match=rf"device is '{device}', but torch .* (without CUDA|no usable GPU)"):
+            load(device=device)
+    with caplog.at_level(logging.WARNING):
+        assert load(device="auto").device == "cpu"
+    assert "device 'auto': no CUDA device, running on the CPU" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("images", "streams", "stamps", "message"),
+    [
+        (2, 1, None, "got 2 images, 1 streams and 2 stamps"),
+        (1, 2, None, "got 1 images, 2 streams and 1 stamps"),
+        (2, 2, [0.0], "got 2 images, 2 streams and 1 stamps"),
+        (1, 1, [float("nan")], "stamp is nan, expected seconds"),
+        (1, 1, [float("inf")], "stamp is inf, expected seconds"),
+    ],
+)
+def test_a_batch_that_does_not_fit_together_is_refused(segmenter, images, streams, stamps, message):
+    with pytest.raises(ValueError, match=message):
+        segmenter.segment_batch(clip(images), [segmenter.open_stream() for _ in range(streams)], stamps=stamps)
+
+
+def test_two_frames_of_one_stream_in_a_batch_are_refused(segmenter):
+    stream = segmenter.open_stream()
+    with pytest.raises(ValueError, match="one frame of each"):
+        segmenter.segment_batch(clip(2), [stream, stream])
+
+
+def test_an_image_of_another_shape_or_type_is_refused_with_the_numbers(segmenter):
+    for image, numbers in (
+        (np.zeros((4, 5), np.uint8), r"\(4, 5\) uint8"),
+        (np.zeros((4, 5, 3), np.float32), r"\(4, 5, 3\) float32"),
+    ):
+        with pytest.raises(ValueError, match=rf"image is {numbers}, expected \(height, width, 3\) uint8"):
+            segmenter.segment(image, segmenter.open_stream())
+
+
+# --- other settings
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_agrees_on_most_pixels(load, precision):
+    images = clip(4)
+    exact = run(load(task="semantic"), images)
+    half = run(load(task="semantic", precision=precision), images)
+    for one, other in zip(exact, half, strict=True):
+        assert np.mean(one.semantic == other.semantic) > 0.9
+
+
+def test_task_and_name_are_those_of_the_table_and_the_folder(load, folder):
+    segmenter = load()
+    assert (segmenter.task, segmenter.name, segmenter.device) == ("panoptic", folder.name, "cpu")
+
+
+def test_decode_mask_refuses_runs_that_do_not_fill_the_box():
+    assert decode_mask((1, 2, 3), (7, 8, 3, 2)).tolist() == [[False, True, True], [False, False, False]]
+    with pytest.raises(ValueError, match="5 pixels in all, expected 3 x 2"):
+        decode_mask((1, 2, 2), (7, 8, 3, 2))
