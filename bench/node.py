@@ -1,0 +1,153 @@
+"""The node as a process on real topics: from its start to the first label image, and how long its callbacks are kept
+waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from bench.engine import frame
+from bench.timing import Row
+from eomt_ros.node.images import to_image
+
+ROOT = Path(__file__).parent.parent
+STARTS = 5
+PERIOD = 0.005
+"""Seconds between two looks at the clock from within the node's executor."""
+LOOKS = 2000
+PATIENCE = 120.0
+"""Seconds after which a node that gives nothing is taken for broken."""
+
+
+def rows() -> Iterator[Row]:
+    """All measurements of this file, with the demo model, in a domain of their own."""
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    yield start_up()
+    yield waiting()
+
+
+def start_up() -> Row:
+    """From the start of the node's process, imports and all, to the first class image."""
+    times = [_time_to_first_map() for _ in range(STARTS)]
+    note = f"process start to first map ({1e3 * min(times):.0f} - {1e3 * max(times):.0f} ms, {STARTS} starts)"
+    return Row("node start-up, demo, 424x240", ours_ms=1e3 * statistics.median(times), note=note)
+
+
+def _time_to_first_map() -> float:
+    arrived = threading.Event()
+    command = [sys.executable, "-m", "eomt_ros.node.segment_node"]
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("camera", context=context)
+    camera = Camera(node, "/image")
+    node.create_subscription(Image, "/segment/semantic", lambda _: arrived.set(), 1)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    spinner = threading.Thread(target=executor.spin, daemon=True)
+    spinner.start()
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        if not arrived.wait(PATIENCE):
+            raise TimeoutError(f"no class image came within {PATIENCE:.0f} s of the start of {' '.join(command)}")
+        return time.perf_counter() - start
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)
+        camera.stop()
+        executor.shutdown()
+        spinner.join(PATIENCE)
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+class Camera:
+    """Publishes a random picture on a topic, 30 times a second."""
+
+    def __init__(self, node: Node, topic: str) -> None:
+        self._node = node
+        self._picture = frame(240, 424)
+        self._publisher = node.create_publisher(Image, topic, qos_profile_sensor_data)
+        self._timer = node.create_timer(1 / 30, self._timer_callback)
+
+    def stop(self) -> None:
+        """Publish no more."""
+        self._timer.cancel()
+
+    def _timer_callback(self) -> None:
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id="camera")
+        self._publisher.publish(to_image(self._picture, "rgb8", header))
+
+
+def waiting() -> Row:
+    """How late a timer in the node's own executor is while every frame of a 30 Hz camera is segmented.
+
+    Whatever holds up callbacks, another callback or the worker through Python's lock, makes it late.
+    """
+    from eomt_ros.node.segment_node import SegmentNode
+
+    camera_command = [sys.executable, "-c", "from bench.node import run_camera; run_camera()"]
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = SegmentNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    if not node.autostart():
+        raise RuntimeError("the node does not start; its log says why")
+    camera = subprocess.Popen(camera_command, cwd=ROOT)
+    listener = Node("listener")
+    maps: list[Image] = []
+    listener.create_subscription(Image, "/segment/panoptic", maps.append, 1)
+    executor.add_node(listener)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not maps:
+            executor.spin_once(timeout_sec=1.0)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no label image came within {PATIENCE:.0f} s")
+        looks: list[float] = []
+        node.create_timer(PERIOD, lambda: looks.append(time.perf_counter()))
+        while len(looks) <= LOOKS:
+            executor.spin_once(timeout_sec=1.0)
+    finally:
+        camera.send_signal(signal.SIGINT)
+        camera.wait(PATIENCE)
+        node.close(1.0)
+        listener.destroy_node()
+        node.destroy_node()
+        rclpy.shutdown()
+    late = sorted(max(0.0, 1e3 * (after - before - PERIOD)) for before, after in pairwise(looks))
+    note = f"p99 {late[len(late) * 99 // 100]:.1f} ms, highest {late[-1]:.1f} ms, of {LOOKS}; {len(maps)} frames"
+    return Row("node callbacks kept waiting, demo, 30 Hz", ours_ms=statistics.median(late), note=note)
+
+
+def run_camera() -> None:
+    """A camera in a process of its own, until SIGINT."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("camera")
+    camera = Camera(node, "/image")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    except KeyboardInterrupt:
+        camera.stop()
+    rclpy.shutdown()
