@@ -79,7 +79,8 @@ class Launched:
         return code
 
     def environment_of_node(self) -> dict[str, str]:
-        """The node's environment variables."""
+        """The node's environment variables, once it is there."""
+        parameters_of("/segment", ["depth"])  # launch loses track of a process that is interrupted while it starts
         started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
         pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
@@ -225,6 +226,7 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
     prefixes = {"AMENT_PREFIX_PATH": f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}"}
     with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, prefixes) as launch:
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
+        parameters_of("/front/segment", ["depth"])
     shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
     for topic in ("overlay", "semantic", "panoptic"):
         assert f"/segment/{topic}" in [display["Topic"]["Value"] for display in shown]
