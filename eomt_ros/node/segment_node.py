@@ -368,8 +368,10 @@ _FAILURE = TransitionCallbackReturn.FAILURE
 
 def _explanation(error: Exception) -> str:
     """What to tell a user: the message of an error that is meant for one, all there is to know about any other."""
-    if isinstance(error, ImportError):
+    if isinstance(error, ModuleNotFoundError):
         return f"{error}; install it for {sys.executable}"
+    if isinstance(error, ImportError):
+        return traceback.format_exc()  # without the engine, whose errors the rest is about
     from eomt_ros.engine import EngineError
 
     return str(error) if isinstance(error, (EngineError, ValueError)) else traceback.format_exc()
