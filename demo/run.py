@@ -174,8 +174,10 @@ def _network() -> dict[str, str]:
     """Environment variables, set for this process too, of a ROS graph of the demo's own on this machine."""
     os.environ["ROS_DOMAIN_ID"] = str(_free_domain())
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
-        os.environ.setdefault(name, str(ROOT / "config" / "fastdds.xml"))
+    before_fast_dds_3 = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    old, new = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+    if old not in os.environ and new not in os.environ:
+        os.environ[old if before_fast_dds_3 else new] = str(ROOT / "config" / "fastdds.xml")
     return dict(os.environ)
 
 

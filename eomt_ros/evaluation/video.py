@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from eomt_ros.evaluation.bag import Stamped
@@ -29,13 +31,13 @@ class VideoError(Exception):
 class VideoWriter:
     """Writes an MP4 (H.264, 4:2:0, so that browsers play it), complete at the end of the `with` block.
 
-    The first frame decides about the size; later ones of another size are stretched to it. Frames keep their times, so
-    that a dropped frame shows as one that stays longer.
+    The file is made with the first frame, which also decides about the size: later ones of another size are stretched
+    to it. Frames keep their times, so that a dropped frame shows as one that stays longer.
     """
 
     def __init__(self, path: Path) -> None:
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-        self._stream: VideoStream | None = None
+        self._path = path
+        self._file: _File | None = None
         self._start = 0
         self._last = -1
 
@@ -45,29 +47,28 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        if self._file is not None:
+            self._mux(self._file, None)
+            self._file.container.close()
 
     def write(self, picture: Picture, stamp: int) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock."""
-        if self._stream is None:
-            self._stream = self._open(picture)
+        """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock. Raises `OSError`."""
+        if self._file is None:
+            self._file = _create(self._path, *picture.shape[:2])
             self._start = stamp
-        size = self._stream.height, self._stream.width
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(_fit(picture, size)), format="rgb24")
+        stream = self._file.stream
+        picture = np.ascontiguousarray(_fit(picture, stream.height, stream.width))
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         # Time may jump back, in a bag that was looped for example; in a video it cannot.
         self._last = frame.pts = max(round((stamp - self._start) * TICKS / 10**9), self._last + 1)
         frame.time_base = Fraction(1, TICKS)
-        self._container.mux(self._stream.encode(frame))
+        self._mux(self._file, frame)
 
-    def _open(self, picture: Picture) -> VideoStream:
-        stream: VideoStream = self._container.add_stream("libx264", options={"crf": "18", "preset": "veryfast"})
-        # In 4:2:0 four pixels share a colour, so that height and width are even.
-        stream.height, stream.width = (length + length % 2 for length in picture.shape[:2])
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, TICKS)
-        return stream
+    def _mux(self, file: _File, frame: av.VideoFrame | None) -> None:
+        try:
+            file.container.mux(file.stream.encode(frame))
+        except OSError as error:  # whose own text does not name the file
+            raise OSError(f"{self._path} cannot be written: {error.strerror}") from error
 
 
 def read_video(path: Path) -> Iterator[Stamped[Picture]]:
@@ -92,8 +93,23 @@ def frame_count(path: Path) -> int | None:
         raise VideoError(f"{path} cannot be read as a video: {error}") from error
 
 
-def _fit(picture: Picture, size: tuple[int, int]) -> Picture:
-    height, width = size
+@dataclass(frozen=True)
+class _File:
+    container: OutputContainer
+    stream: VideoStream
+
+
+def _create(path: Path, height: int, width: int) -> _File:
+    container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+    stream: VideoStream = container.add_stream("libx264", options={"crf": "18", "preset": "veryfast"})
+    # In 4:2:0 four pixels share a colour, so that height and width are even.
+    stream.height, stream.width = height + height % 2, width + width % 2
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = Fraction(1, TICKS)
+    return _File(container, stream)
+
+
+def _fit(picture: Picture, height: int, width: int) -> Picture:
     below, right = height - picture.shape[0], width - picture.shape[1]
     if below in (0, 1) and right in (0, 1):
         return np.pad(picture, ((0, below), (0, right), (0, 0)), "edge")

@@ -69,8 +69,14 @@ def test_time_that_jumps_back_loses_no_frame(tmp_path: Path) -> None:
     assert [round(frame.content.mean(), -1) for frame in read_video(path)] == [0, 90, 180, 240]
 
 
-def test_video_without_frames_ends_quietly(tmp_path: Path) -> None:
-    write(tmp_path / "a.mp4")
+def test_no_file_is_made_or_lost_before_there_is_a_frame(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_text("from before")
+    assert write(tmp_path / "a.mp4").read_text() == "from before"
+
+
+def test_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"gone/a\.mp4 cannot be written: No such file"):
+        write(tmp_path / "gone" / "a.mp4", (grey(0), 0))
 
 
 @pytest.mark.parametrize("content", [None, b"no video at all"])

@@ -1,0 +1,201 @@
+"""`eomt-ros` as a user runs it, on real files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from eomt_ros.cli import main
+from eomt_ros.engine import Segmenter
+from eomt_ros.evaluation.video import VideoWriter, read_video
+from eomt_ros.overlay import draw
+from test.engine.checkpoints import write_checkpoint
+from test.evaluation import bags
+
+ROOT = Path(__file__).parents[1]
+FRAMES = 4
+PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
+
+
+def eomt_ros(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    # The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
+    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs `eomt-ros overlay` in this process, because starting one takes seconds, and keeps what it prints."""
+
+    capture: pytest.CaptureFixture[str]
+
+    def overlay(self, *arguments: object) -> None:
+        """Expect success."""
+        assert main(["overlay", *map(str, arguments)]) == 0, self.capture.readouterr().err
+
+    def refused(self, *arguments: object) -> str:
+        """Expect a refusal in one line, and return it."""
+        assert main(["overlay", *map(str, arguments)]) == 1
+        lines = [line for line in self.capture.readouterr().err.splitlines() if line.startswith("eomt-ros: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capsys)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
+
+
+def pictures() -> list[np.ndarray]:
+    return [bags.scene(number)[0] for number in range(FRAMES)]
+
+
+def drawn(model: Path) -> list[np.ndarray]:
+    """What the video should show: the pictures with what the engine finds in them, as one stream."""
+    segmenter = Segmenter.load(model, device="cpu")
+    stream = segmenter.open_stream()
+    results = [
+        segmenter.segment(picture, stream, stamp=number * bags.PERIOD * 1e-9)
+        for number, picture in enumerate(pictures())
+    ]
+    return [draw(picture, result, segmenter.labels) for picture, result in zip(pictures(), results, strict=True)]
+
+
+def expect_video(path: Path, expected: list[np.ndarray]) -> None:
+    frames = list(read_video(path))
+    assert [frame.stamp for frame in frames] == pytest.approx([n * bags.PERIOD for n in range(FRAMES)], abs=10**6)
+    for frame, picture in zip(frames, expected, strict=True):
+        assert frame.content.shape == picture.shape
+        # Halving the resolution of the colours changes single pixels much, and the mean little.
+        assert np.abs(frame.content.astype(float) - picture).mean() < 16
+
+
+def test_overlay_of_a_bag_shows_every_frame_with_its_segments(bag: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    done = eomt_ros("overlay", bag, "--topic", bags.IMAGES, "--model", model, "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert f"{out}: {FRAMES} frames" in done.stdout
+    expect_video(out, drawn(model))
+
+
+def test_overlay_of_pictures_in_a_folder_goes_by_name(shell: Shell, model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in reversed(list(enumerate(pictures()))):
+        cv2.imwrite(str(folder / f"{number}.png"), picture[..., ::-1])
+    (folder / "notes.txt").write_text("not a picture")
+    shell.overlay(folder, "--model", model, "--out", tmp_path / "out.mp4")
+    expect_video(tmp_path / "out.mp4", drawn(model))
+
+
+def test_overlay_of_a_video_has_its_frames_and_times(shell: Shell, model: Path, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "in.mp4") as video:
+        for number, picture in enumerate(pictures()):
+            video.write(picture, number * bags.PERIOD)
+    shell.overlay(tmp_path / "in.mp4", "--model", model, "--out", tmp_path / "out.mp4")
+    frames = list(read_video(tmp_path / "out.mp4"))
+    assert [frame.stamp for frame in frames] == pytest.approx([n * bags.PERIOD for n in range(FRAMES)], abs=10**6)
+
+
+def test_thresholds_and_task_reach_the_engine(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    # At a score that nothing reaches, nothing is drawn.
+    options = ("--task", "instance", "--score-threshold", "1", "--mask-threshold", "0.5", "--overlap-threshold", "0.5")
+    shell.overlay(bag, "--topic", bags.IMAGES, "--model", model, "--out", out, *options)
+    expect_video(out, pictures())
+
+
+def test_bag_with_several_image_topics_asks_which(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    message = shell.refused(bag, "--model", model, "--out", tmp_path / "out.mp4")
+    assert f"several image topics, choose one of: {bags.IMAGES}, " in message
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_unknown_topic_is_answered_with_those_that_are_there(
+    shell: Shell, bag: Path, model: Path, tmp_path: Path
+) -> None:
+    message = shell.refused(bag, "--topic", "/nothing", "--model", model, "--out", tmp_path / "out.mp4")
+    assert f"has no topic /nothing; it has {bags.IMAGES}" in message
+
+
+def test_missing_model_is_one_line(shell: Shell, bag: Path, tmp_path: Path) -> None:
+    message = shell.refused(
+        bag, "--topic", bags.IMAGES, "--model", tmp_path / "no model", "--out", tmp_path / "out.mp4"
+    )
+    assert f"there is no folder {tmp_path / 'no model'}" in message
+
+
+def test_threshold_out_of_range_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4", "--score-threshold", "2")
+    assert "score_threshold is 2.0, expected a number from 0 to 1" in shell.refused(bag, *options)
+
+
+def test_malformed_label_table_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.yaml").write_text("name: mine")
+    options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4")
+    assert "labels.yaml" in shell.refused(bag, *options, "--labels", tmp_path / "labels.yaml")
+
+
+def test_missing_input_is_one_line(shell: Shell, model: Path, tmp_path: Path) -> None:
+    for name in ("gone.mp4", "gone.mcap", "gone.png", "gone"):
+        assert name in shell.refused(tmp_path / name, "--model", model, "--out", tmp_path / "out.mp4")
+
+
+def test_empty_folder_is_one_line(shell: Shell, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    message = shell.refused(tmp_path / "empty", "--model", model, "--out", tmp_path / "out.mp4")
+    assert "neither a bag nor a folder of pictures" in message
+
+
+def test_output_that_cannot_be_written_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "gone" / "out.mp4"
+    assert str(out) in shell.refused(bag, "--topic", bags.IMAGES, "--model", model, "--out", out)
+
+
+def test_input_is_never_overwritten(shell: Shell, model: Path, tmp_path: Path) -> None:
+    video = tmp_path / "in.mp4"
+    video.write_bytes(b"precious")
+    assert "is the input itself" in shell.refused(video, "--model", model, "--out", tmp_path / "." / "in.mp4")
+    assert video.read_bytes() == b"precious"
+
+
+def test_models_lists_the_tables_with_task_and_classes() -> None:
+    done = eomt_ros("models")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
+    assert rows["demo"][:3] == ["panoptic", "5", "3"]
+    assert rows["vspw"] == ["semantic", "58", "66", "*videomt*vspw*"]
+    assert rows["youtube_vis_2019"][:3] == ["instance", "40", "0"]
+
+
+def test_refusal_ends_the_process_with_code_1_and_no_traceback(bag: Path, tmp_path: Path) -> None:
+    done = eomt_ros("overlay", bag, "--model", tmp_path / "no model", "--out", tmp_path / "out.mp4")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("eomt-ros: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["nothing"], ["overlay", "in.mp4"], ["overlay", "--out", "out.mp4"]])
+def test_misunderstood_command_line_shows_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: eomt-ros")
