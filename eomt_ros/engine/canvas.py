@@ -1,0 +1,160 @@
+"""The segmentation of a frame, and the canvas that it is painted on piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.run_lengths import Box, encode_mask
+from eomt_ros.engine.tiles import Piece
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One frame's segmentation. Entry i of each tuple is segment i."""
+
+    semantic: np.ndarray
+    """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""
+    segment_index: np.ndarray
+    """(H, W) uint8, 0 none, i + 1 for segment i; uint16 above 254 segments. All 0 in the semantic task."""
+    confidence: np.ndarray
+    """(H, W) uint8: the probability, 0..255, of the pixel's segment (semantic task: class); 0 where there is none."""
+    queries: tuple[int, ...]
+    """Query slots; of fused stuff the first; -1 in the semantic task, where no class has a query of its own."""
+    class_ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    """0..1; in the semantic task the mean confidence over the class's pixels."""
+    areas: tuple[int, ...]
+    """Pixels; in the instance task those of the whole mask, also where a later segment covers it."""
+    boxes: tuple[Box, ...]
+    """Around the pixels that the area counts."""
+    masks: tuple[tuple[int, ...], ...] | None
+    """Run lengths of the same pixels over the box, row by row, the first run counting zeros; None unless asked for."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What some maps became: one map, or several of the same stuff."""
+
+    query: int
+    class_id: int
+    score: float
+    maps: list[int]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a piece's maps have pixels: how many in each row, (n, rows), and in each column, (n, columns)."""
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, masks: Tensor) -> Extent:
+        """masks: (n, rows, columns) float32, 0 or 1."""
+        return cls(masks.sum(2), masks.sum(1))
+
+
+class Canvas:
+    """An image of `size` (height, width) on which so many maps find their place."""
+
+    def __init__(self, maps: int, size: tuple[int, int], device: torch.device) -> None:
+        self.owner = np.zeros(size, _smallest(maps))
+        """(H, W): 0 none, else 1 + the map that the pixel belongs to."""
+        self.confidence = np.zeros(size, np.uint8)
+        self._names = torch.arange(1.0, maps + 1, device=device)[:, None, None]
+        self._rows = torch.zeros((maps, size[0]), device=device)
+        self._columns = torch.zeros((maps, size[1]), device=device)
+
+    def paint(self, piece: Piece, masks: Tensor, probability: Tensor) -> None:
+        """Gives pixels to the piece's maps.
+
+        masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
+        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel.
+        """
+        owner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
+        confidence = probability.mul_(255).add_(0.5)
+        if owner.is_cuda:  # a quarter of the bytes to copy; on the CPU numpy converts faster than torch
+            owner, confidence = owner.to(torch.int32), confidence.to(torch.uint8)
+        self.owner[piece.rows, piece.columns] = to_host(owner)
+        self.confidence[piece.rows, piece.columns] = to_host(confidence)
+
+    def measure(self, piece: Piece, extent: Extent) -> None:
+        """Takes pixels into the areas and boxes of the piece's maps."""
+        self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)
+        self._columns[:, piece.columns].index_add_(0, piece.maps, extent.columns)
+
+    def areas(self) -> Tensor:
+        """The pixels measured of each map, (maps,) float32."""
+        return self._rows.sum(1)
+
+    def clear(self, rows: slice, columns: slice) -> None:
+        """Takes every pixel of a part of the image from its map."""
+        self.owner[rows, columns] = 0
+
+    def segmentation(
+        self, segments: Sequence[Segment], classes: int, *, with_masks: bool, whole: np.ndarray | None = None
+    ) -> Segmentation:
+        """These segments, and nothing of the maps that are in none.
+
+        classes: how many there are. whole: (maps, H, W) bool, the masks to encode where they are not what is painted.
+        """
+        rows, columns = to_host(self._rows), to_host(self._columns)
+        numbers = np.zeros(len(rows) + 1, _smallest(len(segments)))
+        class_ids = np.full(len(rows) + 1, np.iinfo(_smallest(classes)).max, _smallest(classes))
+        boxes: list[Box] = []
+        for number, segment in enumerate(segments, start=1):
+            names = np.array(segment.maps) + 1
+            numbers[names] = number
+            class_ids[names] = segment.class_id
+            y, height = _extent(rows[segment.maps].sum(0))
+            x, width = _extent(columns[segment.maps].sum(0))
+            boxes.append((x, y, width, height))
+        segment_index = _look_up(numbers, self.owner)
+        masks = None
+        if with_masks:
+            parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
+            masks = tuple(
+                encode_mask(segment_index[part] == number if whole is None else whole[(segment.maps[0], *part)])
+                for number, (segment, part) in enumerate(zip(segments, parts, strict=True), start=1)
+            )
+        return Segmentation(
+            semantic=_look_up(class_ids, self.owner),
+            segment_index=segment_index,
+            confidence=self.confidence * (segment_index > 0),
+            queries=tuple(segment.query for segment in segments),
+            class_ids=tuple(segment.class_id for segment in segments),
+            scores=tuple(segment.score for segment in segments),
+            areas=tuple(int(rows[segment.maps].sum()) for segment in segments),
+            boxes=tuple(boxes),
+            masks=masks,
+        )
+
+
+def to_host(tensor: Tensor) -> np.ndarray:
+    """The tensor as an array, without a copy where it is on the host already."""
+    array: np.ndarray = tensor.cpu().numpy()
+    return array
+
+
+def _smallest(values: int) -> type[np.uint8] | type[np.uint16]:
+    """The type for the numbers 0 to `values`, with its highest number to spare."""
+    return np.uint8 if values <= 254 else np.uint16
+
+
+def _extent(pixels: np.ndarray) -> tuple[int, int]:
+    """The first place with pixels, and how many places there are to the last one."""
+    (places,) = pixels.nonzero()
+    return int(places[0]), int(places[-1] - places[0] + 1)
+
+
+def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """table[image]."""
+    if table.dtype == image.dtype == np.uint8:  # Python's own is four times faster
+        padded = np.pad(table, (0, 256 - len(table)))
+        return np.frombuffer(bytearray(image).translate(padded.tobytes()), np.uint8).reshape(image.shape)
+    return table.take(image)

@@ -1,0 +1,214 @@
+"""Mask and class logits of one frame to a segmentation at the image's own size.
+
+Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoProcessor` (transformers,
+models/videomt/video_processing_videomt.py) on the same logits in float32. Its cost is not: Hugging Face resizes the
+masks of all queries to the image before it looks at the scores. Here the scores come first, and what they leave is
+resized only in the tiles of the image where it can matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
+from eomt_ros.engine.contest import SLACK, contending, first_highest
+from eomt_ros.engine.errors import NotFiniteError
+from eomt_ros.engine.overlap import Tally, passing
+from eomt_ros.engine.run_lengths import decode_mask
+from eomt_ros.engine.tiles import Piece, Tiles
+
+__all__ = ["SCORE_THRESHOLDS", "Segmentation", "decode_mask", "postprocess"]
+
+SCORE_THRESHOLDS = {"panoptic": 0.8, "instance": 0.5}
+"""Hugging Face's defaults."""
+
+
+@torch.inference_mode()
+def postprocess(
+    mask_logits: Tensor,
+    class_logits: Tensor,
+    size: tuple[int, int],
+    *,
+    task: str,
+    is_thing: Sequence[bool],
+    score_threshold: float | None,
+    mask_threshold: float,
+    overlap_threshold: float,
+    fuse_stuff: bool,
+    with_masks: bool = False,
+) -> Segmentation:
+    """Segments one frame.
+
+    mask_logits: (queries, h, w). class_logits: (queries, classes + 1), the last one "no object". Of any float type; the
+    arithmetic is float32. size: (height, width) of the image. task: "semantic", "instance" or "panoptic". is_thing: one
+    entry per class. score_threshold: None is Hugging Face's default for the task. The thresholds lie in 0..1; the
+    instance task has no overlap threshold, the semantic task none at all. Raises `NotFiniteError` for NaN or infinity
+    in the logits.
+    """
+    _check_finite("mask", mask_logits)
+    _check_finite("class", class_logits)
+    probabilities = class_logits.float().softmax(-1)
+    if task == "semantic":
+        return _semantic(mask_logits, probabilities[:, :-1], size, with_masks)
+    if score_threshold is None:
+        score_threshold = SCORE_THRESHOLDS[task]
+    if task == "instance":
+        return _instance(mask_logits, probabilities[:, :-1], size, score_threshold, mask_threshold, with_masks)
+    fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
+    return _panoptic(
+        mask_logits, probabilities, size, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
+    )
+
+
+def _panoptic(
+    mask_logits: Tensor,
+    probabilities: Tensor,
+    size: tuple[int, int],
+    score_threshold: float,
+    mask_threshold: float,
+    overlap_threshold: float,
+    fused: set[int],
+    with_masks: bool,
+) -> Segmentation:
+    """A pixel goes to the query of the highest score times probability, if that probability is high enough."""
+    classes = probabilities.shape[1] - 1
+    scores, class_ids = probabilities.max(-1)
+    kept = ((class_ids != classes) & (scores > score_threshold)).nonzero()[:, 0]
+    canvas = Canvas(len(kept), size, kept.device)
+    if not len(kept):
+        return canvas.segmentation([], classes, with_masks=with_masks)
+    weights = scores[kept][:, None, None]
+    tiles = Tiles(mask_logits[kept].float(), size)
+
+    def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Tensor, Extent]:
+        probability = values.sigmoid_()
+        mask = torch.ge(probability, mask_threshold, out=torch.empty_like(probability))
+        mask_pixels = mask.sum((1, 2))
+        highest, first, won = first_highest(probability.mul_(weights.index_select(0, piece.maps)))
+        shown = first.mul_(mask)
+        extent = Extent.of(shown)
+        canvas.paint(piece, shown, highest)
+        return mask_pixels, won, extent
+
+    # Where a query stays below this, it is not shown, nor does it hide one that is.
+    least = mask_threshold * weights.amin() * (1 - SLACK)
+    wanted = tiles.where(lambda highest, _: highest.sigmoid_().mul_(weights) >= least)
+    masks = torch.zeros(len(kept), device=kept.device)
+    won = torch.zeros(wanted.shape, device=kept.device)
+    for piece, (mask_pixels, won_pixels, extent) in tiles.resize(wanted, compare):
+        masks.index_add_(0, piece.maps, mask_pixels)
+        won[:, piece.tile[0], piece.tile[1]].index_add_(0, piece.maps, won_pixels)
+        canvas.measure(piece, extent)
+    passes = passing(tiles, weights, Tally(masks, canvas.areas(), won, wanted), overlap_threshold)
+
+    segments: list[Segment] = []
+    stuff: dict[int, Segment] = {}
+    candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
+    for index in passes.nonzero()[:, 0].tolist():
+        query, class_id, score = candidates[index]
+        if class_id in stuff:
+            stuff[class_id].maps.append(index)
+            continue
+        segments.append(Segment(query, class_id, score, [index]))
+        if class_id in fused:
+            stuff[class_id] = segments[-1]
+    return canvas.segmentation(segments, classes, with_masks=with_masks)
+
+
+def _instance(
+    mask_logits: Tensor,
+    probabilities: Tensor,
+    size: tuple[int, int],
+    score_threshold: float,
+    mask_threshold: float,
+    with_masks: bool,
+) -> Segmentation:
+    """A pixel goes to the last query whose mask has it. A score is class probability times mean mask probability."""
+    classes = probabilities.shape[1]
+    scores, class_ids = probabilities.max(-1)
+    kept = (scores >= score_threshold).nonzero()[:, 0]
+    canvas = Canvas(len(kept), size, kept.device)
+    if not len(kept):
+        return canvas.segmentation([], classes, with_masks=with_masks)
+    weights = scores[kept][:, None, None]
+    tiles = Tiles(mask_logits[kept].float(), size)
+    threshold = torch.tensor(mask_threshold).logit().item()
+    whole = np.zeros((len(kept), *size), np.bool_) if with_masks else None
+
+    def show(piece: Piece, values: Tensor) -> tuple[Tensor, Extent]:
+        mask = torch.gt(values, threshold, out=torch.empty_like(values))
+        if whole is not None:
+            whole[to_host(piece.maps), piece.rows, piece.columns] = to_host(mask)
+        extent = Extent.of(mask)
+        probability = values.sigmoid_().mul_(mask)
+        total = probability.sum((1, 2))
+        order = torch.arange(1.0, mask.shape[0] + 1, device=mask.device)[:, None, None] * mask
+        last = order.eq_(order.amax(0)).mul_(mask)
+        confidence = probability.mul_(last).mul_(weights.index_select(0, piece.maps)).amax(0)
+        canvas.paint(piece, last, confidence)
+        return total, extent
+
+    totals = torch.zeros(len(kept), dtype=torch.float64, device=kept.device)
+    wanted = tiles.where(lambda highest, _: highest > threshold - SLACK)
+    for piece, (total, extent) in tiles.resize(wanted, show):
+        totals.index_add_(0, piece.maps, total.double())
+        canvas.measure(piece, extent)
+    areas = canvas.areas()
+    scores = scores[kept] * (totals.float() / (areas + 1e-6))
+    found = (areas > 0) & (scores.double() >= score_threshold)
+
+    lost = (areas > 0) & ~found
+    if lost.any():
+        uncovered = wanted[lost].any(0)
+        for row, column in uncovered.nonzero().tolist():
+            canvas.clear(tiles.rows[row].pixels, tiles.columns[column].pixels)
+        tiles.resize(wanted & uncovered & ~lost[:, None, None], show)
+
+    candidates = zip(kept.tolist(), class_ids[kept].tolist(), scores.tolist(), found.tolist(), strict=True)
+    segments = [
+        Segment(query, class_id, score, [index])
+        for index, (query, class_id, score, is_found) in enumerate(candidates)
+        if is_found
+    ]
+    return canvas.segmentation(segments, classes, with_masks=with_masks, whole=whole)
+
+
+def _semantic(mask_logits: Tensor, probabilities: Tensor, size: tuple[int, int], with_masks: bool) -> Segmentation:
+    """A pixel goes to the class of the highest sum, over the queries, of class probability times mask probability."""
+    _, height, width = mask_logits.shape
+    maps = torch.matmul(probabilities.T[None], mask_logits.float().sigmoid().flatten(1)[None]).view(-1, height, width)
+    tiles = Tiles(maps, size)
+    canvas = Canvas(len(maps), size, maps.device)
+
+    def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent]:
+        highest, first, _ = first_highest(values)
+        confidence = highest.clamp_(max=1)
+        total, extent = (first * confidence).sum((1, 2)), Extent.of(first)
+        canvas.paint(piece, first, confidence)
+        return total, extent
+
+    totals = torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
+    for piece, (total, extent) in tiles.resize(tiles.where(contending), compare):
+        totals.index_add_(0, piece.maps, total.double())
+        canvas.measure(piece, extent)
+    scores = (totals / canvas.areas()).tolist()
+    present = canvas.areas().nonzero()[:, 0].tolist()
+    segments = [Segment(-1, class_id, scores[class_id], [class_id]) for class_id in present]
+    found = canvas.segmentation(segments, len(maps), with_masks=with_masks)
+    return replace(found, segment_index=np.zeros(size, np.uint8))
+
+
+def _check_finite(name: str, logits: Tensor) -> None:
+    # The sum costs a tenth of a look at every value, and is finite where they are, but for overflow.
+    if logits.sum(dtype=torch.float32).isfinite() or logits.isfinite().all():
+        return
+    bad = int((~logits.isfinite()).sum())
+    raise NotFiniteError(
+        f"the {name} logits hold NaN or infinity in {bad} of {logits.numel()} places; the weights are damaged or the "
+        "precision is too low for them: try precision float32"
+    )
