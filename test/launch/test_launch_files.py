@@ -141,7 +141,8 @@ def test_show_args_describes_every_argument(name):
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout
     entries = dict(re.findall(r"'(\w+)':\n\s+(.+)\n", shown))
     assert list(entries)[: len(ARGUMENTS[name].split())] == ARGUMENTS[name].split()
-    assert all(len(description) > 15 and "no description" not in description for description in entries.values())
+    # What launch says of an argument without a description.
+    assert not [text for text in entries.values() if text.startswith(("no description", "One of:"))]
 
 
 def test_what_is_not_given_is_as_in_the_params_file(idle):
