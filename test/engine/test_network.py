@@ -66,7 +66,9 @@ def step_through(network: Videomt, clip: Tensor) -> list[StepOutput]:
 
 
 @torch.no_grad()
-def assert_steps_equal_the_clip(theirs: torch.nn.Module, ours: Videomt, clip: Tensor) -> None:
+def assert_steps_equal_the_clip(
+    theirs: torch.nn.Module, ours: Videomt, clip: Tensor, tolerance: float = TOLERANCE
+) -> None:
     expected = theirs(pixel_values_videos=clip)
     outputs = step_through(ours, clip)
     # The reference's outputs are frame-major: all streams of the first frame, then all of the second.
@@ -74,8 +76,8 @@ def assert_steps_equal_the_clip(theirs: torch.nn.Module, ours: Videomt, clip: Te
     classes = torch.cat([output.class_logits for output in outputs])
     assert masks.shape == expected.masks_queries_logits.shape
     assert classes.shape == expected.class_queries_logits.shape
-    assert (masks - expected.masks_queries_logits).abs().max() <= TOLERANCE
-    assert (classes - expected.class_queries_logits).abs().max() <= TOLERANCE
+    assert (masks - expected.masks_queries_logits).abs().max() <= tolerance
+    assert (classes - expected.class_queries_logits).abs().max() <= tolerance
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -86,8 +88,9 @@ def test_stepping_equals_the_forward_over_the_clip(shape, batch):
 
 
 def test_stepping_equals_the_forward_over_a_long_clip():
+    """In float64: what float32 rounds in one frame, the queries carry on into the next and make larger."""
     theirs, ours = pair()
-    assert_steps_equal_the_clip(theirs, ours, clip_of(ours, 1, frames=40))
+    assert_steps_equal_the_clip(theirs.double(), ours.double(), clip_of(ours, 1, frames=40).double(), tolerance=1e-9)
 
 
 @torch.no_grad()

@@ -195,10 +195,13 @@ def test_the_logits_equal_hugging_faces(load, folder):
         expected = network(**processor(videos=np.stack(images), return_tensors="pt"))
     for frame, result in enumerate(run(load(), images, with_logits=True)):
         assert result.logits.masks.dtype == result.logits.classes.dtype == np.float32
-        masks, classes = expected.masks_queries_logits[frame].numpy(), expected.class_queries_logits[frame].numpy()
-        # Relative, since random weights give logits of 100, where float32 itself is no finer than 1e-5.
-        np.testing.assert_allclose(result.logits.masks, masks, rtol=1e-5, atol=1e-5 * np.abs(masks).max())
-        np.testing.assert_allclose(result.logits.classes, classes, rtol=1e-5, atol=1e-5)
+        for ours, theirs in (
+            (result.logits.masks, expected.masks_queries_logits[frame].numpy()),
+            (result.logits.classes, expected.class_queries_logits[frame].numpy()),
+        ):
+            # To the largest, since random weights give logits of 100, where float32 itself is no finer than 1e-5.
+            assert ours.shape == theirs.shape
+            assert np.abs(ours - theirs).max() <= 5e-6 * np.abs(theirs).max()
 
 
 @pytest.mark.parametrize(("task", "threshold"), [("panoptic", 0.8), ("instance", 0.5)])
