@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from test.node.robot import NodeProcess
+from test.node.robot import PATIENCE, ROOT, NodeProcess
 
 
 @pytest.fixture
@@ -35,6 +38,26 @@ def test_signal_while_idle(domain: dict[str, str], number: signal.Signals) -> No
     process.wait_for_output("waiting for a lifecycle transition")
     process.signal(number)
     _assert_clean_end(process)
+
+
+def test_ctrl_c_while_ros_is_imported(domain: dict[str, str]) -> None:
+    """From when the executable runs, not Python's own start: that it maps the ROS client library tells."""
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "scripts" / "segment_node"],
+        env={**os.environ, **domain, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    maps = Path(f"/proc/{process.pid}/maps")
+    deadline = time.monotonic() + PATIENCE
+    while "librcl.so" not in maps.read_text():
+        assert process.poll() is None, f"the node ended by itself: {process.communicate()[0]}"
+        assert time.monotonic() < deadline, f"the ROS client library was not loaded within {PATIENCE} s"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "Traceback" not in output, output
 
 
 def _assert_clean_end(process: NodeProcess) -> None:
