@@ -9,7 +9,6 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eomt_ros" / "__init__.py").read_text())[1]
 # Beside the code once installed, which is where it is looked for first.
 DATA = {"eomt_ros.config": "config", "eomt_ros.checkpoint": "demo/checkpoint"}
-DATA = {name: folder for name, folder in DATA.items() if (ROOT / folder).exists()}
 
 setup(
     name="eomt_ros",

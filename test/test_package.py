@@ -156,6 +156,7 @@ def test_pip_installs_every_module_and_its_data(wheel: zipfile.ZipFile) -> None:
     expected = {*map(str, _files("eomt_ros")), *(f"eomt_ros/{path}" for path in data)}
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == expected
+    assert "eomt_ros/checkpoint/model.safetensors" in packed
 
 
 def test_pip_installs_the_command_line(wheel: zipfile.ZipFile) -> None:
