@@ -18,7 +18,7 @@ CLASSES = {"panoptic": 40, "instance": 40, "semantic": 124}
 
 
 def rows() -> Iterator[Row]:
-    """All three tasks, on smooth regions with rough edges as a trained network gives them, and on noise, the worst case."""
+    """All tasks, on smooth regions with rough edges as a trained network gives them, and on noise, the worst case."""
     processor = VideomtVideoProcessor()
     methods = {
         "panoptic": processor.post_process_panoptic_segmentation,
