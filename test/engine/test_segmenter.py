@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import tracemalloc
 from collections.abc import Sequence
@@ -14,10 +15,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
 from eomt_ros.engine import FrameResult, LabelsError, NotFiniteError, Segment, Segmenter, Stream, decode_mask
+from test.engine import reference
 from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint
+from test.engine.reference import Reference
 
 STUFF = {0, 1}
 TABLE = """
@@ -98,110 +102,90 @@ def assert_same_pixels(one: np.ndarray, other: np.ndarray) -> None:
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Hugging Face's result for one frame."""
+class Clip:
+    """Images of several sizes and what Hugging Face's network says about them, one after the other."""
 
-    index: np.ndarray
-    """(H, W), -1 none, i for segment i; in the semantic task class ids."""
-    segments: list[tuple[int, float]]
-    """Class and score."""
+    folder: Path
+    """The checkpoint."""
+    images: list[np.ndarray]
+    logits: list[tuple[Tensor, Tensor]]
+    """Masks and classes, per image."""
 
 
-@torch.no_grad()
-def hugging_faces(
-    folder: Path, images: Sequence[np.ndarray], task: str, score: float, mask: float = 0.5, overlap: float = 0.8
-) -> list[Expected]:
-    """Hugging Face's preprocessing of each frame, its network over the clip, its masks at each image's own size."""
+@pytest.fixture(
+    scope="module",
+    params=[
+        {"num_queries": 24},
+        {"seed": 1, "hidden_size": 48, "patch_size": 8, "num_upscale_blocks": 1, "num_register_tokens": 0},
+        {"seed": 2, "use_swiglu_ffn": True, "image_size": 96, "num_blocks": 1, "num_queries": 40},
+    ],
+    ids=["small", "fine", "swiglu"],
+)
+def reference_clip(request, tmp_path_factory) -> Clip:
+    folder = write_checkpoint(tmp_path_factory.mktemp("reference"), **request.param)
+    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
     processor = VideomtVideoProcessor.from_pretrained(folder)
     network = VideomtForUniversalSegmentation.from_pretrained(folder).eval()
-    frames = [
+    pixels = [
         processor(videos=image[None], input_data_format="channels_last", return_tensors="pt")["pixel_values_videos"]
         for image in images
     ]
-    outputs = network(pixel_values_videos=torch.cat(frames, dim=1))
-    sizes = [image.shape[:2] for image in images]
-    if task == "semantic":
-        return [Expected(found.numpy(), []) for found in processor.post_process_semantic_segmentation(outputs, sizes)]
-    if task == "instance":
-        found = processor.post_process_instance_segmentation(outputs, sizes, threshold=score)
-    else:
-        found = processor.post_process_panoptic_segmentation(
-            outputs,
-            sizes,
-            threshold=score,
-            mask_threshold=mask,
-            overlap_mask_area_threshold=overlap,
-            label_ids_to_fuse=STUFF,
-        )
-    return [
-        Expected(one["segmentation"].numpy(), [(info["label_id"], info["score"]) for info in one["segments_info"]])
-        for one in found
-    ]
+    with torch.no_grad():
+        outputs = network(pixel_values_videos=torch.cat(pixels, dim=1))
+    return Clip(folder, images, list(zip(outputs.masks_queries_logits, outputs.class_queries_logits, strict=True)))
 
 
-def index_of(result: FrameResult) -> np.ndarray:
-    """(H, W), -1 none, i for the i-th segment of the list."""
+def assert_equal_to(expected: Reference, result: FrameResult) -> None:
+    assert [segment.class_id for segment in result.segments] == expected.class_ids
+    assert [segment.score for segment in result.segments] == pytest.approx(expected.scores, abs=1e-5)
     index = np.full(result.panoptic.shape, -1)
     for place, segment in enumerate(result.segments):
         index[result.panoptic == segment.id] = place
-    return index
+    assert_same_pixels(index, expected.index)
 
 
 @pytest.mark.parametrize(
     ("score", "mask", "overlap"), [(0.8, 0.5, 0.8), (0.3, 0.5, 0.8), (0.3, 0.35, 0.3), (0.0, 0.5, 0.0)], ids=str
 )
-def test_the_panoptic_task_equals_hugging_faces(load, folder, score, mask, overlap):
-    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
-    segmenter = load(task="panoptic", score_threshold=score, mask_threshold=mask, overlap_threshold=overlap)
-    expected = hugging_faces(folder, images, "panoptic", score, mask, overlap)
-    for result, theirs in zip(run(segmenter, images), expected, strict=True):
-        assert [segment.class_id for segment in result.segments] == [label for label, _ in theirs.segments]
-        assert [segment.score for segment in result.segments] == pytest.approx(
-            [score for _, score in theirs.segments], abs=1e-5
-        )
-        assert_same_pixels(index_of(result), theirs.index)
-    found = [label for theirs in expected for label, _ in theirs.segments]
-    assert set(found) & STUFF, "the reference found no stuff: the test shows nothing about it"
-    assert set(found) - STUFF, "the reference found no things: the test shows nothing about them"
+def test_the_panoptic_task_equals_hugging_faces(load, reference_clip, score, mask, overlap):
+    thresholds = {"score_threshold": score, "mask_threshold": mask, "overlap_threshold": overlap}
+    results = run(load(reference_clip.folder, task="panoptic", **thresholds), reference_clip.images)
+    found = set()
+    for result, logits in zip(results, reference_clip.logits, strict=True):
+        expected = reference.panoptic(*logits, result.semantic.shape, fused=STUFF, **thresholds)
+        assert_equal_to(expected, result)
+        found |= set(expected.class_ids)
+    if score < 0.8:
+        assert found & STUFF, "the reference finds no stuff: the test shows nothing about it"
+        assert found - STUFF, "the reference finds no things: the test shows nothing about them"
 
 
 @pytest.mark.parametrize("score", [0.5, 0.2])
-def test_the_instance_task_equals_hugging_faces(load, folder, score):
-    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
-    segmenter = load(task="instance", score_threshold=score)
-    expected = hugging_faces(folder, images, "instance", score)
-    for result, theirs in zip(run(segmenter, images), expected, strict=True):
-        assert [segment.class_id for segment in result.segments] == [label for label, _ in theirs.segments]
-        assert [segment.score for segment in result.segments] == pytest.approx(
-            [score for _, score in theirs.segments], abs=1e-5
-        )
-        assert_same_pixels(index_of(result), theirs.index)
-    assert sum(len(theirs.segments) for theirs in expected) > 10
+def test_the_instance_task_equals_hugging_faces(load, reference_clip, score):
+    results = run(load(reference_clip.folder, task="instance", score_threshold=score), reference_clip.images)
+    for result, logits in zip(results, reference_clip.logits, strict=True):
+        assert_equal_to(reference.instance(*logits, result.semantic.shape, score_threshold=score), result)
+    assert sum(len(result.segments) for result in results) > 5
 
 
-def test_the_semantic_task_equals_hugging_faces(load, folder):
-    images = [picture(*size, seed) for seed, size in enumerate(SIZES)]
-    expected = hugging_faces(folder, images, "semantic", 0.0)
-    for result, theirs in zip(run(load(task="semantic"), images), expected, strict=True):
-        assert_same_pixels(result.semantic.astype(np.int64), theirs.index)
-    assert len({label for theirs in expected for label in np.unique(theirs.index)}) > 2
+def test_the_semantic_task_equals_hugging_faces(load, reference_clip):
+    classes = set()
+    results = run(load(reference_clip.folder, task="semantic"), reference_clip.images)
+    for result, logits in zip(results, reference_clip.logits, strict=True):
+        expected = reference.semantic(*logits, result.semantic.shape).index
+        assert_same_pixels(result.semantic.astype(expected.dtype), expected)
+        classes |= set(np.unique(expected).tolist())
+    assert len(classes) > 2
 
 
-def test_the_logits_equal_hugging_faces(load, folder):
-    images = clip(6)
-    network = VideomtForUniversalSegmentation.from_pretrained(folder).eval()
-    processor = VideomtVideoProcessor.from_pretrained(folder)
-    with torch.no_grad():
-        expected = network(**processor(videos=np.stack(images), return_tensors="pt"))
-    for frame, result in enumerate(run(load(), images, with_logits=True)):
-        assert result.logits.masks.dtype == result.logits.classes.dtype == np.float32
-        for ours, theirs in (
-            (result.logits.masks, expected.masks_queries_logits[frame].numpy()),
-            (result.logits.classes, expected.class_queries_logits[frame].numpy()),
-        ):
-            # To the largest, since random weights give logits of 100, where float32 itself is no finer than 1e-5.
-            assert ours.shape == theirs.shape
-            assert np.abs(ours - theirs).max() <= 5e-6 * np.abs(theirs).max()
+def test_the_logits_equal_hugging_faces(load, reference_clip):
+    results = run(load(reference_clip.folder), reference_clip.images, with_logits=True)
+    for result, logits in zip(results, reference_clip.logits, strict=True):
+        for ours, expected in zip((result.logits.masks, result.logits.classes), logits, strict=True):
+            assert ours.dtype == np.float32
+            assert ours.shape == expected.shape
+            # Of the largest, since random weights give logits of 100, where float32 itself is no finer than 1e-5.
+            assert np.abs(ours - expected.numpy()).max() <= 5e-6 * np.abs(expected.numpy()).max()
 
 
 @pytest.mark.parametrize(("task", "threshold"), [("panoptic", 0.8), ("instance", 0.5)])
@@ -329,6 +313,22 @@ def test_ids_are_unique_in_a_frame_and_zero_in_the_semantic_task(results):
         )
 
 
+def test_fused_stuff_keeps_one_id_per_class_whichever_queries_show_it(load):
+    def ids_by_class(fuse_stuff: bool) -> dict[int, set[int]]:
+        ids: dict[int, set[int]] = {}
+        segmenter = load(task="panoptic", score_threshold=0.1, overlap_threshold=0.0, fuse_stuff=fuse_stuff)
+        for result in run(segmenter, clip(8)):
+            for segment in result.segments:
+                if not segment.is_thing:
+                    ids.setdefault(segment.class_id, set()).add(segment.id)
+        return ids
+
+    fused = ids_by_class(True)
+    assert set(fused) == STUFF
+    assert all(len(ids) == 1 for ids in fused.values())
+    assert all(len(ids) > 1 for ids in ids_by_class(False).values())
+
+
 def test_scores_and_timings_are_in_range(results):
     _, _, found = results
     for result in found:
@@ -371,19 +371,23 @@ def three_streams() -> list[list[np.ndarray]]:
 def test_a_batch_of_streams_equals_one_by_one(load, task):
     segmenter = load(task=task, score_threshold=FOUND[task])
     clips = three_streams()
-    alone = [run(segmenter, images, with_masks=True) for images in clips]
+    alone = [run(segmenter, images, with_masks=True, with_logits=True) for images in clips]
 
     streams = [segmenter.open_stream() for _ in clips]
     for frame in range(7):
         # The batch in another order than the streams, and ever smaller.
         present = [index for index in (2, 0, 1) if frame < len(clips[index])]
         together = segmenter.segment_batch(
-            [clips[index][frame] for index in present], [streams[index] for index in present], with_masks=True
+            [clips[index][frame] for index in present],
+            [streams[index] for index in present],
+            with_masks=True,
+            with_logits=True,
         )
         for index, result in zip(present, together, strict=True):
             expected = alone[index][frame]
             assert_same_pixels(result.semantic, expected.semantic)
             assert_same_pixels(result.panoptic, expected.panoptic)
+            assert np.abs(result.logits.masks - expected.logits.masks).max() <= 1e-3
             for segment, other in zip(result.segments, expected.segments, strict=True):
                 assert (segment.id, segment.class_id, segment.age) == (other.id, other.class_id, other.age)
                 assert segment.score == pytest.approx(other.score, abs=1e-5)
@@ -473,16 +477,21 @@ def test_thresholds_and_fusing_can_be_changed_between_frames(load, folder):
 # --- what goes wrong with a frame
 
 
-@pytest.fixture(scope="module")
-def fragile(tmp_path_factory, load) -> Segmenter:
-    """A network that overflows where it sees red: near float32's largest weight, on a channel that is 0 without red."""
-    model = write_checkpoint(tmp_path_factory.mktemp("fragile"))
+def write_fragile_checkpoint(folder: Path, red_mean: float) -> Path:
+    """A network that overflows unless the image's red is its mean all over: float32's largest weights."""
+    model = write_checkpoint(folder)
     weights = load_file(model / "model.safetensors")
     weights["embeddings.patch_embeddings.projection.weight"][0, 0] = 3e38
     save_file(weights, model / "model.safetensors")
-    (model / "video_preprocessor_config.json").write_text(
-        str({**PREPROCESSOR, "image_mean": [0.0, 0.4, 0.4]}).replace("'", '"').replace("True", "true")
-    )
+    preprocessor = {**PREPROCESSOR, "image_mean": [red_mean, 0.4, 0.4]}
+    (model / "video_preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return model
+
+
+@pytest.fixture(scope="module")
+def fragile(tmp_path_factory, load) -> Segmenter:
+    """A network that overflows where it sees red."""
+    model = write_fragile_checkpoint(tmp_path_factory.mktemp("fragile"), red_mean=0.0)
     return load(model, task="panoptic", score_threshold=FOUND["panoptic"])
 
 
@@ -515,6 +524,12 @@ def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
     assert all(stream._queries is kept for stream, kept in zip(streams, queries, strict=True))
     expected = run(fragile, [images[0], images[2]])[-1]
     assert fragile.segment(images[2], streams[0]).segments == expected.segments
+
+
+def test_warming_up_finds_out_that_a_network_overflows(load, tmp_path):
+    segmenter = load(write_fragile_checkpoint(tmp_path, red_mean=0.5))
+    with pytest.raises(NotFiniteError):
+        segmenter.warm_up(60, 80)
 
 
 def test_a_stream_holds_its_own_queries_and_no_more(segmenter):
@@ -625,6 +640,11 @@ def test_half_precision_agrees_on_most_pixels(load, precision):
     half = run(load(task="semantic", precision=precision), images)
     for one, other in zip(exact, half, strict=True):
         assert np.mean(one.semantic == other.semantic) > 0.9
+
+
+def test_auto_precision_on_the_cpu_is_float32(load):
+    for auto, exact in zip(run(load(precision="auto"), clip(2)), run(load(), clip(2)), strict=True):
+        assert_same(auto, exact)
 
 
 def test_task_and_name_are_those_of_the_table_and_the_folder(load, folder):
