@@ -439,21 +439,26 @@ def test_a_reset_begins_the_next_epoch_and_gives_what_a_fresh_stream_gives(segme
         assert_same(one, other)
 
 
-def test_stamps_tell_how_long_a_thing_was_away(segmenter):
-    def thing_ids(stream: Stream, start: float) -> set[int]:
-        frames = [segmenter.segment(image, stream, stamp=start + frame / 10) for frame, image in enumerate(clip(4))]
-        return {segment.id for result in frames for segment in result.segments if segment.is_thing}
+def test_stamps_tell_each_stream_how_long_a_thing_was_away(segmenter):
+    streams = [segmenter.open_stream(), segmenter.open_stream()]
 
-    for absence, lasts in ((0.2, True), (5.0, False)):
-        stream = segmenter.open_stream()
-        before = thing_ids(stream, 100.0)
-        segmenter.score_threshold = 1.0
-        assert thing_ids(stream, 100.4) == set()
-        segmenter.score_threshold = FOUND["panoptic"]
-        after = thing_ids(stream, 100.8 + absence)
-        assert before
-        assert after
-        assert bool(before & after) == lasts
+    def thing_ids(*starts: float) -> list[set[int]]:
+        """The ids that each stream shows in four frames, the first of them at its own start."""
+        shown: list[set[int]] = [set(), set()]
+        for frame, image in enumerate(clip(4)):
+            stamps = [start + frame / 10 for start in starts]
+            for ids, result in zip(shown, segmenter.segment_batch([image] * 2, streams, stamps=stamps), strict=True):
+                ids |= {segment.id for segment in result.segments if segment.is_thing}
+        return shown
+
+    before = thing_ids(100.0, 100.0)
+    segmenter.score_threshold = 1.0
+    assert thing_ids(100.4, 100.4) == [set(), set()]
+    segmenter.score_threshold = FOUND["panoptic"]
+    after = thing_ids(101.0, 106.0)
+    assert all((*before, *after))
+    assert before[0] & after[0]
+    assert not before[1] & after[1]
 
 
 def test_thresholds_and_fusing_can_be_changed_between_frames(load, folder):
