@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def _outputs(mask_logits: Tensor, class_logits: Tensor) -> SimpleNamespace:
     return SimpleNamespace(masks_queries_logits=mask_logits[None], class_queries_logits=class_logits[None])
 
 
-def _reference(found: dict) -> Reference:
+def _reference(found: dict[str, Any]) -> Reference:
     infos = found["segments_info"]
     return Reference(
         found["segmentation"].numpy(), [info["label_id"] for info in infos], [info["score"] for info in infos]
