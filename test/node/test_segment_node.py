@@ -332,6 +332,10 @@ def test_silence_is_a_warning_in_diagnostics_and_once_in_the_log(station: Statio
     status, _ = station.diagnostics.wait_for(lambda status, _: status.level == b"\x01", "a warning")
     assert re.match(r"no image on /.*/camera/image_raw for \d+ s", status.message)
     station.robot.process.wait_for_output("no image on .* its 1 publisher.s. are silent", after=printed)
+    for _ in range(2):
+        station.diagnostics.clear()
+        station.diagnostics.wait_for(lambda status, _: status.level == b"\x01", "the warning again")
+    assert station.robot.process.output.count("no image on", printed) == 1
 
 
 def _count(station: Station, key: str) -> int:

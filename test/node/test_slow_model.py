@@ -16,10 +16,11 @@ from test.node.robot import Camera, Inbox, Robot, picture, stamped
 
 @pytest.fixture(scope="module")
 def robot(start_robot: StartRobot, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
-    """Beside a node that needs about half a second for an image, with the default policy and quality of service."""
+    """Beside a node that needs about half a second for an image, with the default policy."""
     many_tokens = {"image_size": 1280, "num_hidden_layers": 6, "num_attention_heads": 1}
     model = write_checkpoint(tmp_path_factory.mktemp("slow"), **many_tokens)
-    with start_robot({"model": str(model), "max_gap": 0.0}) as robot:
+    # The depth is for a test machine so busy that even the node's callbacks have to wait.
+    with start_robot({"model": str(model), "max_gap": 0.0, "depth": 50}) as robot:
         yield robot
 
 
@@ -38,14 +39,15 @@ def instances(robot: Robot) -> Inbox:
 
 
 def test_newest_frame_wins_and_every_other_is_counted(robot: Robot, camera: Camera, instances: Inbox) -> None:
-    sent = [camera.publish(stamped(picture(seed), robot.next_stamp())) for seed in range(8)]
-    last = instances.wait_for_stamp(sent[-1])
-    results = instances.all()
-    stamps = [message.header.stamp for message in sent]
-    assert [m.header.stamp for m in results] == [s for s in stamps if s in [m.header.stamp for m in results]]
+    before = instances.wait_for_stamp(camera.publish(stamped(picture(), robot.next_stamp())))
+    instances.clear()
+    sent = [camera.publish(stamped(picture(seed), robot.next_stamp())).header.stamp for seed in range(8)]
+    last = instances.wait_for(lambda message: message.header.stamp == sent[-1], "the result of the newest image")
+    results = [message.header.stamp for message in instances.all()]
+    assert results == [stamp for stamp in sent if stamp in results]
     assert len(results) < len(sent)
-    assert last.dropped - results[0].dropped <= len(sent) - len(results) <= last.dropped
-    assert last.sequence - results[0].sequence == len(results) - 1
+    assert last.dropped - before.dropped == len(sent) - len(results)
+    assert last.sequence - before.sequence == len(results)
 
 
 def test_parameters_and_services_answer_while_a_frame_is_computed(
