@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -45,6 +46,10 @@ RESULT_PATIENCE = 120.0  # s for the player's start and all results, beyond the 
 REPORT_PATIENCE = 10.0  # s for the node's diagnostics, which come every second
 
 
+class Stopped(Exception):  # noqa: N818 (it is no error)
+    """Ctrl-C, or SIGTERM: not a failure, but there is nothing to summarise."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What the command line asks for."""
@@ -54,8 +59,8 @@ class Options:
     out: Path
 
 
-def run(options: Options) -> str:
-    """Run the demo and return its summary. Raises DemoError."""
+def run(options: Options, stop: threading.Event) -> str:
+    """Run the demo and return its summary. Raises DemoError, and Stopped once `stop` is set."""
     stamps = _stamps(options.bag)
     _clear(options.out)
     variables = _network()
@@ -63,7 +68,7 @@ def run(options: Options) -> str:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eomt_ros_demo_")))
         print(f"[1/3] starting the node with model {options.model} (ROS_DOMAIN_ID={variables['ROS_DOMAIN_ID']})")
         segment = stack.enter_context(Child("the node", _node_command(options.model), logs / "node.log", variables))
-        published, seen = _play_and_record(options, stamps, segment, logs, variables)
+        published, seen = _play_and_record(options, stamps, segment, logs, variables, stop)
         if segment.stop() != 0:
             raise segment.failure(f"did not end well: code {segment.code}")
     print("[3/3] comparing with the ground truth")
@@ -71,12 +76,17 @@ def run(options: Options) -> str:
 
 
 def _play_and_record(
-    options: Options, stamps: Sequence[int], segment: Child, logs: Path, variables: dict[str, str]
+    options: Options,
+    stamps: Sequence[int],
+    segment: Child,
+    logs: Path,
+    variables: dict[str, str],
+    stop: threading.Event,
 ) -> tuple[dict[int, int], Observations]:
     """When each frame was published, by stamp, and what came of it."""
     sheet = ContactSheet()
     with (
-        Participant() as participant,
+        Participant(stop) as participant,
         OutputBag(options.out / OUTPUTS) as bag,
         VideoWriter(options.out / VIDEO) as video,
     ):
@@ -113,7 +123,8 @@ def _play_and_record(
 class Participant:
     """The demo's own node, served within the `with` block while it waits for something."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node("demo", start_parameter_services=False)
         self._executor = SingleThreadedExecutor()
@@ -132,10 +143,13 @@ class Participant:
     ) -> None:
         """Take what comes until `done`.
 
-        Raises DemoError when a child fails meanwhile, or `what` has not come within `patience` seconds.
+        Raises Stopped when somebody wants to, DemoError when a child fails meanwhile, or `what` has not come within
+        `patience` seconds.
         """
         deadline = time.monotonic() + patience
         while not done():
+            if self._stop.is_set():
+                raise Stopped
             for child in children:
                 child.check()
             if time.monotonic() > deadline:
@@ -228,14 +242,16 @@ def main() -> int:
         "--out", type=Path, default=ROOT / "demo_out", help="folder for what it leaves (default: demo_out)"
     )
     arguments = parser.parse_args()
-    # As Ctrl-C does, so that the processes end with this one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop = threading.Event()
+    # No exception out of the handler: it would come between the start of a process and the note that it must be ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
-        report = run(Options(arguments.bag, arguments.model, arguments.out))
+        report = run(Options(arguments.bag, arguments.model, arguments.out), stop)
     except DemoError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except Stopped:
         print("demo: stopped", file=sys.stderr)
         return 130
     print(f"\n{report}\n")

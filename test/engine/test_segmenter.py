@@ -528,7 +528,10 @@ def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
         fragile.segment_batch([images[2], picture(60, 80, 0)], streams)
     assert all(stream._queries is kept for stream, kept in zip(streams, queries, strict=True))
     expected = run(fragile, [images[0], images[2]])[-1]
-    assert fragile.segment(images[2], streams[0]).segments == expected.segments
+    after = fragile.segment(images[2], streams[0])
+    # The scores are those of a stream that was in a batch before, whose products are summed in another order.
+    assert [(s.id, s.class_id, s.age) for s in after.segments] == [(s.id, s.class_id, s.age) for s in expected.segments]
+    assert [s.score for s in after.segments] == pytest.approx([s.score for s in expected.segments], abs=1e-5)
 
 
 def test_warming_up_finds_out_that_a_network_overflows(load, tmp_path):
