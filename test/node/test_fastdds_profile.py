@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -11,32 +12,33 @@ from textwrap import dedent
 import pytest
 from rclpy.utilities import get_rmw_implementation_identifier
 
+PATIENCE = 60  # s
 PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
 
 SETUP = """
     import array, sys, threading
     import rclpy
+    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    matched = lambda event: print("matched", flush=True)
+    received = lambda image: print(len(image.data), flush=True)
     rclpy.init()
 """
 LISTENER = """
     node = rclpy.create_node("listener")
-    node.create_subscription(Image, "large", lambda image: print(len(image.data), flush=True), best_effort)
+    callbacks = SubscriptionEventCallbacks(matched=matched)
+    node.create_subscription(Image, "large", received, best_effort, event_callbacks=callbacks)
     rclpy.spin(node)
 """
 TALKER = """
-    from rclpy.event_handler import PublisherEventCallbacks
-    matched = threading.Event()
     node = rclpy.create_node("talker")
-    callbacks = PublisherEventCallbacks(matched=lambda event: matched.set())
+    callbacks = PublisherEventCallbacks(matched=matched)
     publisher = node.create_publisher(Image, "large", best_effort, event_callbacks=callbacks)
     threading.Thread(target=rclpy.spin, args=[node], daemon=True).start()
-    assert matched.wait(100), "nobody listens"
     image = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=array.array("B", bytes(1080 * 5760)))
-    print("matched", flush=True)
     for _ in sys.stdin:
         publisher.publish(image)
 """
@@ -49,17 +51,21 @@ def test_best_effort_images_of_1920x1080_arrive(domain: dict[str, str]) -> None:
     listener = _start(LISTENER, profile)
     talker = _start(TALKER, profile)
     try:
-        assert listener.stdout
-        assert talker.stdin
-        assert talker.stdout
-        assert talker.stdout.readline() == "matched\n"
+        assert _line(talker) == _line(listener) == "matched\n"
         for _ in range(10):
             print("send one", file=talker.stdin, flush=True)
-            assert listener.stdout.readline() == f"{1920 * 1080 * 3}\n"
+            assert _line(listener) == f"{1920 * 1080 * 3}\n"
     finally:
         for process in (talker, listener):
             process.kill()
             process.wait()
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    assert ready, f"{process.args[-1][-200:]} did not print anything for {PATIENCE} s"
+    return process.stdout.readline()
 
 
 def _start(script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
