@@ -92,10 +92,6 @@ class Canvas:
         """The pixels measured of each map, (maps,) float32."""
         return self._rows.sum(1)
 
-    def clear(self, rows: slice, columns: slice) -> None:
-        """Takes every pixel of a part of the image from its map."""
-        self.owner[rows, columns] = 0
-
     def segmentation(
         self, segments: Sequence[Segment], classes: int, *, with_masks: bool, whole: np.ndarray | None = None
     ) -> Segmentation:

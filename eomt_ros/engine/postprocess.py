@@ -165,11 +165,8 @@ def _instance(
     found = (areas > 0) & (scores.double() >= score_threshold)
 
     lost = (areas > 0) & ~found
-    if lost.any():
-        uncovered = wanted[lost].any(0)
-        for row, column in uncovered.nonzero().tolist():
-            canvas.clear(tiles.rows[row].pixels, tiles.columns[column].pixels)
-        tiles.resize(wanted & uncovered & ~lost[:, None, None], show)
+    if lost.any():  # what they covered comes to light
+        tiles.resize(wanted & wanted[lost].any(0) & ~lost[:, None, None], show)
 
     candidates = zip(kept.tolist(), class_ids[kept].tolist(), scores.tolist(), found.tolist(), strict=True)
     segments = [

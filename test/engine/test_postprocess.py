@@ -101,7 +101,7 @@ def test_the_instance_task_equals_hugging_faces(structure, queries, samples, siz
 
 @structures
 @shapes
-@pytest.mark.parametrize("classes", [1, 8, 124, 300])
+@pytest.mark.parametrize("classes", [1, 8, 124, 254, 255, 300])
 def test_the_semantic_task_equals_hugging_faces(structure, queries, samples, size, classes):
     masks, logits = structure(queries, samples), confident(queries, classes, max(1, queries // 2))
     theirs = reference.semantic(masks, logits, size).index
@@ -145,6 +145,21 @@ def test_any_mask_threshold_equals_hugging_faces(threshold):
         assert_equal(
             segment(masks, classes, size, "panoptic", **asked), reference.panoptic(masks, classes, size, **asked)
         )
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+def test_the_score_threshold_is_as_sharp_as_hugging_faces(task):
+    """At each query's own score, and just above and below."""
+    masks, classes, size = blobs(12, (24, 32)), confident(12, CLASSES, 12), (60, 80)
+    method = getattr(reference, task)
+    scores = set(method(masks, classes, size, score_threshold=0.0).scores) | set(classes.softmax(-1).amax(-1).tolist())
+    counts = set()
+    for score in scores:
+        for threshold in (score, np.nextafter(np.float32(score), 0).item(), np.nextafter(np.float32(score), 2).item()):
+            theirs = method(masks, classes, size, score_threshold=threshold)
+            assert_equal(segment(masks, classes, size, task, score_threshold=threshold), theirs)
+            counts.add(len(theirs.scores))
+    assert len(counts) > 4
 
 
 @structures
@@ -241,8 +256,9 @@ def test_where_no_query_is_sure_there_is_nothing(task):
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
-def test_where_no_mask_reaches_its_threshold_there_is_nothing(task):
-    found = segment(torch.full((9, 24, 32), -0.1), confident(9, CLASSES, 9), (50, 60), task)
+@pytest.mark.parametrize("score", [None, 0.0])
+def test_where_no_mask_reaches_its_threshold_there_is_nothing(task, score):
+    found = segment(torch.full((9, 24, 32), -0.1), confident(9, CLASSES, 9), (50, 60), task, score_threshold=score)
     assert (found.semantic == 255).all()
     assert not found.confidence.any()
     assert found.scores == ()

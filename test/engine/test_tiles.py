@@ -98,18 +98,14 @@ def test_every_tile_with_a_pixel_above_a_height_has_a_cell_that_reaches_it(sampl
         assert not (above & ~found[(piece.maps, *piece.tile)]).any()
 
 
-def test_a_cell_is_found_in_its_own_tile_alone():
-    maps = torch.zeros(1, 40, 60)
-    maps[0, 20, 30] = 1
-    tiles = Tiles(maps, (40, 60 * 20))
-    found = tiles.where(lambda highest, _: highest > 0.5)
-    holding = [
-        (row, column)
-        for row, rows in enumerate(tiles.rows)
-        for column, columns in enumerate(tiles.columns)
-        if torch_resize(maps, tiles.size)[0, rows.pixels, columns.pixels].any()
-    ]
-    assert found[0].nonzero().tolist() == [list(tile) for tile in holding]
+@pytest.mark.parametrize("place", range(20))
+def test_a_cell_is_found_in_the_tiles_that_show_it_and_in_no_other(place):
+    maps = torch.zeros(1, 20, 20)
+    maps[0, place, 19 - place] = 1
+    tiles = Tiles(maps, (400, 800))
+    shown = torch_resize(maps, tiles.size)[0] > 0
+    expected = [[bool(shown[rows.pixels, columns.pixels].any()) for columns in tiles.columns] for rows in tiles.rows]
+    assert tiles.where(lambda highest, _: highest > 0.5)[0].tolist() == expected
 
 
 def test_torchs_threads_are_as_before_also_after_an_error():
