@@ -97,8 +97,7 @@ class Tiles:
         """
         picked = []
         for row in self.rows:
-            # The bounds of the last samples belong to the next band, where those samples begin a cell.
-            cells = rule(*self.bounds(row.samples))[:, : row.cells.stop - row.cells.start].view(torch.uint8).amax(1)
+            cells = rule(*self.bounds(row.samples)).view(torch.uint8).amax(1)
             picked.append(torch.stack([cells[:, column.cells].amax(1) for column in self.columns], 1))
         return torch.stack(picked, 1).bool()
 
