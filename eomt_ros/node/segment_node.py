@@ -66,7 +66,8 @@ class SegmentNode(LifecycleNode):
     """Segments the images of one camera.
 
     unconfigured -> configure: loads the model -> inactive -> activate: listens and processes -> active;
-    deactivate and cleanup undo the same.
+    deactivate and cleanup undo the same. While active, the network runs whether anybody subscribes or not, because ids
+    would not last otherwise; ~/enable pauses it.
     """
 
     def __init__(self) -> None:
