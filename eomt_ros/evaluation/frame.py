@@ -1,0 +1,33 @@
+"""What the ground truth and a model say about one frame, in a form that has nothing to do with where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.integer]
+"""(H, W), unsigned: class ids, where the type's largest value (255, 65535) means unlabelled; or ids, 0 none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The ground truth of one frame."""
+
+    classes: Labels
+    """(H, W) class ids; what is unlabelled is not counted anywhere."""
+    instances: Labels | None = None
+    """(H, W) ids of things, which last the whole sequence, 0 for stuff; None where only classes are known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model found in one frame."""
+
+    classes: Labels
+    """(H, W) class ids."""
+    segments: Labels | None = None
+    """(H, W) ids of segments, of things and perhaps of stuff, 0 none; None in the semantic task."""
+    epoch: int = 0
+    """Ids of different epochs are different ids."""

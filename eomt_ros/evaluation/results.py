@@ -1,0 +1,160 @@
+"""What an evaluation found: all that `metrics.json` holds, and the report and the comparison are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The first minute beside the last one, which do not overlap."""
+
+    first_miou: float | None
+    last_miou: float | None
+    first_vpq: float | None
+    last_vpq: float | None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A part of the run; all parts are about equally long."""
+
+    sequence: str
+    begin: float
+    """Seconds from the start of the sequence, as is `end`."""
+    end: float
+    miou: float | None
+    vpq: float | None
+    id_switches: int | None
+    latency_ms: float
+    """Median of the engine's."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A time in which an object was in view, and had one id or none."""
+
+    begin: float
+    """Seconds from the start of the sequence, as is `end`."""
+    end: float
+    identity: str | None
+    """What it was called by the model: the id, or epoch and id as `2:17` where there were several epochs; None where no
+    prediction matched it."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One object of the ground truth."""
+
+    sequence: str
+    object_id: int
+    class_name: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class WorstFrame:
+    """One of the frames that the model got most wrong, with pictures in the output folder."""
+
+    sequence: str
+    stamp: int
+    """Nanoseconds."""
+    seconds: float
+    """From the start of the sequence."""
+    miou: float
+    input: str
+    """Path of the picture relative to the output folder, as are `prediction` and `truth`."""
+    prediction: str
+    truth: str
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How the frames fared on their way through the node; None of it exists straight through the engine."""
+
+    policy: str
+    published: int
+    processed: int
+    dropped: int
+    dropped_by_reason: Mapping[str, int]
+    lost_on_the_way: int
+    """Published, but never received by the node."""
+    age_ms: Latency
+    """From the publishing of an image to the arrival of its result."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The figures of one evaluation. What cannot be known is None: without ground truth, or in the semantic task."""
+
+    schema_version: int
+    settings: Mapping[str, Any]
+    """All that is needed to repeat the run: input, topics, model, task, thresholds, precision, versions."""
+    class_names: tuple[str, ...]
+    sequences: tuple[str, ...]
+    problems: tuple[str, ...]
+    """What was wrong with the input and could be worked around, a sentence each; also that the run was stopped."""
+    frames: int
+    """That were segmented."""
+    frames_scored: int
+    """Of them, those with a ground truth."""
+    seconds: float
+    """How long the sequences are, by their stamps."""
+
+    miou: float | None
+    class_iou: Mapping[str, float | None]
+    vpq: float | None
+    vpq_things: float | None
+    vpq_stuff: float | None
+    vpq_by_window: Mapping[str, float | None]
+    """By the number of frames in a window: 1, 2, 4, 6, 8."""
+    stq: float | None
+    sq: float | None
+    aq: float | None
+    mvc8: float | None
+    mvc16: float | None
+
+    objects: int | None
+    objects_found: float | None
+    """Share of the objects that were matched at least once."""
+    frames_found: float | None
+    """Share of the objects' frames in view in which they were matched."""
+    object_seconds: float | None
+    """How long the objects were in view, summed over objects."""
+    id_switches: int | None
+    switches_per_30_seconds: float | None
+    fragmentations: int | None
+    wrong_ids_after_reentry: int | None
+    seconds_to_first_detection: float | None
+    """Median over the objects that were found."""
+
+    fps: float
+    """Of the engine alone, pixels in, result out; through the node: results per second."""
+    latency_ms: Latency
+    """Of the engine per frame."""
+    stages_ms: Mapping[str, Latency]
+    latency_histogram: tuple[tuple[float, int], ...] = ()
+    """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
+
+    drift: Drift | None = None
+    """None where the input is shorter than two minutes."""
+    intervals: tuple[Interval, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    worst_frames: tuple[WorstFrame, ...] = ()
+    replay: Replay | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    """What lies beside: `overlay` (video), `bag` (predictions), relative to the output folder."""
