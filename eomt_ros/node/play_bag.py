@@ -1,6 +1,7 @@
 """Plays a bag on its topics: `python -m eomt_ros.node.play_bag BAG --wait-for /camera/image/compressed`.
 
-Messages go out as they were recorded, byte for byte, at their own pace. For where `ros2 bag` is missing.
+Messages go out as they were recorded, byte for byte, at their own pace. For where `ros2 bag` is missing, and for an
+evaluation, where `--ahead` holds images back until the results of those before them have come.
 """
 
 from __future__ import annotations
@@ -9,32 +10,38 @@ import argparse
 import csv
 import importlib
 import sys
+import threading
 import time
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.typesys import Stores, get_typestore
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from eomt_ros.node.pacing import Backlog, PlayError, Timeline
+from eomt_ros.node.stamps import stamp_in
 
 if TYPE_CHECKING:
     from rclpy.publisher import Publisher
     from rosbags.interfaces import Connection
 
 DEPTH = 100
+CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
 LOOK_EVERY = 0.05  # s between two looks at who listens
 DELIVERY_PATIENCE = 5.0  # s that reliable subscribers get to confirm what was sent last
-
-
-class PlayError(Exception):
-    """The bag cannot be played, or nobody listens."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +50,47 @@ class Options:
 
     bag: Path
     rate: float
+    loop: bool
+    clock: float | None
     wait_for: tuple[str, ...]
+    ahead: int | None
+    of: str | None
     patience: float
     log: Path | None
 
 
 class Player:
-    """Publishes the messages of one bag through `node`."""
+    """Publishes the messages of one bag through `node`, which has to be spun."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, options: Options) -> None:
         self._node = node
+        self._options = options
         self._publishers: dict[str, Publisher[Any]] = {}
+        self._timeline = Timeline(options.rate)
+        self._backlog: Backlog | None = None
+
+    def listen(self) -> None:
+        """Take what comes on the topic of the results, once somebody publishes there; raise PlayError if nobody does.
+
+        Before the images are offered: whoever hears of those has heard of this listener.
+        """
+        if self._options.ahead is None or self._options.of is None:
+            return
+        topic = self._node.resolve_topic_name(self._options.of)
+        self._wait(lambda: "" if self._node.count_publishers(topic) else f"nobody publishes the results on {topic}")
+        kind = dict(self._node.get_topic_names_and_types())[topic][0]
+        self._backlog = backlog = Backlog(self._options.ahead)
+        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        self._node.create_subscription(
+            _message_class(kind), topic, lambda data: backlog.settle(stamp_in(data)), qos, raw=True
+        )
 
     def advertise(self, connections: Iterable[Connection]) -> None:
         """Offer the topics whose types are installed; the others are named in a warning and left out."""
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         for connection in connections:
+            if connection.topic == "/clock" and self._options.clock is not None:
+                continue
             try:
                 kind = _message_class(connection.msgtype)
             except (ImportError, AttributeError):
@@ -67,69 +99,143 @@ class Player:
                 continue
             self._publishers[connection.topic] = self._node.create_publisher(kind, connection.topic, qos)
 
-    def wait_for(self, topics: tuple[str, ...], patience: float) -> None:
-        """Return when every one of `topics` has a subscriber; raise PlayError after `patience` seconds without."""
+    def wait_for_listeners(self) -> None:
+        """Return when every topic of `--wait-for` has a subscriber; raise PlayError if one does not get any."""
+        topics = self._options.wait_for
         unknown = [topic for topic in topics if topic not in self._publishers]
         if unknown:
             raise PlayError(f"--wait-for {unknown[0]}: not played; played are {', '.join(sorted(self._publishers))}")
-        executor = SingleThreadedExecutor()
-        executor.add_node(self._node)
-        deadline = time.monotonic() + patience
-        while lonely := [topic for topic in topics if not self._publishers[topic].get_subscription_count()]:
-            if time.monotonic() > deadline:
-                raise PlayError(f"nobody subscribed to {', '.join(lonely)} within {patience:g} s")
-            executor.spin_once(timeout_sec=LOOK_EVERY)
-        executor.shutdown()
 
-    def play(self, reader: AnyReader, rate: float, log: TextIO | None) -> None:
-        """Publish all messages, `rate` times as fast as they were recorded, and wait until they are delivered.
+        def lonely() -> str:
+            names = [topic for topic in topics if not self._publishers[topic].get_subscription_count()]
+            return f"nobody subscribed to {', '.join(names)}" if names else ""
 
-        log: gets a CSV line per message: topic, time of recording (ns), time of publishing (ns of time.monotonic, which
-        on Linux is the same clock in all processes).
+        self._wait(lonely)
+
+    def play(self, reader: AnyReader, log: TextIO | None) -> None:
+        """Publish all messages, over and over with `--loop`, and wait until they are delivered. Raises PlayError.
+
+        log: gets a CSV line per message: topic, time of recording (ns), stamp (ns, empty without a header), time of
+        publishing (ns of time.monotonic, which on Linux is the same clock in all processes).
         """
         connections = [connection for connection in reader.connections if connection.topic in self._publishers]
+        stamped = {kind for kind in {connection.msgtype for connection in connections} if _has_header(reader, kind)}
         lines = None if log is None else csv.writer(log)
-        begin = time.monotonic()
-        for connection, recorded, data in reader.messages(connections):
-            due = begin + (recorded - reader.start_time) * 1e-9 / rate
-            time.sleep(max(0.0, due - time.monotonic()))
+        self._timeline.begin(reader.start_time)
+        self._offer_clock()
+        for connection, recorded, data in self._messages(reader, connections):
+            topic = connection.topic
+            stamp = stamp_in(data) if connection.msgtype in stamped else None
+            self._timeline.wait_for(recorded)
+            if self._backlog is not None and stamp is not None and topic in self._options.wait_for:
+                self._timeline.stand_still(self._wait_for_results(self._backlog))
+                self._backlog.add(stamp)
             if lines is not None:
-                lines.writerow((connection.topic, recorded, time.monotonic_ns()))
-            self._publishers[connection.topic].publish(data)
+                lines.writerow((topic, recorded, stamp, time.monotonic_ns()))
+            self._publishers[topic].publish(data)
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=DELIVERY_PATIENCE))
 
+    def _messages(self, reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
+        while any(connection.msgcount for connection in connections):
+            yield from reader.messages(connections)
+            if not self._options.loop:
+                return
+            self._timeline.begin(reader.start_time)
+
+    def _wait_for_results(self, backlog: Backlog) -> float:
+        try:
+            return backlog.wait_for_room(self._options.patience)
+        except PlayError as error:
+            raise PlayError(f"{self._options.of}: {error}") from error
+
+    def _offer_clock(self) -> None:
+        if self._options.clock is None:
+            return
+        # As rosbag2's player offers it, and as rclcpp and rclpy listen to it.
+        qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        publisher = self._node.create_publisher(ClockMessage, "/clock", qos)
+
+        def tell() -> None:
+            sec, nanosec = divmod(self._timeline.now, 10**9)
+            publisher.publish(ClockMessage(clock=Time(sec=sec, nanosec=nanosec)))
+
+        self._node.create_timer(1 / self._options.clock, tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _wait(self, missing: Callable[[], str]) -> None:
+        deadline = time.monotonic() + self._options.patience
+        while what := missing():
+            if time.monotonic() > deadline:
+                raise PlayError(f"{what} within {self._options.patience:g} s")
+            time.sleep(LOOK_EVERY)
+
 
 def play(options: Options) -> None:
-    """Play a bag once. Raises PlayError."""
+    """Play a bag. Raises PlayError."""
     with ExitStack() as stack:
         try:
-            reader = stack.enter_context(AnyReader([options.bag]))
+            # The definitions of Humble, which are those of later distributions too, for bags that carry none.
+            reader = AnyReader([options.bag], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+            stack.enter_context(reader)
         except (OSError, AnyReaderError) as error:
             raise PlayError(f"{options.bag} cannot be read: {error}") from error
         log = None if options.log is None else stack.enter_context(options.log.open("w", newline=""))
         node = Node("play_bag", start_parameter_services=False)
         stack.callback(node.destroy_node)
-        player = Player(node)
+        stack.enter_context(_spinning(node))
+        player = Player(node, options)
+        player.listen()
         player.advertise(reader.connections)
-        player.wait_for(options.wait_for, options.patience)
-        player.play(reader, options.rate, log)
+        player.wait_for_listeners()
+        try:
+            player.play(reader, log)
+        except AnyReaderError as error:
+            raise PlayError(f"{options.bag} cannot be read to its end: {error}") from error
 
 
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m eomt_ros.node.play_bag", description="Play a bag on its topics.")
     parser.add_argument("bag", type=Path, help="a rosbag2")
-    parser.add_argument("--rate", type=float, default=1.0, help="how many times as fast (default: %(default)g)")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=1.0,
+        help="how many times as fast, 0 for as fast as messages can go out (default: %(default)g)",
+    )
+    parser.add_argument("--loop", action="store_true", help="over and over; the stamps stay as they were recorded")
+    parser.add_argument(
+        "--clock",
+        type=float,
+        nargs="?",
+        const=CLOCK_RATE,
+        metavar="HZ",
+        help="publish the bag's time on /clock, so often a second (default: %(const)g)",
+    )
     parser.add_argument("--wait-for", nargs="*", default=(), metavar="TOPIC", help="start when these have a subscriber")
-    parser.add_argument("--patience", type=float, default=30.0, help="seconds to wait for them (default: %(default)g)")
+    parser.add_argument(
+        "--ahead",
+        type=int,
+        metavar="N",
+        help="hold messages of --wait-for back while N of them have no result of their stamp on --of",
+    )
+    parser.add_argument("--of", metavar="TOPIC", help="where the results come, for --ahead")
+    parser.add_argument(
+        "--patience", type=float, default=30.0, help="seconds to wait for each of these (default: %(default)g)"
+    )
     parser.add_argument("--log", type=Path, help="write when each message was published to this CSV file")
-    arguments = parser.parse_args()
-    if not 0.01 <= arguments.rate <= 100:
-        parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100")
+    arguments = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    if arguments.rate and not 0.01 <= arguments.rate <= 100:
+        parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100, or 0")
+    if arguments.clock is not None and not 0.1 <= arguments.clock <= 1000:
+        parser.error(f"--clock is {arguments.clock:g}, expected 0.1 to 1000 Hz")
+    if (arguments.ahead is None) != (arguments.of is None) or (arguments.ahead and not arguments.wait_for):
+        parser.error("--ahead, --of and --wait-for go together: how many images ahead of which results")
+    if arguments.ahead is not None and arguments.ahead < 1:
+        parser.error(f"--ahead is {arguments.ahead}, expected 1 or more")
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        play(Options(arguments.bag, arguments.rate, tuple(arguments.wait_for), arguments.patience, arguments.log))
+        play(Options(**{**vars(arguments), "wait_for": tuple(arguments.wait_for)}))
     except PlayError as error:
         print(f"play_bag: {error}", file=sys.stderr)
         return 1
@@ -138,6 +244,25 @@ def main() -> int:
     finally:
         rclpy.try_shutdown()
     return 0
+
+
+@contextmanager
+def _spinning(node: Node) -> Iterator[None]:
+    """Serve the node's callbacks in a thread of their own."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, name="spinner", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        thread.join()
+
+
+def _has_header(reader: AnyReader, kind: str) -> bool:
+    fields = reader.typestore.fielddefs[kind][1]
+    return bool(fields) and fields[0][0] == "header"
 
 
 def _message_class(kind: str) -> type[Any]:

@@ -12,9 +12,9 @@ from eomt_ros.engine import EngineError, NotFiniteError, OutOfMemoryError
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
+from eomt_ros.node.stamps import seconds
 
 if TYPE_CHECKING:
-    from builtin_interfaces.msg import Time
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
     from eomt_ros.engine import Segmenter, Stream
@@ -99,7 +99,7 @@ class Worker:
         decoded = time.monotonic()
 
         height, width, _ = image.shape
-        stamp = _seconds(header.stamp)
+        stamp = seconds(header.stamp)
         broken_by = self._continuity.broken_by(stamp, (height, width), parameters.max_gap)
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
@@ -137,8 +137,3 @@ class Worker:
             return
         self._reported_encodings.add(error.encoding)
         self._logger.error(f"images dropped: {error}")
-
-
-def _seconds(stamp: Time) -> float | None:
-    """Seconds since the epoch, or None for the zero of a driver that does not stamp its images."""
-    return stamp.sec + stamp.nanosec * 1e-9 if stamp.sec or stamp.nanosec else None

@@ -1,31 +1,108 @@
-"""The player publishes what a bag holds, byte for byte, never ahead of time, and says what is wrong."""
+"""The player publishes what a bag holds, byte for byte, never ahead of time or of results, and says what is wrong."""
 
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
 import threading
-from itertools import pairwise
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle, islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
-from sensor_msgs.msg import CompressedImage
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
 
 from test.evaluation import bags
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # s: only a broken player or a stopped machine needs longer
 FRAMES = 5
+STAMPS = [bags.stamp(number) for number in range(FRAMES)]
+RESULTS = "/results"
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "eomt_ros.node.play_bag", *map(str, arguments)]
 
 
 def play(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "eomt_ros.node.play_bag", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+class Listener:
+    """The other end: what came on the bag's image topic and on /clock, and a publisher of results."""
+
+    def __init__(self, context: Context) -> None:
+        self.images: list[bytes] = []
+        self.clock: list[int] = []
+        self._came = threading.Condition()
+        self._node = Node("listener", context=context, start_parameter_services=False)
+        self._results = self._node.create_publisher(Image, RESULTS, 100)
+        self._node.create_subscription(CompressedImage, bags.IMAGES, self._image, 1000, raw=True)
+        best_effort = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._node.create_subscription(Clock, "/clock", self._time, best_effort)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    @property
+    def stamps(self) -> list[int]:
+        """Those of the images that came."""
+        with self._came:
+            return [STAMPS[self._number(data)] for data in self.images]
+
+    def wait_until(self, happened: Callable[[], bool], what: str) -> None:
+        """Wait for something that a message brings about."""
+        with self._came:
+            assert self._came.wait_for(happened, PATIENCE), f"{what} did not come; images came: {len(self.images)}"
+
+    def wait_for_images(self, count: int) -> None:
+        """Wait for so many images."""
+        self.wait_until(lambda: len(self.images) >= count, f"image {count}")
+
+    def answer(self, number: int) -> None:
+        """Publish the result of that frame."""
+        result = Image()
+        result.header.stamp.sec, result.header.stamp.nanosec = divmod(STAMPS[number], 10**9)
+        self._results.publish(result)
+
+    def close(self) -> None:
+        """Leave the network."""
+        self._executor.shutdown()
+        self._thread.join(PATIENCE)
+        self._node.destroy_node()
+
+    def _number(self, data: bytes) -> int:
+        message: Any = bags.STORE.deserialize_cdr(data, "sensor_msgs/msg/CompressedImage")
+        return STAMPS.index(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
+
+    def _image(self, data: bytes) -> None:
+        with self._came:
+            self.images.append(data)
+            self._came.notify_all()
+
+    def _time(self, message: Clock) -> None:
+        with self._came:
+            self.clock.append(message.clock.sec * 10**9 + message.clock.nanosec)
+            self._came.notify_all()
+
+
+@pytest.fixture
+def listener(ros: Context) -> Iterator[Listener]:
+    listener = Listener(ros)
+    yield listener
+    listener.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +110,30 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
 
 
-def test_subscriber_gets_every_message_as_it_was_recorded(ros: Context, bag: Path) -> None:
-    received: list[bytes] = []
-    complete = threading.Event()
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts a player, which is gone at the end."""
+    started: list[subprocess.Popen[str]] = []
 
-    def take(data: bytes) -> None:
-        received.append(data)
-        if len(received) == FRAMES:
-            complete.set()
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process
 
-    node = Node("listener", context=ros, start_parameter_services=False)
-    node.create_subscription(CompressedImage, bags.IMAGES, take, 100, raw=True)
-    executor = SingleThreadedExecutor(context=ros)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    try:
-        done = play(bag, "--wait-for", bags.IMAGES, "--rate", 5)
-        assert done.returncode == 0, done.stderr
-        assert complete.wait(PATIENCE), f"{len(received)} of {FRAMES} messages came"
-    finally:
-        executor.shutdown()
-        thread.join(PATIENCE)
-        node.destroy_node()
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_subscriber_gets_every_message_as_it_was_recorded(listener: Listener, bag: Path) -> None:
+    done = play(bag, "--wait-for", bags.IMAGES, "--rate", 5)
+    assert done.returncode == 0, done.stderr
+    listener.wait_for_images(FRAMES)
     with AnyReader([bag]) as reader:
         images = [connection for connection in reader.connections if connection.topic == bags.IMAGES]
         recorded = [bytes(data) for _, _, data in reader.messages(images)]
-    for got, sent in zip(received, recorded, strict=True):
+    for got, sent in zip(listener.images, recorded, strict=True):
         # The first 4 bytes and what follows the message are the transport's: it pads to a multiple of 4 bytes.
         assert got[4 : len(sent)] == sent[4:]
         assert len(got) - len(sent) in range(4)
@@ -69,11 +143,83 @@ def test_log_has_every_message_and_none_goes_out_ahead_of_time(bag: Path, tmp_pa
     done = play(bag, "--rate", 2, "--log", tmp_path / "log.csv")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "log.csv").open(newline="") as file:
-        lines = [(topic, int(recorded), int(published)) for topic, recorded, published in csv.reader(file)]
-    assert [line[0] for line in lines] == FRAMES * [bags.IMAGES, bags.SEMANTIC, bags.PANOPTIC]
-    assert [line[1] for line in lines[::3]] == [bags.stamp(number) for number in range(FRAMES)]
-    assert all(before[2] <= after[2] for before, after in pairwise(lines))
-    assert lines[-1][2] - lines[0][2] >= (FRAMES - 1) * bags.PERIOD / 2 - 10**7  # the first may be a little late
+        topics, *columns = zip(*csv.reader(file), strict=True)
+    recorded, stamps, published = (list(map(int, column)) for column in columns)
+    assert list(topics) == FRAMES * [bags.IMAGES, bags.SEMANTIC, bags.PANOPTIC]
+    assert recorded[::3] == stamps[::3] == STAMPS
+    assert published == sorted(published)
+    assert published[-1] - published[0] >= (FRAMES - 1) * bags.PERIOD / 2 - 10**7  # the first may be a little late
+
+
+def test_rate_0_waits_for_nothing(bag: Path, tmp_path: Path) -> None:
+    done = play(bag, "--rate", 0, "--log", tmp_path / "log.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "log.csv").open(newline="") as file:
+        published = [int(row[-1]) for row in csv.reader(file)]
+    assert len(published) == 3 * FRAMES
+    assert published[-1] - published[0] < (FRAMES - 1) * bags.PERIOD
+
+
+def test_clock_tells_the_time_of_the_bag(listener: Listener, bag: Path) -> None:
+    done = play(bag, "--wait-for", bags.IMAGES, "--clock", 200)
+    assert done.returncode == 0, done.stderr
+    assert len(set(listener.clock)) >= FRAMES
+    assert listener.clock == sorted(listener.clock)
+    assert STAMPS[0] <= listener.clock[0]
+    assert STAMPS[1] < listener.clock[-1] <= STAMPS[-1]
+
+
+def test_loop_plays_over_and_over_with_the_stamps_as_recorded(
+    listener: Listener, bag: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    player = start(bag, "--wait-for", bags.IMAGES, "--rate", 20, "--loop", "--clock", 1000)
+    listener.wait_for_images(3 * FRAMES)
+    listener.wait_until(
+        lambda: any(after < before for before, after in pairwise(listener.clock)), "a clock that jumps back"
+    )
+    player.send_signal(signal.SIGINT)
+    _, errors = player.communicate(timeout=PATIENCE)
+    assert player.returncode == 130
+    assert "Traceback" not in errors
+    assert listener.stamps == list(islice(cycle(STAMPS), len(listener.stamps)))
+
+
+def test_images_are_held_back_until_results_come(
+    listener: Listener, bag: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    arguments = ("--wait-for", bags.IMAGES, "--rate", 0, "--patience", PATIENCE, "--log", tmp_path / "log.csv")
+    player = start(bag, *arguments, "--ahead", 2, "--of", RESULTS)
+    answered = []
+    for number in range(FRAMES - 2):
+        listener.wait_for_images(number + 2)
+        answered.append(time.monotonic_ns())
+        listener.answer(number)
+    _, errors = player.communicate(timeout=PATIENCE)
+    assert player.returncode == 0, errors
+    listener.wait_for_images(FRAMES)
+    assert listener.stamps == STAMPS
+    with (tmp_path / "log.csv").open(newline="") as file:
+        published = [int(row[-1]) for row in csv.reader(file) if row[0] == bags.IMAGES]
+    assert all(held > result for held, result in zip(published[2:], answered, strict=True))
+
+
+def test_result_settles_the_images_before_it_that_gave_none(
+    listener: Listener, bag: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    player = start(bag, "--wait-for", bags.IMAGES, "--rate", 0, "--ahead", 3, "--of", RESULTS, "--patience", PATIENCE)
+    listener.wait_for_images(3)
+    listener.answer(2)
+    _, errors = player.communicate(timeout=PATIENCE)
+    assert player.returncode == 0, errors
+    listener.wait_for_images(FRAMES)
+
+
+def test_results_that_stop_are_an_error_that_names_topic_and_image(listener: Listener, bag: Path) -> None:
+    done = play(bag, "--wait-for", bags.IMAGES, "--ahead", 2, "--of", RESULTS, "--patience", 2)
+    assert done.returncode == 1
+    assert f"play_bag: {RESULTS}: no result came for 2 s, while 2 images wait for theirs" in done.stderr
+    assert f"the oldest of stamp {STAMPS[0] * 1e-9:.3f} s" in done.stderr
+    assert listener.stamps == STAMPS[:2]
 
 
 def test_topic_of_a_type_that_is_not_installed_is_left_out_with_a_warning(tmp_path: Path) -> None:
@@ -94,12 +240,31 @@ def test_topic_of_a_type_that_is_not_installed_is_left_out_with_a_warning(tmp_pa
     [
         (["--wait-for", bags.IMAGES, "--patience", 0.2], f"nobody subscribed to {bags.IMAGES} within 0.2 s"),
         (["--wait-for", "/nothing"], f"--wait-for /nothing: not played; played are {bags.IMAGES}"),
+        (
+            ["--wait-for", bags.IMAGES, "--ahead", 1, "--of", "/nothing", "--patience", 0.2],
+            "nobody publishes the results on /nothing within 0.2 s",
+        ),
     ],
 )
 def test_player_without_listeners_says_so(bag: Path, arguments: list[object], message: str) -> None:
     done = play(bag, *arguments)
     assert done.returncode == 1
     assert f"play_bag: {message}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rate", 1000], "--rate is 1000, expected 0.01 to 100, or 0"),
+        (["--clock", 0], "--clock is 0, expected 0.1 to 1000 Hz"),
+        (["--ahead", 3], "--ahead, --of and --wait-for go together"),
+        (["--wait-for", "/a", "--ahead", 0, "--of", "/b"], "--ahead is 0, expected 1 or more"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(bag: Path, arguments: list[object], message: str) -> None:
+    done = play(bag, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_player_without_a_bag_says_so(tmp_path: Path) -> None:
