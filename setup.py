@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eomt_ros" / "__init__.py").read_text())[1]
 # Beside the code once installed, which is where it is looked for first.
-DATA = {"eomt_ros.config": "config", "eomt_ros.checkpoint": "demo/checkpoint"}
+DATA = {"eomt_ros.config": "config", "eomt_ros.checkpoint": "demo/checkpoint", "eomt_ros.interfaces": "msg"}
 
 setup(
     name="eomt_ros",
@@ -22,6 +22,7 @@ setup(
         "eomt_ros": ["py.typed"],
         "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml"],
         "eomt_ros.checkpoint": ["*.json", "*.safetensors"],
+        "eomt_ros.interfaces": ["*.msg"],
     },
     install_requires=[
         "huggingface_hub>=0.25",

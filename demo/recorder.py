@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image
 
-from demo.output_bag import OutputBag
+from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.msg import InstanceArray

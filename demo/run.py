@@ -28,10 +28,10 @@ from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from demo.children import Child, DemoError
-from demo.output_bag import OutputBag
 from demo.recorder import Observations, Recorder
 from demo.summary import score, summary
 from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import VideoWriter
 

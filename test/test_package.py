@@ -125,6 +125,8 @@ def test_colcon_installs_the_data_beside_the_code(prefix: Path) -> None:
         assert (package / source).read_bytes() == (ROOT / source).read_bytes()
     for source in _files("demo/checkpoint"):
         assert (package / source.relative_to("demo")).exists()
+    for source in _files("msg"):
+        assert (package / "interfaces" / source.name).read_bytes() == (ROOT / source).read_bytes()
 
 
 def test_messages_are_found_from_a_source_tree() -> None:
@@ -140,7 +142,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     pytest.importorskip("setuptools", minversion="64")
     clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("eomt_ros", "config", "demo"):
+    for name in ("eomt_ros", "config", "demo", "msg"):
         shutil.copytree(ROOT / name, clone / name, ignore=ignored)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         if (ROOT / name).exists():
@@ -154,6 +156,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_pip_installs_every_module_and_its_data(wheel: zipfile.ZipFile) -> None:
     data = [*_files("config"), *(path.relative_to("demo") for path in _files("demo/checkpoint"))]
     expected = {*map(str, _files("eomt_ros")), *(f"eomt_ros/{path}" for path in data)}
+    expected |= {f"eomt_ros/interfaces/{path.name}" for path in _files("msg")}
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == expected
     assert "eomt_ros/checkpoint/model.safetensors" in packed

@@ -1,4 +1,4 @@
-"""The bag that the demo leaves: the node's outputs, with their own stamps, and the overlay as JPEG."""
+"""A bag of predictions: the node's topics, written from its messages or straight from the engine's results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-MESSAGES = Path(__file__).parent.parent / "msg"
+from eomt_ros.engine.shipped import shipped
+
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 JPEG_QUALITY = 85
 
@@ -21,7 +22,7 @@ JPEG_QUALITY = 85
 def typestore() -> Typestore:
     """The message types of ROS 2 and our own."""
     store = get_typestore(Stores.ROS2_HUMBLE)
-    for path in sorted(MESSAGES.glob("*.msg")):
+    for path in sorted(shipped("interfaces", "msg").glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(encoding="utf-8"), f"eomt_ros/msg/{path.stem}"))
     return store
 
