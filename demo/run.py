@@ -27,7 +27,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from demo.children import Child, DemoError
+from eomt_ros.node.children import Child, ChildError as DemoError
 from demo.recorder import Observations, Recorder
 from demo.summary import score, summary
 from eomt_ros.evaluation.bag import Bag, BagError

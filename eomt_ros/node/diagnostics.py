@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LATENCY_WINDOW = 300  # frames
 RATE_WINDOW = 5  # reports
 SILENCE = 3.0  # s without an image that are worth a warning
+PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 
 class Drop(enum.Enum):
@@ -52,6 +53,11 @@ class Latency:
     publish: float
     total: float
 
+    @property
+    def engine(self) -> float:
+        """Pixels in, result out."""
+        return self.preprocess + self.network + self.postprocess + self.identity
+
     @classmethod
     def of(cls, result: FrameResult, *, arrived: float, taken: float, decoded: float, segmented: float) -> Latency:
         """Put together what node and engine measured, at the end of publishing; moments are by time.monotonic."""
@@ -66,6 +72,9 @@ class Latency:
             publish=now - segmented,
             total=now - arrived,
         )
+
+
+_STAGES = dataclasses.fields(Latency)
 
 
 @dataclass(frozen=True)
@@ -256,12 +265,12 @@ def _totals(counts: Counts) -> dict[str, str]:
 def _percentiles(latencies: list[Latency]) -> dict[str, str]:
     if not latencies:
         return {}
-    table = np.array([dataclasses.astuple(latency) for latency in latencies]) * 1e3
-    quantiles = np.percentile(table, (50, 95, 99), axis=0)  # (3, stages)
+    stages = {stage.name: [getattr(latency, stage.name) for latency in latencies] for stage in _STAGES}
+    stages["engine"] = [latency.engine for latency in latencies]
     return {
-        f"{stage.name} p{percent} (ms)": f"{quantiles[row, column]:.2f}"
-        for column, stage in enumerate(dataclasses.fields(Latency))
-        for row, percent in enumerate((50, 95, 99))
+        f"{stage} {name} (ms)": f"{value * 1e3:.2f}"
+        for stage, seconds in stages.items()
+        for name, value in zip(PERCENTILES, np.percentile(seconds, list(PERCENTILES.values())), strict=True)
     }
 
 

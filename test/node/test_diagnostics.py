@@ -27,7 +27,9 @@ def test_percentiles_of_each_stage_in_milliseconds() -> None:
         statistics.count_processed(latency(number / 1000))
     _, values = told(statistics)
     assert [values[f"total p{percent} (ms)"] for percent in (50, 95, 99)] == ["50.00", "95.00", "99.00"]
+    assert values["total max (ms)"] == "100.00"
     assert values["network p50 (ms)"] == "10.00"
+    assert values["engine p50 (ms)"] == "15.00"
 
 
 def test_percentiles_forget_what_is_long_past() -> None:

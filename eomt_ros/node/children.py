@@ -1,4 +1,4 @@
-"""The processes that the demo starts: watched while they run, and none left behind."""
+"""Processes that one starts for its work: watched while they run, and none left behind."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ TAIL_LINES = 15
 PATIENCE = 5.0  # s that a process gets to end by itself
 
 
-class DemoError(Exception):
-    """The demo cannot go on; the message says why, and what to do where there is something."""
+class ChildError(Exception):
+    """A process failed, or did not do what it was started for; the message says what, with its last words."""
 
 
 class Child:
     """A process with its output in a file; it ends with the `with` block at the latest.
 
-    ends: it is meant to end by itself before that.
+    variables: its environment, None for that of this process. ends: it is meant to end by itself before the block.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, variables: Mapping[str, str], *, ends: bool = False
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        variables: Mapping[str, str] | None = None,
+        *,
+        ends: bool = False,
     ) -> None:
         self._name = name
         self._log = log
         self._ends = ends
         with log.open("wb") as output:
-            # In a session of its own, because Ctrl-C is for the demo as a whole: it then ends its processes in order.
+            # In a session of its own, because Ctrl-C is for the whole: its owner then ends its processes in order.
             self._process = subprocess.Popen(
                 command,
-                env=dict(variables),
+                env=None if variables is None else dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -53,14 +59,14 @@ class Child:
         return self._process.poll()
 
     def check(self) -> None:
-        """Raise DemoError if the process ended and should not have, or failed."""
+        """Raise ChildError if the process ended and should not have, or failed."""
         if self.code is not None and not (self._ends and self.code == 0):
             raise self.failure(f"ended with code {self.code}")
 
-    def failure(self, what: str) -> DemoError:
+    def failure(self, what: str) -> ChildError:
         """An error that tells what happened to the process, with the last lines that it printed."""
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        return DemoError("\n    ".join([f"{self._name} {what}; it printed at last:", *(lines or ["nothing"])]))
+        return ChildError("\n    ".join([f"{self._name} {what}; it printed at last:", *(lines or ["nothing"])]))
 
     def stop(self) -> int:
         """End the process, as Ctrl-C does, and by force if that does not help; returns its exit code."""

@@ -1,0 +1,59 @@
+"""A small node of a program that does something else besides: served while the program waits, else at rest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rcl_interfaces.srv import GetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+from rclpy.signals import SignalHandlerOptions
+
+LOOK_EVERY = 0.1  # s between two looks at what is waited for, where no message comes
+
+
+class Participant:
+    """A node of that name in a ROS graph, which it leaves at the end of the `with` block.
+
+    arguments: those of the command line, for what is remapped; signals stay with the program.
+    """
+
+    def __init__(self, name: str, arguments: list[str] | None = None) -> None:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node(name, start_parameter_services=False)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+    def __enter__(self) -> Participant:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+    def serve(self, until: Callable[[], bool], patience: float = math.inf) -> bool:
+        """Take what comes, until `until` says so (True) or `patience` seconds are over (False)."""
+        deadline = time.monotonic() + patience
+        while not (done := until()) and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=LOOK_EVERY)
+        return done
+
+    def parameters_of(self, node: str, names: list[str], patience: float) -> dict[str, Any]:
+        """The values of another node's parameters; empty where it does not answer."""
+        client = self.node.create_client(GetParameters, f"{node}/get_parameters")
+        try:
+            if not self.serve(client.service_is_ready, patience):
+                return {}
+            answer = client.call_async(GetParameters.Request(names=names))
+            if not self.serve(answer.done, patience):
+                return {}
+            response: Any = answer.result()
+            return dict(zip(names, map(parameter_value_to_python, response.values), strict=True))
+        finally:
+            self.node.destroy_client(client)

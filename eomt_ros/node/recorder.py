@@ -1,0 +1,128 @@
+"""Listens to a segmentation node: writes its results into a bag as they come, and reads what it reports of itself."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image
+
+from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.results import Latency
+from eomt_ros.msg import InstanceArray
+from eomt_ros.node.diagnostics import PERCENTILES, Drop
+from eomt_ros.node.stamps import stamp_in
+
+SEGMENT = "segment"
+"""The node's name; its topics, and the name that it reports under, begin with it."""
+
+RECORDED: Mapping[str, tuple[type[Any], str]] = {
+    f"{SEGMENT}/semantic": (Image, "sensor_msgs/msg/Image"),
+    f"{SEGMENT}/panoptic": (Image, "sensor_msgs/msg/Image"),
+    f"{SEGMENT}/instances": (InstanceArray, "eomt_ros/msg/InstanceArray"),
+}
+INSTANCES = f"{SEGMENT}/instances"
+OVERLAY = f"{SEGMENT}/overlay"
+
+# Results that may wait here while others are written: all that an evaluation could be behind by.
+DEPTH = 1000
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the node said of itself on /diagnostics; the counts are of images, since it was configured."""
+
+    arrived: float
+    """By time.monotonic."""
+    state: str
+    model: str
+    task: str
+    device: str
+    received: int
+    processed: int
+    skipped: int
+    lost: int
+    dropped: Mapping[str, int]
+    """By reason."""
+    stages_ms: Mapping[str, Latency]
+    """Of the last frames; empty before the first."""
+
+    @property
+    def settled(self) -> bool:
+        """True if no image is in work or waits for it."""
+        return self.received == self.processed + self.skipped + sum(self.dropped.values())
+
+
+class Recorder:
+    """Subscribes on `node` to the results of the segmentation node, and passes them on to `bag`.
+
+    overlay: gets the messages of ~/overlay (CDR) with their stamps; without it the node need not draw any.
+    """
+
+    def __init__(self, node: Node, bag: OutputBag, overlay: Callable[[int, bytes], None] | None = None) -> None:
+        self.arrivals: dict[int, int] = {}
+        """Stamp of a frame -> when its instances came, in nanoseconds of time.monotonic."""
+        self.counts: Counter[str] = Counter()
+        """Messages by topic."""
+        self.report: Report | None = None
+        """The newest."""
+        self._bag = bag
+        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        self.topics = list(RECORDED)
+        for topic, (kind, name) in RECORDED.items():
+            node.create_subscription(kind, topic, self._writer(topic, name), qos, raw=True)
+        if overlay is not None:
+            self.topics.append(OVERLAY)
+            node.create_subscription(Image, OVERLAY, self._passing(overlay), qos, raw=True)
+        # The last, because middleware tells of subscriptions in their order: a node whose report came here knows the
+        # others too, and the first result will not be lost.
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+
+    def _writer(self, topic: str, kind: str) -> Callable[[bytes], None]:
+        def write(data: bytes) -> None:
+            arrived = time.monotonic_ns()
+            stamp = stamp_in(data)
+            if topic == INSTANCES:
+                self.arrivals[stamp] = arrived
+            self._bag.write(f"/{topic}", kind, stamp, data)
+            self.counts[topic] += 1
+
+        return write
+
+    def _passing(self, overlay: Callable[[int, bytes], None]) -> Callable[[bytes], None]:
+        def take(data: bytes) -> None:
+            overlay(stamp_in(data), data)
+            self.counts[OVERLAY] += 1
+
+        return take
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f"{SEGMENT}: segmentation":
+                self.report = _report(status)
+
+
+def _report(status: DiagnosticStatus) -> Report:
+    values = {pair.key: pair.value for pair in status.values}
+    stages = [key.removesuffix(" p50 (ms)") for key in values if key.endswith(" p50 (ms)")]
+    return Report(
+        arrived=time.monotonic(),
+        state=values["state"],
+        model=values["model"],
+        task=values["task"],
+        device=values["device"],
+        received=int(values["received"]),
+        processed=int(values["processed"]),
+        skipped=int(values["skipped"]),
+        lost=int(values["lost in transport"]),
+        dropped={reason.value: int(values[f"dropped: {reason.value}"]) for reason in Drop},
+        stages_ms={
+            stage: Latency(*(float(values[f"{stage} {name} (ms)"]) for name in PERCENTILES)) for stage in stages
+        },
+    )
