@@ -11,17 +11,18 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from demo import CLASS_NAMES, EVALUATION_SEEDS
+from demo import CLASS_NAMES, EVALUATION_SEEDS, IS_THING
 from eomt_ros.engine import CheckpointError, LabelsError, Segmenter
+from eomt_ros.evaluation import metrics
 from eomt_ros.evaluation.bag import Bag, in_step
-from eomt_ros.evaluation.metrics import ObjectFigures, ObjectScore, SemanticFigures, SemanticScore, Track
+from eomt_ros.evaluation.frame import Prediction, Truth
 
 RATE = 10.0
 TOPICS = ("/camera/image/compressed", "/ground_truth/semantic", "/ground_truth/panoptic")
@@ -32,70 +33,77 @@ class Figures:
     """What one world gave, or all of them together."""
 
     name: str
-    semantic: SemanticFigures
-    objects: ObjectFigures
+    scores: metrics.Figures
     frames_per_second: float
     """Of the engine alone: pixels in, result out."""
 
     def row(self) -> str:
         """A line of the table."""
-        pixels, objects = self.semantic, self.objects
-        classes = "".join(f"{iou:8.2f}" for iou in pixels.class_iou)
+        scores = self.scores
+        classes = "".join(_cell(iou, 8, ".2f") for iou in scores.class_iou.values())
         return (
-            f"{self.name:>5}{pixels.miou:7.3f}{classes}{objects.objects:9d}{objects.objects_found:7.2f}"
-            f"{objects.frames_found:10.2f}{objects.id_switches:9d}{objects.switches_per_30_seconds:9.2f}"
-            f"{objects.fragmentations:6d}{objects.ids_per_object:6.2f}{self.frames_per_second:8.1f}"
+            f"{self.name:>5}{_cell(scores.miou, 7, '.3f')}{classes}{_cell(scores.vpq, 7, '.3f')}"
+            f"{_cell(scores.stq, 7, '.3f')}{_cell(scores.objects, 9, 'd')}{_cell(scores.objects_found, 7, '.2f')}"
+            f"{_cell(scores.frames_found, 10, '.2f')}{_cell(scores.id_switches, 9, 'd')}"
+            f"{_cell(scores.switches_per_30_seconds, 9, '.2f')}{_cell(scores.fragmentations, 6, 'd')}"
+            f"{self.frames_per_second:8.1f}"
         )
 
 
+def _cell(value: float | None, width: int, form: str) -> str:
+    return f"{'-' if value is None else format(value, form):>{width}}"
+
+
 HEAD = (
-    f"{'world':>5}{'mIoU':>7}{''.join(f'{name:>8}' for name in CLASS_NAMES)}{'objects':>9}{'found':>7}"
-    f"{'followed':>10}{'switches':>9}{'per 30 s':>9}{'frag.':>6}{'ids':>6}{'fps':>8}"
+    f"{'world':>5}{'mIoU':>7}{''.join(f'{name:>8}' for name in CLASS_NAMES)}{'VPQ':>7}{'STQ':>7}"
+    f"{'objects':>9}{'found':>7}{'followed':>10}{'switches':>9}{'per 30 s':>9}{'frag.':>6}{'fps':>8}"
 )
 LEGEND = (
     "found: share of objects matched (IoU > 0.5, right class) at least once; followed: share of their frames in view\n"
     "in which they were; switches: changes of id, also per 30 s of an object in view; frag.: found again after a gap;\n"
-    "ids: different ids per object found; fps: of the engine alone. Objects: in view for 5 frames or more."
+    "fps: of the engine alone. Objects: in view for 5 frames or more."
 )
 
 
 class Score:
-    """Adds up worlds; one of a single world gives that world's figures."""
+    """Worlds, scored together."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._semantic = SemanticScore(len(CLASS_NAMES))
-        self._tracks: list[Track] = []
+    def __init__(self) -> None:
+        self._scores = metrics.Scores(CLASS_NAMES, IS_THING)
         self._frames = 0
         self._seconds = 0.0
 
-    def add(self, world: Score) -> None:
-        """Counts another score's worlds too."""
-        self._semantic.add(world._semantic)
-        self._tracks += world._tracks
-        self._frames += world._frames
-        self._seconds += world._seconds
+    def start_world(self, name: str) -> None:
+        """What follows is another world."""
+        self._scores.start_sequence(name)
 
-    def play(self, bag: Bag, segmenter: Segmenter) -> Iterator[None]:
-        """Segments and scores a world's frames as one stream; yields after every frame."""
-        stream = segmenter.open_stream()
-        objects = ObjectScore()
-        image_topic, semantic_topic, panoptic_topic = TOPICS
-        frames = in_step(bag.images(image_topic), bag.labels(semantic_topic), bag.labels(panoptic_topic))
-        for stamp, (image, classes, instances) in frames:
-            start = time.perf_counter()
-            result = segmenter.segment(image, stream, stamp=stamp * 1e-9)
-            self._seconds += time.perf_counter() - start
-            self._frames += 1
-            self._semantic.update(classes, result.semantic)
-            objects.update(classes, instances, result.semantic, result.panoptic, seconds=1 / RATE, epoch=result.epoch)
-            yield
-        self._tracks += objects.tracks()
+    def add(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> None:
+        """Counts a frame, `begin` seconds from the start of the world, which took the engine `seconds`."""
+        self._scores.update(truth, prediction, begin=begin, seconds=1 / RATE)
+        self._frames += 1
+        self._seconds += seconds
 
-    def figures(self) -> Figures:
+    def figures(self, name: str) -> Figures:
         """The figures of everything so far."""
         speed = self._frames / self._seconds if self._seconds else float("nan")
-        return Figures(self._name, self._semantic.figures(), ObjectFigures.of(self._tracks), speed)
+        return Figures(name, self._scores.figures(), speed)
+
+
+def play(bag: Bag, segmenter: Segmenter, scores: Iterable[Score]) -> Iterator[None]:
+    """Segments a world's frames as one stream and counts them in every score; yields after every frame."""
+    stream = segmenter.open_stream()
+    first: int | None = None
+    image_topic, semantic_topic, panoptic_topic = TOPICS
+    frames = in_step(bag.images(image_topic), bag.labels(semantic_topic), bag.labels(panoptic_topic))
+    for stamp, (image, classes, instances) in frames:
+        first = stamp if first is None else first
+        start = time.perf_counter()
+        result = segmenter.segment(image, stream, stamp=stamp * 1e-9)
+        seconds = time.perf_counter() - start
+        truth, prediction = Truth(classes, instances), Prediction(result.semantic, result.panoptic, result.epoch)
+        for score in scores:
+            score.add(truth, prediction, begin=(stamp - first) * 1e-9, seconds=seconds)
+        yield
 
 
 def record(path: Path, seed: int, seconds: float) -> None:
@@ -118,21 +126,24 @@ def record(path: Path, seed: int, seconds: float) -> None:
 
 def evaluate(segmenter: Segmenter, worlds: int, seconds: float, bags: Path) -> tuple[list[Figures], Figures]:
     """Scores the first `worlds` worlds and prints a row for each; returns their figures, and those of all together."""
-    total = Score("all")
+    total = Score()
     rows = []
     print(HEAD)
     for seed in EVALUATION_SEEDS[:worlds]:
         path = bags / f"{seed}_{seconds:g}s"
         record(path, seed, seconds)
-        score = Score(str(seed))
+        score = Score()
+        for each in (score, total):
+            each.start_world(str(seed))
         with Bag(path) as bag:
-            for _ in tqdm(score.play(bag, segmenter), f"world {seed}", bag.count(TOPICS[0]), leave=False, unit="frame"):
+            frames = play(bag, segmenter, (score, total))
+            for _ in tqdm(frames, f"world {seed}", bag.count(TOPICS[0]), leave=False, unit="frame"):
                 pass
-        total.add(score)
-        rows.append(score.figures())
+        rows.append(score.figures(str(seed)))
         print(rows[-1].row(), flush=True)
-    print(total.figures().row())
-    return rows, total.figures()
+    everything = total.figures("all")
+    print(everything.row())
+    return rows, everything
 
 
 def main() -> int:

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from demo import CLASS_NAMES
+from demo import CLASS_NAMES, IS_THING
 from demo.recorder import INSTANCES, LABELS, Observations, Thing
 from eomt_ros.evaluation.bag import Bag, in_step
-from eomt_ros.evaluation.metrics import ObjectFigures, ObjectScore, SemanticFigures, SemanticScore
+from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.metrics import Figures, Scores
 
 TRUTH = ("/ground_truth/semantic", "/ground_truth/panoptic")
 STAGES = ("waiting", "decode", "preprocess", "network", "postprocess", "identity", "publish", "total")
 PERCENTILES = (50, 95, 99)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The results beside the ground truth."""
-
-    semantic: SemanticFigures
-    objects: ObjectFigures
-
-
-def score(played: Path, recorded: Path, class_names: Mapping[int, str]) -> Scores | None:
+def score(played: Path, recorded: Path, class_names: Mapping[int, str]) -> Figures | None:
     """Compares the recorded outputs with the ground truth of the bag that was played; None where that is impossible.
 
     class_names: by id, those that the node used. They must be the world's, or there is nothing to compare.
     """
     if any(CLASS_NAMES[number : number + 1] != (name,) for number, name in class_names.items()):
         return None
-    semantic, objects = SemanticScore(len(CLASS_NAMES)), ObjectScore()
+    scores = Scores(CLASS_NAMES, IS_THING)
+    scores.start_sequence("demo")
     with Bag(played) as truth, Bag(recorded) as outputs:
         count = outputs.count(INSTANCES)
         if count == 0 or not all(truth.count(topic) for topic in TRUTH):
@@ -44,15 +37,19 @@ def score(played: Path, recorded: Path, class_names: Mapping[int, str]) -> Score
         stamps = [message.stamp for message in truth.messages(TRUTH[0])]
         seconds = (stamps[-1] - stamps[0]) * 1e-9 / max(len(stamps) - 1, 1) * len(stamps) / count
         streams = [*map(truth.labels, TRUTH), *map(outputs.labels, LABELS), outputs.messages(INSTANCES)]
-        for _, (true_classes, true_objects, classes, ids, instances) in tqdm(
+        for stamp, (true_classes, true_objects, classes, ids, instances) in tqdm(
             in_step(*streams), "comparing with the ground truth", count, leave=False, unit="frame"
         ):
-            semantic.update(true_classes, classes)
-            objects.update(true_classes, true_objects, classes, ids, seconds=seconds, epoch=instances.epoch)
-    return Scores(semantic.figures(), ObjectFigures.of(objects.tracks()))
+            scores.update(
+                Truth(true_classes, true_objects),
+                Prediction(classes, ids, instances.epoch),
+                begin=(stamp - stamps[0]) * 1e-9,
+                seconds=seconds,
+            )
+    return scores.figures()
 
 
-def summary(published: Mapping[int, int], seen: Observations, scores: Scores | None) -> str:
+def summary(published: Mapping[int, int], seen: Observations, scores: Figures | None) -> str:
     """The table that the demo ends with.
 
     published: stamp of a frame -> when it was published, in nanoseconds of the clock of `seen.arrivals`.
@@ -95,13 +92,17 @@ def _things(seen: Observations) -> Iterator[str]:
     yield f"  {'all':<22}{len(seen.things):9d}"
 
 
-def _truth(scores: Scores | None) -> Iterator[str]:
+def _truth(scores: Figures | None) -> Iterator[str]:
     if scores is None:
         yield "no comparison: the bag has no ground truth for the model's classes"
         return
-    pixels, objects = scores.semantic, scores.objects
-    found = f"of {objects.objects} objects; on average in {objects.frames_found:.0%} of the frames in view"
     yield "beside the ground truth"
-    yield f"  mIoU            {pixels.miou:8.3f}   mean over the classes"
-    yield f"  objects found   {objects.objects_found:8.0%}   {found}"
-    yield f"  id switches     {objects.id_switches:8d}   in {objects.object_seconds:.0f} s of objects in view"
+    yield f"  mIoU            {_figure(scores.miou, '.3f')}   mean over the classes"
+    yield f"  VPQ             {_figure(scores.vpq, '.3f')}   of segments, in windows of 1 to 8 frames"
+    found = f"of {scores.objects} objects; on average in {_figure(scores.frames_found, '.0%', 0)} of the frames in view"
+    yield f"  objects found   {_figure(scores.objects_found, '.0%')}   {found}"
+    yield f"  id switches     {_figure(scores.id_switches, 'd')}   in {scores.object_seconds:.0f} s of objects in view"
+
+
+def _figure(value: float | None, form: str, width: int = 8) -> str:
+    return f"{'-' if value is None else format(value, form):>{width}}"

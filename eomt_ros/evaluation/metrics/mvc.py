@@ -1,0 +1,82 @@
+"""Video consistency (Miao et al., VSPW, 2021): whether predictions stay the same where the ground truth does.
+
+In every window of C consecutive frames of a sequence, VC is the share of the pixels with a constant true class that
+have a constant predicted class too, right or wrong. mVC is its mean over all windows of all sequences; windows without
+such pixels are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.metrics.overlap import unlabelled
+
+WINDOWS = (8, 16)
+"""Frames per window."""
+
+Ages = npt.NDArray[np.uint8]
+"""(H, W) for how many frames a pixel has kept its class, at most as many as the longest window has."""
+
+
+class Consistency:
+    """Follows the classes of pixels through sequences; remembers one frame and two ages per pixel.
+
+    paper_compatible: as the published script, which leaves out the last window of every video, counts what is
+    unlabelled as a class, and takes the windows of 8 into the mean over those of 16.
+    """
+
+    def __init__(self, *, paper_compatible: bool = False) -> None:
+        self._paper_compatible = paper_compatible
+        self._total = dict.fromkeys(WINDOWS, 0.0)
+        self._windows = dict.fromkeys(WINDOWS, 0)
+        self.start_sequence()
+
+    def start_sequence(self) -> None:
+        """What follows has nothing to do with the frames before."""
+        self._frames = 0
+        self._before: tuple[Labels, Labels] | None = None
+        self._held_back: dict[int, float] = {}
+
+    def update(self, truth: Labels, prediction: Labels) -> None:
+        """Counts the windows that end with this frame; both (H, W) class ids."""
+        if self._before is None or self._before[0].shape != truth.shape:
+            self.start_sequence()
+            self._truth, self._prediction = np.ones(truth.shape, np.uint8), np.ones(truth.shape, np.uint8)
+        else:
+            _age(self._truth, self._before[0], truth)
+            _age(self._prediction, self._before[1], prediction)
+        if not self._paper_compatible:
+            self._truth *= truth != unlabelled(truth)
+        self._before = truth.copy(), prediction.copy()
+        self._frames += 1
+        self._count(self._held_back)
+        shares = {length: self._share(length) for length in WINDOWS if length <= self._frames}
+        known = {length: share for length, share in shares.items() if share is not None}
+        if self._paper_compatible:
+            self._held_back = known
+        else:
+            self._count(known)
+
+    def mvc(self, length: int) -> float | None:
+        """The mean over all windows of that length so far; None where there was none."""
+        lengths = [other for other in WINDOWS if other <= length] if self._paper_compatible else [length]
+        windows = sum(self._windows[each] for each in lengths)
+        return sum(self._total[each] for each in lengths) / windows if windows else None
+
+    def _count(self, shares: dict[int, float]) -> None:
+        for length, share in shares.items():
+            self._total[length] += share
+            self._windows[length] += 1
+
+    def _share(self, length: int) -> float | None:
+        constant = self._truth >= length
+        area = int(np.count_nonzero(constant))
+        return int(np.count_nonzero(constant & (self._prediction >= length))) / area if area else None
+
+
+def _age(ages: Ages, before: Labels, now: Labels) -> None:
+    np.minimum(ages, WINDOWS[-1] - 1, out=ages)
+    ages *= before == now
+    ages += 1

@@ -1,0 +1,47 @@
+"""How well classes are found, over all pixels that the ground truth labels: mIoU and the IoU of each class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eomt_ros.evaluation.metrics.overlap import Counts, Overlap
+
+
+class Confusion:
+    """Pixels by true and predicted class, over any number of frames."""
+
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
+        """(classes, classes + 1); in the last column what the prediction leaves unlabelled: missed, but nobody's false
+        alarm."""
+
+    @classmethod
+    def empty(cls, classes: int) -> Confusion:
+        """Of no frame."""
+        return cls(np.zeros((classes, classes + 1), np.int64))
+
+    @classmethod
+    def of(cls, overlap: Overlap, classes: int) -> Confusion:
+        """Of one frame."""
+        counts = np.zeros((classes + 1, classes + 1), np.int64)
+        np.add.at(counts, (overlap.truth.classes[:, None], overlap.prediction.classes[None, :]), overlap.counts)
+        return cls(counts[:-1])
+
+    def add(self, other: Confusion) -> None:
+        """Counts the frames of another one too."""
+        self.counts += other.counts
+
+    @property
+    def class_iou(self) -> tuple[float | None, ...]:
+        """IoU per class; None where the ground truth does not have the class."""
+        hits = np.diagonal(self.counts)
+        in_truth = self.counts.sum(axis=1)
+        union = in_truth + self.counts[:, :-1].sum(axis=0) - hits
+        iou = hits / np.maximum(union, 1)
+        return tuple(value if area else None for value, area in zip(iou.tolist(), in_truth.tolist(), strict=True))
+
+    @property
+    def miou(self) -> float | None:
+        """Mean IoU over the classes that the ground truth has; None where it has none."""
+        present = [iou for iou in self.class_iou if iou is not None]
+        return sum(present) / len(present) if present else None
