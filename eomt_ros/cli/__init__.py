@@ -1,0 +1,39 @@
+"""The command line `eomt-ros`, one file per command. No ROS needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from eomt_ros.cli import models, overlay
+from eomt_ros.cli.errors import UserError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    """What a command adds itself to; argparse has no public name for it."""
+
+STOPPED = 130  # what a shell expects of a program that Ctrl-C ended
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs a command and returns the exit code: 1 where it cannot be done, 2 where it is not understood."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int | None] = options.command
+    try:
+        return command(options) or 0
+    except (UserError, OSError) as error:
+        print(f"eomt-ros: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("eomt-ros: stopped", file=sys.stderr)
+        return STOPPED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="eomt-ros", description="Video segmentation for robots.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (overlay, models):
+        command.add_to(commands)
+    return parser

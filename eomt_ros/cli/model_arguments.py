@@ -1,0 +1,71 @@
+"""The arguments that choose a model and how it runs, of every command that loads one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eomt_ros.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from eomt_ros.engine import Segmenter
+
+TASKS = ("semantic", "instance", "panoptic")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds them to the arguments of a command; `load_model` then takes its options."""
+    parser.add_argument(
+        "--model",
+        default="demo",
+        help="a folder with config.json and model.safetensors, a hub id such as "
+        "tue-mps/videomt-dinov2-small-ytvis2019, or demo, which comes with the package (default: %(default)s)",
+    )
+    parser.add_argument("--task", choices=TASKS, help="default: what the model is made for")
+    parser.add_argument("--labels", type=Path, metavar="YAML", help="a table of class names, in place of the model's")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
+    parser.add_argument(
+        "--fit", default="stretch", help="how a picture is brought to the network's size (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--score-threshold",
+        type=float,
+        metavar="0..1",
+        help="leave out segments that score lower (default: panoptic 0.8, instance 0.5)",
+    )
+    parser.add_argument(
+        "--mask-threshold",
+        type=float,
+        default=0.5,
+        metavar="0..1",
+        help="a pixel belongs to a mask above this probability (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--overlap-threshold",
+        type=float,
+        default=0.8,
+        metavar="0..1",
+        help="panoptic: leave out segments of which others cover more than the rest (default: %(default)s)",
+    )
+
+
+def load_model(options: argparse.Namespace) -> Segmenter:
+    """The model that the options ask for. Raises `UserError` for a value that is not one, `EngineError`."""
+    from eomt_ros.engine import Segmenter
+
+    try:
+        return Segmenter.load(
+            options.model,
+            device=options.device,
+            precision=options.precision,
+            task=options.task,
+            fit=options.fit,
+            labels=options.labels,
+            score_threshold=options.score_threshold,
+            mask_threshold=options.mask_threshold,
+            overlap_threshold=options.overlap_threshold,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error

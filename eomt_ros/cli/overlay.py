@@ -1,0 +1,60 @@
+"""`eomt-ros overlay`: what a model finds, drawn into a video."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+
+if TYPE_CHECKING:
+    from eomt_ros.cli import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "overlay",
+        help="draw what a model finds in a bag, a video or pictures",
+        description="Segment a bag, a video or pictures as one stream, and write a video with the segments drawn in.",
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "input", nargs="+", type=Path, help="a rosbag2 or rosbag1, a video file, pictures, or a folder of pictures"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="MP4", help="the video to write")
+    parser.add_argument("--topic", help="of the images in a bag that has several")
+    add_model_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Writes the video. Raises `UserError`, `OSError`."""
+    try:
+        from tqdm import tqdm
+
+        from eomt_ros.evaluation.sources import SourceError, open_source
+        from eomt_ros.evaluation.video import VideoWriter
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
+    from eomt_ros.engine import EngineError
+    from eomt_ros.overlay import draw
+
+    if any(options.out.resolve() == path.resolve() for path in options.input):
+        raise UserError(f"--out {options.out} is the input itself, expected another file")
+    try:
+        with open_source(options.input, options.topic) as source, VideoWriter(options.out) as video:
+            segmenter = load_model(options)
+            stream = segmenter.open_stream()
+            frames, start = 0, time.monotonic()
+            for frame in tqdm(source.frames, total=source.count, unit="frame"):
+                result = segmenter.segment(frame.content, stream, stamp=frame.stamp * 1e-9)
+                video.write(draw(frame.content, result, segmenter.labels), frame.stamp)
+                frames += 1
+    except (EngineError, SourceError) as error:
+        raise UserError(str(error)) from error
+    if frames == 0:
+        raise UserError(f"{options.input[0]} has no frames")
+    print(f"{options.out}: {frames} frames, {frames / (time.monotonic() - start):.1f} a second")
