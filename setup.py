@@ -22,6 +22,7 @@ setup(
         "eomt_ros": ["py.typed"],
         "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml"],
         "eomt_ros.checkpoint": ["*.json", "*.safetensors"],
+        "eomt_ros.evaluation": ["templates/*"],
         "eomt_ros.interfaces": ["*.msg"],
     },
     install_requires=[
@@ -34,7 +35,7 @@ setup(
     ],
     extras_require={
         "demo": ["mujoco>=3.1", "PyOpenGL>=3.1"],
-        "evaluation": ["av>=11", "rosbags>=0.10.4", "tqdm>=4.60"],
+        "evaluation": ["av>=11", "jinja2>=3.0", "rosbags>=0.10.4", "tqdm>=4.60"],
         "test": [
             "hypothesis>=6.90",
             "mypy>=1.11",

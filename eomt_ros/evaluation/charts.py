@@ -1,0 +1,259 @@
+"""Where things are in the charts over numbers: lines over time and histograms. All places are percent of the chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from eomt_ros.evaluation.figures import Kind, as_text
+from eomt_ros.evaluation.results import Interval, Latency, Results
+
+TICKS = 6
+"""Steps of an axis at most, so that their texts have room on a telephone."""
+NAMED_SEQUENCES = 5
+"""More than these do not fit beside each other by name."""
+STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+BEYOND_P50 = 3.0
+BEYOND_P95 = 1.25
+"""A histogram goes up to these multiples of the percentiles: one frame that took seconds must not squeeze the rest."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A value over time, in pieces where it is not known all the time."""
+
+    name: str
+    pieces: tuple[tuple[tuple[float, float], ...], ...]
+    """Points (x, y), y downwards."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A stretch of the x axis."""
+
+    left: float
+    width: float
+    title: str
+    count: int = 0
+    """Of events to mark there."""
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """Values over time."""
+
+    lines: tuple[Line, ...]
+    columns: tuple[Column, ...]
+    """One per interval, for what is said on hovering and for marks."""
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    borders: tuple[float, ...]
+    """Where a sequence ends and the next one begins."""
+
+    @property
+    def marked(self) -> bool:
+        """Whether there is any event to mark."""
+        return self.most > 0
+
+    @property
+    def most(self) -> int:
+        """The largest number of events in a column."""
+        return max((column.count for column in self.columns), default=0)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a histogram; `top` is percent from above."""
+
+    left: float
+    width: float
+    top: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often values occur."""
+
+    bars: tuple[Bar, ...]
+    marks: tuple[Tick, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    beyond: int
+    """How many values lie to the right of the chart."""
+
+
+def scores_over_time(results: Results) -> LineChart | None:
+    """The lines of mIoU and VPQ, with id switches as events; None where there is nothing to draw."""
+    values: dict[str, Callable[[Interval], float | None]] = {
+        "mIoU": lambda part: part.miou,
+        "VPQ": lambda part: part.vpq,
+    }
+    known = {
+        name: value for name, value in values.items() if any(value(part) is not None for part in results.intervals)
+    }
+    return _line_chart(results.intervals, known, 1.0, Kind.SCORE) if known else None
+
+
+def latency_over_time(results: Results) -> LineChart | None:
+    """The line of the median latency; None where there is nothing to draw."""
+    highest = max((part.latency_ms for part in results.intervals), default=0.0)
+    if len(results.intervals) < 2 or not highest > 0:
+        return None
+    values: dict[str, Callable[[Interval], float | None]] = {"latency": lambda part: part.latency_ms}
+    return _line_chart(results.intervals, values, highest, Kind.MILLISECONDS)
+
+
+def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> Histogram | None:
+    """The histogram of `Results`, with its percentiles; None where it is empty."""
+    if len(edges) < 2 or not any(count for _, count in edges):
+        return None
+    first = edges[0][0]
+    enough = max(BEYOND_P50 * latency.p50, BEYOND_P95 * latency.p95)
+    last = next((edge for edge, _ in edges[1:] if edge >= enough), edges[-1][0])
+    bins = [(low, high, count) for (low, count), (high, _) in zip(edges, edges[1:], strict=False) if high <= last]
+    highest = axis_end(max(count for _, _, count in bins) or 1)
+
+    def place(value: float) -> float:
+        return 100 * (value - first) / (last - first)
+
+    return Histogram(
+        bars=tuple(
+            Bar(
+                place(low),
+                place(high) - place(low),
+                100 - 100 * count / highest,
+                f"{low:.1f} to {high:.1f} ms: {count} frames",
+            )
+            for low, high, count in bins
+            if count
+        ),
+        marks=tuple(
+            Tick(
+                min(place(value), 100.0), f"{name} {as_text(value, Kind.MILLISECONDS)}" + (" →" if value > last else "")
+            )
+            for name, value in (("p50", latency.p50), ("p95", latency.p95), ("p99", latency.p99))
+        ),
+        x_ticks=tuple(Tick(place(value), f"{value:g}") for value in round_steps(first, last)),
+        y_ticks=tuple(Tick(100 - 100 * value / highest, f"{value:g}") for value in round_steps(0, highest)),
+        beyond=sum(count for low, count in edges if low >= last),
+    )
+
+
+def time_ticks(seconds: float) -> tuple[Tick, ...]:
+    """The ticks of an axis from 0 to `seconds`."""
+    if not seconds > 0:
+        return ()
+    step = next(
+        (step for step in STEPS_S if seconds / step <= TICKS), STEPS_S[-1] * math.ceil(seconds / STEPS_S[-1] / 6)
+    )
+    return tuple(
+        Tick(100 * number * step / seconds, clock(number * step)) for number in range(int(seconds / step + 1e-9) + 1)
+    )
+
+
+def clock(seconds: float, *, digits: int = 0) -> str:
+    """Seconds as `1:02:03`, or `2:03` within the first hour; `digits` after the point."""
+    ticks = 10**digits
+    whole, fraction = divmod(round(seconds * ticks), ticks)
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    front = f"{hours}:{minute:02}" if hours else f"{minute}"
+    return f"{front}:{second:02}" + (f".{fraction:0{digits}}" if digits else "")
+
+
+def round_steps(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high`, at most `TICKS` steps."""
+    step = _round_step(high - low)
+    return [round(number * step, 9) for number in range(math.ceil(low / step - 1e-9), int(high / step + 1e-9) + 1)]
+
+
+def axis_end(highest: float) -> float:
+    """The round number at or above `highest` at which an axis ends."""
+    step = _round_step(highest)
+    return math.ceil(highest / step - 1e-9) * step
+
+
+def _round_step(length: float) -> float:
+    unit = 10.0 ** math.floor(math.log10(length / TICKS))
+    return next(unit * factor for factor in (1, 2, 5, 10) if length / (unit * factor) <= TICKS)
+
+
+def _line_chart(
+    intervals: Sequence[Interval], values: dict[str, Callable[[Interval], float | None]], highest: float, kind: Kind
+) -> LineChart:
+    end = axis_end(highest)
+    starts, total = _one_after_the_other(intervals)
+
+    def place(part: Interval, seconds: float) -> float:
+        return 100 * (starts[part.sequence] + seconds) / total
+
+    def say(part: Interval) -> str:
+        where = f"{part.sequence}, " if len(starts) > 1 else ""
+        said = [f"{name} {as_text(value(part), kind)}" for name, value in values.items()]
+        switches = [f"id switches {part.id_switches}"] if part.id_switches and kind is Kind.SCORE else []
+        return f"{where}{clock(part.begin)} to {clock(part.end)}: " + ", ".join(said + switches)
+
+    lines = []
+    for name, value in values.items():
+        points = [
+            (part.sequence, place(part, (part.begin + part.end) / 2), None if y is None else 100 - 100 * y / end)
+            for part, y in ((part, value(part)) for part in intervals)
+        ]
+        lines.append(Line(name, tuple(_pieces(points))))
+    columns = tuple(
+        Column(
+            place(part, part.begin),
+            100 * (part.end - part.begin) / total,
+            say(part),
+            (part.id_switches or 0) if kind is Kind.SCORE else 0,
+        )
+        for part in intervals
+    )
+    y_ticks = tuple(Tick(100 - 100 * value / end, f"{value:g}") for value in round_steps(0, end))
+    borders = tuple(100 * start / total for start in starts.values() if start)
+    return LineChart(tuple(lines), columns, _x_ticks(starts, total), y_ticks, borders)
+
+
+def _one_after_the_other(intervals: Iterable[Interval]) -> tuple[dict[str, float], float]:
+    """When each sequence starts if they are played one after the other, and how long that takes, in seconds."""
+    lengths: dict[str, float] = {}
+    for part in intervals:
+        lengths[part.sequence] = max(lengths.get(part.sequence, 0.0), part.end)
+    starts, total = {}, 0.0
+    for name, length in lengths.items():
+        starts[name] = total
+        total += length
+    return starts, total or 1.0
+
+
+def _x_ticks(starts: dict[str, float], total: float) -> tuple[Tick, ...]:
+    if len(starts) == 1:
+        return time_ticks(total)
+    if len(starts) <= NAMED_SEQUENCES:
+        return tuple(Tick(100 * start / total, name) for name, start in starts.items())
+    return ()
+
+
+def _pieces(points: Iterable[tuple[str, float, float | None]]) -> Iterable[tuple[tuple[float, float], ...]]:
+    """Cuts a line where a value is missing and where a sequence ends."""
+    piece: list[tuple[float, float]] = []
+    before = None
+    for sequence, x, y in points:
+        if piece and (y is None or sequence != before):
+            yield tuple(piece)
+            piece = []
+        if y is not None:
+            piece.append((x, y))
+        before = sequence
+    if piece:
+        yield tuple(piece)

@@ -1,0 +1,47 @@
+"""Pages of a single file: templates filled in, and pictures and videos put into them."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from eomt_ros.evaluation.figures import Kind, as_text
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def fill_in(template: str, **content: Any) -> str:
+    """The page that a file of `TEMPLATES` makes of this content; all text in it is escaped."""
+    # Whatever is inserted is escaped, because names of topics, files and classes are anybody's.
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"place": _place, "score": _score, "ms": _milliseconds}
+    return environment.get_template(template).render(**content)
+
+
+def embedded(file: Path) -> str:
+    """A file as a `data:` address. Raises `OSError`."""
+    kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+
+
+def _place(percent: float) -> str:
+    """A place in a chart as short as it can be said: a page has thousands of them."""
+    return f"{percent:.2f}".rstrip("0").rstrip(".")
+
+
+def _score(value: float | None) -> str:
+    return as_text(value, Kind.SCORE)
+
+
+def _milliseconds(value: float | None) -> str:
+    return as_text(value, Kind.MILLISECONDS).removesuffix(" ms")

@@ -1,0 +1,179 @@
+"""`report.html`: what an evaluation found, for people; one file that opens from disk without a network."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eomt_ros.evaluation import results as results_file
+from eomt_ros.evaluation.charts import clock, latency_histogram, latency_over_time, scores_over_time
+from eomt_ros.evaluation.figures import GROUPS, HEADLINE, NOTHING, Figure, Needs, why_missing
+from eomt_ros.evaluation.page import embedded, fill_in
+from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.timeline import id_chart
+
+LARGEST_VIDEO = 32 << 20
+"""Bytes: a page that holds more opens slowly."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A figure as the report shows it."""
+
+    figure: Figure
+    text: str
+    missing: str | None
+    """Why there is none."""
+
+
+@dataclass(frozen=True)
+class ClassBar:
+    """The IoU of one class."""
+
+    name: str
+    iou: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One of the pictures of a frame."""
+
+    what: str
+    source: str | None
+    """A `data:` address; None where the file cannot be read."""
+    path: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One of the worst frames."""
+
+    caption: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class Video:
+    """The overlay video: in the page, beside it, or lost."""
+
+    path: str
+    megabytes: float
+    source: str | None
+    """A `data:` address; None where it is too large, or cannot be read."""
+    lost: bool
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html` from the results and pictures in the output folder of an evaluation, and returns its path.
+
+    Raises `OSError`, and what `results.read` raises where there are no results to read.
+    """
+    path = folder / "report.html"
+    path.write_text(render(results_file.read(folder), folder), encoding="utf-8")
+    return path
+
+
+def render(results: Results, folder: Path) -> str:
+    """The page; `folder` is where pictures and video lie."""
+    settings = results.settings
+    return fill_in(
+        "report.html",
+        results=results,
+        title=f"Evaluation of {_said(settings.get('model'))}",
+        facts=list(_facts(results)),
+        headline=[_known(figure, results) for figure in HEADLINE],
+        groups={name: [_known(figure, results) for figure in figures] for name, figures in GROUPS.items()},
+        bars=_class_bars(results),
+        without_iou=[name for name in results.class_names if not _is_known(results.class_iou.get(name))],
+        no_classes=why_missing(results, Needs.CLASSES),
+        no_objects=why_missing(results, Needs.OBJECTS),
+        windows={k: value for k, value in results.vpq_by_window.items() if _is_known(value)},
+        scores=scores_over_time(results),
+        speed=latency_over_time(results),
+        histogram=latency_histogram(results.latency_histogram, results.latency_ms),
+        ids=id_chart(results),
+        worst=[_frame(number, results, folder) for number in range(len(results.worst_frames))],
+        video=_video(results, folder),
+        settings=[(name, text) for name, text in _flat(settings) if name != "command"],
+        command=_command(settings),
+    )
+
+
+def _facts(results: Results) -> Iterator[tuple[str, str]]:
+    """What was evaluated, in a few lines."""
+    settings = results.settings
+    for name in ("input", "task", "device", "date"):
+        if settings.get(name) is not None:
+            yield name, _said(settings[name])
+    sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
+    yield "length", f"{results.frames:,} frames, {clock(results.seconds, digits=1)}{sequences}"
+    if results.frames_scored != results.frames:
+        yield "with ground truth", f"{results.frames_scored:,} of {results.frames:,} frames"
+
+
+def _known(figure: Figure, results: Results) -> Known:
+    missing = figure.why_missing(results) if figure.value(results) is None else None
+    return Known(figure, figure.text(results), missing)
+
+
+def _class_bars(results: Results) -> list[ClassBar]:
+    """The classes of the ground truth, best first."""
+    known = [ClassBar(name, iou) for name, iou in results.class_iou.items() if iou is not None and not math.isnan(iou)]
+    return sorted(known, key=lambda bar: -bar.iou)
+
+
+def _frame(number: int, results: Results, folder: Path) -> Frame:
+    frame = results.worst_frames[number]
+    where = f"{frame.sequence} at " if len(results.sequences) > 1 else ""
+    caption = f"{where}{clock(frame.seconds, digits=1)}, mIoU {frame.miou:.3f} (stamp {frame.stamp} ns)"
+    pictures = {"input": frame.input, "prediction": frame.prediction, "truth": frame.truth}
+    return Frame(caption, tuple(_picture(what, path, folder) for what, path in pictures.items()))
+
+
+def _picture(what: str, path: str, folder: Path) -> Picture:
+    try:
+        return Picture(what, embedded(folder / path), path)
+    except OSError:
+        return Picture(what, None, path)
+
+
+def _video(results: Results, folder: Path) -> Video | None:
+    path = results.files.get("overlay")
+    if path is None:
+        return None
+    try:
+        size = (folder / path).stat().st_size
+        source = embedded(folder / path) if size <= LARGEST_VIDEO else None
+    except OSError:
+        return Video(path, 0.0, None, lost=True)
+    return Video(path, size / 2**20, source, lost=False)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings within settings under names such as `versions.torch`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _said(value)
+
+
+def _said(value: Any) -> str:
+    if value is None or value in ("", []):
+        return NOTHING
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_said, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _command(settings: Mapping[str, Any]) -> str | None:
+    command = settings.get("command")
+    return shlex.join(command) if isinstance(command, list | tuple) else command
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
