@@ -46,7 +46,8 @@ def score(played: Path, recorded: Path, class_names: Mapping[int, str]) -> Figur
                 begin=(stamp - stamps[0]) * 1e-9,
                 seconds=seconds,
             )
-    return scores.figures()
+    figures = scores.figures()
+    return None if figures.objects is None else figures
 
 
 def summary(published: Mapping[int, int], seen: Observations, scores: Figures | None) -> str:

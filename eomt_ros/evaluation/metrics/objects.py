@@ -84,17 +84,19 @@ class ObjectScore:
     """Follows the objects of one sequence, and the ids that predictions give them; keeps nothing per frame.
 
     A prediction matches an object where they are of one class and overlap with an IoU above 0.5, pixels that the truth
-    leaves unlabelled not counted.
+    leaves unlabelled not counted. An object is in view where it has at least `min_area` pixels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, min_area: int = MIN_AREA, min_frames: int = MIN_FRAMES) -> None:
+        self._min_area = min_area
+        self._min_frames = min_frames
         self._courses: dict[Key, _Course] = {}
         self._frame = 0
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
         areas = overlap.counts.sum(axis=1)
-        in_view = overlap.truth.are_things & (areas >= MIN_AREA)
+        in_view = overlap.truth.are_things & (areas >= self._min_area)
         for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True):
             if is_in_view:
                 course = self._courses.setdefault(key, _Course(key))
@@ -102,8 +104,8 @@ class ObjectScore:
         self._frame += 1
 
     def tracks(self) -> list[Track]:
-        """The objects that were in view for long enough so far, in the order in which they came."""
-        courses = [course for course in self._courses.values() if course.frames >= MIN_FRAMES]
+        """The objects that were in view for `min_frames` frames so far, in the order in which they came."""
+        courses = [course for course in self._courses.values() if course.frames >= self._min_frames]
         epochs = {identity.epoch for course in self._courses.values() for identity in course.identities}
         return [course.track(name_epoch=len(epochs) > 1) for course in courses]
 
