@@ -35,7 +35,14 @@ setup(
     ],
     extras_require={
         "demo": ["mujoco>=3.1", "PyOpenGL>=3.1"],
-        "evaluation": ["av>=11", "jinja2>=3.0", "rosbags>=0.10.4", "tqdm>=4.60"],
+        "evaluation": [
+            "av>=11",
+            "backports.zstd>=1.0; python_version < '3.14'",
+            "jinja2>=3.0",
+            "lz4>=4.0",
+            "rosbags>=0.11",
+            "tqdm>=4.60",
+        ],
         "test": [
             "hypothesis>=6.90",
             "mypy>=1.11",

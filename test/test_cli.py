@@ -123,9 +123,12 @@ def test_thresholds_and_task_reach_the_engine(shell: Shell, bag: Path, model: Pa
     expect_video(out, pictures())
 
 
-def test_bag_with_several_image_topics_asks_which(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
-    message = shell.refused(bag, "--model", model, "--out", tmp_path / "out.mp4")
-    assert f"several image topics, choose one of: {bags.IMAGES}, " in message
+def test_bag_with_several_cameras_asks_which(shell: Shell, model: Path, tmp_path: Path) -> None:
+    picture = bags.scene(0)[0]
+    messages = [(topic, 1, bags.image(1, picture, "rgb8")) for topic in ("/left", "/right")]
+    path = bags.write_bag(tmp_path / "bag", messages)
+    message = shell.refused(path, "--model", model, "--out", tmp_path / "out.mp4")
+    assert "several image topics; choose one with --topic:" in message
     assert not (tmp_path / "out.mp4").exists()
 
 

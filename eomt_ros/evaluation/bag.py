@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -10,19 +10,17 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
 
+from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
+from eomt_ros.evaluation.storage import BagError, Recorded, Storage, open_storage
 from eomt_ros.node.images import ImageError, decode
 
+__all__ = ["Bag", "BagError", "Stamped", "in_step"]
+
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-LABEL_TYPES = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16}
 
 Content = TypeVar("Content")
-
-
-class BagError(Exception):
-    """A bag, or a topic in it, that cannot be read; the message says which and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,91 +35,97 @@ class Stamped(Generic[Content]):
 class Bag:
     """A bag, open for reading within a `with` block. Its iterators hold one message each, and may run side by side.
 
-    path: a rosbag2 folder, a single .mcap or .db3 file, or a rosbag1 .bag file. Raises `BagError`.
+    path: a rosbag2 folder, a single .mcap or .db3 file, or a rosbag1 .bag file. Of a damaged or unfinished rosbag2 what
+    is there is read, and `problems` says so. Raises `BagError`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            # The definitions of Humble, which are those of later distributions too, for bags that carry none.
-            self._reader = AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
-        except (OSError, AnyReaderError) as error:
-            raise BagError(f"{path} is not a bag that can be read: {error}") from error
+        self.problems: list[str] = []
+        """What was wrong with the bag when it was opened, a sentence each."""
+        self._storage: Storage
 
     def __enter__(self) -> Bag:
-        try:
-            self._reader.open()
-        except (OSError, AnyReaderError) as error:
-            raise BagError(f"{self.path} is not a bag that can be read: {error}") from error
+        self._storage, self.problems = open_storage(self.path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.close()
+        self._storage.close()
 
     @property
     def topics(self) -> dict[str, str]:
         """The type of every topic, such as `sensor_msgs/msg/Image`."""
-        return {connection.topic: connection.msgtype for connection in self._reader.connections}
+        return self._storage.topics
 
     @property
     def image_topics(self) -> list[str]:
         """The topics of images, raw or compressed."""
         return sorted(topic for topic, kind in self.topics.items() if kind in IMAGE_TYPES)
 
+    @property
+    def seconds(self) -> float:
+        """From the first message of the recording to the last."""
+        return self._storage.seconds
+
     def count(self, topic: str) -> int:
         """The number of messages of a topic, 0 if the bag does not have it."""
-        return sum(connection.msgcount for connection in self._reader.connections if connection.topic == topic)
+        return self._storage.counts.get(topic, 0)
+
+    def recorded(self, topics: Collection[str]) -> Iterator[Recorded]:
+        """The messages of some topics in the order of the recording, still serialized.
+
+        Raises `BagError` where the bag does not have one of them, or reading ends too early.
+        """
+        for topic in topics:
+            if topic not in self.topics:
+                raise BagError(f"{self.path} has no topic {topic}; it has {', '.join(sorted(self.topics)) or 'none'}")
+        try:
+            yield from self._storage.messages(topics)
+        except BagError as error:
+            raise BagError(f"{self.path}: {error}") from error
+
+    def message(self, recorded: Recorded) -> Stamped[Any]:
+        """What `recorded` says. Raises `BagError` where it is damaged."""
+        try:
+            message = self._storage.deserialize(recorded.topic, recorded.data)
+        except BagError as error:
+            raise BagError(f"{self.path}: {recorded.topic}: {error}") from error
+        return Stamped(_stamp(message) or recorded.time, message)
 
     def messages(self, topic: str) -> Iterator[Stamped[Any]]:
         """The messages of a topic, in the order of the recording. Raises `BagError` where there is no such topic."""
-        connections = [connection for connection in self._reader.connections if connection.topic == topic]
-        if not connections:
-            raise BagError(f"{self.path} has no topic {topic}; it has {', '.join(sorted(self.topics)) or 'none'}")
-        try:
-            for connection, recorded, data in self._reader.messages(connections):
-                message: Any = self._reader.deserialize(data, connection.msgtype)
-                yield Stamped(_stamp(message) or recorded, message)
-        except AnyReaderError as error:
-            raise BagError(f"{self.path}: {topic} cannot be read: {error}") from error
+        return map(self.message, self.recorded([topic]))
 
     def images(self, topic: str) -> Iterator[Stamped[npt.NDArray[np.uint8]]]:
         """The pictures of an Image or CompressedImage topic, (H, W, 3) uint8 RGB; not to be written to.
 
         Raises `BagError` where there is no such topic or a picture does not decode.
         """
-        kind = self.topics.get(topic, IMAGE_TYPES[0])
-        if kind not in IMAGE_TYPES:
-            raise BagError(f"{self.path}: {topic} is {kind}, expected one of {', '.join(IMAGE_TYPES)}")
+        self.check_image_topic(topic)
         for message in self.messages(topic):
             try:
                 yield Stamped(message.stamp, decode(message.content))
             except ImageError as error:
                 raise BagError(f"{self.path}: {topic} at {message.stamp} ns: {error}") from error
 
-    def labels(self, topic: str) -> Iterator[Stamped[npt.NDArray[Any]]]:
-        """The label images of an Image topic as they are, (H, W) uint8 or uint16; not to be written to.
+    def labels(self, topic: str) -> Iterator[Stamped[Labels]]:
+        """The label images of an image topic as they are, (H, W) uint8 or uint16; not to be written to.
 
-        Raises `BagError` where there is no such topic or an image is of another encoding than `LABEL_TYPES`.
+        Raises `BagError` where there is no such topic or a message is no label image.
         """
         for message in self.messages(topic):
-            yield Stamped(message.stamp, self._label_image(topic, message.content))
+            try:
+                yield Stamped(message.stamp, decode_labels(message.content))
+            except LabelImageError as error:
+                raise BagError(f"{self.path}: {topic} has {error}") from error
 
-    def _label_image(self, topic: str, message: Any) -> npt.NDArray[Any]:
-        encoding = getattr(message, "encoding", type(message).__name__)
-        if encoding not in LABEL_TYPES:
-            expected = ", ".join(LABEL_TYPES)
-            raise BagError(f"{self.path}: {topic} has encoding {encoding}, expected a label image: {expected}")
-        dtype = np.dtype(LABEL_TYPES[encoding]).newbyteorder(">" if message.is_bigendian else "<")
-        height, width, step = message.height, message.width, message.step
-        if step < width * dtype.itemsize or len(message.data) != height * step:
-            raise BagError(
-                f"{self.path}: {topic} has a {width}x{height} {encoding} image with step {step} "
-                f"and {len(message.data)} bytes, which do not fit together"
-            )
-        strides = (step, dtype.itemsize)
-        return np.ndarray((height, width), dtype, buffer=message.data, strides=strides).astype(LABEL_TYPES[encoding])
+    def check_image_topic(self, topic: str) -> None:
+        """Raises `BagError` where the bag has a topic, but not of images."""
+        kind = self.topics.get(topic, IMAGE_TYPES[0])
+        if kind not in IMAGE_TYPES:
+            raise BagError(f"{self.path}: {topic} is {kind}, expected one of {', '.join(IMAGE_TYPES)}")
 
 
 def in_step(*streams: Iterable[Stamped[Any]]) -> Iterator[tuple[int, tuple[Any, ...]]]:

@@ -1,25 +1,25 @@
-"""Where frames come from: a bag, a video file, or pictures, told apart by what they are."""
+"""Where frames come from: bags, video files, pictures, or data sets, told apart by what they are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Sequence as Series
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
-from eomt_ros.evaluation.video import Picture, VideoError, frame_count, read_video
+from eomt_ros.evaluation.bag_sequence import bag_sequence
+from eomt_ros.evaluation.datasets import dataset_sequences, is_dataset
+from eomt_ros.evaluation.file_sequences import picture_sequence, pictures_in, video_sequence
+from eomt_ros.evaluation.image_files import PICTURE_SUFFIXES
+from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame
+from eomt_ros.evaluation.storage import is_bag
+from eomt_ros.evaluation.truth import TruthSource
+from eomt_ros.evaluation.video import Picture
 
-BAG_SUFFIXES = (".mcap", ".db3", ".bag")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-PICTURES_PER_SECOND = 10
-
-
-class SourceError(Exception):
-    """Frames that cannot be had; the message says which and why."""
+__all__ = ["Sequence", "Source", "SourceError", "SourceFrame", "TruthSource", "open_sequences", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -29,65 +29,94 @@ class Source:
     frames: Iterator[Stamped[Picture]]
     count: int | None
     """None where it is not known beforehand."""
+    problems: list[str]
+    """What is wrong with the input and could be worked around; complete when the last frame was read."""
 
 
 @contextmanager
-def open_source(paths: Sequence[Path], topic: str | None = None) -> Iterator[Source]:
-    """Opens one bag, one video, or any number of pictures (a folder stands for those in it, by name).
+def open_sequences(
+    paths: Series[Path], *, topic: str | None = None, truth: TruthSource | None = None, split: str = "val"
+) -> Iterator[list[Sequence]]:
+    """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
-    topic: that of the images in a bag; not needed if it has only one.
-    Raises `SourceError`; so do the frames where one cannot be read.
+    A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits.
+
+    topic: that of the images in a bag; None: that of its only camera. truth: where the ground truth is; None where none
+    is wanted (`TruthSource()` looks in the usual topics). split: of a data set, `train`, `val` or `test`.
+    Raises `SourceError`.
     """
-    try:
-        if len(paths) == 1 and _is_bag(paths[0]):
-            with Bag(paths[0]) as bag:
-                topic = topic or _only_topic(bag)
-                yield Source(bag.images(topic), bag.count(topic))
-            return
-        if topic is not None:
-            raise SourceError(f"a topic ({topic}) is for bags, and {paths[0]} is none")
-        if all(path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES for path in paths):
-            pictures = [picture for path in paths for picture in _pictures(path)]
-            yield Source(_read(pictures), len(pictures))
-        elif len(paths) == 1:
-            yield Source(read_video(paths[0]), frame_count(paths[0]))
-        else:
-            raise SourceError("several paths must all be pictures: give one bag or one video at a time")
-    except (BagError, VideoError) as error:
-        raise SourceError(str(error)) from error
+    with ExitStack() as bags:
+        groups = _grouped(paths)
+        names = _names([group[0] for group in groups])
+        yield [
+            sequence
+            for group, name in zip(groups, names, strict=True)
+            for sequence in _open(group, name, topic, _own_truth(truth, name, alone=len(groups) == 1), split, bags)
+        ]
 
 
-def _is_bag(path: Path) -> bool:
-    return path.suffix in BAG_SUFFIXES or (path / "metadata.yaml").exists()
+@contextmanager
+def open_source(paths: Series[Path], topic: str | None = None) -> Iterator[Source]:
+    """Opens one recording for its frames alone, see `open_sequences`. Raises `SourceError`."""
+    with open_sequences(paths, topic=topic) as sequences:
+        if len(sequences) != 1:
+            names = ", ".join(sequence.name for sequence in sequences[:5])
+            raise SourceError(f"expected one recording at a time, got {len(sequences)}: {names}")
+        sequence = sequences[0]
+        frames = (Stamped(frame.stamp, frame.image) for frame in sequence.frames())
+        yield Source(frames, sequence.count, sequence.problems)
 
 
-def _only_topic(bag: Bag) -> str:
-    topics = bag.image_topics
-    if len(topics) == 1:
-        return topics[0]
-    raise SourceError(
-        f"{bag.path} has several image topics, choose one of: {', '.join(topics)}"
-        if topics
-        else f"{bag.path} has no image topic"
-    )
-
-
-def _pictures(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    pictures = sorted(child for child in path.iterdir() if child.suffix.lower() in PICTURE_SUFFIXES)
-    if not pictures:
-        raise SourceError(f"{path} is neither a bag nor a folder of pictures ({', '.join(PICTURE_SUFFIXES)})")
-    return pictures
-
-
-def _read(paths: Sequence[Path]) -> Iterator[Stamped[Picture]]:
-    for number, path in enumerate(paths):
+def _open(
+    paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str, bags: ExitStack
+) -> list[Sequence]:
+    path = paths[0]
+    if is_bag(path):
         try:
-            data = np.frombuffer(path.read_bytes(), np.uint8)
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror}") from error
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if picture is None:
-            raise SourceError(f"{path} is not a picture that can be read")
-        yield Stamped(number * 10**9 // PICTURES_PER_SECOND, np.asarray(picture[..., ::-1], np.uint8))
+            return [bag_sequence(bags.enter_context(Bag(path)), name, topic=topic, truth=truth)]
+        except BagError as error:
+            raise SourceError(str(error)) from error
+    if topic is not None:
+        raise SourceError(f"a topic (--topic {topic}) is for bags, and {path} is none")
+    if truth is not None and (truth.classes_topic or truth.instances_topic):
+        raise SourceError(f"topics of ground truth (--truth-classes, --truth-instances) are for bags, {path} is none")
+    folder = None if truth is None else truth.folder
+    if is_dataset(path):
+        if folder is not None:
+            raise SourceError(f"--truth {folder}: {path} is a data set, which has its own ground truth")
+        return dataset_sequences(path, split)
+    if path.is_dir() or _is_picture(path):
+        return [picture_sequence(pictures_in(path) if path.is_dir() else paths, name, folder)]
+    return [video_sequence(path, name, folder)]
+
+
+def _grouped(paths: Series[Path]) -> list[list[Path]]:
+    """The paths of each recording."""
+    for path in paths:
+        if not path.exists():
+            raise SourceError(f"{path} does not exist")
+    pictures = [path for path in paths if _is_picture(path)]
+    return [[path] for path in paths if not _is_picture(path)] + ([pictures] if pictures else [])
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """A short name for each, and where two would be alike the whole path; a path given twice is told by a number."""
+    short = Counter(path.resolve().stem for path in paths)
+    names = [path.resolve().stem if short[path.resolve().stem] == 1 else str(path) for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name} ({names[: place + 1].count(name)})"
+        for place, name in enumerate(names)
+    ]
+
+
+def _own_truth(truth: TruthSource | None, name: str, *, alone: bool) -> TruthSource | None:
+    """The ground truth of one recording: if there are several, in a folder of its name."""
+    if truth is None or truth.folder is None:
+        return truth
+    if truth.classes_topic or truth.instances_topic:
+        raise SourceError(f"--truth {truth.folder} and topics of ground truth exclude each other: give one of them")
+    return truth if alone else replace(truth, folder=truth.folder / name)

@@ -1,0 +1,183 @@
+"""VIPSeg and VSPW as they are published, so that the tables of papers can be remade by who has the data.
+
+VIPSeg (github.com/VIPSeg-Dataset/VIPSeg-Dataset), at 720 lines in COCO's panoptic format, which papers use, or as it
+is downloaded:
+
+    VIPSeg_720P/  images/VIDEO/*.jpg  panomasksRGB/VIDEO/*.png  panoptic_gt_VIPSeg_{train,val,test}.json
+    VIPSeg/       imgs/VIDEO/*.jpg    panomasks/VIDEO/*.png     {train,val,test}.txt
+
+VSPW (github.com/VSPW-dataset/VSPW-dataset-download):
+
+    VSPW_480p/    data/VIDEO/origin/*.jpg  data/VIDEO/mask/*.png  {train,val,test}.txt
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from eomt_ros.evaluation.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
+from eomt_ros.evaluation.frame import Truth
+from eomt_ros.evaluation.image_files import PICTURE_SUFFIXES, read_picture
+from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame, Tally
+
+VIPSEG_RATE, VSPW_RATE = 5.0, 15.0
+"""Labelled frames per second, as the papers say."""
+
+
+@dataclass(frozen=True)
+class _Video:
+    """One video of a data set; names: of its frames, None: all pictures there are."""
+
+    name: str
+    images: Path
+    masks: Path
+    truth: Callable[[Path], Truth]
+    names: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class _Layout:
+    labels: str
+    """The table in `config/labels`."""
+    rate: float
+    videos: Callable[[Path, str], list[_Video]]
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is laid out as one of the data sets."""
+    return path.is_dir() and _layout(path) is not None
+
+
+def dataset_sequences(path: Path, split: str) -> list[Sequence]:
+    """The videos of one split (`train`, `val`, `test`) in the data set's order. Raises `SourceError`."""
+    layout = _layout(path)
+    if layout is None:
+        raise SourceError(f"{path} is laid out neither as VIPSeg nor as VSPW")
+    videos = layout.videos(path, split)
+    if not videos:
+        raise SourceError(f"{path}: the split {split} has no videos")
+    class_names = _class_names(layout.labels)
+    return [_sequence(video, layout.rate, class_names) for video in videos]
+
+
+def _layout(path: Path) -> _Layout | None:
+    if (path / "images").is_dir() and (path / "panomasksRGB").is_dir():
+        return _Layout("vipseg", VIPSEG_RATE, _vipseg_720p)
+    if (path / "imgs").is_dir() and (path / "panomasks").is_dir():
+        return _Layout("vipseg", VIPSEG_RATE, _vipseg)
+    if any((path / "data").glob("*/origin")):
+        return _Layout("vspw", VSPW_RATE, _vspw)
+    return None
+
+
+def _vspw(path: Path, split: str) -> list[_Video]:
+    folders = {name: path / "data" / name for name in _listed(path, split)}
+    return [_Video(name, folder / "origin", folder / "mask", vspw_truth) for name, folder in folders.items()]
+
+
+def _vipseg(path: Path, split: str) -> list[_Video]:
+    return [
+        _Video(name, path / "imgs" / name, path / "panomasks" / name, vipseg_truth) for name in _listed(path, split)
+    ]
+
+
+def _vipseg_720p(path: Path, split: str) -> list[_Video]:
+    return [
+        _Video(
+            name,
+            path / "images" / name,
+            path / "panomasksRGB" / name,
+            CocoVideo(segments).truth,
+            list(segments),
+        )
+        for name, segments in _annotations(path / f"panoptic_gt_VIPSeg_{split}.json").items()
+    ]
+
+
+def _listed(path: Path, split: str) -> list[str]:
+    file = path / f"{split}.txt"
+    try:
+        return file.read_text(encoding="utf-8").split()
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(each.stem for each in path.glob("*.txt"))) or "none"
+        raise SourceError(f"{file} is missing, which lists the videos; there are lists for: {there}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+
+
+def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
+    """By video and name of the frame: its segments and their categories."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        things = {category["id"] for category in content["categories"] if category["isthing"]}
+        numbers = {category["id"] for category in content["categories"]}
+        videos = {
+            str(video["video_id"]): {
+                Path(frame["file_name"]).stem: [
+                    (int(segment["id"]), int(segment["category_id"])) for segment in frame["segments_info"]
+                ]
+                for frame in video["annotations"]
+            }
+            for video in content["annotations"]
+        }
+    except FileNotFoundError as error:
+        there = ", ".join(sorted(each.name for each in file.parent.glob("panoptic_gt_VIPSeg_*.json"))) or "none"
+        raise SourceError(f"{file} is missing; there are: {there}") from error
+    except OSError as error:
+        raise SourceError(f"{file} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{file} is not in COCO's panoptic video format: {error!r}") from error
+    if numbers != set(range(CLASS_COUNT)) or things != set(THINGS):
+        raise SourceError(f"{file} has other categories than VIPSeg's {CLASS_COUNT}, of which {len(THINGS)} are things")
+    return videos
+
+
+def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> Sequence:
+    if not video.images.is_dir():
+        raise SourceError(f"{video.images} is missing, which the data set's list of videos asks for")
+    files = {file.stem: file for file in sorted(video.images.iterdir()) if file.suffix.lower() in PICTURE_SUFFIXES}
+    names = list(files) if video.names is None else video.names
+    return Sequence(
+        video.name,
+        _Frames([files.get(name, video.images / f"{name}.jpg") for name in names], video, rate).read,
+        count=len(names),
+        seconds=len(names) / rate,
+        truth=str(video.masks),
+        class_names=class_names,
+    )
+
+
+@dataclass(frozen=True)
+class _Frames:
+    files: list[Path]
+    video: _Video
+    rate: float
+
+    def read(self, problems: list[str]) -> Iterator[SourceFrame]:
+        left_out, without = Tally(), Tally()
+        try:
+            for number, file in enumerate(self.files):
+                try:
+                    image = read_picture(file)
+                except SourceError as error:
+                    left_out.add(str(error))
+                    continue
+                truth = None
+                try:
+                    truth = self.video.truth(self.video.masks / f"{file.stem}.png")
+                except SourceError as error:
+                    without.add(str(error))
+                yield SourceFrame(round(number * 10**9 / self.rate), image, truth)
+        finally:
+            problems += left_out.sentence("{count} pictures were left out")
+            problems += without.sentence("{count} frames have no ground truth")
+
+
+def _class_names(labels: str) -> tuple[str, ...]:
+    from eomt_ros.engine.labels import load_labels  # here, because it brings torch along
+    from eomt_ros.engine.shipped import shipped
+
+    return load_labels(shipped("config/labels", "config/labels") / f"{labels}.yaml").class_names

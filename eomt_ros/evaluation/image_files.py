@@ -1,0 +1,42 @@
+"""Pictures and label images in files of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.label_image import LabelImageError, decode_png
+from eomt_ros.evaluation.sequence import SourceError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def read_picture(path: Path) -> npt.NDArray[np.uint8]:
+    """The picture in a file, (H, W, 3) uint8 RGB. Raises `SourceError` that names it."""
+    data = np.frombuffer(_read(path), np.uint8)
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise SourceError(f"{path} is not a picture that can be read")
+    return np.asarray(picture[..., ::-1], np.uint8)
+
+
+def read_png(path: Path) -> Labels:
+    """The values in a PNG file of one channel, (H, W) uint8 or uint16. Raises `SourceError` that names it."""
+    try:
+        return decode_png(_read(path))
+    except LabelImageError as error:
+        raise SourceError(f"{path} is {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,86 @@
+"""Label images, class ids or instance ids per pixel, out of messages and PNG files with their exact values."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+
+from eomt_ros.evaluation.frame import Labels
+
+ENCODINGS = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16}
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_GREY, _PALETTE = 0, 3
+_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+class LabelImageError(ValueError):
+    """What is no label image, or contradicts itself; the text says what it is and what was expected."""
+
+
+def decode_labels(message: Any) -> Labels:
+    """The label image in an Image message, or in a CompressedImage with a PNG, (H, W) uint8 or uint16.
+
+    It may be a view of the message, so it must not be written to. Raises `LabelImageError`.
+    """
+    if hasattr(message, "format"):
+        return decode_png(bytes(message.data))
+    encoding = getattr(message, "encoding", type(message).__name__)
+    if encoding not in ENCODINGS:
+        raise LabelImageError(f"encoding {encoding}, expected a label image: {', '.join(ENCODINGS)}")
+    dtype = np.dtype(ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
+    height, width, step = message.height, message.width, message.step
+    if step < width * dtype.itemsize or len(message.data) != height * step:
+        raise LabelImageError(
+            f"a {width}x{height} {encoding} image with step {step} and {len(message.data)} bytes, "
+            "which do not fit together"
+        )
+    strides = (step, dtype.itemsize)
+    labels: Labels = np.ndarray((height, width), dtype, buffer=message.data, strides=strides)
+    return labels.astype(ENCODINGS[encoding], copy=False)
+
+
+def decode_png(data: bytes) -> Labels:
+    """The values in a PNG file of one channel, grey or palette, (H, W) uint8 or uint16. Raises `LabelImageError`."""
+    if not data.startswith(_PNG_START):
+        raise LabelImageError(
+            f"{len(data)} bytes that are no PNG, expected a label image as PNG: other formats do not keep ids exactly"
+        )
+    if data[12:16] != b"IHDR" or len(data) < 33:
+        raise LabelImageError("a PNG that is truncated or corrupt: it has no header")
+    depth, colour = data[24], data[25]
+    if colour not in (_GREY, _PALETTE):
+        raise LabelImageError(
+            f"a PNG with {_COLOURS.get(colour, 'unknown')} pixels, expected a label image: one channel"
+        )
+    if colour == _PALETTE:
+        data = _as_grey(data)
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise LabelImageError(f"a PNG that is corrupt: {error}") from error
+    if decoded is None or decoded.ndim != 2 or decoded.dtype not in (np.uint8, np.uint16):
+        raise LabelImageError("a PNG that is truncated or corrupt: its pixels do not decode")
+    labels: Labels = decoded.astype(np.uint16 if depth == 16 else np.uint8, copy=False)
+    # OpenCV stretches what has fewer than 8 bits over the whole range.
+    return labels if depth >= 8 else labels // np.uint8(255 // (2**depth - 1))
+
+
+def _as_grey(data: bytes) -> bytes:
+    """A PNG whose grey values are the palette's indices: the pixels of both are stored alike (PNG, 11.2.1)."""
+    kept = [_PNG_START]
+    at = len(_PNG_START)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
+        if kind == b"IHDR":
+            header = kind + content[:9] + bytes([_GREY]) + content[10:]
+            kept.append(struct.pack(">I", length) + header + struct.pack(">I", zlib.crc32(header)))
+        elif kind not in (b"PLTE", b"tRNS"):
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)

@@ -1,0 +1,134 @@
+"""Where the ground truth of a recording is: topics of its bag, or a folder of PNG files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.frame import Truth
+from eomt_ros.evaluation.image_files import read_png
+from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
+from eomt_ros.evaluation.sequence import SourceError, Tally
+
+CLASSES_TOPIC = "/ground_truth/semantic"
+INSTANCES_TOPIC = "/ground_truth/panoptic"
+CLASSES_FOLDER, INSTANCES_FOLDER = "semantic", "panoptic"
+
+LARGEST_INDEX = 10**7
+"""Names of pictures are the indices of frames if all are below it, else stamps: 10 ms in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class TruthSource:
+    """What the user says about the ground truth; by default it is looked for in the usual topics."""
+
+    classes_topic: str | None = None
+    """Label images of class ids; None: `CLASSES_TOPIC` if the bag has it."""
+    instances_topic: str | None = None
+    """Label images of ids of things, 0 for stuff; None: `INSTANCES_TOPIC` if the bag has it."""
+    folder: Path | None = None
+    """PNG files named by stamp in nanoseconds or by index: in `semantic/` and perhaps `panoptic/`, or classes only
+    directly in it. Of several recordings, those of each are in a folder of its name."""
+
+
+def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str]:
+    """The topics of classes and, if there is one, of instance ids; none where the bag has no ground truth.
+
+    Raises `SourceError` where a topic that the user named is missing or has no label images.
+    """
+    classes = _truth_topic(bag, source.classes_topic, CLASSES_TOPIC, "--truth-classes")
+    instances = _truth_topic(bag, source.instances_topic, INSTANCES_TOPIC, "--truth-instances")
+    if classes is None:
+        if instances is not None:
+            problems.append(f"{instances} is not used: instance ids need classes beside them (--truth-classes)")
+        return []
+    return [classes] if instances is None else [classes, instances]
+
+
+def _truth_topic(bag: Bag, named: str | None, usual: str, option: str) -> str | None:
+    topic = named or (usual if bag.count(usual) and usual in bag.image_topics else None)
+    if topic is None:
+        return None
+    try:
+        if not bag.count(topic):
+            listed = ", ".join(bag.image_topics) or "no image topics"
+            raise SourceError(f"{option} {topic}: {bag.path} has no messages of it; it has {listed}")
+        bag.check_image_topic(topic)
+        decode_labels(next(bag.messages(topic)).content)
+    except LabelImageError as error:
+        raise SourceError(f"{option} {topic}: {bag.path} has {error}") from error
+    except (BagError, StopIteration) as error:
+        raise SourceError(f"{option} {topic}: {error}") from error
+    return topic
+
+
+class TruthFolder:
+    """A folder of PNG files; it is listed once, and a file is read when its frame comes.
+
+    names: those of the pictures they belong to, without suffix, where these have some: then files of the same names
+    are taken for theirs. count: how many frames there are, if known. Raises `SourceError`.
+    """
+
+    def __init__(self, folder: Path, *, names: frozenset[str] = frozenset(), count: int | None = None) -> None:
+        self._folder = folder
+        classes = folder / CLASSES_FOLDER
+        self._classes = _pictures(classes if classes.is_dir() else folder)
+        instances = folder / INSTANCES_FOLDER
+        self._instances = _pictures(instances) if classes.is_dir() and instances.is_dir() else None
+        if not self._classes:
+            raise SourceError(
+                f"--truth {folder}: no PNG in it, expected {CLASSES_FOLDER}/*.png and perhaps {INSTANCES_FOLDER}/*.png,"
+                " or *.png, named by stamp (nanoseconds) or by index"
+            )
+        self._by_name = self._classes.keys() <= names
+        self._numbers = {} if self._by_name else _numbers(self._classes)
+        self._by_stamp = bool(self._numbers) and max(self._numbers) >= LARGEST_INDEX
+        # Counted from 1 only where nothing else makes sense.
+        from_one = 0 not in self._numbers and count is not None and max(self._numbers, default=0) == count
+        self._first = int(from_one)
+        self._unused = set(self._classes)
+        self._frames = 0
+        self._without, self._unreadable = Tally(), Tally()
+
+    def truth(self, index: int, stamp: int, name: str = "") -> Truth | None:
+        """The ground truth of a frame, None where there is none."""
+        self._frames += 1
+        number = stamp if self._by_stamp else index + self._first
+        key = name if self._by_name else self._numbers.get(number, "")
+        self._unused.discard(key)
+        if key not in self._classes or (self._instances is not None and key not in self._instances):
+            self._without.add(f"frame {index} at {stamp} ns")
+            return None
+        try:
+            instances = None if self._instances is None else read_png(self._instances[key])
+            return Truth(read_png(self._classes[key]), instances)
+        except SourceError as error:
+            self._unreadable.add(str(error))
+            return None
+
+    def problems(self) -> list[str]:
+        """What did not match or could not be read so far, a sentence each."""
+        named = "name" if self._by_name else "stamp" if self._by_stamp else "index"
+        left_over = Tally(len(self._unused), min(self._unused, default="") + ".png")
+        return [
+            *self._without.sentence(
+                f"{{count}} of {self._frames} frames have no ground truth in {self._folder}, whose files go by {named}"
+            ),
+            *self._unreadable.sentence("{count} frames are not scored: their ground truth cannot be read"),
+            *left_over.sentence(f"{{count}} of {len(self._classes)} files in {self._folder} belong to no frame"),
+        ]
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    try:
+        return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".png"}
+    except OSError as error:
+        raise SourceError(f"--truth {folder} cannot be read: {error.strerror}") from error
+
+
+def _numbers(names: dict[str, Path]) -> dict[int, str]:
+    for name in names:
+        if not name.isdecimal():
+            raise SourceError(f"--truth {names[name]}: named {name}, expected a stamp in nanoseconds or an index")
+    return {int(name): name for name in names}
