@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
+
 SCHEMA_VERSION = 1
+FILE = "metrics.json"
+
+
+class ResultsError(Exception):
+    """A folder without results that can be read; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -158,3 +166,30 @@ class Results:
     replay: Replay | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     """What lies beside: `overlay` (video), `bag` (predictions), relative to the output folder."""
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Writes `metrics.json` into a folder and returns its path; what is not a number becomes null. Raises `OSError`."""
+    path = folder / FILE
+    write_json(results, path)
+    return path
+
+
+def read(folder: Path) -> Results:
+    """The results that an evaluation left in a folder. Raises `ResultsError`."""
+    path = folder / FILE
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+        version = content.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise JsonFileError(
+                f"schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
+                "eomt_ros; evaluate again, or read it with that version"
+            )
+        return from_json(Results, content)
+    except FileNotFoundError as error:
+        raise ResultsError(f"{folder} has no {FILE}: expected a folder that an evaluation wrote") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path} cannot be read: {error}") from error
+    except JsonFileError as error:
+        raise ResultsError(f"{path} holds no results: {error}") from error

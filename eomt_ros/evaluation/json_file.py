@@ -1,0 +1,113 @@
+"""Dataclasses in JSON files and back, by their type hints: numbers, texts, tuples, mappings, other dataclasses, None."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+Content = TypeVar("Content")
+
+
+class JsonFileError(Exception):
+    """A file that does not hold what it should; the message says where and what was expected."""
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def parse_json(text: str) -> dict[str, Any]:
+    """The object in a JSON text. Raises `JsonFileError`."""
+    try:
+        content = json.loads(text, parse_constant=_no_constant)
+    except ValueError as error:
+        raise JsonFileError(f"it is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise JsonFileError(f"it holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def from_json(kind: type[Content], content: Any, where: str = "") -> Content:
+    """A dataclass `kind` of what JSON holds; null is NaN where a number must be. Raises `JsonFileError`."""
+    if not isinstance(content, Mapping):
+        raise JsonFileError(f"{where or 'it'} is {_shown(content)}, expected an object")
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, though its type cannot say so
+        name = f"{where}.{field.name}".lstrip(".")
+        if field.name in content:
+            values[field.name] = _value(hints[field.name], content[field.name], name)
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise JsonFileError(f"{name} is missing")
+    return kind(**values)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        (hint,) = (each for each in arguments if each is not type(None))
+        return None if value is None else _value(hint, value, where)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise JsonFileError(f"{where} is {_shown(value)}, expected a list")
+        hints = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(hints) != len(value):
+            raise JsonFileError(f"{where} has {len(value)} entries, expected {len(hints)}")
+        pairs = enumerate(zip(hints, value, strict=True))
+        return tuple(_value(each, entry, f"{where}[{number}]") for number, (each, entry) in pairs)
+    if origin is not None:  # a mapping
+        if not isinstance(value, dict):
+            raise JsonFileError(f"{where} is {_shown(value)}, expected an object")
+        return {name: _value(arguments[1], each, f"{where}.{name}") for name, each in value.items()}
+    if is_dataclass(hint):
+        return from_json(typing.cast(type[Any], hint), value, where)
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is float:
+        if value is None:
+            return math.nan
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise JsonFileError(f"{where} is {_shown(value)}, expected {'a number' if hint is float else hint.__name__}")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:60]
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
