@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import math
 import os
 import tempfile
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import tqdm
 from torch import distributed, nn
 
@@ -29,6 +31,7 @@ from demo import TRAINING_SEEDS_FROM
 from demo.training.checkpoint import save
 from demo.training.dataset import Clip, load_clip, render, rendered
 from demo.training.losses import Trainee, chunk_loss
+from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
@@ -63,7 +66,7 @@ def train_worker(
         network = Videomt(SETTINGS)
         initialise(network)
     else:
-        network = checkpoint.load(start).network.requires_grad_(True)
+        network = grow(checkpoint.load(start).network)
     trainee = Trainee(network)
     torch.manual_seed(seed + 1 + rank)
     generator = np.random.default_rng([seed, rank])
@@ -94,10 +97,11 @@ def stream_losses(
     trainee: Trainee, clips: list[Clip], recipe: Recipe, generator: np.random.Generator
 ) -> Iterator[torch.Tensor]:
     """The losses of chunks of streams, for ever, each stream's queries carried from chunk to chunk."""
-    carried = trainee.network.first_queries(recipe.streams).detach()
+    network = trainee.network
+    carried = torch.zeros(recipe.streams, network.settings.num_queries, network.settings.hidden_size)
     for streams, fresh in stream_batches(clips, recipe, generator):
         first = torch.tensor(fresh)[:, None, None]
-        queries = torch.where(first, trainee.network.first_queries(recipe.streams), carried)
+        queries = torch.where(first, network.first_queries(recipe.streams), network.next_queries(carried))
         loss, carried = chunk_loss(trainee, streams, queries, recipe.chunk, recipe)
         yield loss
 
@@ -118,12 +122,7 @@ def run_stage(
 
     Streams that began with the optimizer of the single frames, and its sense of scale, took the network apart.
     """
-    decayed = [parameter for parameter in trainee.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in trainee.parameters() if parameter.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
+    optimizers = Optimizers(trainee, recipe, rank, workers)
     begin, step, smooth, reported = time.monotonic(), 0, 0.0, 0.0
     clock = torch.zeros(1)
     with tqdm.tqdm(total=round(seconds), desc="training", unit="s", mininterval=30, disable=rank > 0) as bar:
@@ -132,14 +131,12 @@ def run_stage(
             distributed.broadcast(clock, 0)  # the end comes at the same step everywhere
             if clock.item() >= seconds:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = highest_rate * schedule(step / recipe.warmup_steps, clock.item() / seconds)
             loss = next(losses)
-            optimizer.zero_grad(set_to_none=True)
+            trainee.zero_grad(set_to_none=True)
             loss.backward()
-            average_gradients([*decayed, *plain], workers)
+            average_gradients(optimizers.parameters, workers)
             nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
-            optimizer.step()
+            optimizers.step(highest_rate * schedule(step / recipe.warmup_steps, clock.item() / seconds))
             decay = min(recipe.average_decay, (step + 1) / (step + 10))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(trainee.network.parameters()), 1 - decay)
@@ -173,23 +170,20 @@ def initialise(network: Videomt) -> None:
     nn.init.zeros_(network.query_updater.bias)
 
 
+def grow(network: Videomt) -> Videomt:
+    """The network at the size that is trained now: only its position embeddings depend on the size of the image."""
+    grown = Videomt(dataclasses.replace(network.settings, image_size=SETTINGS.image_size))
+    weights = network.state_dict()
+    name = "embeddings.position_embeddings.weight"
+    grid = weights[name].T.unflatten(1, (network.settings.grid, network.settings.grid))[None]
+    grid = F.interpolate(grid, (grown.settings.grid, grown.settings.grid), mode="bicubic")
+    grown.load_state_dict({**weights, name: grid[0].flatten(1).T})
+    return grown
+
+
 def schedule(warmth: float, share: float) -> float:
     """The learning rate over its highest: up with `warmth` to 1, then down a quarter of a cosine over the time."""
     return min(1.0, warmth) * max(0.02, math.cos(share * math.pi / 2))
-
-
-def average_gradients(parameters: list[nn.Parameter], workers: int) -> None:
-    """Makes the gradients of all workers their mean, in one exchange."""
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is None:  # single frames leave the query updater alone
-            parameter.grad = torch.zeros_like(parameter)
-        gradients.append(parameter.grad)
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= workers
-    for gradient, mean in zip(gradients, torch.split(flat, [part.numel() for part in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
 
 
 def main() -> None:

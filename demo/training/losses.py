@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,24 +30,40 @@ class Trainee(nn.Module):
         self.dense = nn.Conv2d(network.settings.hidden_size, NUM_CLASSES, 1)
 
     def forward(self, pixels: Tensor, queries: Tensor) -> tuple[list[StepOutput], Tensor]:
-        """One frame: the answers of the joint layers, the last one last, and dense class logits (batch, classes, h,
-        w).
+        """A chunk of frames, (batch, frames, 3, side, side): the answers of the joint layers, the last one last, each
+        with (batch, frames) in front, and dense class logits (batch, frames, classes, h, w).
+
+        Only what depends on the frame before runs frame by frame: large products are the fast ones.
         """
         network, settings = self.network, self.network.settings
-        tokens = torch.cat((queries, network.encode(pixels)), dim=1)
-        after = []
-        for layer in network.layers[-settings.num_blocks :]:
-            tokens = layer(tokens)
-            after.append(tokens)
-        patches = network.layernorm(tokens)[:, settings.num_queries + 1 + settings.num_register_tokens :]
-        features = network.upscale_block(patches.transpose(1, 2).unflatten(2, (settings.grid, settings.grid)))
-        outputs = []
-        for tokens in after:
-            carried = tokens[:, : settings.num_queries]
-            normal = network.layernorm(carried)
-            masks = torch.einsum("bqc,bchw->bqhw", network.mask_head(normal), features)
-            outputs.append(StepOutput(masks, network.class_predictor(normal), carried))
-        return outputs, self.dense(features)
+        batch, frames = pixels.shape[:2]
+        encoded = network.encode(pixels.flatten(0, 1)).unflatten(0, (batch, frames))
+        carried: list[list[Tensor]] = []
+        patches = []
+        for index in range(frames):
+            tokens = torch.cat((queries, encoded[:, index]), dim=1)
+            after = []
+            for layer in network.layers[-settings.num_blocks :]:
+                tokens = layer(tokens)
+                after.append(tokens[:, : settings.num_queries])
+            carried.append(after)
+            patches.append(tokens[:, settings.num_queries + 1 + settings.num_register_tokens :])
+            queries = network.next_queries(after[-1]).float()
+        features = network.layernorm(torch.stack(patches, 1).flatten(0, 1)).transpose(1, 2)
+        features = network.upscale_block(features.unflatten(2, (settings.grid, settings.grid)))
+        answers = torch.stack(
+            [torch.stack(after, 1) for after in carried], 1
+        )  # batch, frames, answers, queries, hidden
+        normal = network.layernorm(answers)
+        embedded = network.mask_head(normal).flatten(0, 1).flatten(1, 2)
+        masks = torch.einsum("bqc,bchw->bqhw", embedded, features)
+        masks = masks.unflatten(1, answers.shape[2:4]).unflatten(0, (batch, frames))
+        classes = network.class_predictor(normal)
+        outputs = [
+            StepOutput(masks[:, :, index], classes[:, :, index], answers[:, :, index])
+            for index in range(settings.num_blocks)
+        ]
+        return outputs, self.dense(features).unflatten(0, (batch, frames))
 
 
 def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -56,48 +74,55 @@ def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def chunk_loss(
     trainee: Trainee, streams: list[Stream], queries: Tensor, length: int, recipe: Recipe
 ) -> tuple[Tensor, Tensor]:
-    """Plays the next `length` frames of all streams; the loss, and the queries that leave the last frame."""
+    """Plays the next `length` frames of all streams; the loss, and the queries that leave the last frame, detached, as
+    the last layer leaves them.
+    """
     parts = [stream.take(length) for stream in streams]
     pixels = torch.stack([part[0] for part in parts])
     segments = torch.stack([part[1] for part in parts])
-    answers, dense_logits = [], []
     with torch.autocast("cpu", torch.bfloat16):  # one context for the chunk: it converts each weight once
-        for index in range(length):
-            outputs, dense = trainee(pixels[:, index], queries)
-            queries = trainee.network.next_queries(outputs[-1].queries).float()
-            answers.append(outputs)
-            dense_logits.append(dense.float())
+        answers, dense = trainee(pixels, queries)
     with torch.no_grad():
-        last = [outputs[-1] for outputs in answers]
         for row, stream in enumerate(streams):
-            masks = torch.stack([output.mask_logits[row] for output in last]).float()
-            classes = torch.stack([output.class_logits[row] for output in last]).float()
+            masks, classes = answers[-1].mask_logits[row].float(), answers[-1].class_logits[row].float()
             assign(stream, segments[row], masks, classes, recipe)
         targets = [targets_of(stream, segments[row], recipe) for row, stream in enumerate(streams)]
-    queries_at = torch.stack([target[0] for target in targets])
-    classes = torch.stack([target[1] for target in targets])
+    wanted = Wanted.of(torch.stack([target[0] for target in targets]), torch.stack([target[1] for target in targets]))
     loss = torch.zeros(())
-    for index in range(length):
-        for weight, output in zip(ANSWER_WEIGHTS, answers[index], strict=True):
-            loss = loss + weight * step_losses(output, queries_at[:, index], classes[:, index], recipe)
-        class_of = [torch.from_numpy(stream.clip.classes).long() for stream in streams]
-        dense_target = torch.stack([table[segments[row, index, ::2, ::2]] for row, table in enumerate(class_of)])
-        loss = loss + recipe.dense_weight * F.cross_entropy(dense_logits[index], dense_target)
-    return loss / length, queries.detach()
+    for weight, output in zip(ANSWER_WEIGHTS, answers, strict=True):
+        loss = loss + weight * answer_loss(output, wanted, recipe)
+    class_of = [torch.from_numpy(stream.clip.classes).long() for stream in streams]
+    dense_target = torch.stack([table[segments[row, :, ::2, ::2]] for row, table in enumerate(class_of)])
+    dense_loss = F.cross_entropy(dense.float().flatten(0, 1), dense_target.flatten(0, 1))
+    return loss + recipe.dense_weight * dense_loss, answers[-1].queries[:, -1].detach().float()
 
 
-def step_losses(output: StepOutput, queries_at: Tensor, classes: Tensor, recipe: Recipe) -> Tensor:
-    """The loss of one frame of all streams: classes, mask cross-entropy and dice (Mask2Former), over the queries that
-    show something.
+@dataclass(frozen=True)
+class Wanted:
+    """What the queries of a chunk should show."""
+
+    classes: Tensor
+    """(batch, frames, queries), `NUM_CLASSES` for nothing."""
+    masks: Tensor
+    """(those that show something, h * w), 0 to 1."""
+
+    @classmethod
+    def of(cls, queries_at: Tensor, classes: Tensor) -> Wanted:
+        """From the query of each pixel, (batch, frames, 2h, 2w), and the class of each query."""
+        batch, frame, query = (classes != NUM_CLASSES).nonzero(as_tuple=True)
+        masks = (queries_at[batch, frame] == query[:, None, None]).float()
+        return cls(classes, F.avg_pool2d(masks[:, None], 2).flatten(1))
+
+
+def answer_loss(output: StepOutput, wanted: Wanted, recipe: Recipe) -> Tensor:
+    """The loss of a chunk for one layer's answer: classes, mask cross-entropy and dice (Mask2Former), over the queries
+    that show something.
     """
-    wanted = classes != NUM_CLASSES
     weight = torch.ones(NUM_CLASSES + 1)
     weight[-1] = recipe.no_object_weight
-    class_loss = F.cross_entropy(output.class_logits.float().flatten(0, 1), classes.flatten(), weight)
-    rows, queries = wanted.nonzero(as_tuple=True)
-    target = F.avg_pool2d((queries_at[rows] == queries[:, None, None]).float()[:, None], 2).flatten(1)
-    logits = output.mask_logits.float()[wanted].flatten(1)
-    mask_loss = F.binary_cross_entropy_with_logits(logits, target)
+    class_loss = F.cross_entropy(output.class_logits.float().flatten(0, 2), wanted.classes.flatten(), weight)
+    logits = output.mask_logits[wanted.classes != NUM_CLASSES].float().flatten(1)
+    mask_loss = F.binary_cross_entropy_with_logits(logits, wanted.masks)
     probability = logits.sigmoid()
-    dice = 1 - (2 * (probability * target).sum(1) + 1) / (probability.sum(1) + target.sum(1) + 1)
+    dice = 1 - (2 * (probability * wanted.masks).sum(1) + 1) / (probability.sum(1) + wanted.masks.sum(1) + 1)
     return recipe.class_weight * class_loss + recipe.mask_weight * mask_loss + recipe.dice_weight * dice.mean()

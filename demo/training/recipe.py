@@ -14,7 +14,7 @@ SETTINGS = VideomtSettings(
     hidden_size=192,
     num_hidden_layers=6,
     num_attention_heads=3,
-    image_size=192,
+    image_size=256,
     patch_size=16,
     num_blocks=3,
     num_queries=24,
@@ -30,10 +30,14 @@ class Recipe:
     image_share: float = 0.4
     """Of the time, for the first stage; the second has the rest."""
     image_batch: int = 8
-    streams: int = 4
-    chunk: int = 3
+    streams: int = 6
+    chunk: int = 2
+    forget_share: float = 0.5
+    """Of the streams that end, how many begin the next world with first queries; the others go on with the queries of
+    the world that ended, so that what hours have left in them does no harm.
+    """
     image_learning_rate: float = 1e-3
-    stream_learning_rate: float = 5e-4
+    stream_learning_rate: float = 3e-4
     weight_decay: float = 0.05
     warmup_steps: int = 300
     average_decay: float = 0.998

@@ -82,13 +82,15 @@ class Stream:
 def stream_batches(
     clips: list[Clip], recipe: Recipe, generator: np.random.Generator
 ) -> Iterator[tuple[list[Stream], list[bool]]]:
-    """Streams side by side for ever, and which of them have just been opened; one that ends is replaced by another."""
+    """Streams side by side for ever, and which of them begin with first queries; one that ends is replaced by another
+    world.
+    """
     streams: list[Stream] = []
     while True:
         fresh = []
         for index in range(recipe.streams):
             ended = index >= len(streams) or not streams[index].has(recipe.chunk)
-            fresh.append(ended)
+            fresh.append(ended and (index >= len(streams) or generator.random() < recipe.forget_share))
             if ended:
                 stream = Stream.open(clips[generator.integers(len(clips))], generator, recipe.chunk)
                 streams[index : index + 1] = [stream]
