@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli import models, overlay
+from eomt_ros.cli import compare, models, overlay
 from eomt_ros.cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,6 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="eomt-ros", description="Video segmentation for robots.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (overlay, models):
+    for command in (compare, overlay, models):
         command.add_to(commands)
     return parser

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from eomt_ros.evaluation.figures import Kind, as_text
+from eomt_ros.evaluation.figures import Kind, as_text, known
 from eomt_ros.evaluation.results import Interval, Latency, Results
 
 TICKS = 6
@@ -17,6 +18,8 @@ STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 360
 BEYOND_P50 = 3.0
 BEYOND_P95 = 1.25
 """A histogram goes up to these multiples of the percentiles: one frame that took seconds must not squeeze the rest."""
+
+Value = Callable[[Interval], "float | None"]
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,20 @@ class Histogram:
 
 def scores_over_time(results: Results) -> LineChart | None:
     """The lines of mIoU and VPQ, with id switches as events; None where there is nothing to draw."""
-    values: dict[str, Callable[[Interval], float | None]] = {
-        "mIoU": lambda part: part.miou,
-        "VPQ": lambda part: part.vpq,
-    }
-    known = {
+    values: dict[str, Value] = {"mIoU": lambda part: known(part.miou), "VPQ": lambda part: known(part.vpq)}
+    present = {
         name: value for name, value in values.items() if any(value(part) is not None for part in results.intervals)
     }
-    return _line_chart(results.intervals, known, 1.0, Kind.SCORE) if known else None
+    return _line_chart(results.intervals, present, 1.0, Kind.SCORE) if present else None
 
 
 def latency_over_time(results: Results) -> LineChart | None:
     """The line of the median latency; None where there is nothing to draw."""
-    highest = max((part.latency_ms for part in results.intervals), default=0.0)
-    if len(results.intervals) < 2 or not highest > 0:
+    latencies = [part.latency_ms for part in results.intervals if known(part.latency_ms) is not None]
+    if len(latencies) < 2 or not max(latencies) > 0:
         return None
-    values: dict[str, Callable[[Interval], float | None]] = {"latency": lambda part: part.latency_ms}
-    return _line_chart(results.intervals, values, highest, Kind.MILLISECONDS)
+    values: dict[str, Value] = {"latency": lambda part: known(part.latency_ms)}
+    return _line_chart(results.intervals, values, max(latencies), Kind.MILLISECONDS)
 
 
 def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> Histogram | None:
@@ -120,7 +120,7 @@ def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> H
     first = edges[0][0]
     enough = max(BEYOND_P50 * latency.p50, BEYOND_P95 * latency.p95)
     last = next((edge for edge, _ in edges[1:] if edge >= enough), edges[-1][0])
-    bins = [(low, high, count) for (low, count), (high, _) in zip(edges, edges[1:], strict=False) if high <= last]
+    bins = [(low, high, count) for (low, count), (high, _) in pairwise(edges) if high <= last]
     highest = axis_end(max(count for _, _, count in bins) or 1)
 
     def place(value: float) -> float:
@@ -188,9 +188,7 @@ def _round_step(length: float) -> float:
     return next(unit * factor for factor in (1, 2, 5, 10) if length / (unit * factor) <= TICKS)
 
 
-def _line_chart(
-    intervals: Sequence[Interval], values: dict[str, Callable[[Interval], float | None]], highest: float, kind: Kind
-) -> LineChart:
+def _line_chart(intervals: Sequence[Interval], values: dict[str, Value], highest: float, kind: Kind) -> LineChart:
     end = axis_end(highest)
     starts, total = _one_after_the_other(intervals)
 

@@ -1,4 +1,4 @@
-"""The figures of an evaluation in plain words: their names, what they mean, which direction is better, how they print."""
+"""The figures of an evaluation in plain words: their names, what they mean, which way is better, how they print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from eomt_ros.evaluation.results import Results
 
-NOTHING = "–"
+NOTHING = "—"
 """In place of a figure that cannot be known."""
 
 
@@ -55,8 +55,7 @@ class Figure:
 
     def value(self, results: Results) -> float | None:
         """The figure; None where it cannot be known."""
-        value = attrgetter(self.path)(results)
-        return None if value is None or math.isnan(value) else float(value)
+        return known(attrgetter(self.path)(results))
 
     def text(self, results: Results) -> str:
         """The figure as it prints."""
@@ -70,6 +69,11 @@ class Figure:
     def is_speed(self) -> bool:
         """Whether it depends on the machine, and varies from run to run."""
         return self.kind in (Kind.MILLISECONDS, Kind.RATE)
+
+
+def known(value: float | None) -> float | None:
+    """None for what is not a number either."""
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def as_text(value: float | None, kind: Kind) -> str:
@@ -113,7 +117,7 @@ def _score(path: str, name: str, meaning: str, needs: Needs) -> Figure:
 MIOU = _score(
     "miou",
     "mIoU",
-    "Is each pixel's class right? Where prediction and truth agree over the area of either, mean over the classes.",
+    "Is each pixel's class right? The area where prediction and truth agree, over that of either; mean over classes.",
     Needs.CLASSES,
 )
 VPQ = _score(

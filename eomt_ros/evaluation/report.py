@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.figures import GROUPS, HEADLINE, NOTHING, Figure, Needs, why_missing
+from eomt_ros.evaluation.figures import GROUPS, HEADLINE, NOTHING, Figure, Needs, known, why_missing
 from eomt_ros.evaluation.page import embedded, fill_in
 from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.timeline import id_chart
@@ -88,10 +87,10 @@ def render(results: Results, folder: Path) -> str:
         headline=[_known(figure, results) for figure in HEADLINE],
         groups={name: [_known(figure, results) for figure in figures] for name, figures in GROUPS.items()},
         bars=_class_bars(results),
-        without_iou=[name for name in results.class_names if not _is_known(results.class_iou.get(name))],
+        without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
         no_classes=why_missing(results, Needs.CLASSES),
         no_objects=why_missing(results, Needs.OBJECTS),
-        windows={k: value for k, value in results.vpq_by_window.items() if _is_known(value)},
+        windows={k: value for k, value in results.vpq_by_window.items() if known(value) is not None},
         scores=scores_over_time(results),
         speed=latency_over_time(results),
         histogram=latency_histogram(results.latency_histogram, results.latency_ms),
@@ -122,8 +121,10 @@ def _known(figure: Figure, results: Results) -> Known:
 
 def _class_bars(results: Results) -> list[ClassBar]:
     """The classes of the ground truth, best first."""
-    known = [ClassBar(name, iou) for name, iou in results.class_iou.items() if iou is not None and not math.isnan(iou)]
-    return sorted(known, key=lambda bar: -bar.iou)
+    bars = [
+        ClassBar(name, iou) for name, iou in results.class_iou.items() if iou is not None and known(iou) is not None
+    ]
+    return sorted(bars, key=lambda bar: -bar.iou)
 
 
 def _frame(number: int, results: Results, folder: Path) -> Frame:
@@ -173,7 +174,3 @@ def _said(value: Any) -> str:
 def _command(settings: Mapping[str, Any]) -> str | None:
     command = settings.get("command")
     return shlex.join(command) if isinstance(command, list | tuple) else command
-
-
-def _is_known(value: float | None) -> bool:
-    return value is not None and not math.isnan(value)

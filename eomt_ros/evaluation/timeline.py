@@ -128,7 +128,7 @@ def _row(timeline: Timeline, end: float, colors: dict[str, int]) -> Row:
 
 
 def _visible(spans: Sequence[Span], shortest: float) -> list[Span]:
-    """Joins what belongs to one id and is apart by less than can be seen, so that hours of flicker stay a small page."""
+    """Joins spans of one id that are apart by less than can be seen, so that hours of flicker stay a small page."""
     joined: list[Span] = []
     for number, span in enumerate(spans):
         last = joined[-1] if joined else None

@@ -1,0 +1,217 @@
+"""Runs side by side: every figure, how it differs from the first run's, and whether that is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from eomt_ros.evaluation.figures import GROUPS, NOTHING, Better, Kind, as_text, known
+from eomt_ros.evaluation.page import fill_in
+from eomt_ros.evaluation.results import Replay, Results
+
+SPEED_VARIES = 0.03
+"""Share by which the speed of two equal runs easily differs; less than that is the same."""
+SMALLEST = {Kind.SCORE: 0.0005, Kind.SHARE: 0.0005, Kind.COUNT: 0.5, Kind.RATIO: 0.005, Kind.SECONDS: 0.005}
+"""Differences below these are not seen in the figure as it prints, and are the same."""
+SAME_INPUT = ("input", "topic", "truth", "task")
+"""Settings that must agree, or the runs answer different questions."""
+SAME_MACHINE = ("device", "threads")
+"""Settings that must agree if speeds are to be compared."""
+
+
+class Verdict(Enum):
+    """How a run's figure is beside the first run's."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    SAME = "same"
+    DIFFERENT = "other"
+    """Of a figure that describes the input."""
+    UNKNOWN = ""
+    """One of the two does not have it."""
+
+
+ARROWS = {Verdict.BETTER: "▲", Verdict.WORSE: "▼", Verdict.SAME: "=", Verdict.DIFFERENT: "≠", Verdict.UNKNOWN: ""}
+ANSI = {Verdict.BETTER: "\033[32m", Verdict.WORSE: "\033[31m"}
+ANSI_END = "\033[0m"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluation to be compared."""
+
+    name: str
+    """What it is called beside the others, such as its folder."""
+    results: Results
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run's figure."""
+
+    text: str
+    difference: str
+    """From the first run's, with its sign; empty where there is none, and for the first run itself."""
+    verdict: Verdict
+
+    @property
+    def arrow(self) -> str:
+        """The verdict as a sign."""
+        return ARROWS[self.verdict]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure of all runs."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All figures of all runs."""
+
+    names: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """Why the runs cannot be compared as they are, a sentence each."""
+    groups: Mapping[str, tuple[Row, ...]]
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Puts two or more runs beside each other; the first is what the others are measured by."""
+    results = [run.results for run in runs]
+    groups = {
+        name: tuple(
+            _row(figure.name, [figure.value(result) for result in results], figure.better, figure.kind)
+            for figure in figures
+        )
+        for name, figures in GROUPS.items()
+    }
+    groups["Replay through the node"] = tuple(_replay_rows([result.replay for result in results]))
+    groups["VPQ by window of frames"] = _rows_of([result.vpq_by_window for result in results])
+    groups["IoU by class"] = _rows_of([result.class_iou for result in results])
+    shown = {name: tuple(row for row in rows if _is_known(row)) for name, rows in groups.items()}
+    return Comparison(
+        tuple(run.name for run in runs),
+        tuple(_warnings(runs)),
+        {name: rows for name, rows in shown.items() if rows},
+    )
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """The comparison as a page of one file."""
+    return fill_in("comparison.html", comparison=comparison)
+
+
+def comparison_text(comparison: Comparison, *, colors: bool = False) -> str:
+    """The comparison as a table for the terminal; `colors` adds escape sequences for better and worse."""
+    lines = [f"warning: {warning}" for warning in comparison.warnings]
+    if lines:
+        lines.append("")
+    rows = [row for group in comparison.groups.values() for row in group]
+    first = max(len(row.name) for row in rows) + 4
+    widths = [
+        max(len(name), *(len(_beside(row.cells[number], number)) for row in rows))
+        for number, name in enumerate(comparison.names)
+    ]
+    heads = [name.rjust(width) for name, width in zip(comparison.names, widths, strict=True)]
+    lines.append(" " * first + "   ".join(heads))
+    for group, members in comparison.groups.items():
+        lines.append(group)
+        for row in members:
+            cells = [
+                _painted(cell.verdict, _beside(cell, number).rjust(width), colors)
+                for number, (cell, width) in enumerate(zip(row.cells, widths, strict=True))
+            ]
+            lines.append(f"  {row.name:<{first - 2}}" + "   ".join(cells).rstrip())
+    lines += ["", f"beside {comparison.names[0]}; speeds within {SPEED_VARIES:.0%} are the same"]
+    return "\n".join(lines)
+
+
+def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[Row, ...]:
+    """A row for each entry that any of the runs has."""
+    names = dict.fromkeys(name for mapping in figures for name in mapping)
+    return tuple(
+        _row(name, [known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
+    )
+
+
+def _replay_rows(replays: Sequence[Replay | None]) -> Iterator[Row]:
+    values: dict[str, tuple[Callable[[Replay], float], Kind]] = {
+        "dropped": (lambda replay: replay.dropped, Kind.COUNT),
+        "lost on the way": (lambda replay: replay.lost_on_the_way, Kind.COUNT),
+        "age of a result, median": (lambda replay: replay.age_ms.p50, Kind.MILLISECONDS),
+        "age of a result, p95": (lambda replay: replay.age_ms.p95, Kind.MILLISECONDS),
+    }
+    for name, (value, kind) in values.items():
+        yield _row(name, [None if replay is None else known(value(replay)) for replay in replays], Better.LOWER, kind)
+
+
+def _row(name: str, values: Sequence[float | None], better: Better, kind: Kind) -> Row:
+    first = Cell(as_text(values[0], kind), "", Verdict.UNKNOWN)
+    return Row(name, (first, *(_cell(value, values[0], better, kind) for value in values[1:])))
+
+
+def _cell(value: float | None, first: float | None, better: Better, kind: Kind) -> Cell:
+    text = as_text(value, kind)
+    if value is None or first is None:
+        return Cell(text, "", Verdict.UNKNOWN)
+    difference = value - first
+    if abs(difference) < SMALLEST.get(kind, SPEED_VARIES * abs(first)) or difference == 0:
+        return Cell(text, "", Verdict.SAME)
+    sign = "+" if difference > 0 else "-"
+    said = f"{sign}{as_text(abs(difference), kind)}"
+    if better is Better.NEITHER:
+        return Cell(text, said, Verdict.DIFFERENT)
+    return Cell(text, said, Verdict.BETTER if (difference > 0) == (better is Better.HIGHER) else Verdict.WORSE)
+
+
+def _is_known(row: Row) -> bool:
+    return any(cell.text != NOTHING for cell in row.cells)
+
+
+def _beside(cell: Cell, number: int) -> str:
+    return f"{cell.text} {cell.difference:>9} {cell.arrow:1} {cell.verdict.value:6}" if number else cell.text
+
+
+def _painted(verdict: Verdict, text: str, colors: bool) -> str:
+    return f"{ANSI[verdict]}{text}{ANSI_END}" if colors and verdict in ANSI else text
+
+
+def _warnings(runs: Sequence[Run]) -> Iterator[str]:
+    first = runs[0]
+    for run in runs[1:]:
+        for what, value, expected in _differences(first.results, run.results):
+            yield f"{run.name} has {what} {value}, {first.name} has {expected}: they cannot be compared as they are"
+        for name in SAME_MACHINE:
+            if _differ(run.results.settings, first.results.settings, name):
+                yield (
+                    f"{run.name} ran with {name} {run.results.settings[name]}, {first.name} with "
+                    f"{first.results.settings[name]}: their speeds cannot be compared"
+                )
+        if (run.results.replay is None) != (first.results.replay is None):
+            through = run.name if first.results.replay is None else first.name
+            yield f"only {through} went through the node: its frames per second are those of the whole node"
+    for run in runs:
+        if run.results.problems:
+            count = len(run.results.problems)
+            yield f"{run.name} had {count} problem{'s' if count > 1 else ''}, the first: {run.results.problems[0]}"
+
+
+def _differences(first: Results, other: Results) -> Iterator[tuple[str, Any, Any]]:
+    for name in SAME_INPUT:
+        if _differ(other.settings, first.settings, name):
+            yield name, other.settings[name], first.settings[name]
+    if other.frames != first.frames:
+        yield "frames", f"{other.frames:,}", f"{first.frames:,}"
+    if other.frames_scored != first.frames_scored:
+        yield "frames with ground truth", f"{other.frames_scored:,}", f"{first.frames_scored:,}"
+    if other.class_names != first.class_names:
+        yield "classes", ", ".join(other.class_names), ", ".join(first.class_names)
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:
+    return name in one and name in other and one[name] != other[name]
