@@ -72,7 +72,6 @@ def test_two_workers_take_the_step_that_one_would(tmp_path: Path) -> None:
 
 def step_in_worker(rank: int, workers: int, folder: Path) -> None:
     """One step on both halves of a batch: alone, or a half in each of two workers."""
-    torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous{workers}", rank=rank, world_size=workers
     )
