@@ -1,0 +1,396 @@
+"""Frames come with the ground truth of their moment, and what is wrong with an input is worked around and said."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from eomt_ros.evaluation.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences, open_source
+from eomt_ros.evaluation.video import VideoWriter
+from test.evaluation import bags
+
+FRAMES = 6
+USUAL = TruthSource()
+Message = tuple[str, int, Any]
+
+
+def read(
+    *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, class_count: int | None = None
+) -> list[tuple[Sequence, list[SourceFrame]]]:
+    with open_sequences(paths, truth=truth, topic=topic) as sequences:
+        return [(sequence, list(sequence.frames(class_count))) for sequence in sequences]
+
+
+def read_one(*paths: Path, **options: Any) -> tuple[Sequence, list[SourceFrame]]:
+    (found,) = read(*paths, **options)
+    return found
+
+
+def frame(number: int, classes: np.ndarray | None = None, ids: np.ndarray | None = None) -> list[Message]:
+    """The messages of one moment of `bags.scene`."""
+    picture, usual_classes, usual_ids = bags.scene(number)
+    stamp = bags.stamp(number)
+    return [
+        (bags.IMAGES, stamp, bags.compressed(stamp, picture)),
+        (bags.SEMANTIC, stamp, bags.image(stamp, usual_classes if classes is None else classes, "mono8")),
+        (bags.PANOPTIC, stamp, bags.image(stamp, usual_ids if ids is None else ids, "16UC1")),
+    ]
+
+
+def write(path: Path, frames: Iterable[list[Message]]) -> Path:
+    return bags.write_bag(path, [message for each in frames for message in each])
+
+
+def expect_scene(frames: list[SourceFrame], numbers: Iterable[int], *, instances: bool = True) -> None:
+    for found, number in zip(frames, numbers, strict=True):
+        picture, classes, ids = bags.scene(number)
+        assert found.stamp == bags.stamp(number)
+        np.testing.assert_array_equal(found.image, picture)
+        assert found.truth is not None
+        np.testing.assert_array_equal(found.truth.classes, classes)
+        if instances:
+            assert found.truth.instances is not None
+            np.testing.assert_array_equal(found.truth.instances, ids)
+        else:
+            assert found.truth.instances is None
+
+
+def unscored(frames: list[SourceFrame]) -> list[int]:
+    return [number for number, each in enumerate(frames) if each.truth is None]
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_bag_gives_its_frames_with_the_ground_truth_of_the_usual_topics(
+    tmp_path: Path, storage: StoragePlugin
+) -> None:
+    sequence, frames = read_one(bags.write_scene(tmp_path / "bag", FRAMES, storage))
+    expect_scene(frames, range(FRAMES))
+    assert (sequence.name, sequence.count, sequence.topic) == ("bag", FRAMES, bags.IMAGES)
+    assert sequence.seconds == pytest.approx((FRAMES - 1) * bags.PERIOD * 1e-9)
+    assert sequence.truth == f"{bags.SEMANTIC}, {bags.PANOPTIC}"
+    assert sequence.problems == []
+
+
+def test_topics_of_the_ground_truth_can_be_named(tmp_path: Path) -> None:
+    names = {bags.IMAGES: bags.IMAGES, bags.SEMANTIC: "/sim/a", bags.PANOPTIC: "/sim/b"}
+    messages = [[(names[topic], time, message) for topic, time, message in frame(number)] for number in range(2)]
+    path = write(tmp_path / "bag", messages)
+    expect_scene(read_one(path, truth=TruthSource(classes_topic="/sim/a", instances_topic="/sim/b"))[1], range(2))
+    classes_only = TruthSource(classes_topic="/sim/a")
+    expect_scene(read_one(path, truth=classes_only)[1], range(2), instances=False)
+    sequence, frames = read_one(path)
+    assert (sequence.truth, sequence.problems, unscored(frames)) == (None, [], [0, 1])
+
+
+def test_label_images_may_be_compressed_as_png(tmp_path: Path) -> None:
+    picture, classes, _ = bags.scene(0)
+    _, data = cv2.imencode(".png", classes)
+    png = bags.STORE.types["sensor_msgs/msg/CompressedImage"](bags.header(bags.stamp(0)), "mono8; png compressed", data)
+    messages = [(bags.IMAGES, 1, bags.compressed(bags.stamp(0), picture)), ("/masks/compressed", 1, png)]
+    path = write(tmp_path / "bag", [messages])
+    expect_scene(read_one(path, truth=TruthSource(classes_topic="/masks/compressed"))[1], range(1), instances=False)
+
+
+def test_ground_truth_that_is_not_wanted_is_not_read(tmp_path: Path) -> None:
+    sequence, frames = read_one(bags.write_scene(tmp_path / "bag", 2), truth=None)
+    assert (sequence.truth, unscored(frames)) == (None, [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (TruthSource(classes_topic="/gone"), "--truth-classes /gone: .*bag has no messages of it; it has /camera"),
+        (TruthSource(instances_topic="/gone"), "--truth-instances /gone: .*bag has no messages of it"),
+        (
+            TruthSource(classes_topic=bags.IMAGES),
+            "--truth-classes .* has a PNG with RGB pixels, expected a label image",
+        ),
+        (TruthSource(folder=Path("/gone")), "--truth /gone cannot be read: No such file"),
+        (TruthSource(classes_topic="/a", folder=Path("/gone")), "exclude each other"),
+    ],
+)
+def test_ground_truth_that_the_user_names_must_be_there(tmp_path: Path, truth: TruthSource, message: str) -> None:
+    with pytest.raises(SourceError, match=message):
+        read(bags.write_scene(tmp_path / "bag", 1), truth=truth)
+
+
+def test_a_topic_of_the_ground_truth_cannot_be_the_cameras(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is to be both image and ground truth"):
+        read(bags.write_scene(tmp_path / "bag", 1), topic=bags.SEMANTIC)
+
+
+def test_instance_ids_without_classes_are_a_problem(tmp_path: Path) -> None:
+    sequence, frames = read_one(write(tmp_path / "bag", [[m for m in frame(0) if m[0] != bags.SEMANTIC]]))
+    assert unscored(frames) == [0]
+    assert sequence.problems == [
+        f"{bags.PANOPTIC} is not used: instance ids need classes beside them (--truth-classes)"
+    ]
+
+
+def test_stamps_that_do_not_match_are_counted_with_the_first_example(tmp_path: Path) -> None:
+    late = bags.stamp(2) + 4_000_000
+    wrong = [(bags.SEMANTIC, late, bags.image(late, bags.scene(2)[1], "mono8"))]
+    messages = [frame(number) for number in range(FRAMES)]
+    messages[2] = [messages[2][0], *wrong, messages[2][2]]
+    sequence, frames = read_one(write(tmp_path / "bag", messages))
+    assert len(frames) == FRAMES
+    assert unscored(frames) == [2]
+    expect_scene([each for each in frames if each.truth], [0, 1, 3, 4, 5])
+    assert sequence.problems == [
+        f"1 of 6 frames have no ground truth in {bags.SEMANTIC}; "
+        f"first: {bags.stamp(2)} ns, the nearest has {late} ns (+4.000 ms)",
+        f"1 messages in {bags.SEMANTIC} have the stamp of no frame; first: {late} ns",
+    ]
+
+
+def test_a_picture_that_does_not_decode_is_left_out_and_its_ground_truth_with_it(tmp_path: Path) -> None:
+    messages = [frame(number) for number in range(3)]
+    messages[1][0][2].data = messages[1][0][2].data[:40]
+    sequence, frames = read_one(write(tmp_path / "bag", messages))
+    expect_scene(frames, [0, 2])
+    (problem,) = sequence.problems
+    assert problem.startswith(f"1 pictures of {bags.IMAGES} do not decode and were left out; first: at {bags.stamp(1)}")
+
+
+def test_an_encoding_that_is_not_read_ends_it_at_once(tmp_path: Path) -> None:
+    path = bags.write_bag(tmp_path / "bag", [("/depth", 1, bags.image(1, np.zeros((4, 4), np.float32), "32FC1"))])
+    with pytest.raises(SourceError, match="/depth: encoding '32FC1' is not supported"):
+        read(path, topic="/depth")
+
+
+@pytest.mark.parametrize(("what", "place"), [("classes", 1), ("instance ids", 2)])
+def test_ground_truth_of_another_size_names_both_sizes(tmp_path: Path, what: str, place: int) -> None:
+    labels: list[np.ndarray | None] = [None, None]
+    labels[place - 1] = np.zeros((24, 32), np.uint8 if place == 1 else np.uint16)
+    sequence, frames = read_one(write(tmp_path / "bag", [frame(0), frame(1, *labels), frame(2)]))
+    assert unscored(frames) == [1]
+    assert sequence.problems == [
+        "1 frames are not scored: the ground truth has another size; "
+        f"first: at {bags.stamp(1)} ns the {what} are 32x24, the image 64x48"
+    ]
+
+
+def test_classes_that_the_model_does_not_have_are_named_and_unlabelled_pixels_are_none(tmp_path: Path) -> None:
+    classes = np.zeros((48, 64), np.uint8)
+    classes[0], classes[1] = 255, 7
+    path = write(tmp_path / "bag", [frame(0), frame(1, classes), frame(2, classes)])
+    sequence, frames = read_one(path, class_count=7)
+    assert unscored(frames) == [1, 2]
+    assert sequence.problems == [
+        "2 frames are not scored: the ground truth has a class that the model does not have; "
+        f"first: at {bags.stamp(1)} ns class 7, expected 0 to 6, or 255 for unlabelled"
+    ]
+    assert unscored(read_one(path, class_count=8)[1]) == []
+
+
+def test_of_a_ground_truth_image_that_is_damaged_only_the_frame_is_lost(tmp_path: Path) -> None:
+    messages = [frame(number) for number in range(3)]
+    messages[1][1][2].height = 400
+    sequence, frames = read_one(write(tmp_path / "bag", messages))
+    assert unscored(frames) == [1]
+    (problem,) = sequence.problems
+    assert problem.startswith("1 frames are not scored: their ground truth cannot be read; first: at ")
+    assert "a 64x400 mono8 image with step 64" in problem
+
+
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+@pytest.mark.parametrize("keep", [0.3, 0.7, 0.999])
+def test_of_a_bag_that_was_cut_off_what_is_there_comes_and_the_rest_is_said(
+    tmp_path: Path, storage: StoragePlugin, keep: float
+) -> None:
+    path = bags.write_scene(tmp_path / "bag", 100, storage)
+    (file,) = (each for each in path.iterdir() if each.suffix != ".yaml")
+    file.write_bytes(file.read_bytes()[: int(keep * file.stat().st_size)])
+    sequence, frames = read_one(path)
+    assert 100 * keep * 0.85 < len(frames) <= 100
+    scored = [each for each in frames if each.truth]
+    assert len(frames) - len(scored) <= 1
+    expect_scene(scored, range(len(scored)))
+    assert any("messages could be read" in each or "reading ended after" in each for each in sequence.problems)
+
+
+def test_what_was_wrong_is_said_even_if_the_user_stops_early(tmp_path: Path) -> None:
+    messages = [frame(number) for number in range(4)]
+    messages[0][0][2].data = messages[0][0][2].data[:40]
+    with open_sequences([write(tmp_path / "bag", messages)], truth=USUAL) as (sequence,):
+        frames = sequence.frames()
+        next(frames)
+        frames.close()  # type: ignore[attr-defined]
+    assert len(sequence.problems) == 1
+
+
+def test_an_empty_bag_is_refused(tmp_path: Path) -> None:
+    with Writer(tmp_path / "bag", version=8) as writer:
+        writer.add_connection(bags.IMAGES, "sensor_msgs/msg/CompressedImage", typestore=bags.STORE)
+    with pytest.raises(SourceError, match="bag is empty: it has no messages"):
+        read(tmp_path / "bag")
+
+
+def test_topic_without_images_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
+    path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1)), *frame(0)])
+    with pytest.raises(
+        SourceError, match=rf"/header is std_msgs/msg/Header, expected .* the bag has {bags.IMAGES} \(1"
+    ):
+        read(path, topic="/header")
+
+
+# Ground truth in folders
+
+
+def write_folder(folder: Path, numbers: Iterable[int], name: str, *, ids: bool = True) -> Path:
+    for number in numbers:
+        _, classes, instances = bags.scene(number)
+        file = f"{name.format(index=number, stamp=bags.stamp(number))}.png"
+        for kind, labels in (("semantic", classes), ("panoptic", instances))[: 1 + ids]:
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / kind / file), labels)
+    return folder
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A bag without ground truth."""
+    return write(tmp_path / "plain", [frame(number)[:1] for number in range(FRAMES)])
+
+
+@pytest.mark.parametrize("name", ["{index}", "{index:06}", "{stamp}"])
+def test_a_folder_goes_by_stamp_or_index(tmp_path: Path, plain: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "truth", range(FRAMES), name)
+    sequence, frames = read_one(plain, truth=TruthSource(folder=folder))
+    expect_scene(frames, range(FRAMES))
+    assert (sequence.truth, sequence.problems) == (str(folder), [])
+
+
+def test_a_folder_may_have_classes_only_and_directly_in_it(tmp_path: Path, plain: Path) -> None:
+    folder = write_folder(tmp_path / "truth", range(FRAMES), "{index}", ids=False) / "semantic"
+    expect_scene(read_one(plain, truth=TruthSource(folder=folder))[1], range(FRAMES), instances=False)
+
+
+def test_indices_may_count_from_one(tmp_path: Path, plain: Path) -> None:
+    folder = write_folder(tmp_path / "truth", range(FRAMES), "{index}")
+    for kind in ("semantic", "panoptic"):
+        for number in reversed(range(FRAMES)):
+            (folder / kind / f"{number}.png").rename(folder / kind / f"{number + 1}.png")
+    expect_scene(read_one(plain, truth=TruthSource(folder=folder))[1], range(FRAMES))
+
+
+def test_an_index_counts_pictures_that_do_not_decode(tmp_path: Path) -> None:
+    messages = [frame(number)[:1] for number in range(3)]
+    messages[1][0][2].data = messages[1][0][2].data[:40]
+    folder = write_folder(tmp_path / "truth", range(3), "{index}")
+    expect_scene(read_one(write(tmp_path / "bag", messages), truth=TruthSource(folder=folder))[1], [0, 2])
+
+
+def test_files_and_frames_without_each_other_are_counted(tmp_path: Path, plain: Path) -> None:
+    folder = write_folder(tmp_path / "truth", [0, 2, 4, 70, 71], "{stamp}")
+    (folder / "semantic" / f"{bags.stamp(4)}.png").write_bytes(b"broken")
+    sequence, frames = read_one(plain, truth=TruthSource(folder=folder))
+    assert unscored(frames) == [1, 3, 4, 5]
+    assert sequence.problems == [
+        f"3 of 6 frames have no ground truth in {folder}, whose files go by stamp; "
+        f"first: frame 1 at {bags.stamp(1)} ns",
+        "1 frames are not scored: their ground truth cannot be read; "
+        f"first: {folder}/semantic/{bags.stamp(4)}.png is 6 bytes that are no PNG, expected a label image as PNG: "
+        "other formats do not keep ids exactly",
+        f"2 of 5 files in {folder} belong to no frame; first: {bags.stamp(70)}.png",
+    ]
+
+
+@pytest.mark.parametrize("name", ["left_{index}", "{index}.5"])
+def test_names_that_are_no_numbers_are_refused(tmp_path: Path, plain: Path, name: str) -> None:
+    folder = write_folder(tmp_path / "truth", range(1), name)
+    with pytest.raises(SourceError, match="expected a stamp in nanoseconds or an index"):
+        read(plain, truth=TruthSource(folder=folder))
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path, plain: Path) -> None:
+    (tmp_path / "truth").mkdir()
+    with pytest.raises(SourceError, match=r"no PNG in it, expected semantic/\*\.png"):
+        read(plain, truth=TruthSource(folder=tmp_path / "truth"))
+
+
+# Pictures, videos, several at once
+
+
+def test_files_named_as_the_pictures_belong_to_them(tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    # As indices, these would be frames 10 and 20.
+    for number in (10, 20):
+        cv2.imwrite(str(folder / f"{number:05}.png"), bags.scene(number)[0][..., ::-1])
+    truth = write_folder(tmp_path / "truth", [10, 20], "{index:05}")
+    sequence, frames = read_one(folder, truth=TruthSource(folder=truth))
+    assert [each.stamp for each in frames] == [0, 100_000_000]
+    for found, number in zip(frames, (10, 20), strict=True):
+        assert found.truth is not None
+        np.testing.assert_array_equal(found.image, bags.scene(number)[0])
+        np.testing.assert_array_equal(found.truth.classes, bags.scene(number)[1])
+    assert (sequence.name, sequence.count, sequence.seconds) == ("pictures", 2, 0.2)
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), bags.scene(0)[0])
+    (tmp_path / "1.png").write_bytes(b"broken")
+    sequence, frames = read_one(tmp_path)
+    assert len(frames) == 1
+    assert sequence.problems == [f"1 pictures were left out; first: {tmp_path}/1.png is not a picture that can be read"]
+
+
+def test_a_video_goes_with_a_folder_by_index(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "in.mp4") as video:
+        for number in range(FRAMES):
+            video.write(bags.scene(number)[0], number * bags.PERIOD)
+    truth = write_folder(tmp_path / "truth", range(FRAMES), "{index}")
+    sequence, frames = read_one(tmp_path / "in.mp4", truth=TruthSource(folder=truth))
+    assert (sequence.name, sequence.count, len(frames)) == ("in", FRAMES, FRAMES)
+    assert unscored(frames) == []
+
+
+def test_several_recordings_have_names_and_folders_of_their_own(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name, [frame(number)[:1]]) for number, name in enumerate("ab")]
+    for number, name in enumerate("ab"):
+        folder = write_folder(tmp_path / "truth" / name, [number], "{stamp}")
+    found = read(*paths, truth=TruthSource(folder=folder.parent))
+    assert [sequence.name for sequence, _ in found] == ["a", "b"]
+    for number, (_, frames) in enumerate(found):
+        expect_scene(frames, [number])
+
+
+def test_names_of_recordings_differ(tmp_path: Path) -> None:
+    for folder in "xy":
+        bags.write_scene(tmp_path / folder / "bag", 1)
+    paths = [tmp_path / "x" / "bag", tmp_path / "y" / "bag"]
+    assert [sequence.name for sequence, _ in read(*paths)] == [str(path) for path in paths]
+    assert [sequence.name for sequence, _ in read(paths[0], paths[0])] == [f"{paths[0]} (1)", f"{paths[0]} (2)"]
+
+
+def test_a_topic_is_for_bags(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), bags.scene(0)[0])
+    with pytest.raises(SourceError, match=r"a topic \(--topic /camera\) is for bags"):
+        read(tmp_path, topic="/camera")
+    with pytest.raises(SourceError, match=r"topics of ground truth .* are for bags"):
+        read(tmp_path, truth=TruthSource(classes_topic="/a"))
+
+
+def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="gone does not exist"):
+        read(tmp_path / "gone")
+
+
+def test_a_source_is_the_frames_of_one_recording(tmp_path: Path) -> None:
+    path = bags.write_scene(tmp_path / "bag", 2)
+    with open_source([path]) as source:
+        stamps = [each.stamp for each in source.frames]
+    assert (stamps, source.count, source.problems) == ([bags.stamp(0), bags.stamp(1)], 2, [])
+    shutil.copytree(path, tmp_path / "other")
+    with pytest.raises(SourceError, match="expected one recording at a time, got 2: bag, other"):  # noqa: SIM117
+        with open_source([path, tmp_path / "other"]):
+            pass
