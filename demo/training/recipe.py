@@ -39,7 +39,7 @@ class Recipe:
     image_learning_rate: float = 1e-3
     stream_learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    warmup_steps: int = 300
+    warmup_steps: int = 200
     average_decay: float = 0.998
     no_object_weight: float = 0.1
     class_weight: float = 2.0
@@ -50,5 +50,5 @@ class Recipe:
     """Pixels of the label map (half the network's size) under which a segment is not asked for: it counts as not in
     view.
     """
-    forget_after: int = 20
+    forget_after: int = 100
     """Frames out of view after which a thing's query is free."""

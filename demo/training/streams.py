@@ -25,8 +25,11 @@ class Stream:
     """One world being played: where it is, how it looks, and which query has which thing."""
 
     clip: Clip
-    position: int
+    phase: int
+    """Where it is on the way through the clip and back again, which repeats: what was out of view returns."""
     stride: int
+    left: int
+    """Frames still to be played."""
     flip: bool
     crop: tuple[int, int, int]
     """Top, left and side of the square that is shown, in pixels of the image."""
@@ -37,12 +40,8 @@ class Stream:
 
     @classmethod
     def open(cls, clip: Clip, generator: np.random.Generator, length: int) -> Stream:
-        """A stream over a random part of the clip, in either direction, with its own crop, mirror and colours."""
+        """A stream over the clip, to and fro, from anywhere in it, with its own crop, mirror and colours."""
         count = len(clip.images)
-        stride = int(generator.choice([1, 1, 2])) if length > 1 else 1
-        reverse = bool(generator.random() < 0.3)
-        # a stream starts early enough to last for a while
-        first = int(generator.integers(0, count if length == 1 else max(1, count // 3)))
         side = (
             IMAGE_SIZE
             if generator.random() < 0.5
@@ -51,8 +50,9 @@ class Stream:
         top, left = (2 * int(generator.integers(0, (IMAGE_SIZE - side) // 2 + 1)) for _ in range(2))
         return cls(
             clip=clip,
-            position=count - 1 - first if reverse else first,
-            stride=-stride if reverse else stride,
+            phase=int(generator.integers(2 * count)),
+            stride=int(generator.choice([1, 1, 2])),
+            left=length if length == 1 else int(generator.integers(count // 2, 2 * count)),
             flip=bool(generator.random() < 0.5),
             crop=(top, left, side),
             gain=(generator.uniform(0.75, 1.25) * generator.uniform(0.9, 1.1, 3)).astype(np.float32),
@@ -60,13 +60,15 @@ class Stream:
 
     def has(self, length: int) -> bool:
         """Whether that many frames are left."""
-        last = self.position + self.stride * (length - 1)
-        return 0 <= last < len(self.clip.images)
+        return length <= self.left
 
     def take(self, length: int) -> tuple[Tensor, Tensor]:
         """The next frames, (length, 3, side, side) normalised, and their segments, (length, side / 2, side / 2)."""
-        index = self.position + self.stride * np.arange(length)
-        self.position += self.stride * length
+        count = len(self.clip.images)
+        phase = (self.phase + self.stride * np.arange(length)) % (2 * count)
+        index = np.where(phase < count, phase, 2 * count - 1 - phase)
+        self.phase += self.stride * length
+        self.left -= length
         top, left, side = self.crop
         images = self.clip.images[index, top : top + side, left : left + side]
         labels = self.clip.segments[index, top // 2 : (top + side) // 2, left // 2 : (left + side) // 2]
