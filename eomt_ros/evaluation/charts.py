@@ -15,9 +15,8 @@ TICKS = 6
 NAMED_SEQUENCES = 5
 """More than these do not fit beside each other by name."""
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-BEYOND_P50 = 3.0
-BEYOND_P95 = 1.25
-"""A histogram goes up to these multiples of the percentiles: one frame that took seconds must not squeeze the rest."""
+WIDE = 4.0
+"""Ratio of the ends of an axis from which ticks are 1, 2, 5, 10, ... instead of equal steps."""
 
 Value = Callable[[Interval], "float | None"]
 
@@ -91,8 +90,6 @@ class Histogram:
     marks: tuple[Tick, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    beyond: int
-    """How many values lie to the right of the chart."""
 
 
 def scores_over_time(results: Results) -> LineChart | None:
@@ -114,17 +111,15 @@ def latency_over_time(results: Results) -> LineChart | None:
 
 
 def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> Histogram | None:
-    """The histogram of `Results`, with its percentiles; None where it is empty."""
+    """The histogram of `Results`, with its percentiles, on a logarithmic axis; None where it is empty."""
     if len(edges) < 2 or not any(count for _, count in edges):
         return None
-    first = edges[0][0]
-    enough = max(BEYOND_P50 * latency.p50, BEYOND_P95 * latency.p95)
-    last = next((edge for edge, _ in edges[1:] if edge >= enough), edges[-1][0])
-    bins = [(low, high, count) for (low, count), (high, _) in pairwise(edges) if high <= last]
-    highest = axis_end(max(count for _, _, count in bins) or 1)
+    first, last = edges[0][0], edges[-1][0]
+    highest = axis_end(max(count for _, count in edges))
 
     def place(value: float) -> float:
-        return 100 * (value - first) / (last - first)
+        # Logarithmic, as the widths of the bins are: one frame that took seconds does not squeeze the rest.
+        return 100 * math.log(value / first) / math.log(last / first)
 
     return Histogram(
         bars=tuple(
@@ -132,20 +127,17 @@ def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> H
                 place(low),
                 place(high) - place(low),
                 100 - 100 * count / highest,
-                f"{low:.1f} to {high:.1f} ms: {count} frames",
+                f"{low:.1f} to {high:.1f} ms: {count:,} {'frame' if count == 1 else 'frames'}",
             )
-            for low, high, count in bins
+            for (low, count), (high, _) in pairwise(edges)
             if count
         ),
         marks=tuple(
-            Tick(
-                min(place(value), 100.0), f"{name} {as_text(value, Kind.MILLISECONDS)}" + (" →" if value > last else "")
-            )
+            Tick(min(max(place(value), 0.0), 100.0), f"{name} {as_text(value, Kind.MILLISECONDS)}")
             for name, value in (("p50", latency.p50), ("p95", latency.p95), ("p99", latency.p99))
         ),
-        x_ticks=tuple(Tick(place(value), f"{value:g}") for value in round_steps(first, last)),
-        y_ticks=tuple(Tick(100 - 100 * value / highest, f"{value:g}") for value in round_steps(0, highest)),
-        beyond=sum(count for low, count in edges if low >= last),
+        x_ticks=tuple(Tick(place(value), f"{value:,g}") for value in _log_ticks(first, last)),
+        y_ticks=tuple(Tick(100 - 100 * value / highest, f"{value:,g}") for value in round_steps(0, highest)),
     )
 
 
@@ -153,11 +145,12 @@ def time_ticks(seconds: float) -> tuple[Tick, ...]:
     """The ticks of an axis from 0 to `seconds`."""
     if not seconds > 0:
         return ()
-    step = next(
-        (step for step in STEPS_S if seconds / step <= TICKS), STEPS_S[-1] * math.ceil(seconds / STEPS_S[-1] / 6)
-    )
+    longest = STEPS_S[-1] * math.ceil(seconds / STEPS_S[-1] / TICKS)
+    step = next((step for step in STEPS_S if seconds / step <= TICKS), longest)
+    digits = 1 if step < 1 else 0
     return tuple(
-        Tick(100 * number * step / seconds, clock(number * step)) for number in range(int(seconds / step + 1e-9) + 1)
+        Tick(100 * number * step / seconds, clock(number * step, digits=digits))
+        for number in range(int(seconds / step + 1e-9) + 1)
     )
 
 
@@ -175,6 +168,14 @@ def round_steps(low: float, high: float) -> list[float]:
     """Round numbers from `low` to `high`, at most `TICKS` steps."""
     step = _round_step(high - low)
     return [round(number * step, 9) for number in range(math.ceil(low / step - 1e-9), int(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(first: float, last: float) -> list[float]:
+    if last < WIDE * first:
+        return round_steps(first, last)
+    exponents = range(math.floor(math.log10(first)), math.ceil(math.log10(last)) + 1)
+    ticks = [factor * 10.0**exponent for exponent in exponents for factor in (1, 2, 5)]
+    return [tick for tick in ticks if first <= tick <= last]
 
 
 def axis_end(highest: float) -> float:

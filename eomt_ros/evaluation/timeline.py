@@ -36,9 +36,15 @@ class Cell:
 class Row:
     """One object."""
 
-    name: str
+    class_name: str
+    object_id: int
     cells: tuple[Cell, ...]
     switches: int
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return f"{self.class_name} {self.object_id}"
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def _row(timeline: Timeline, end: float, colors: dict[str, int]) -> Row:
             )
         )
         before = span.identity or before
-    return Row(name, tuple(cells), switches)
+    return Row(timeline.class_name, timeline.object_id, tuple(cells), switches)
 
 
 def _visible(spans: Sequence[Span], shortest: float) -> list[Span]:

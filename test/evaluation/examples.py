@@ -1,0 +1,170 @@
+"""Results as evaluations leave them: of a short bag, of a long one with many objects, and of one without ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from eomt_ros.evaluation.results import (
+    SCHEMA_VERSION,
+    Drift,
+    Interval,
+    Latency,
+    Replay,
+    Results,
+    Span,
+    Timeline,
+    WorstFrame,
+)
+from eomt_ros.evaluation.video import VideoWriter
+
+CLASSES = ("floor", "wall", "box", "person", "ball")
+
+
+def short_run(**changes: Any) -> Results:
+    """Ten seconds with three objects: one that keeps its id, one that is switched, one that is never found."""
+    return replace(
+        Results(
+            schema_version=SCHEMA_VERSION,
+            settings={
+                "command": "eomt-ros evaluate bag --out out",
+                "date": "2026-02-03T04:05:06+00:00",
+                "input": ["recordings/bag"],
+                "topic": "/camera/image",
+                "model": "demo",
+                "task": "panoptic",
+                "device": "cpu",
+                "score_threshold": 0.8125,
+                "fuse_stuff": True,
+                "labels": None,
+                "versions": {"torch": "2.13.0"},
+            },
+            class_names=CLASSES,
+            sequences=("bag",),
+            problems=(),
+            frames=100,
+            frames_scored=100,
+            seconds=10.0,
+            miou=0.7111,
+            class_iou={"floor": 0.9222, "wall": 0.8333, "box": 0.6444, "person": 0.4555, "ball": None},
+            vpq=0.6016,
+            vpq_things=0.5017,
+            vpq_stuff=0.7018,
+            vpq_by_window={"1": 0.6511, "2": 0.6312, "4": 0.6013, "6": 0.5714, "8": 0.5515},
+            stq=0.6819,
+            sq=0.7121,
+            aq=0.6523,
+            mvc8=0.9324,
+            mvc16=0.8925,
+            objects=3,
+            objects_found=2 / 3,
+            frames_found=0.5826,
+            object_seconds=24.0,
+            id_switches=1,
+            switches_per_30_seconds=1.25,
+            fragmentations=7,
+            wrong_ids_after_reentry=2,
+            seconds_to_first_detection=0.35,
+            fps=23.4,
+            latency_ms=Latency(41.1, 55.2, 61.3, 902.4),
+            stages_ms={"network": Latency(35.5, 48.6, 52.7, 800.8), "postprocess": Latency(4.1, 5.2, 6.3, 7.4)},
+            latency_histogram=((30.0, 10), (36.0, 60), (43.2, 28), (51.8, 1), (62.2, 0), (850.0, 1), (1020.0, 0)),
+            intervals=tuple(
+                Interval("bag", second, second + 1.0, 0.7 + 0.01 * second, 0.6, int(second == 4), 40.0 + second)
+                for second in range(10)
+            ),
+            timelines=(
+                Timeline("bag", 11, "box", (Span(0.0, 4.0, "1"), Span(6.0, 10.0, "1"))),
+                Timeline("bag", 12, "person", (Span(0.0, 0.5, None), Span(0.5, 4.5, "2"), Span(4.5, 10.0, "3"))),
+                Timeline("bag", 13, "box", (Span(1.0, 7.0, None),)),
+            ),
+            worst_frames=tuple(
+                WorstFrame(
+                    sequence="bag",
+                    stamp=1_700_000_000_000_000_000 + number * 10**9,
+                    seconds=float(number),
+                    miou=0.3 + 0.1 * number,
+                    input=f"worst/{number:02}_input.jpg",
+                    prediction=f"worst/{number:02}_prediction.jpg",
+                    truth=f"worst/{number:02}_truth.jpg",
+                )
+                for number in (1, 2)
+            ),
+            files={"overlay": "overlay.mp4"},
+        ),
+        **changes,
+    )
+
+
+def long_run() -> Results:
+    """An hour in two sequences through the node: 90 objects, one of which flickers all the time, and 124 classes."""
+    random = np.random.default_rng(3)
+    names = tuple(f"class of things number {number}" for number in range(124))
+    timelines = []
+    for number in range(90):
+        begin = float(random.uniform(0, 1700))
+        middle, end = begin + 5.0 + number / 2, begin + 20.0 + number
+        spans = (Span(begin, middle, f"1:{3 * number}"), Span(middle, end, f"1:{3 * number + 1}"))
+        timelines.append(Timeline(("monday", "tuesday")[number % 2], number + 1, names[number], spans))
+    flicker = tuple(
+        Span(second + half / 2, second + half / 2 + 0.5, "2:7" if half else None)
+        for second in range(1800)
+        for half in (0, 1)
+    )
+    timelines.append(Timeline("monday", 400, names[5], flicker))
+    return short_run(
+        class_names=names,
+        class_iou={name: float(iou) for name, iou in zip(names, random.uniform(0, 1, 124), strict=True)},
+        sequences=("monday", "tuesday"),
+        problems=("1,204 images have no ground truth within 5 ms, the first is that of 1700000000.1 s",),
+        frames=36_000,
+        frames_scored=34_796,
+        seconds=3600.0,
+        objects=91,
+        id_switches=90,
+        drift=Drift(0.7512, 0.7023, 0.6534, None),
+        intervals=tuple(
+            Interval(name, 30.0 * part, 30.0 * part + 30.0, float(miou), float(miou) - 0.1, part % 4, 40.0 + part % 7)
+            for name in ("monday", "tuesday")
+            for part, miou in enumerate(random.uniform(0.6, 0.8, 60))
+        ),
+        timelines=tuple(timelines),
+        replay=Replay(
+            "latest", 36_512, 36_000, 500, {"newer frame came": 480, "too old": 20}, 12, Latency(51, 72, 93, 994)
+        ),
+        files={"overlay": "overlay.mp4", "bag": "bag"},
+    )
+
+
+def run_without_truth() -> Results:
+    """A run in which nothing but the engine itself could be measured."""
+    unknown = (
+        "miou vpq vpq_things vpq_stuff stq sq aq mvc8 mvc16 objects objects_found frames_found object_seconds "
+        "id_switches switches_per_30_seconds fragmentations wrong_ids_after_reentry seconds_to_first_detection"
+    )
+    changes: dict[str, Any] = dict.fromkeys(unknown.split())
+    intervals = tuple(replace(interval, miou=None, vpq=None, id_switches=None) for interval in short_run().intervals)
+    return short_run(
+        **changes,
+        class_iou=dict.fromkeys(CLASSES),
+        vpq_by_window=dict.fromkeys(("1", "2", "4", "6", "8")),
+        frames_scored=0,
+        intervals=intervals,
+        timelines=(),
+        worst_frames=(),
+    )
+
+
+def write_pictures(results: Results, folder: Path) -> None:
+    """Writes the pictures and the video that the results name."""
+    for number, frame in enumerate(results.worst_frames):
+        for path in (frame.input, frame.prediction, frame.truth):
+            (folder / path).parent.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(folder / path), np.full((48, 64, 3), 40 * number + 20, np.uint8))
+    with VideoWriter(folder / results.files["overlay"]) as video:
+        for number in range(5):
+            video.write(np.full((48, 64, 3), 40 * number, np.uint8), number * 10**8)
