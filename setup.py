@@ -52,6 +52,7 @@ setup(
             "pytest-timeout>=2.2",
             "ruff>=0.6",
             "scipy>=1.8",
+            "torchmetrics>=1.4",
             "torchvision>=0.19",
             "transformers>=5.23",
             "types-psutil",

@@ -145,9 +145,9 @@ def _segments(
             f"{whose} has class id {classes[unknown].max()}, expected 0 to {names - 1} or {unlabelled(classes)} "
             "(unlabelled): it was made with another list of classes"
         )
-    known = np.where(is_unlabelled, names, classes).astype(np.int64)
+    known = np.where(is_unlabelled, names, classes.astype(np.int64))
     of_things = np.append(is_thing, False)
-    numbers, codes = _numbered(np.where(of_things[known], ids, 0).astype(np.int64) * (names + 1) + known)
+    numbers, codes = _numbered(np.where(of_things[known], ids.astype(np.int64), 0) * (names + 1) + known)
     found, found_ids = codes % (names + 1), codes // (names + 1)
     are_things = found_ids > 0
     are_segments = are_things | ((found < names) & ~of_things[found])
