@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,11 @@ def render(results: Results, folder: Path) -> str:
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
     """What was evaluated, in a few lines."""
     settings = results.settings
-    for name in ("input", "task", "device", "date"):
+    for name in ("input", "task", "device"):
         if settings.get(name) is not None:
             yield name, _said(settings[name])
+    if settings.get("date") is not None:
+        yield "date", _date(_said(settings["date"]))
     sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
     yield "length", f"{results.frames:,} frames, {clock(results.seconds, digits=1)}{sequences}"
     if results.frames_scored != results.frames:
@@ -169,6 +172,14 @@ def _said(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_said, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _date(text: str) -> str:
+    """A date of ISO 8601 for people."""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").rstrip()
+    except ValueError:
+        return text
 
 
 def _command(settings: Mapping[str, Any]) -> str | None:

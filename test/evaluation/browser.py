@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,13 @@ FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
+# Popen cannot give a child its pipes under chosen numbers.
+START = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 PATIENCE = 60.0  # s: only a broken browser or a stopped machine needs longer
 
 
@@ -47,10 +55,9 @@ class Browser:
         """Errors and warnings of the console, and exceptions."""
         self.requests: list[str] = []
         """Addresses that were asked for."""
-        # A shell, because Python cannot give a child its pipes under chosen numbers.
         command = [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{for_browser} 4>&{from_browser}', *command],
+            [sys.executable, "-c", START, str(for_browser), str(from_browser), *command],
             pass_fds=(for_browser, from_browser),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Results as evaluations leave them: of a short bag, of a long one with many objects, and of one without ground truth."""
+"""Results as evaluations leave them: of a short bag, of a long one with many objects, of one without ground truth."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -163,7 +164,7 @@ def test_an_id_that_changes_while_the_object_is_not_found_is_a_switch_too() -> N
 def test_an_id_has_one_color_in_all_rows_of_a_sequence() -> None:
     spans = (Span(0.0, 1.0, "4"), Span(1.0, 2.0, "5"))
     (rows,) = ids(Timeline("a", 1, "box", spans), Timeline("a", 2, "box", spans[::-1])).sequences
-    first, second = (dict((cell.identity, cell.color) for cell in row.cells) for row in rows.rows)
+    first, second = ({cell.identity: cell.color for cell in row.cells} for row in rows.rows)
     assert first == second
 
 
@@ -183,7 +184,7 @@ def test_ids_of_one_object_get_different_colors_while_there_are_enough(objects: 
 def test_neighbouring_ids_differ_in_color_even_where_colors_run_out() -> None:
     names = [str(number) for number in range(10 * COLORS)]
     colors = colors_of([Timeline("a", 1, "box", tuple(Span(n, n + 1, name) for n, name in enumerate(names)))])
-    assert all(colors[one] != colors[other] for one, other in zip(names, names[1:], strict=False))
+    assert all(colors[one] != colors[other] for one, other in pairwise(names))
 
 
 def test_the_objects_longest_in_view_are_shown_and_the_others_counted() -> None:

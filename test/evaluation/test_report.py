@@ -1,0 +1,286 @@
+"""The report: everything that an evaluation found is in it, readable, escaped, and in one file."""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from eomt_ros.evaluation import report, results
+from eomt_ros.evaluation.page import TEMPLATES
+from eomt_ros.evaluation.results import Latency, Results
+from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
+
+VOID = {"meta", "link", "img"}
+
+
+class Page(HTMLParser):
+    """A page taken apart: its text, its elements, and whether all that was opened is closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert not self._open, f"not closed: {self._open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.said.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.said).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(run: Results, folder: Path) -> Page:
+    return Page(report.render(run, folder))
+
+
+def test_the_page_is_made_from_the_results_in_the_folder_and_lies_beside_them(tmp_path: Path) -> None:
+    write_pictures(short_run(), tmp_path)
+    results.write(short_run(), tmp_path)
+    path = report.write_report(tmp_path)
+    assert path == tmp_path / "report.html"
+    assert path.read_text(encoding="utf-8") == report.render(results.read(tmp_path), tmp_path)
+
+
+def test_a_folder_without_results_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(results.ResultsError, match=re.escape(str(tmp_path))):
+        report.write_report(tmp_path)
+
+
+def test_every_figure_appears_with_what_it_means(tmp_path: Path) -> None:
+    page = page_of(short_run(), tmp_path)
+    figures = (
+        "0.711 0.602 0.502 0.702 0.682 0.712 0.652 0.932 0.892 0.651 0.631 0.601 0.571 0.551 0.922 0.833 0.644 0.456 "
+        "1.25 23.4 41.1 55.2 61.3 902.4 35.5 48.6 800.8 7.4"
+    )
+    for figure in [*figures.split(), "66.7 %", "58.3 %", "24.00 s", "0.35 s"]:
+        assert figure in page.text, figure
+    for name in ("fragmentations 7", "wrong ids after re-entry 2", "id switches 1", "objects 3"):
+        assert name in page.text, name
+    assert page.text.count("↑ higher is better") + page.text.count("↓ lower is better") > 20
+
+
+def test_the_page_says_what_was_run_and_how_to_run_it_again(tmp_path: Path) -> None:
+    page = page_of(short_run(), tmp_path)
+    assert "Evaluation of demo" in page.text
+    assert (
+        "input recordings/bag task panoptic device cpu date 2026-02-03 04:05 UTC length 100 frames, 0:10.0" in page.text
+    )
+    assert "eomt-ros evaluate bag --out out" in page.text
+    for setting in ("score_threshold 0.8125", "fuse_stuff true", "labels —", "versions.torch 2.13.0"):
+        assert setting in page.text, setting
+
+
+def test_a_date_of_another_form_is_shown_as_it_is(tmp_path: Path) -> None:
+    assert "date last Tuesday" in page_of(short_run(settings={"date": "last Tuesday"}), tmp_path).text
+
+
+def test_names_that_look_like_markup_are_text(tmp_path: Path) -> None:
+    evil = '</style><script>alert("&amp;")</script>\'<b>'
+    run = short_run(
+        class_iou={evil: 0.5},
+        class_names=(evil,),
+        sequences=(evil,),
+        problems=(evil,),
+        settings={"model": evil, "input": [evil], evil: evil, "command": evil},
+        timelines=tuple(replace(timeline, sequence=evil, class_name=evil) for timeline in short_run().timelines),
+        worst_frames=tuple(replace(frame, sequence=evil, input=evil) for frame in short_run().worst_frames),
+        files={"overlay": evil, "bag": evil},
+        intervals=tuple(replace(part, sequence=evil) for part in short_run().intervals),
+    )
+    page = page_of(run, tmp_path)
+    assert not page.all("script")
+    assert len(page.all("b")) == 1  # the count of id switches of the one object that has any
+    assert page.text.count(evil) >= 6
+    assert "<script" not in report.render(run, tmp_path)
+
+
+def test_what_is_unknown_is_a_dash_with_its_reason(tmp_path: Path) -> None:
+    page = page_of(run_without_truth(), tmp_path)
+    assert "mIoU — no ground truth" in page.text
+    assert "VPQ — no ground truth" in page.text
+    assert "frames per second 23.4" in page.text
+    assert "nan" not in page.text.lower()
+    assert "None" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"vpq": None, "settings": {"task": "semantic"}}, "the semantic task has no objects"),
+        ({"vpq": None, "objects": None}, "no object ids in the ground truth"),
+        ({"vpq": math.nan, "objects": 0}, "no object was in view"),
+        ({"vpq": None, "frames": 0, "frames_scored": 0}, "no frame was segmented"),
+    ],
+)
+def test_the_reason_is_that_of_the_run(changes: dict[str, object], reason: str, tmp_path: Path) -> None:
+    assert f"VPQ — {reason}" in page_of(short_run(**changes), tmp_path).text
+
+
+def test_a_run_of_nothing_at_all_still_has_a_page(tmp_path: Path) -> None:
+    nothing = Latency(math.nan, math.nan, math.nan, math.nan)
+    run = replace(
+        run_without_truth(),
+        frames=0,
+        seconds=0.0,
+        fps=math.nan,
+        latency_ms=nothing,
+        stages_ms={},
+        latency_histogram=(),
+        intervals=(),
+        sequences=(),
+        files={},
+        settings={},
+        problems=("recordings/bag has no images",),
+    )
+    page = page_of(run, tmp_path)
+    assert "recordings/bag has no images" in page.text
+    assert "frames per second — no frame was segmented" in page.text
+    assert "nan" not in page.text.lower()
+
+
+def test_pictures_and_video_are_in_the_page(tmp_path: Path) -> None:
+    run = short_run()
+    write_pictures(run, tmp_path)
+    page = page_of(run, tmp_path)
+    sources = [image["src"] or "" for image in page.all("img")]
+    paths = [path for frame in run.worst_frames for path in (frame.input, frame.prediction, frame.truth)]
+    assert [base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) for source in sources] == [
+        (tmp_path / path).read_bytes() for path in paths
+    ]
+    assert all(image["alt"] for image in page.all("img"))
+    (video,) = page.all("video")
+    content = (video["src"] or "").removeprefix("data:video/mp4;base64,")
+    assert base64.b64decode(content) == (tmp_path / "overlay.mp4").read_bytes()
+    assert "mIoU 0.400" in page.text
+
+
+def test_a_large_video_lies_beside_the_page(tmp_path: Path) -> None:
+    with (tmp_path / "overlay.mp4").open("wb") as file:
+        file.truncate(report.LARGEST_VIDEO + 1)
+    page = page_of(short_run(), tmp_path)
+    assert not page.all("video")
+    assert "overlay.mp4" in [link["href"] for link in page.all("a")]
+    assert "The video has 32 MB, too much for this page" in page.text
+
+
+def test_pictures_and_video_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
+    page = page_of(short_run(), tmp_path)
+    assert not page.all("img")
+    assert "worst/01_input.jpg is not in the output folder any more" in page.text
+    assert "The video overlay.mp4 is not in the output folder any more" in page.text
+
+
+@pytest.mark.parametrize("run", [short_run(), long_run(), run_without_truth()])
+def test_nothing_is_loaded_from_elsewhere(run: Results, tmp_path: Path) -> None:
+    write_pictures(run, tmp_path)
+    page = page_of(run, tmp_path)
+    assert not page.all("script")
+    for tag, attributes in page.elements:
+        for name in ("src", "href", "xlink:href", "data", "action", "poster"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+    css = (TEMPLATES / "page.css").read_text()
+    assert "url(" not in css
+    assert "@import" not in css
+    (policy,) = (meta["content"] for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_problems_come_before_the_figures(tmp_path: Path) -> None:
+    text = page_of(short_run(problems=("stamps do not match", "the bag is truncated")), tmp_path).text
+    assert text.index("2 problems stamps do not match the bag is truncated") < text.index("mIoU 0.711")
+    assert "problem" not in page_of(short_run(), tmp_path).text
+
+
+def test_drift_and_replay_are_shown_where_there_are_any(tmp_path: Path) -> None:
+    text = page_of(long_run(), tmp_path).text
+    assert "mIoU 0.751 0.702 -0.049 VPQ 0.653 — —" in text
+    assert "policy latest published 36,512 processed 36,000 dropped by the node 500" in text
+    assert "newer frame came 480 too old 20 lost on the way to it 12" in text
+    assert "age of a result 51.0 72.0 93.0 994.0" in text
+    short = page_of(short_run(), tmp_path).text
+    assert "two minutes or more" in short
+    assert "Replay" not in short
+
+
+def test_classes_are_shown_best_first_and_those_without_truth_are_named(tmp_path: Path) -> None:
+    text = page_of(short_run(), tmp_path).text
+    assert "floor 0.922 wall 0.833 box 0.644 person 0.456 Not in the ground truth: ball." in text
+
+
+def test_every_object_has_its_row_of_ids(tmp_path: Path) -> None:
+    page = page_of(short_run(), tmp_path)
+    titles = [cell["title"] for cell in page.all("i")]
+    assert titles == [
+        "box 11, 0:00.0 to 0:04.0: id 1",
+        "box 11, 0:06.0 to 0:10.0: id 1",
+        "person 12, 0:00.0 to 0:00.5: not found",
+        "person 12, 0:00.5 to 0:04.5: id 2",
+        "person 12, 0:04.5 to 0:10.0: id 3, before: id 2",
+        "box 13, 0:01.0 to 0:07.0: not found",
+    ]
+
+
+def test_an_hour_with_many_objects_and_classes_is_a_small_page_that_says_what_it_leaves_out(tmp_path: Path) -> None:
+    run = long_run()
+    html = report.render(run, tmp_path)
+    assert len(html) < 300_000
+    page = Page(html)
+    assert "31 more objects" in page.text
+    assert all(f"{name} " in page.text for name in run.class_names)
+
+
+def test_colors_can_be_read_on_light_and_on_dark() -> None:
+    light, dark, paper = re.findall(r":root \{(.*?)\}", (TEMPLATES / "page.css").read_text(), re.DOTALL)
+    assert dict(_colors(light)) == dict(_colors(light)) | dict(_colors(paper)) | {
+        name: value for name, value in _colors(light) if name in ("text", "quiet", "rule")
+    }
+    for colors in (dict(_colors(light)), dict(_colors(dark))):
+        for ground in ("ground", "panel"):
+            for name in ("text", "quiet", "first", "second", "bad", "good"):
+                assert _contrast(colors[name], colors[ground]) >= 4.5, (name, ground)
+        assert _contrast(colors["text"], colors["problem"]) >= 4.5
+        for number in range(10):
+            assert _contrast(colors["on-id"], colors[f"id-{number}"]) >= 4.5, number
+            assert _contrast(colors[f"id-{number}"], colors["panel"]) >= 3, number
+
+
+def _colors(css: str) -> list[tuple[str, str]]:
+    return re.findall(r"--([\w-]+): (#[0-9a-f]{6});", css)
+
+
+def _contrast(one: str, other: str) -> float:
+    """https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio"""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    channels = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,135 @@
+"""The report and the comparison as a person sees them: in Chromium, from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from eomt_ros.evaluation import report, results
+from eomt_ros.evaluation.compare import Run, compare, comparison_page
+from eomt_ros.evaluation.results import Results
+from test.evaluation.browser import PROGRAM, Browser
+from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
+
+RUNS = {"short": short_run(), "long": long_run(), "without truth": run_without_truth()}
+NARROW, WIDE = 400, 1400
+
+PICTURES = "Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth)))"
+VIDEO = """new Promise(done => {
+    const video = document.querySelector("video");
+    const say = () => done([video.error?.message ?? null, video.videoWidth, video.duration]);
+    if (video.readyState >= 1 || video.error) say();
+    video.addEventListener("loadedmetadata", say);
+    video.addEventListener("error", say);
+})"""
+TOO_WIDE = """[...document.body.querySelectorAll("*")]
+    .filter(element => !element.closest(".scroll, .track, svg"))
+    .filter(element => element.getBoundingClientRect().right > innerWidth + 0.5)
+    .map(element => element.outerHTML.slice(0, 80))"""
+# Of text in charts: what is cut off at the edge of the window.
+CUT_OFF = """[...document.querySelectorAll("svg text")]
+    .map(text => [text.textContent, text.getBoundingClientRect()])
+    .filter(([_, box]) => box.left < 0 || box.right > innerWidth)
+    .map(([text]) => text)"""
+BARS = "[...document.querySelectorAll('.rail span')].map(bar => bar.offsetWidth / bar.parentElement.offsetWidth)"
+TRACK = """[...document.querySelectorAll(".track")].map(track => [...track.children].map(cell => {
+    const [inner, outer] = [cell.getBoundingClientRect(), track.getBoundingClientRect()];
+    return [(inner.left - outer.left) / outer.width, inner.width / outer.width, getComputedStyle(cell).backgroundColor];
+}))"""
+GROUND = "getComputedStyle(document.body).backgroundColor"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def no_complaints(browser: Browser) -> Iterator[None]:
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.prefer("light")
+    yield
+    assert browser.complaints == []
+
+
+def written(run: Results, folder: Path) -> Path:
+    write_pictures(run, folder)
+    results.write(run, folder)
+    return report.write_report(folder)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_report_opens_from_disk_whole_and_asks_for_nothing_else(
+    name: str, browser: Browser, tmp_path: Path
+) -> None:
+    page = written(RUNS[name], tmp_path)
+    browser.resize(WIDE)
+    browser.open(page)
+    widths = browser.evaluate(PICTURES)
+    assert widths == [64] * 3 * len(RUNS[name].worst_frames)
+    assert [address for address in browser.requests if not address.startswith("data:")] == [page.as_uri()]
+
+
+def test_the_video_plays(browser: Browser, tmp_path: Path) -> None:
+    browser.open(written(short_run(), tmp_path))
+    error, width, duration = browser.evaluate(VIDEO)
+    if error is not None and "DEMUXER" not in error:
+        pytest.skip(f"this Chromium has no decoder for H.264: {error}")
+    assert (error, width) == (None, 64)
+    assert duration == pytest.approx(0.5, abs=0.15)
+
+
+@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("width", [NARROW, 800, WIDE])
+def test_the_report_fits_the_window(name: str, width: int, browser: Browser, tmp_path: Path) -> None:
+    browser.resize(width)
+    browser.open(written(RUNS[name], tmp_path))
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), browser.evaluate(TOO_WIDE)
+    assert browser.evaluate(TOO_WIDE) == []
+    assert browser.evaluate(CUT_OFF) == []
+
+
+def test_bars_and_rows_are_as_long_as_they_say(browser: Browser, tmp_path: Path) -> None:
+    browser.resize(WIDE)
+    browser.open(written(short_run(), tmp_path))
+    assert browser.evaluate(BARS) == pytest.approx([0.9222, 0.8333, 0.6444, 0.4555], abs=0.01)
+    followed, switched, _ = browser.evaluate(TRACK)
+    assert [cell[:2] for cell in followed] == [pytest.approx((0.0, 0.4), abs=0.01), pytest.approx((0.6, 0.4), abs=0.01)]
+    assert followed[0][2] == followed[1][2]
+    assert switched[1][2] != switched[2][2]
+
+
+def test_the_page_goes_with_a_dark_screen(browser: Browser, tmp_path: Path) -> None:
+    page = written(short_run(), tmp_path)
+    shades = []
+    for scheme in ("light", "dark"):
+        browser.prefer(scheme)
+        browser.open(page)
+        picture = cv2.imdecode(np.frombuffer(browser.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        shades.append(float(picture[:5].mean()))
+    assert shades[0] > 250
+    assert shades[1] < 40
+
+
+def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
+    browser.open(written(short_run(), tmp_path))
+    assert browser.print().startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
+    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third")
+    page = tmp_path / "comparison.html"
+    page.write_text(comparison_page(compare([Run(name, run) for name, run in zip(names, RUNS.values(), strict=True)])))
+    browser.resize(width)
+    browser.open(page)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), browser.evaluate(TOO_WIDE)
+    assert browser.evaluate(TOO_WIDE) == []
