@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from eomt_ros.evaluation.figures import GROUPS, NOTHING, Better, Kind, as_text, known
-from eomt_ros.evaluation.page import fill_in
+from eomt_ros.evaluation.page import fill_in, said
 from eomt_ros.evaluation.results import Replay, Results
 
 SPEED_VARIES = 0.03
@@ -19,6 +19,8 @@ SAME_INPUT = ("input", "topic", "truth", "task")
 """Settings that must agree, or the runs answer different questions."""
 SAME_MACHINE = ("device", "threads")
 """Settings that must agree if speeds are to be compared."""
+FEW = 8
+"""Names that a warning lists at most."""
 
 
 class Verdict(Enum):
@@ -27,13 +29,13 @@ class Verdict(Enum):
     BETTER = "better"
     WORSE = "worse"
     SAME = "same"
-    DIFFERENT = "other"
+    OTHER = "other"
     """Of a figure that describes the input."""
     UNKNOWN = ""
     """One of the two does not have it."""
 
 
-ARROWS = {Verdict.BETTER: "▲", Verdict.WORSE: "▼", Verdict.SAME: "=", Verdict.DIFFERENT: "≠", Verdict.UNKNOWN: ""}
+ARROWS = {Verdict.BETTER: "▲", Verdict.WORSE: "▼", Verdict.SAME: "=", Verdict.OTHER: "≠", Verdict.UNKNOWN: ""}
 ANSI = {Verdict.BETTER: "\033[32m", Verdict.WORSE: "\033[31m"}
 ANSI_END = "\033[0m"
 
@@ -165,7 +167,7 @@ def _cell(value: float | None, first: float | None, better: Better, kind: Kind) 
     sign = "+" if difference > 0 else "-"
     said = f"{sign}{as_text(abs(difference), kind)}"
     if better is Better.NEITHER:
-        return Cell(text, said, Verdict.DIFFERENT)
+        return Cell(text, said, Verdict.OTHER)
     return Cell(text, said, Verdict.BETTER if (difference > 0) == (better is Better.HIGHER) else Verdict.WORSE)
 
 
@@ -201,16 +203,20 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{run.name} had {count} problem{'s' if count > 1 else ''}, the first: {run.results.problems[0]}"
 
 
-def _differences(first: Results, other: Results) -> Iterator[tuple[str, Any, Any]]:
+def _differences(first: Results, other: Results) -> Iterator[tuple[str, str, str]]:
     for name in SAME_INPUT:
         if _differ(other.settings, first.settings, name):
-            yield name, other.settings[name], first.settings[name]
+            yield name, said(other.settings[name]), said(first.settings[name])
     if other.frames != first.frames:
         yield "frames", f"{other.frames:,}", f"{first.frames:,}"
     if other.frames_scored != first.frames_scored:
         yield "frames with ground truth", f"{other.frames_scored:,}", f"{first.frames_scored:,}"
     if other.class_names != first.class_names:
-        yield "classes", ", ".join(other.class_names), ", ".join(first.class_names)
+        yield "classes", _few(other.class_names), _few(first.class_names)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any], name: str) -> bool:

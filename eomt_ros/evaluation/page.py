@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eomt_ros.evaluation.figures import Kind, as_text
+from eomt_ros.evaluation.figures import NOTHING, Kind, as_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,6 +32,15 @@ def embedded(file: Path) -> str:
     """A file as a `data:` address. Raises `OSError`."""
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+
+
+def said(setting: Any) -> str:
+    """A setting as text for people."""
+    if setting is None or setting in ("", []):
+        return NOTHING
+    if isinstance(setting, list | tuple):
+        return ", ".join(map(said, setting))
+    return str(setting).lower() if isinstance(setting, bool) else str(setting)
 
 
 def _place(percent: float) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.figures import GROUPS, HEADLINE, NOTHING, Figure, Needs, known, why_missing
-from eomt_ros.evaluation.page import embedded, fill_in
+from eomt_ros.evaluation.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
+from eomt_ros.evaluation.page import embedded, fill_in, said
 from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.timeline import id_chart
 
@@ -83,7 +83,7 @@ def render(results: Results, folder: Path) -> str:
     return fill_in(
         "report.html",
         results=results,
-        title=f"Evaluation of {_said(settings.get('model'))}",
+        title=f"Evaluation of {said(settings.get('model'))}",
         facts=list(_facts(results)),
         headline=[_known(figure, results) for figure in HEADLINE],
         groups={name: [_known(figure, results) for figure in figures] for name, figures in GROUPS.items()},
@@ -108,9 +108,9 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     settings = results.settings
     for name in ("input", "task", "device"):
         if settings.get(name) is not None:
-            yield name, _said(settings[name])
+            yield name, said(settings[name])
     if settings.get("date") is not None:
-        yield "date", _date(_said(settings["date"]))
+        yield "date", _date(said(settings["date"]))
     sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
     yield "length", f"{results.frames:,} frames, {clock(results.seconds, digits=1)}{sequences}"
     if results.frames_scored != results.frames:
@@ -163,15 +163,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", _said(value)
-
-
-def _said(value: Any) -> str:
-    if value is None or value in ("", []):
-        return NOTHING
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_said, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{prefix}{name}", said(value)
 
 
 def _date(text: str) -> str:

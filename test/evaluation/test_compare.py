@@ -1,0 +1,205 @@
+"""`eomt-ros compare`: which of two runs is better in what, and whether they can be compared at all."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eomt_ros.cli import main
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.compare import (
+    Cell,
+    Comparison,
+    Run,
+    Verdict,
+    compare,
+    comparison_page,
+    comparison_text,
+)
+from eomt_ros.evaluation.results import Results
+from test.evaluation.examples import long_run, run_without_truth, short_run
+
+
+def compared(*runs: Results) -> Comparison:
+    return compare([Run(name, run) for name, run in zip("ABC", runs, strict=False)])
+
+
+def second(comparison: Comparison, name: str) -> Cell:
+    """The second run's cell in the row of that name."""
+    (row,) = (row for rows in comparison.groups.values() for row in rows if row.name == name)
+    return row.cells[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("mIoU", {"miou": 0.7311}, Cell("0.731", "+0.020", Verdict.BETTER)),
+        ("mIoU", {"miou": 0.6911}, Cell("0.691", "-0.020", Verdict.WORSE)),
+        ("mIoU", {"miou": 0.7112}, Cell("0.711", "", Verdict.SAME)),
+        ("id switches", {"id_switches": 0}, Cell("0", "-1", Verdict.BETTER)),
+        ("id switches", {"id_switches": 4}, Cell("4", "+3", Verdict.WORSE)),
+        ("id switches per 30 s", {"switches_per_30_seconds": 2.0}, Cell("2.00", "+0.75", Verdict.WORSE)),
+        ("objects found", {"objects_found": 1.0}, Cell("100.0 %", "+33.3 %", Verdict.BETTER)),
+        ("time to first detection", {"seconds_to_first_detection": 0.1}, Cell("0.10 s", "-0.25 s", Verdict.BETTER)),
+        ("frames per second", {"fps": 20.0}, Cell("20.0", "-3.4", Verdict.WORSE)),
+        ("frames per second", {"fps": 23.0}, Cell("23.0", "", Verdict.SAME)),
+        ("objects", {"objects": 5}, Cell("5", "+2", Verdict.OTHER)),
+        ("VPQ", {"vpq": None}, Cell("—", "", Verdict.UNKNOWN)),
+        ("VPQ", {"vpq": math.nan}, Cell("—", "", Verdict.UNKNOWN)),
+    ],
+)
+def test_a_figure_is_better_worse_or_the_same(name: str, changes: dict[str, float | None], expected: Cell) -> None:
+    assert second(compared(short_run(), short_run(**changes)), name) == expected
+
+
+def test_latency_is_better_when_it_is_lower() -> None:
+    faster = replace(short_run().latency_ms, p95=44.2)
+    assert second(compared(short_run(), short_run(latency_ms=faster)), "latency, p95") == Cell(
+        "44.2 ms", "-11.0 ms", Verdict.BETTER
+    )
+
+
+def test_classes_and_windows_are_compared_one_by_one() -> None:
+    other = short_run(
+        class_iou={**short_run().class_iou, "box": 0.7444, "wall": 0.8233},
+        vpq_by_window={**short_run().vpq_by_window, "8": 0.5},
+    )
+    comparison = compared(short_run(), other)
+    assert second(comparison, "box") == Cell("0.744", "+0.100", Verdict.BETTER)
+    assert second(comparison, "wall") == Cell("0.823", "-0.010", Verdict.WORSE)
+    assert second(comparison, "floor").verdict is Verdict.SAME
+    assert second(comparison, "8").verdict is Verdict.WORSE
+    # Neither run has balls.
+    assert "ball" not in [row.name for row in comparison.groups["IoU by class"]]
+
+
+def test_all_others_are_measured_by_the_first() -> None:
+    rows = compared(short_run(miou=0.5), short_run(miou=0.6), short_run(miou=0.4)).groups["Classes"]
+    assert [(cell.text, cell.difference) for cell in rows[0].cells] == [
+        ("0.500", ""),
+        ("0.600", "+0.100"),
+        ("0.400", "-0.100"),
+    ]
+
+
+def test_runs_through_the_node_are_compared_in_what_was_lost() -> None:
+    run = long_run()
+    assert run.replay is not None
+    comparison = compared(run, replace(run, replay=replace(run.replay, dropped=20)))
+    assert second(comparison, "dropped") == Cell("20", "-480", Verdict.BETTER)
+    assert second(comparison, "lost on the way").verdict is Verdict.SAME
+    assert "Replay through the node" not in compared(short_run(), short_run()).groups
+
+
+def test_equal_runs_are_compared_without_a_warning() -> None:
+    assert compared(short_run(), short_run(settings={**short_run().settings, "model": "other"})).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"frames": 90}, "B has frames 90, A has 100: they cannot be compared as they are"),
+        ({"frames_scored": 90}, "B has frames with ground truth 90, A has 100"),
+        ({"class_names": ("floor", "box")}, "B has classes floor, box, A has floor, wall, box, person, ball"),
+        ({"class_names": tuple("abcdefghijk")}, "B has classes a, b, c, d, e, f, g, h and 3 more, A has floor"),
+        ({"problems": ("the bag is truncated", "more")}, "B had 2 problems, the first: the bag is truncated"),
+        ({"replay": long_run().replay}, "only B went through the node"),
+    ],
+)
+def test_what_keeps_runs_from_being_compared_is_said(changes: dict[str, object], warning: str) -> None:
+    (said,) = compared(short_run(), short_run(**changes)).warnings
+    assert warning in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "warning"),
+    [
+        ("input", ["other"], "B has input other, A has recordings/bag: they cannot be compared as they are"),
+        ("topic", "/rear", "B has topic /rear, A has /camera/image"),
+        ("task", "semantic", "B has task semantic, A has panoptic"),
+        ("device", "cuda:0", "B ran with device cuda:0, A with cpu: their speeds cannot be compared"),
+    ],
+)
+def test_settings_that_keep_runs_from_being_compared_are_said(setting: str, value: object, warning: str) -> None:
+    (said,) = compared(short_run(), short_run(settings={**short_run().settings, setting: value})).warnings
+    assert warning in said
+
+
+def test_the_table_lines_up_and_says_each_verdict_in_words() -> None:
+    text = comparison_text(compared(short_run(), short_run(miou=0.8, vpq=0.5), run_without_truth()))
+    lines = text.splitlines()
+    (miou,) = (line for line in lines if line.startswith("  mIoU"))
+    assert re.fullmatch(r"  mIoU +0\.711 +0\.800 +\+0\.089 ▲ better +—", miou)
+    (vpq,) = (line for line in lines if line.startswith("  VPQ   "))
+    assert re.fullmatch(r"  VPQ +0\.602 +0\.500 +-0\.102 ▼ worse +—", vpq)
+    assert miou.index("0.711") == vpq.index("0.602")
+    assert miou.index("▲") == vpq.index("▼")
+    assert miou.index("—") == vpq.index("—")
+    assert "\033" not in text
+
+
+def test_colors_change_nothing_but_colors() -> None:
+    comparison = compared(short_run(), short_run(miou=0.8, vpq=0.5))
+    colored = comparison_text(comparison, colors=True)
+    assert "\033[32m" in colored
+    assert "\033[31m" in colored
+    plain = [line.rstrip() for line in re.sub(r"\033\[\d+m", "", colored).splitlines()]
+    assert plain == comparison_text(comparison).splitlines()
+
+
+def test_the_page_has_the_whole_table_and_escapes_names() -> None:
+    comparison = compare([Run("<i>A", short_run()), Run("B", short_run(miou=0.8, frames=90))])
+    html = comparison_page(comparison)
+    assert "<i>" not in html
+    assert "&lt;i&gt;A" in html
+    for text in ("0.711", "0.800", "+0.089", "▲", "frames 90", "IoU by class", "0.922"):
+        assert text in html
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two evaluations."""
+    for name, run in (("a", short_run()), ("b", short_run(miou=0.8, frames=90))):
+        (tmp_path / name).mkdir()
+        results.write(run, tmp_path / name)
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_the_command_prints_the_table_and_warns(folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *map(str, folders)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"mIoU +0\.711 +0\.800 +\+0\.089 ▲ better", out)
+    assert f"warning: {folders[1]} has frames 90, {folders[0]} has 100" in out
+
+
+def test_the_command_writes_a_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    page = tmp_path / "comparison.html"
+    assert main(["compare", *map(str, folders), "--html", str(page)]) == 0
+    runs = [Run(str(folder), results.read(folder)) for folder in folders]
+    assert page.read_text(encoding="utf-8") == comparison_page(compare(runs))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "has no metrics.json"), ('{"schema_version": 99}', "schema_version is 99")]
+)
+def test_a_folder_without_results_is_one_line(
+    content: str | None, complaint: str, folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders[1] / "metrics.json").unlink()
+    if content is not None:
+        (folders[1] / "metrics.json").write_text(content)
+    assert main(["compare", *map(str, folders)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("eomt-ros: ")
+    assert str(folders[1]) in line
+    assert complaint in line
+
+
+def test_one_folder_alone_is_not_understood(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", str(folders[0])])
+    assert ended.value.code == 2
