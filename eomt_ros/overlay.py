@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -11,15 +12,34 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from eomt_ros.engine import FrameResult, Segment
+    from eomt_ros.engine import Segment
     from eomt_ros.engine.labels import Labels
 
 GOLDEN_RATIO = 0.618034
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
+class Drawable(Protocol):
+    """The part of a `FrameResult` that is seen."""
+
+    @property
+    def semantic(self) -> npt.NDArray[Any]:
+        """(H, W) class ids."""
+        ...
+
+    @property
+    def panoptic(self) -> npt.NDArray[Any]:
+        """(H, W) segment ids, 0 none; all 0 in the semantic task."""
+        ...
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """All segments of the frame."""
+        ...
+
+
 def draw(
-    image: npt.NDArray[np.uint8], result: FrameResult, labels: Labels, *, alpha: float = 0.5
+    image: npt.NDArray[np.uint8], result: Drawable, labels: Labels, *, alpha: float = 0.5
 ) -> npt.NDArray[np.uint8]:
     """Draw a frame's segments over its image.
 
@@ -41,7 +61,7 @@ def draw(
     return picture
 
 
-def _regions(result: FrameResult) -> tuple[npt.NDArray[np.uint8], list[Segment]]:
+def _regions(result: Drawable) -> tuple[npt.NDArray[np.uint8], list[Segment]]:
     """(H, W) uint8 region numbers, 0 for none, and the segments numbered 1, 2, ... in it: the largest 255."""
     # In the semantic task there are no ids: a region is a class.
     by_class = not result.panoptic.any()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli import compare, models, overlay
+from eomt_ros.cli import compare, evaluate, models, overlay
 from eomt_ros.cli.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ STOPPED = 130  # what a shell expects of a program that Ctrl-C ended
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns the exit code: 1 where it cannot be done, 2 where it is not understood."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(words, argparse.Namespace(words=words))
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
         return command(options) or 0
@@ -34,6 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="eomt-ros", description="Video segmentation for robots.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (compare, overlay, models):
+    for command in (evaluate, compare, overlay, models):
         command.add_to(commands)
     return parser

@@ -46,6 +46,8 @@ class Checkpoint:
 
     name: str
     """The hub id, or the folder's own name."""
+    folder: Path
+    """Where its files are."""
     network: Videomt
     """float32, on the CPU, in evaluation mode, without gradients."""
     settings: VideomtSettings
@@ -81,6 +83,7 @@ def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
         mean, std = _normalisation(folder)
         return Checkpoint(
             name=name,
+            folder=folder,
             network=_network(settings, folder),
             settings=settings,
             labels=labels_for(name, _class_names(config, settings, folder), labels),

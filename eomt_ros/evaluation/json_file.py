@@ -1,4 +1,4 @@
-"""Dataclasses in JSON files and back, by their type hints: numbers, texts, tuples, mappings, other dataclasses, None."""
+"""Dataclasses in JSON files and back, by their type hints: of numbers, texts, tuples, mappings, dataclasses, None."""
 
 from __future__ import annotations
 

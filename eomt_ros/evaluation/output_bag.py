@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,9 +15,16 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from eomt_ros.engine.segmenter import Segment
 from eomt_ros.engine.shipped import shipped
+from eomt_ros.evaluation.predictions import Found
+
+NODE = "/segment"
+SEMANTIC, PANOPTIC, INSTANCES = f"{NODE}/semantic", f"{NODE}/panoptic", f"{NODE}/instances"
 
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+IMAGE = "sensor_msgs/msg/Image"
+INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 JPEG_QUALITY = 85
 
 
@@ -55,13 +64,66 @@ class OutputBag:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
         self._writer.write(self._connections[topic], stamp, data)
 
+    def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str) -> None:
+        """Adds what was found in a frame, as the node publishes it; the header has no frame id.
+
+        stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result.
+        """
+        header = self._header(stamp, "")
+        encoding = "mono8" if found.semantic.dtype == np.uint8 else "16UC1"
+        self._write_message(SEMANTIC, stamp, self._image(header, found.semantic, encoding))
+        self._write_message(PANOPTIC, stamp, self._image(header, found.panoptic, "16UC1"))
+        height, width = found.semantic.shape
+        array = self._store.types[INSTANCE_ARRAY](
+            header=header,
+            epoch=found.epoch,
+            sequence=sequence,
+            dropped=0,
+            task=task,
+            model=model,
+            height=height,
+            width=width,
+            instances=[self._instance(segment) for segment in found.segments],
+        )
+        self._write_message(INSTANCES, stamp, array)
+
     def write_picture(self, topic: str, stamp: int, frame_id: str, picture: npt.NDArray[np.uint8]) -> None:
         """Adds a picture, (H, W, 3) uint8 RGB, as a JPEG."""
         done, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         if not done:
             raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")
-        types = self._store.types
-        time = types["builtin_interfaces/msg/Time"](*divmod(stamp, 10**9))
-        header = types["std_msgs/msg/Header"](time, frame_id)
-        message = types[COMPRESSED_IMAGE](header, "rgb8; jpeg compressed bgr8", jpeg)
-        self.write(topic, COMPRESSED_IMAGE, stamp, bytes(self._store.serialize_cdr(message, COMPRESSED_IMAGE)))
+        header = self._header(stamp, frame_id)
+        self._write_message(
+            topic, stamp, self._store.types[COMPRESSED_IMAGE](header, "rgb8; jpeg compressed bgr8", jpeg)
+        )
+
+    def _write_message(self, topic: str, stamp: int, message: Any) -> None:
+        kind = message.__msgtype__
+        self.write(topic, kind, stamp, bytes(self._store.serialize_cdr(message, kind)))
+
+    def _header(self, stamp: int, frame_id: str) -> Any:
+        time = self._store.types["builtin_interfaces/msg/Time"](*divmod(stamp, 10**9))
+        return self._store.types["std_msgs/msg/Header"](time, frame_id)
+
+    def _image(self, header: Any, pixels: npt.NDArray[Any], encoding: str) -> Any:
+        height, width = pixels.shape
+        data = np.ascontiguousarray(pixels).view(np.uint8).ravel()
+        big_endian = int(sys.byteorder == "big")
+        return self._store.types[IMAGE](
+            header, height, width, encoding, big_endian, width * pixels.dtype.itemsize, data
+        )
+
+    def _instance(self, segment: Segment) -> Any:
+        x, y, width, height = segment.box
+        box = self._store.types["sensor_msgs/msg/RegionOfInterest"](x, y, height, width, False)
+        return self._store.types["eomt_ros/msg/Instance"](
+            id=segment.id,
+            class_id=segment.class_id,
+            class_name=segment.class_name,
+            is_thing=segment.is_thing,
+            score=segment.score,
+            area=segment.area,
+            box=box,
+            age=segment.age,
+            mask_rle=np.array(segment.mask or (), np.uint32),
+        )

@@ -1,0 +1,160 @@
+"""`eomt-ros evaluate`: how right and how fast a model is on recordings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+
+if TYPE_CHECKING:
+    from eomt_ros.cli import Commands
+    from eomt_ros.evaluation.results import Results
+    from eomt_ros.evaluation.sequence import Sequence
+
+STOPPED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="score a model on recordings; leaves a report",
+        description="Run a model on every frame of recordings, compare with the ground truth where there is one, and "
+        "leave metrics.json, report.html, overlay.mp4 and pictures of the worst frames in a folder.",
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument(
+        "input",
+        nargs="+",
+        type=Path,
+        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
+    parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
+    parser.add_argument("--topic", help="of the images in a bag that has several")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FOLDER",
+        help="ground truth in PNG files named by stamp or index: semantic/ and panoptic/, or classes only",
+    )
+    parser.add_argument(
+        "--truth-classes", metavar="TOPIC", help="ground truth in a bag: images of class ids (/ground_truth/semantic)"
+    )
+    parser.add_argument(
+        "--truth-instances", metavar="TOPIC", help="and images of ids of things (/ground_truth/panoptic)"
+    )
+    parser.add_argument("--split", default="val", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
+    parser.add_argument(
+        "--paper-compatible",
+        action="store_true",
+        help="the values that the published scripts give, where they differ from the metrics' definitions",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="BAG",
+        help="score what a node published and somebody recorded, instead of running a model",
+    )
+    add_model_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluates, and returns the exit code. Raises `UserError`, `OSError`."""
+    try:
+        from eomt_ros.evaluation import results
+        from eomt_ros.evaluation.output_folder import OutputFolderError
+        from eomt_ros.evaluation.report import write_report
+        from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+    except ImportError as error:
+        raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
+    from eomt_ros.engine import EngineError
+
+    if options.predictions is not None and options.save_bag:
+        raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
+    truth = TruthSource(options.truth_classes, options.truth_instances, options.truth)
+    stop = threading.Event()
+    try:
+        with open_sequences(options.input, topic=options.topic, truth=truth, split=options.split) as sequences:
+            found = _evaluate(options, sequences, stop)
+    except (EngineError, SourceError, OutputFolderError) as error:
+        raise UserError(str(error)) from error
+    results.write(found, options.out)
+    report = write_report(options.out)
+    print(summary(found))
+    print(f"\n{report}")
+    return STOPPED if stop.is_set() else 0
+
+
+def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:
+    from eomt_ros.evaluation.output_folder import make_ready
+    from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
+    from eomt_ros.evaluation.recorded import RecordedPredictions
+    from eomt_ros.evaluation.run import Options, evaluate
+
+    inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
+    make_ready(options.out, inputs, overwrite=options.overwrite)
+    settings: dict[str, Any] = {
+        "command": ["eomt-ros", *options.words],
+        "input": [os.path.abspath(path) for path in options.input],
+    }
+    with ExitStack() as stack:
+        predictions: Predictions
+        if options.predictions is not None:
+            names = [sequence.name for sequence in sequences]
+            predictions = stack.enter_context(RecordedPredictions(options.predictions, names, options.labels))
+        else:
+            predictions = EnginePredictions(load_model(options))
+            settings["model"] = options.model
+        stack.enter_context(_ctrl_c_sets(stop))
+        return evaluate(
+            sequences,
+            predictions,
+            options.out,
+            Options(settings, save_bag=options.save_bag, paper_compatible=options.paper_compatible, stop=stop),
+        )
+
+
+@contextmanager
+def _ctrl_c_sets(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C ends the evaluation after the frame in work; the second one ends the program."""
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def summary(found: Results) -> str:
+    """The figures that matter most, and what was wrong, for a terminal."""
+    from eomt_ros.evaluation.figures import HEADLINE
+
+    lines = [f"{found.frames} frames, {found.frames_scored} with ground truth, {found.seconds:.1f} s"]
+    for figure in HEADLINE:
+        missing = f"  ({figure.why_missing(found)})" if figure.value(found) is None else ""
+        lines.append(f"  {figure.name:<22}{figure.text(found):>12}{missing}")
+    if found.drift is not None:
+        for name, first, last in (
+            ("mIoU", found.drift.first_miou, found.drift.last_miou),
+            ("VPQ", found.drift.first_vpq, found.drift.last_vpq),
+        ):
+            if first is not None and last is not None:
+                lines.append(
+                    f"  {name + ' drift':<22}{last - first:>+12.3f}  (first minute {first:.3f}, last {last:.3f})"
+                )
+    return "\n".join([*lines, *(f"note: {problem}" for problem in found.problems)])

@@ -1,0 +1,139 @@
+"""What is made of each frame's prediction: scores, times, pictures, video, bag."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+from eomt_ros.engine import Timings
+from eomt_ros.evaluation.latency import LatencyHistogram
+from eomt_ros.evaluation.metrics import FrameScore, Scores
+from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.output_folder import OVERLAY
+from eomt_ros.evaluation.pace import Moment, Pace
+from eomt_ros.evaluation.pictures import WorstFrames
+from eomt_ros.evaluation.predictions import Found, Predictions, prediction
+from eomt_ros.evaluation.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.trend import DriftWatch, Trend
+from eomt_ros.evaluation.video import VideoWriter
+from eomt_ros.overlay import draw
+
+
+class Account:
+    """Takes the frames of sequences with what was found in them, within a `with` block; after it all is written.
+
+    out: the folder for the overlay video. May be fed from another thread than it was made in, by one at a time.
+    """
+
+    def __init__(self, predictions: Predictions, out: Path, *, paper_compatible: bool) -> None:
+        self._predictions = predictions
+        labels = predictions.labels
+        classes = len(labels.class_names)
+        self.scores = Scores(labels.class_names, labels.is_thing, paper_compatible=paper_compatible)
+        self.trend = Trend(classes)
+        self.drift = DriftWatch(classes)
+        self.worst = WorstFrames(labels)
+        self.latency = LatencyHistogram()
+        self.stages: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
+        self.frames = 0
+        self.frames_scored = 0
+        self.seconds = 0.0
+        self._unscored = Tally()
+        self._stack = ExitStack()
+        self._video = VideoWriter(out / OVERLAY)
+        self._shown = 0
+        self._bag: OutputBag | None = None
+        self._name = ""
+        self._pace = Pace()
+        self._held: tuple[SourceFrame, Found] | None = None
+
+    def __enter__(self) -> Account:
+        self._stack.enter_context(self._video)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def start_sequence(self, name: str, bag: OutputBag | None) -> None:
+        """What follows is another sequence. bag: gets its predictions."""
+        self.scores.start_sequence(name)
+        self.drift.start_sequence()
+        self._name = name
+        self._bag = bag
+        self._pace = Pace()
+        self._held = None
+        self._sequence_frames = 0
+
+    def add(self, item: tuple[SourceFrame, Found]) -> None:
+        """Takes the next frame of the sequence. Raises `OSError`."""
+        frame, found = item
+        if self._bag is not None:
+            self._bag.write_found(
+                found,
+                frame.stamp,
+                sequence=self._sequence_frames,
+                task=self._predictions.task,
+                model=self._predictions.model,
+            )
+        self._sequence_frames += 1
+        moment = self._pace.push(frame.stamp)
+        if self._held is not None and moment is not None:
+            self._count(*self._held, moment)
+        self._held = item
+
+    def end_sequence(self) -> None:
+        """The sequence has no more frames."""
+        for moment in self._pace.end():
+            if self._held is not None:
+                self._count(*self._held, moment)
+                self.seconds += moment.begin + moment.seconds
+                self._shown += moment.shown + round(moment.seconds * 1e9)
+        self._held = None
+
+    def problems(self) -> list[str]:
+        """What could not be scored so far, a sentence each."""
+        return self._unscored.sentence("{count} frames are not scored: their prediction does not fit the ground truth")
+
+    def _count(self, frame: SourceFrame, found: Found, moment: Moment) -> None:
+        self.frames += 1
+        seconds = None if found.timings is None else self._time(found.timings)
+        score = self._score(frame, found, moment)
+        self.trend.add(self._name, moment, seconds, score)
+        self.drift.add(moment, score)
+        picture = draw(frame.image, found, self._predictions.labels)
+        self._video.write(picture, self._shown + moment.shown)
+        if score is not None and frame.truth is not None and score.miou is not None:
+            self.worst.offer(
+                self._name,
+                frame.stamp,
+                moment.begin,
+                score.miou,
+                image=frame.image,
+                prediction=picture,
+                truth=frame.truth,
+            )
+
+    def _time(self, timings: Timings) -> float:
+        """Counts how long each stage took, and returns how long all took together."""
+        stages = vars(timings)
+        for stage, seconds in stages.items():
+            self.stages[stage].add(seconds)
+        total = sum(stages.values())
+        self.latency.add(total)
+        return total
+
+    def _score(self, frame: SourceFrame, found: Found, moment: Moment) -> FrameScore | None:
+        if frame.truth is None:
+            return None
+        predicted = prediction(found, self._predictions.task)
+        try:
+            score = self.scores.update(frame.truth, predicted, begin=moment.begin, seconds=moment.seconds)
+        except ValueError as error:
+            self._unscored.add(f"at {frame.stamp} ns: {error}")
+            return None
+        self.frames_scored += 1
+        return score

@@ -1,0 +1,64 @@
+"""The folder that an evaluation writes into: nothing in it is lost that an evaluation did not make."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from eomt_ros.evaluation import json_file, results
+from eomt_ros.evaluation.pictures import FOLDER as WORST
+
+REPORT = "report.html"
+OVERLAY = "overlay.mp4"
+BAG = "bag"
+_WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
+
+
+class OutputFolderError(Exception):
+    """A folder that must not be written into; the message says why and what to do."""
+
+
+def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Makes the folder `out`, without what an earlier evaluation left there; all else in it stays.
+
+    Raises `OutputFolderError` where something is in it that `overwrite` does not allow to remove, or is one of the
+    inputs; `OSError`.
+    """
+    for path in inputs:
+        if out.resolve() in (path.resolve(), *path.resolve().parents):
+            raise OutputFolderError(f"--out {out} holds the input {path}, expected another folder")
+    if out.exists() and not out.is_dir():
+        raise OutputFolderError(f"--out {out} is a file, expected a folder")
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise OutputFolderError(f"--out {out} is not empty: give another folder, or --overwrite")
+        if not _is_evaluation(out):
+            raise OutputFolderError(
+                f"--out {out} is not empty and holds no evaluation ({results.FILE}), so nothing in it is overwritten: "
+                "give another folder, or remove this one"
+            )
+        _clear(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _is_evaluation(out: Path) -> bool:
+    """Whether an evaluation was written here, by any version."""
+    try:
+        content = json_file.parse_json((out / results.FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json_file.JsonFileError):
+        return False
+    return "schema_version" in content
+
+
+def _clear(out: Path) -> None:
+    for path in (out / WORST).glob("*.jpg"):
+        if _WORST_PICTURE.fullmatch(path.name):
+            path.unlink()
+    if (out / WORST).is_dir() and not any((out / WORST).iterdir()):
+        (out / WORST).rmdir()
+    if (out / BAG).is_dir():
+        shutil.rmtree(out / BAG)
+    for name in (REPORT, OVERLAY, results.FILE):
+        (out / name).unlink(missing_ok=True)

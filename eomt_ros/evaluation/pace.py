@@ -1,0 +1,53 @@
+"""Time within a sequence, from the stamps of its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LONGEST_STEP = 2 * 10**9
+"""ns that a frame stands for at most: after a longer gap nobody knows what was in view."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a frame was, and how long it stands for."""
+
+    begin: float
+    """Seconds from the start of the sequence; where stamps jump back, time goes on."""
+    seconds: float
+    """To the next frame; where that is not known or too far, as long as the frame before."""
+    shown: int
+    """Nanoseconds from the start, of a clock that has no gaps."""
+
+
+class Pace:
+    """Makes moments of stamps. A frame's moment is known when the next frame is: what is pushed comes out one later."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._begin = 0
+        self._shown = 0
+        self._step = 0
+
+    def push(self, stamp: int) -> Moment | None:
+        """Takes the next frame's stamp, in nanoseconds; returns the moment of the frame before, None at the first."""
+        last, self._last = self._last, stamp
+        if last is None:
+            return None
+        step = stamp - last
+        if 0 < step <= LONGEST_STEP:
+            self._step = step
+        moment = self._moment()
+        self._begin += step if step > 0 else self._step
+        self._shown += self._step
+        return moment
+
+    def end(self) -> Iterator[Moment]:
+        """The moment of the last frame, if there was one."""
+        if self._last is not None:
+            self._last = None
+            yield self._moment()
+
+    def _moment(self) -> Moment:
+        return Moment(self._begin * 1e-9, self._step * 1e-9, self._shown)

@@ -1,0 +1,130 @@
+"""The frames that a model got most wrong, as pictures: what it saw, what it found, and the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from eomt_ros.engine import Segment
+from eomt_ros.engine.identity import LARGEST_ID
+from eomt_ros.engine.labels import Labels
+from eomt_ros.evaluation.frame import Truth
+from eomt_ros.evaluation.results import WorstFrame
+from eomt_ros.overlay import draw
+
+FRAMES = 6
+APART = 1.0
+"""s between two of them at least: one bad moment is one frame."""
+QUALITY = 90
+FOLDER = "worst"
+KINDS = ("input", "prediction", "truth")
+WIDEST = 1280
+"""Pixels; wider pictures are made smaller."""
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    sequence: str
+    stamp: int
+    seconds: float
+    miou: float
+    jpegs: tuple[bytes, bytes, bytes]
+    """In the order of `KINDS`."""
+
+
+class WorstFrames:
+    """Keeps the worst frames of those that it is shown."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self._kept: list[_Frame] = []
+        """Worst first."""
+
+    def offer(
+        self,
+        sequence: str,
+        stamp: int,
+        seconds: float,
+        miou: float,
+        *,
+        image: Picture,
+        prediction: Picture,
+        truth: Truth,
+    ) -> None:
+        """Shows a frame: its mIoU, what the camera saw, and that with the prediction drawn into it."""
+        near = [
+            frame for frame in self._kept if frame.sequence == sequence and abs(frame.seconds - seconds) < APART - 1e-6
+        ]
+        if any(frame.miou <= miou for frame in near):
+            return
+        if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= miou:
+            return
+        pictures = image, prediction, draw(image, DrawnTruth(truth, self._labels), self._labels)
+        frame = _Frame(sequence, stamp, seconds, miou, (_jpeg(pictures[0]), _jpeg(pictures[1]), _jpeg(pictures[2])))
+        kept = [each for each in self._kept if each not in near]
+        self._kept = sorted([*kept, frame], key=lambda each: each.miou)[:FRAMES]
+
+    def write(self, out: Path) -> tuple[WorstFrame, ...]:
+        """Writes their pictures into a folder of `out`, worst first. Raises `OSError`."""
+        if self._kept:
+            (out / FOLDER).mkdir(exist_ok=True)
+        frames = []
+        for number, frame in enumerate(self._kept, start=1):
+            paths = [f"{FOLDER}/{number:02}_{kind}.jpg" for kind in KINDS]
+            for path, jpeg in zip(paths, frame.jpegs, strict=True):
+                (out / path).write_bytes(jpeg)
+            frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, *paths))
+        return tuple(frames)
+
+
+class DrawnTruth:
+    """The ground truth of a frame, to be drawn as a prediction is: things with their ids, the rest by class."""
+
+    def __init__(self, truth: Truth, labels: Labels) -> None:
+        count = len(labels.class_names)
+        self.semantic = truth.classes
+        classes = np.minimum(truth.classes, count).astype(np.int64)
+        things = np.append(np.array(labels.is_thing, bool), False)
+        ids = np.zeros_like(classes) if truth.instances is None else np.where(things[classes], truth.instances, 0)
+        codes, numbers = np.unique(ids * (count + 1) + classes, return_inverse=True)
+        numbers = numbers.reshape(classes.shape)
+        # A thing's own id where it can be drawn; else, and for what has none, the next number that is free.
+        highest = int(ids.max(initial=0))
+        free = highest if highest + len(codes) <= LARGEST_ID else 0
+        drawn = np.zeros(len(codes), np.uint16)
+        self.segments: list[Segment] = []
+        for number, (identity, class_id) in enumerate(divmod(code, count + 1) for code in codes.tolist()):
+            if class_id == count:
+                continue  # unlabelled
+            if not identity or free < highest:
+                free += 1
+                drawn[number] = free
+            else:
+                drawn[number] = identity
+            self.segments.append(_segment(int(drawn[number]), class_id, identity > 0, numbers == number, labels))
+        self.panoptic = drawn[numbers]
+
+
+def _segment(number: int, class_id: int, is_thing: bool, mask: npt.NDArray[np.bool_], labels: Labels) -> Segment:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    box = left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+    name = labels.class_names[class_id]
+    return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), box, 0)
+
+
+def _jpeg(picture: Picture) -> bytes:
+    height, width = picture.shape[:2]
+    if width > WIDEST:
+        size = WIDEST, max(1, round(height * WIDEST / width))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")
+    return data.tobytes()

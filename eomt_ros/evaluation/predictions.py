@@ -1,0 +1,127 @@
+"""Where predictions come from: the engine, here, or what a node published and a robot recorded (`recorded.py`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from eomt_ros.engine import EngineError, Segmenter, Stream, Timings
+from eomt_ros.engine.labels import Labels
+from eomt_ros.evaluation.frame import Prediction
+from eomt_ros.evaluation.sequence import SourceFrame, Tally
+from eomt_ros.node.continuity import Continuity
+from eomt_ros.overlay import Drawable
+
+MAX_GAP = 2.0
+"""s without a frame after which the next epoch begins: the node's default."""
+
+
+class Found(Drawable, Protocol):
+    """What a model found in a frame; a `FrameResult` is one."""
+
+    @property
+    def epoch(self) -> int:
+        """Ids are comparable within one epoch only."""
+        ...
+
+    @property
+    def timings(self) -> Timings | None:
+        """Of the engine; None where they are not known."""
+        ...
+
+
+class Predictions(Protocol):
+    """Gives what was found in each frame of sequences, one after the other."""
+
+    labels: Labels
+    task: str
+    model: str
+    settings: Mapping[str, Any]
+    """What it takes to have the same predictions again."""
+
+    def start_sequence(self, name: str) -> None:
+        """What follows has nothing to do with the frames before."""
+        ...
+
+    def find(self, frame: SourceFrame) -> Found | None:
+        """What is in the next frame of the sequence; None where there is nothing to be had."""
+        ...
+
+    def problems(self) -> list[str]:
+        """What went wrong so far, a sentence each."""
+        ...
+
+
+class EnginePredictions:
+    """Segments the frames, by the rules of the node, so that the results are the same to the last bit."""
+
+    def __init__(self, segmenter: Segmenter, *, max_gap: float = MAX_GAP) -> None:
+        self.labels = segmenter.labels
+        self.task = segmenter.task
+        self.model = segmenter.name
+        self.settings: Mapping[str, Any] = {
+            "task": segmenter.task,
+            "weights_sha256": _digest(segmenter.folder),
+            "device": segmenter.device,
+            "precision": segmenter.precision,
+            "threads": torch.get_num_threads(),
+            "score_threshold": segmenter.score_threshold,
+            "mask_threshold": segmenter.mask_threshold,
+            "overlap_threshold": segmenter.overlap_threshold,
+            "fuse_stuff": segmenter.fuse_stuff,
+            "max_gap": max_gap,
+        }
+        self._segmenter = segmenter
+        self._max_gap = max_gap
+        self._stream: Stream
+        self._continuity: Continuity
+        self._warm = False
+        self._failed, self._resets = Tally(), Tally()
+
+    def start_sequence(self, name: str) -> None:
+        """Begins a new stream."""
+        self._stream = self._segmenter.open_stream()
+        self._continuity = Continuity()
+
+    def find(self, frame: SourceFrame) -> Found | None:
+        """Segments the next frame; None where the engine cannot, after which the stream begins anew."""
+        height, width, _ = frame.image.shape
+        if not self._warm:
+            self._warm = True
+            self._segmenter.warm_up(height, width)
+        stamp = frame.stamp * 1e-9
+        if broken_by := self._continuity.broken_by(stamp, (height, width), self._max_gap):
+            self._resets.add(broken_by)
+            self._stream.reset()
+        try:
+            return self._segmenter.segment(frame.image, self._stream, stamp=stamp)
+        except EngineError as error:
+            self._failed.add(f"at {frame.stamp} ns: {error}")
+            self._stream.reset()
+            return None
+
+    def problems(self) -> list[str]:
+        """What could not be segmented, and where ids began anew."""
+        return [
+            *self._failed.sentence("{count} frames could not be segmented"),
+            *self._resets.sentence("the stream broke off {count} times, and ids began anew"),
+        ]
+
+
+def prediction(found: Found, task: str) -> Prediction:
+    """What the metrics are told."""
+    return Prediction(found.semantic, None if task == "semantic" else found.panoptic, found.epoch)
+
+
+def _digest(folder: Path) -> str:
+    """Of all weights in a folder: two that differ by it are different models, whatever they are called."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

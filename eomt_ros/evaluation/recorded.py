@@ -1,0 +1,252 @@
+"""Predictions that a node published and somebody recorded, by the stamps of the frames they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eomt_ros.engine import Segment, Timings
+from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped_tables
+from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.frame import Labels as LabelImage
+from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
+from eomt_ros.evaluation.predictions import Found
+from eomt_ros.evaluation.sequence import SourceError, SourceFrame, Tally
+
+INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
+LOOK_AHEAD = 64
+"""Results that wait for their other parts at most: the node publishes the parts of one together."""
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedResult:
+    """One frame's result, put together of the messages about it."""
+
+    semantic: LabelImage
+    """(H, W) class ids."""
+    panoptic: LabelImage
+    """(H, W) segment ids, 0 none."""
+    segments: tuple[Segment, ...]
+    epoch: int
+    timings: Timings | None = None
+
+
+class RecordedPredictions:
+    """The results in a bag: of the only node in it that published `InstanceArray`, with its images of classes and ids.
+
+    Of several sequences, the results of each are in a bag of its name in `path`, as `--save-bag` leaves them.
+    names: of those sequences. labels: a table of the model's classes; None: the shipped one that fits the model.
+    Open within a `with` block. Raises `SourceError`.
+    """
+
+    def __init__(self, path: Path, names: Collection[str], labels: Path | None = None) -> None:
+        self._paths = dict.fromkeys(names, path) if len(names) == 1 else {}
+        if not self._paths:
+            self._paths = {name: path / bag_name(name) for name in names}
+        summaries = [_summary(each) for each in self._paths.values()]
+        self.task, self.model = summaries[0].task, summaries[0].model
+        for one, other in pairwise(summaries):
+            if (one.task, one.model) != (other.task, other.model):
+                raise SourceError(
+                    f"--predictions {path}: recorded with different models: {one.model} ({one.task}) and "
+                    f"{other.model} ({other.task}), expected one"
+                )
+        classes = {number: entry for summary in summaries for number, entry in summary.classes.items()}
+        self.labels = _labels(self.model, classes, path, labels)
+        self.settings: Mapping[str, Any] = {"task": self.task, "predictions": str(path)}
+        self._bag: Bag | None = None
+        self._missing, self._unused, self._sizes = Tally(), Tally(), Tally()
+        self._bag_problems: list[str] = []
+        self._results: Iterator[tuple[tuple[int, int], RecordedResult]] = iter(())
+        self._head: tuple[tuple[int, int], RecordedResult] | None = None
+        self._place = (0, 0)
+
+    def __enter__(self) -> RecordedPredictions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def start_sequence(self, name: str) -> None:
+        """Goes to the results of that sequence."""
+        self._close()
+        bag = Bag(self._paths[name])
+        bag.__enter__()
+        self._bag = bag
+        self._bag_problems += bag.problems
+        self._results = _in_order(_results(bag, self._bag_problems))
+        self._head = next(self._results, None)
+        self._place = (0, 0)
+
+    def find(self, frame: SourceFrame) -> Found | None:
+        """The result with the frame's stamp; None where there is none, for a frame that the node dropped."""
+        # Time that jumps back in the frames, where a bag was played again, jumps back in the results too.
+        lap, stamp = self._place
+        self._place = (lap + (frame.stamp < stamp), frame.stamp)
+        while self._head is not None and self._head[0] < self._place:
+            self._unused.add(f"{self._head[0][1]} ns")
+            self._head = next(self._results, None)
+        if self._head is None or self._head[0] != self._place:
+            self._missing.add(f"{frame.stamp} ns")
+            return None
+        result = self._head[1]
+        self._head = next(self._results, None)
+        if result.semantic.shape != frame.image.shape[:2]:
+            (height, width), (image_height, image_width) = result.semantic.shape, frame.image.shape[:2]
+            self._sizes.add(f"at {frame.stamp} ns {width}x{height}, the image {image_width}x{image_height}")
+            return None
+        return result
+
+    def problems(self) -> list[str]:
+        """What did not match so far, a sentence each."""
+        return [
+            *self._bag_problems,
+            *self._missing.sentence("{count} frames have no recorded result"),
+            *self._unused.sentence("{count} recorded results have the stamp of no frame"),
+            *self._sizes.sentence("{count} recorded results have another size than their frame and are not used"),
+        ]
+
+    def _close(self) -> None:
+        while self._head is not None:
+            self._unused.add(f"{self._head[0][1]} ns")
+            self._head = next(self._results, None)
+        if self._bag is not None:
+            self._bag.__exit__(None, None, None)
+            self._bag = None
+
+
+def bag_name(sequence: str) -> str:
+    """The name of the bag with the predictions of one of several sequences."""
+    return sequence.strip("/").replace("/", "_")
+
+
+@dataclass(frozen=True)
+class _Summary:
+    task: str
+    model: str
+    classes: Mapping[int, tuple[str, bool]]
+    """Name of each class that was found, and whether it is of things."""
+
+
+def _summary(path: Path) -> _Summary:
+    """What a bag says about the model; goes through the instances of all results."""
+    classes: dict[int, tuple[str, bool]] = {}
+    first: Any = None
+    try:
+        with Bag(path) as bag:
+            for recorded in bag.recorded([_instances_topic(bag)]):
+                message = bag.message(recorded).content
+                first = first or message
+                for instance in message.instances:
+                    classes[instance.class_id] = instance.class_name, bool(instance.is_thing)
+    except BagError as error:
+        if first is None:
+            raise SourceError(f"--predictions: {error}") from error
+    if first is None:
+        raise SourceError(f"--predictions {path} has no results: nothing was published while it was recorded")
+    return _Summary(first.task, first.model, classes)
+
+
+def _instances_topic(bag: Bag) -> str:
+    topics = sorted(topic for topic, kind in bag.topics.items() if kind == INSTANCE_ARRAY)
+    if len(topics) != 1:
+        found = f"several: {', '.join(topics)}" if topics else f"none; it has {', '.join(sorted(bag.topics)) or 'none'}"
+        raise SourceError(f"--predictions {bag.path}: expected one topic of type {INSTANCE_ARRAY}, found {found}")
+    return topics[0]
+
+
+def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, table: Path | None) -> Labels:
+    """The labels of the model, of which what was found tells only some."""
+    labels = _fitting(model, classes) if table is None else load_labels(table)
+    for number, (name, thing) in classes.items():
+        if number >= len(labels.class_names) or (labels.class_names[number], labels.is_thing[number]) != (name, thing):
+            raise SourceError(
+                f"--predictions {path}: class {number} is {name} ({'thing' if thing else 'stuff'}), which the labels "
+                f"{labels.name} do not say; give the table that the node used with --labels"
+            )
+    return labels
+
+
+def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
+    """The shipped table with these names and the model's name first; else what was found."""
+    fitting = [
+        table
+        for table in shipped_tables()
+        if all(table.class_names[number : number + 1] == (name,) for number, (name, _) in classes.items())
+    ]
+    named = [
+        table for table in fitting if any(fnmatchcase(model.lower(), pattern.lower()) for pattern in table.checkpoints)
+    ]
+    if named or len(fitting) == 1:
+        return (named or fitting)[0]
+    count = max(classes, default=-1) + 1
+    named_classes = [classes.get(number, (f"class {number}", False)) for number in range(count)]
+    names, things = zip(*named_classes, strict=True) if named_classes else ((), ())
+    return Labels(model, tuple(names), tuple(things), distinct_colors(count), "panoptic")
+
+
+def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, RecordedResult]]:
+    """The results with their stamps, in the order in which they became complete; a bag that breaks off has ended."""
+    instances = _instances_topic(bag)
+    node = instances.rpartition("/")[0]
+    parts = [f"{node}/semantic", f"{node}/panoptic", instances]
+    waiting: dict[int, dict[str, Any]] = {}
+    damaged, incomplete = Tally(), Tally()
+    recorded = bag.recorded(parts)
+    while True:
+        try:
+            message = next(recorded, None)
+            if message is None:
+                break
+        except BagError as error:
+            problems.append(str(error))
+            break
+        try:
+            stamped = bag.message(message)
+            content = stamped.content if message.topic == instances else decode_labels(stamped.content)
+        except (BagError, LabelImageError) as error:
+            damaged.add(str(error))
+            continue
+        collected = waiting.setdefault(stamped.stamp, {})
+        collected[message.topic] = content
+        if len(collected) == len(parts):
+            del waiting[stamped.stamp]
+            yield stamped.stamp, _result(*(collected[part] for part in parts))
+        elif len(waiting) > LOOK_AHEAD:
+            oldest = next(iter(waiting))
+            incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
+    for stamp, collected in waiting.items():
+        incomplete.add(f"{stamp} ns has only {', '.join(collected)}")
+    problems += damaged.sentence("{count} recorded messages are damaged and were left out")
+    problems += incomplete.sentence("{count} recorded results are incomplete and were left out")
+
+
+def _in_order(results: Iterator[tuple[int, RecordedResult]]) -> Iterator[tuple[tuple[int, int], RecordedResult]]:
+    """The results with the number of times that time has jumped back, and their stamps."""
+    lap = last = 0
+    for stamp, result in results:
+        lap, last = lap + (stamp < last), stamp
+        yield (lap, stamp), result
+
+
+def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> RecordedResult:
+    segments = tuple(
+        Segment(
+            id=each.id,
+            class_id=each.class_id,
+            class_name=each.class_name,
+            is_thing=bool(each.is_thing),
+            score=each.score,
+            area=each.area,
+            box=(each.box.x_offset, each.box.y_offset, each.box.width, each.box.height),
+            age=each.age,
+        )
+        for each in message.instances
+    )
+    return RecordedResult(semantic, panoptic.astype(np.uint16, copy=False), segments, message.epoch)

@@ -1,0 +1,136 @@
+"""How figures change over a run, in bounded memory: intervals that widen with its length, and drift."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from eomt_ros.evaluation.latency import LatencyHistogram
+from eomt_ros.evaluation.metrics import FrameScore, IntervalScores
+from eomt_ros.evaluation.pace import Moment
+from eomt_ros.evaluation.results import Drift, Interval
+
+INTERVALS = 120
+"""At most, unless there are more sequences: each has at least one."""
+SHORTEST = 1.0
+"""s that an interval lasts, doubled whenever there are too many."""
+MINUTE = 60.0
+BLOCK = 1.0
+"""s: the last minute is known as closely as that."""
+
+
+class Trend:
+    """Takes frame after frame; the intervals of a run are all equally long, but for the last of each sequence."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._length = SHORTEST
+        self._parts: list[_Part] = []
+
+    def add(self, sequence: str, moment: Moment, seconds: float | None, score: FrameScore | None) -> None:
+        """Counts a frame. seconds: that the engine took, None where it is not known; score: None without truth."""
+        number = int(moment.begin // self._length)
+        last = self._parts[-1] if self._parts else None
+        if last is None or (last.sequence, last.number) != (sequence, number):
+            last = _Part(sequence, number, self._classes)
+            self._parts.append(last)
+        last.end = moment.begin + moment.seconds
+        if seconds is not None:
+            last.latency.add(seconds)
+        if score is not None:
+            last.scores.add(score)
+        while len(self._parts) > INTERVALS and self._can_merge():
+            self._widen()
+
+    def intervals(self, id_switches: Callable[[str, float, float], int] | None) -> tuple[Interval, ...]:
+        """The intervals so far. id_switches: counts those of a sequence from a second to before another."""
+        return tuple(
+            Interval(
+                sequence=part.sequence,
+                begin=part.number * self._length,
+                end=part.end,
+                miou=part.scores.miou,
+                vpq=part.scores.vpq,
+                id_switches=id_switches(part.sequence, part.number * self._length, (part.number + 1) * self._length)
+                if id_switches is not None
+                else None,
+                latency_ms=part.latency.percentile(0.5),
+            )
+            for part in self._parts
+        )
+
+    def _can_merge(self) -> bool:
+        return len({part.sequence for part in self._parts}) < len(self._parts)
+
+    def _widen(self) -> None:
+        self._length *= 2
+        merged: list[_Part] = []
+        for part in self._parts:
+            part.number //= 2
+            if merged and (merged[-1].sequence, merged[-1].number) == (part.sequence, part.number):
+                merged[-1].merge(part)
+            else:
+                merged.append(part)
+        self._parts = merged
+
+
+class DriftWatch:
+    """Sets the first minute of sequences of at least two minutes beside their last one."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._first, self._last = IntervalScores(classes), IntervalScores(classes)
+        self._long_enough = False
+        self._end = 0.0
+        self.start_sequence()
+
+    def start_sequence(self) -> None:
+        """What follows has nothing to do with the frames before."""
+        self._end_sequence()
+        self._beginning = IntervalScores(self._classes)
+        self._blocks: deque[tuple[float, IntervalScores]] = deque()
+        self._end = 0.0
+
+    def add(self, moment: Moment, score: FrameScore | None) -> None:
+        """Counts a frame; score: None without truth."""
+        self._end = moment.begin + moment.seconds
+        if score is None:
+            return
+        if moment.begin < MINUTE:
+            self._beginning.add(score)
+        begin = moment.begin // BLOCK * BLOCK
+        if not self._blocks or self._blocks[-1][0] != begin:
+            self._blocks.append((begin, IntervalScores(self._classes)))
+        self._blocks[-1][1].add(score)
+        while self._blocks[0][0] < begin - MINUTE:
+            self._blocks.popleft()
+
+    def drift(self) -> Drift | None:
+        """Of all sequences that are long enough; None where there is none. Ends the sequence."""
+        self.start_sequence()
+        if not self._long_enough:
+            return None
+        return Drift(self._first.miou, self._last.miou, self._first.vpq, self._last.vpq)
+
+    def _end_sequence(self) -> None:
+        if self._end < 2 * MINUTE:
+            return
+        self._long_enough = True
+        self._first.merge(self._beginning)
+        for begin, scores in self._blocks:
+            if begin >= self._end - MINUTE:
+                self._last.merge(scores)
+
+
+class _Part:
+    def __init__(self, sequence: str, number: int, classes: int) -> None:
+        self.sequence = sequence
+        self.number = number
+        self.end = 0.0
+        self.scores = IntervalScores(classes)
+        self.latency = LatencyHistogram()
+
+    def merge(self, other: _Part) -> None:
+        self.end = other.end
+        self.scores.merge(other.scores)
+        self.latency.merge(other.latency)
