@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ class Child:
             self._process = subprocess.Popen(
                 command,
                 env=None if variables is None else dict(variables),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -58,6 +59,13 @@ class Child:
         """The exit code; None while it runs."""
         return self._process.poll()
 
+    def tell(self, line: str) -> None:
+        """Write a line to the process's standard input."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and `check` says so
+            self._process.stdin.write(f"{line}\n".encode())
+            self._process.stdin.flush()
+
     def check(self) -> None:
         """Raise ChildError if the process ended and should not have, or failed."""
         if self.code is not None and not (self._ends and self.code == 0):
@@ -72,6 +80,8 @@ class Child:
         """End the process, as Ctrl-C does, and by force if that does not help; returns its exit code."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
+        if self._process.stdin is not None:
+            self._process.stdin.close()
         try:
             return self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:

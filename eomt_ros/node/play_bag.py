@@ -12,7 +12,7 @@ import importlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,15 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.typesys import Stores, get_typestore
 from rosgraph_msgs.msg import Clock as ClockMessage
 
+from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.storage import Recorded
 from eomt_ros.node.pacing import Backlog, PlayError, Timeline
 from eomt_ros.node.stamps import stamp_in
 
 if TYPE_CHECKING:
     from rclpy.publisher import Publisher
-    from rosbags.interfaces import Connection
 
 DEPTH = 100
 CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
@@ -53,6 +52,7 @@ class Options:
     loop: bool
     clock: float | None
     wait_for: tuple[str, ...]
+    hold: bool
     ahead: int | None
     of: str | None
     patience: float
@@ -85,19 +85,18 @@ class Player:
             _message_class(kind), topic, lambda data: backlog.settle(stamp_in(data)), qos, raw=True
         )
 
-    def advertise(self, connections: Iterable[Connection]) -> None:
-        """Offer the topics whose types are installed; the others are named in a warning and left out."""
+    def advertise(self, topics: Mapping[str, str]) -> None:
+        """Offer the topics (with their types) whose types are installed; the others are named in a warning."""
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        for connection in connections:
-            if connection.topic == "/clock" and self._options.clock is not None:
+        for topic, kind in topics.items():
+            if topic == "/clock" and self._options.clock is not None:
                 continue
             try:
-                kind = _message_class(connection.msgtype)
+                message_class = _message_class(kind)
             except (ImportError, AttributeError):
-                reason = f"{connection.msgtype} is not installed"
-                self._node.get_logger().warning(f"{connection.topic} is not played: {reason}")
+                self._node.get_logger().warning(f"{topic} is not played: {kind} is not installed")
                 continue
-            self._publishers[connection.topic] = self._node.create_publisher(kind, connection.topic, qos)
+            self._publishers[topic] = self._node.create_publisher(message_class, topic, qos)
 
     def wait_for_listeners(self) -> None:
         """Return when every topic of `--wait-for` has a subscriber; raise PlayError if one does not get any."""
@@ -112,36 +111,39 @@ class Player:
 
         self._wait(lonely)
 
-    def play(self, reader: AnyReader, log: TextIO | None) -> None:
-        """Publish all messages, over and over with `--loop`, and wait until they are delivered. Raises PlayError.
+    def play(self, bag: Bag, log: TextIO | None) -> None:
+        """Publish all messages, over and over with `--loop`, and wait until they are delivered.
 
-        log: gets a CSV line per message: topic, time of recording (ns), stamp (ns, empty without a header), time of
-        publishing (ns of time.monotonic, which on Linux is the same clock in all processes).
+        log: gets a CSV line per message: topic, time of recording (ns), stamp (ns, of images only), time of publishing
+        (ns of time.monotonic, which on Linux is the same clock in all processes).
+        Raises PlayError, and BagError where reading ends too early.
         """
-        connections = [connection for connection in reader.connections if connection.topic in self._publishers]
-        stamped = {kind for kind in {connection.msgtype for connection in connections} if _has_header(reader, kind)}
+        images = set(bag.image_topics)
         lines = None if log is None else csv.writer(log)
-        self._timeline.begin(reader.start_time)
         self._offer_clock()
-        for connection, recorded, data in self._messages(reader, connections):
-            topic = connection.topic
-            stamp = stamp_in(data) if connection.msgtype in stamped else None
+        for topic, recorded, data in self._messages(bag):
+            stamp = stamp_in(data) if topic in images else None
             self._timeline.wait_for(recorded)
             if self._backlog is not None and stamp is not None and topic in self._options.wait_for:
                 self._timeline.stand_still(self._wait_for_results(self._backlog))
                 self._backlog.add(stamp)
-            if lines is not None:
-                lines.writerow((topic, recorded, stamp, time.monotonic_ns()))
+            moment = time.monotonic_ns()
             self._publishers[topic].publish(data)
+            if lines is not None:
+                lines.writerow((topic, recorded, stamp, moment))
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=DELIVERY_PATIENCE))
 
-    def _messages(self, reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
-        while any(connection.msgcount for connection in connections):
-            yield from reader.messages(connections)
+    def _messages(self, bag: Bag) -> Iterator[Recorded]:
+        while any(bag.count(topic) for topic in self._publishers):
+            begun = False
+            for message in bag.recorded(self._publishers):
+                if not begun:
+                    self._timeline.begin(message.time)
+                    begun = True
+                yield message
             if not self._options.loop:
                 return
-            self._timeline.begin(reader.start_time)
 
     def _wait_for_results(self, backlog: Backlog) -> float:
         try:
@@ -157,8 +159,9 @@ class Player:
         publisher = self._node.create_publisher(ClockMessage, "/clock", qos)
 
         def tell() -> None:
-            sec, nanosec = divmod(self._timeline.now, 10**9)
-            publisher.publish(ClockMessage(clock=Time(sec=sec, nanosec=nanosec)))
+            if now := self._timeline.now:  # before the first message there is no time
+                sec, nanosec = divmod(now, 10**9)
+                publisher.publish(ClockMessage(clock=Time(sec=sec, nanosec=nanosec)))
 
         self._node.create_timer(1 / self._options.clock, tell, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -171,26 +174,24 @@ class Player:
 
 
 def play(options: Options) -> None:
-    """Play a bag. Raises PlayError."""
+    """Play a bag. Raises PlayError, BagError."""
+    if options.bag.suffix == ".bag":
+        raise PlayError(f"{options.bag} is a rosbag1, whose messages ROS 2 does not understand; expected a rosbag2")
     with ExitStack() as stack:
-        try:
-            # The definitions of Humble, which are those of later distributions too, for bags that carry none.
-            reader = AnyReader([options.bag], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
-            stack.enter_context(reader)
-        except (OSError, AnyReaderError) as error:
-            raise PlayError(f"{options.bag} cannot be read: {error}") from error
+        bag = stack.enter_context(Bag(options.bag))
         log = None if options.log is None else stack.enter_context(options.log.open("w", newline=""))
         node = Node("play_bag", start_parameter_services=False)
         stack.callback(node.destroy_node)
         stack.enter_context(_spinning(node))
+        for problem in bag.problems:
+            node.get_logger().warning(problem)
         player = Player(node, options)
         player.listen()
-        player.advertise(reader.connections)
+        player.advertise(bag.topics)
         player.wait_for_listeners()
-        try:
-            player.play(reader, log)
-        except AnyReaderError as error:
-            raise PlayError(f"{options.bag} cannot be read to its end: {error}") from error
+        if options.hold and not sys.stdin.readline():
+            raise PlayError("--hold: standard input ended without the line that was waited for")
+        player.play(bag, log)
 
 
 def main() -> int:
@@ -213,6 +214,7 @@ def main() -> int:
         help="publish the bag's time on /clock, so often a second (default: %(const)g)",
     )
     parser.add_argument("--wait-for", nargs="*", default=(), metavar="TOPIC", help="start when these have a subscriber")
+    parser.add_argument("--hold", action="store_true", help="then wait for a line on standard input, too")
     parser.add_argument(
         "--ahead",
         type=int,
@@ -236,7 +238,7 @@ def main() -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         play(Options(**{**vars(arguments), "wait_for": tuple(arguments.wait_for)}))
-    except PlayError as error:
+    except (PlayError, BagError) as error:
         print(f"play_bag: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -258,11 +260,6 @@ def _spinning(node: Node) -> Iterator[None]:
     finally:
         executor.shutdown()
         thread.join()
-
-
-def _has_header(reader: AnyReader, kind: str) -> bool:
-    fields = reader.typestore.fielddefs[kind][1]
-    return bool(fields) and fields[0][0] == "header"
 
 
 def _message_class(kind: str) -> type[Any]:

@@ -13,22 +13,27 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.output_bag import (
+    IMAGE,
+    INSTANCE_ARRAY,
+    INSTANCES,
+    NODE,
+    PANOPTIC,
+    SEMANTIC,
+    OutputBag,
+)
 from eomt_ros.evaluation.results import Latency
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.diagnostics import PERCENTILES, Drop
 from eomt_ros.node.stamps import stamp_in
 
-SEGMENT = "segment"
-"""The node's name; its topics, and the name that it reports under, begin with it."""
-
 RECORDED: Mapping[str, tuple[type[Any], str]] = {
-    f"{SEGMENT}/semantic": (Image, "sensor_msgs/msg/Image"),
-    f"{SEGMENT}/panoptic": (Image, "sensor_msgs/msg/Image"),
-    f"{SEGMENT}/instances": (InstanceArray, "eomt_ros/msg/InstanceArray"),
+    SEMANTIC: (Image, IMAGE),
+    PANOPTIC: (Image, IMAGE),
+    INSTANCES: (InstanceArray, INSTANCE_ARRAY),
 }
-INSTANCES = f"{SEGMENT}/instances"
-OVERLAY = f"{SEGMENT}/overlay"
+"""The topics, with the class of their messages and the name of their type."""
+DIAGNOSTICS = f"{NODE.lstrip('/')}: segmentation"
 
 # Results that may wait here while others are written: all that an evaluation could be behind by.
 DEPTH = 1000
@@ -44,6 +49,8 @@ class Report:
     model: str
     task: str
     device: str
+    publishers: int
+    """Of the images that the node listens to, as far as it knows of them."""
     received: int
     processed: int
     skipped: int
@@ -60,12 +67,9 @@ class Report:
 
 
 class Recorder:
-    """Subscribes on `node` to the results of the segmentation node, and passes them on to `bag`.
+    """Subscribes on `node` to the results of the segmentation node, and passes them on to `bag`."""
 
-    overlay: gets the messages of ~/overlay (CDR) with their stamps; without it the node need not draw any.
-    """
-
-    def __init__(self, node: Node, bag: OutputBag, overlay: Callable[[int, bytes], None] | None = None) -> None:
+    def __init__(self, node: Node, bag: OutputBag) -> None:
         self.arrivals: dict[int, int] = {}
         """Stamp of a frame -> when its instances came, in nanoseconds of time.monotonic."""
         self.counts: Counter[str] = Counter()
@@ -74,12 +78,8 @@ class Recorder:
         """The newest."""
         self._bag = bag
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self.topics = list(RECORDED)
         for topic, (kind, name) in RECORDED.items():
             node.create_subscription(kind, topic, self._writer(topic, name), qos, raw=True)
-        if overlay is not None:
-            self.topics.append(OVERLAY)
-            node.create_subscription(Image, OVERLAY, self._passing(overlay), qos, raw=True)
         # The last, because middleware tells of subscriptions in their order: a node whose report came here knows the
         # others too, and the first result will not be lost.
         node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
@@ -90,21 +90,14 @@ class Recorder:
             stamp = stamp_in(data)
             if topic == INSTANCES:
                 self.arrivals[stamp] = arrived
-            self._bag.write(f"/{topic}", kind, stamp, data)
+            self._bag.write(topic, kind, stamp, data)
             self.counts[topic] += 1
 
         return write
 
-    def _passing(self, overlay: Callable[[int, bytes], None]) -> Callable[[bytes], None]:
-        def take(data: bytes) -> None:
-            overlay(stamp_in(data), data)
-            self.counts[OVERLAY] += 1
-
-        return take
-
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == f"{SEGMENT}: segmentation":
+            if status.name == DIAGNOSTICS:
                 self.report = _report(status)
 
 
@@ -117,6 +110,7 @@ def _report(status: DiagnosticStatus) -> Report:
         model=values["model"],
         task=values["task"],
         device=values["device"],
+        publishers=int(values["publishers"]),
         received=int(values["received"]),
         processed=int(values["processed"]),
         skipped=int(values["skipped"]),

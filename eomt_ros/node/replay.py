@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
 from eomt_ros.evaluation.results import Latency, Replay
 from eomt_ros.node.children import Child, ChildError
 from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.parameters import RULES
 from eomt_ros.node.participant import Participant
-from eomt_ros.node.recorder import INSTANCES, SEGMENT, Recorder, Report
+from eomt_ros.node.recorder import RECORDED, Recorder, Report
 
 AHEAD = 8  # images of which results may be due: enough that the node never waits, and that a bad image holds nothing up
 START_PATIENCE = 180.0  # s for the node to load its model, or download it
 ANSWER_PATIENCE = 10.0  # s for the node to tell its parameters
+INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to hear of it
 SETTLE_PATIENCE = 30.0  # s without another result, or report, after which no more is expected
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
 LATE = 2.0  # s after which an image that has not reached the node is lost
@@ -56,11 +57,11 @@ class Replayed:
 
 
 class Replayer:
-    """Plays `topic` of a bag to the node `segment`, and records into `out`.
+    """Plays `topic` of a bag to the node `/segment`, and records into `out`.
 
     rate: how many times as fast, 0 for as fast as results come, None for what suits the node's policy: 0 for
-    `every_frame`, 1 for `latest`. overlay: see `Recorder`. children: of the caller; if one of them fails, it is over.
-    stop: set from outside, to end early with what there is.
+    `every_frame`, 1 for `latest`. children: of the caller; if one of them fails, it is over. stop: set from outside, to
+    end early with what there is.
     """
 
     def __init__(
@@ -71,7 +72,6 @@ class Replayer:
         out: OutputBag,
         *,
         rate: float | None = None,
-        overlay: Callable[[int, bytes], None] | None = None,
         children: Sequence[Child] = (),
         stop: threading.Event,
     ) -> None:
@@ -81,7 +81,7 @@ class Replayer:
         self._rate = rate
         self._children = children
         self._stop = stop
-        self._recorder = Recorder(participant.node, out, overlay)
+        self._recorder = Recorder(participant.node, out)
         self._problems: list[str] = []
 
     def wait_for_node(self) -> Report:
@@ -101,7 +101,7 @@ class Replayer:
         if not active or recorder.report is None:
             last = "none came" if recorder.report is None else f"the last says '{recorder.report.state}'"
             raise ReplayError(
-                f"the node {SEGMENT} did not report within {START_PATIENCE:.0f} s that it is active ({last}); "
+                f"the node {NODE} did not report within {START_PATIENCE:.0f} s that it is active ({last}); "
                 "it has to run, with the same ROS_DOMAIN_ID"
             )
         return recorder.report
@@ -109,15 +109,16 @@ class Replayer:
     def play(self, images: int) -> Replayed:
         """Play the bag, which has so many images, and return what came of it. Raises as `wait_for_node` does."""
         before = self.wait_for_node()
-        parameters = self._participant.parameters_of(SEGMENT, list(RULES), ANSWER_PATIENCE)
+        parameters = self._participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
         if not parameters:
-            raise ReplayError(f"the node {SEGMENT} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
+            raise ReplayError(f"the node {NODE} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
         with tempfile.TemporaryDirectory(prefix="eomt_ros_replay_") as folder:
             log = Path(folder) / "published.csv"
             with (
                 Child("the player", self._command(parameters, log), Path(folder) / "player.log", ends=True) as player,
                 tqdm(total=images, unit="frame") as progress,
             ):
+                self._introduce(player, before)
                 ended = self._follow(player, progress, images)
             published = _published(log, self._topic)
         settled = self._settle(before, len(published), time.monotonic())
@@ -130,18 +131,32 @@ class Replayer:
         every_frame = parameters["policy"] == "every_frame"
         rate = (0.0 if every_frame else 1.0) if self._rate is None else self._rate
         command = [sys.executable, "-m", "eomt_ros.node.play_bag", str(self._bag), "--rate", f"{rate:g}"]
-        command += ["--wait-for", self._topic, "--log", str(log)]
+        command += ["--wait-for", self._topic, "--hold", "--log", str(log)]
         if every_frame:
             # So that no queue on the way, the node's included, has more to hold than it can.
             ahead = min(AHEAD, parameters["queue_size"], parameters["depth"])
-            command += ["--ahead", str(ahead), "--of", f"/{INSTANCES}"]
+            command += ["--ahead", str(ahead), "--of", INSTANCES]
         return command
+
+    def _introduce(self, player: Child, before: Report) -> None:
+        """Let the player begin once the node knows of it: what it misses before would count as lost on the way."""
+        recorder = self._recorder
+        self._participant.serve(
+            lambda: (
+                self._is_over()
+                or player.code is not None
+                or (recorder.report is not None and recorder.report.publishers > before.publishers)
+            ),
+            INTRODUCTION_PATIENCE,
+        )
+        player.tell("go")
 
     def _follow(self, player: Child, progress: tqdm[Any], images: int) -> bool:
         """Record until the player has ended, and say whether it came to the end of the bag."""
 
         def over() -> bool:
-            progress.update(self._recorder.counts[INSTANCES] - progress.n)
+            if came := self._recorder.counts[INSTANCES] - progress.n:
+                progress.update(came)
             return self._is_over() or player.code is not None
 
         self._participant.serve(over)
@@ -169,7 +184,7 @@ class Replayer:
             if report.received - before.received < published and report.arrived < ended + LATE:
                 return False
             processed = report.processed - before.processed
-            return all(recorder.counts[topic] >= processed for topic in recorder.topics)
+            return all(recorder.counts[topic] >= processed for topic in RECORDED)
 
         def over() -> bool:
             nonlocal news
@@ -180,7 +195,7 @@ class Replayer:
 
         self._participant.serve(over)
         if not settled():
-            counts = ", ".join(f"{recorder.counts[topic]} on /{topic}" for topic in recorder.topics)
+            counts = ", ".join(f"{recorder.counts[topic]} on {topic}" for topic in RECORDED)
             self._problems.append(
                 f"The node's last report does not account for all images; its results that came: {counts}"
             )
@@ -194,7 +209,7 @@ class Replayer:
         report = recorder.report or before
         if not recorder.arrivals:
             problems = "; ".join(self._problems) or f"{len(published)} images were published"
-            raise ReplayError(f"no result came from the node {SEGMENT}: {problems}")
+            raise ReplayError(f"no result came from the node {NODE}: {problems}")
         # The node's own count may be a second old where it was stopped.
         processed = max(report.processed - before.processed, recorder.counts[INSTANCES])
         dropped = {reason: count - before.dropped[reason] for reason, count in report.dropped.items()}
