@@ -20,7 +20,11 @@ from eomt_ros.evaluation.metrics.semantic import Confusion
 
 
 class Association:
-    """The tubes of things of one sequence; keeps three numbers per pair of them, however long it is."""
+    """The tubes of things of one sequence; keeps a few numbers per id, however long the sequence is.
+
+    paper_compatible: as the published script, which drops each video's first thing, and counts as part of a predicted
+    tube what lies on unlabelled pixels.
+    """
 
     def __init__(self, classes: int, *, paper_compatible: bool = False) -> None:
         self._classes = classes
@@ -56,8 +60,8 @@ class Association:
         """Which true segments are tubes, and on which ones the size of predicted tubes is counted."""
         if not self._paper_compatible:
             return truth.are_things, truth.are_segments
-        # The published script numbers segments from 0, and takes a thing of number 0 for things that nobody told apart.
-        # Predictions on those are not counted; on what is unlabelled they are.
+        # The script numbers segments from 0, and takes a thing of number 0 for things that nobody told apart, on which
+        # predictions are not counted.
         if self._dropped is None and truth.are_things.any():
             self._dropped = min(key for key, thing in zip(truth.keys, truth.are_things, strict=True) if thing)
         kept = np.array([key != self._dropped for key in truth.keys])
