@@ -4,7 +4,6 @@ ros2 launch eomt_ros segment.launch.py image_topic:=/camera/image_raw model:=tue
 """
 
 import math
-import os
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -15,6 +14,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+
+from eomt_ros.node.fast_dds import profile_variables
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 FILE = "Empty: as in params_file."
@@ -27,6 +28,8 @@ PARAMETERS = {
     "rate": float,
     "policy": str,
     "device": str,
+    "reliability": str,
+    "depth": int,
     "use_sim_time": bool,
 }
 
@@ -64,6 +67,15 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "device", default_value="", description=f"'auto', 'cpu', 'cuda' or one GPU such as 'cuda:1'. {FILE}"
+    ),
+    DeclareLaunchArgument(
+        "reliability",
+        default_value="",
+        choices=["", "best_effort", "reliable", "system_default"],
+        description=f"Of the image subscription: 'reliable' asks again for what got lost. {FILE}",
+    ),
+    DeclareLaunchArgument(
+        "depth", default_value="", description=f"Messages kept per topic, in and out, while they wait. {FILE}"
     ),
     DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of the node, for example that of the camera."
@@ -112,7 +124,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         namespace=namespace,
         parameters=[params_file, parameters],
         remappings=[("image", given.get("image_topic", "image"))],
-        additional_env=_fast_dds_profile(),
+        additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         output="screen",
         on_exit=_end,
     )
@@ -124,7 +136,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
         parameters=[{name: value for name, value in parameters.items() if name == "use_sim_time"}],
         # The file names the topics of a node without a namespace.
         remappings=[(f"/segment/{topic}", f"segment/{topic}") for topic in ("overlay", "semantic", "panoptic")],
-        additional_env=_fast_dds_profile(),
+        additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return [segment, rviz]
@@ -142,12 +154,3 @@ def _end(event: ProcessExited, context: LaunchContext) -> Shutdown:
         # An exception is what makes `ros2 launch` itself end with a non-zero code.
         raise RuntimeError(f"the segmentation node ended with exit code {event.returncode}")
     return Shutdown(reason="the segmentation node has ended")
-
-
-def _fast_dds_profile() -> dict[str, str]:
-    """Environment that lets Fast DDS carry large images, unless the user has a profile of their own."""
-    before_fast_dds_3 = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
-    old, new = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
-    if old in os.environ or new in os.environ:
-        return {}
-    return {old if before_fast_dds_3 else new: str(SHARE / "config" / "fastdds.xml")}

@@ -116,7 +116,7 @@ class Replayer:
             log = Path(folder) / "published.csv"
             with (
                 Child("the player", self._command(parameters, log), Path(folder) / "player.log", ends=True) as player,
-                tqdm(total=images, unit="frame") as progress,
+                tqdm(total=images, unit="frame", disable=None) as progress,
             ):
                 self._introduce(player, before)
                 ended = self._follow(player, progress, images)

@@ -1,0 +1,139 @@
+"""How good the segmentation node is on a bag: plays it through the real node, and leaves metrics.json and report.html.
+
+ros2 launch eomt_ros evaluate.launch.py bag:=BAG
+ros2 launch eomt_ros evaluate.launch.py bag:=BAG policy:=latest  # as a robot runs it: what would it have lost?
+"""
+
+import subprocess
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.events.process import ProcessExited
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
+FILE = "Empty: as in params_file."
+STOPPED = 130  # exit code of an evaluation that Ctrl-C ended: it has written its report
+
+ARGUMENTS = [
+    DeclareLaunchArgument("bag", description="A rosbag2."),
+    DeclareLaunchArgument("out", default_value="evaluation", description="The folder to write."),
+    DeclareLaunchArgument(
+        "overwrite",
+        default_value="false",
+        choices=["true", "false"],
+        description="Replace the evaluation that is in the folder.",
+    ),
+    DeclareLaunchArgument(
+        "policy",
+        default_value="every_frame",
+        choices=["every_frame", "latest"],
+        description="'every_frame': the bag waits for the node, and no frame is lost. 'latest': the bag plays at its"
+        " own pace, and the report says what the node lost.",
+    ),
+    DeclareLaunchArgument(
+        "rate",
+        default_value="",
+        description="How many times as fast the bag is played. Empty: as fast as the node can with 'every_frame', as it"
+        " was recorded with 'latest'.",
+    ),
+    DeclareLaunchArgument(
+        "topic", default_value="", description="Topic of the images in the bag. Empty: that of its only camera."
+    ),
+    DeclareLaunchArgument(
+        "truth_classes",
+        default_value="",
+        description="Topic of the ground truth's classes in the bag. Empty: /ground_truth/semantic if there is one.",
+    ),
+    DeclareLaunchArgument(
+        "truth_instances",
+        default_value="",
+        description="Topic of the ground truth's ids of things. Empty: /ground_truth/panoptic if there is one.",
+    ),
+    DeclareLaunchArgument(
+        "truth", default_value="", description="A folder of PNG files, if the ground truth is there."
+    ),
+    DeclareLaunchArgument(
+        "model",
+        default_value="",
+        description=f"A folder with config.json and model.safetensors, a Hugging Face hub id, or 'demo'. {FILE}",
+    ),
+    DeclareLaunchArgument(
+        "task",
+        default_value="",
+        choices=["", "semantic", "instance", "panoptic"],
+        description=f"What to segment. {FILE}",
+    ),
+    DeclareLaunchArgument(
+        "device", default_value="", description=f"'auto', 'cpu', 'cuda' or one GPU such as 'cuda:1'. {FILE}"
+    ),
+    DeclareLaunchArgument(
+        "params_file",
+        default_value=str(SHARE / "config" / "segment.yaml"),
+        description="YAML file of node parameters; the arguments here override it where they are given.",
+    ),
+]
+# Where the values of these go in the commands that are started.
+IMAGE_OPTIONS = {"topic": "--topic", "truth_classes": "--truth-classes", "truth_instances": "--truth-instances"}
+OPTIONS = {**IMAGE_OPTIONS, "truth": "--truth", "rate": "--rate", "out": "--out"}
+# With every_frame nothing may be lost; with latest the node is to be as it is on the robot.
+LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """What `ros2 launch` runs."""
+    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_processes)])
+
+
+def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    given = {name: value for name, value in context.launch_configurations.items() if value}
+    image_topic, image_transport = _images(given)
+    segment = IncludeLaunchDescription(
+        str(SHARE / "launch" / "segment.launch.py"),
+        launch_arguments={
+            "image_topic": image_topic,
+            "image_transport": image_transport,
+            # All that has a name here too, because an included file sees the arguments of this one.
+            **{name: given.get(name, "") for name in ("model", "task", "device", "policy", "params_file")},
+            **(LOSSLESS if given["policy"] == "every_frame" else dict.fromkeys(LOSSLESS, "")),
+        }.items(),
+    )
+    # It plays the bag itself, when the node and all topics are ready, with our own play_bag and not `ros2 bag`: only
+    # that waits for results, so that no queue on the way can overflow.
+    evaluation = Node(
+        package="eomt_ros",
+        executable="evaluate_bag",
+        arguments=[
+            given["bag"],
+            *_options(OPTIONS, given),
+            *(["--overwrite"] if given["overwrite"] == "true" else []),
+        ],
+        output="screen",
+        # After Ctrl-C it scores what came until then, which may take as long as it takes.
+        sigterm_timeout="86400",
+        on_exit=_end,
+    )
+    return [segment, evaluation]
+
+
+def _images(given: dict[str, str]) -> tuple[str, str]:
+    command = ["python3", "-m", "eomt_ros.node.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise RuntimeError(f"launch argument bag: {answer.stderr.strip()}")
+    image_topic, image_transport = answer.stdout.splitlines()
+    return image_topic, image_transport
+
+
+def _options(options: dict[str, str], given: dict[str, str]) -> list[str]:
+    return [word for name, option in options.items() if name in given for word in (option, given[name])]
+
+
+def _end(event: ProcessExited, context: LaunchContext) -> Shutdown:
+    if event.returncode not in (0, STOPPED):
+        # An exception is what makes `ros2 launch` itself end with a non-zero code.
+        raise RuntimeError(f"the evaluation ended with exit code {event.returncode}")
+    return Shutdown(reason="the evaluation has ended")
