@@ -84,7 +84,7 @@ def _color(segment: Segment, labels: Labels) -> tuple[int, int, int]:
 
 def _outline(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8]) -> None:
     edges = cv2.morphologyEx(regions, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    picture[edges > 0] = 255
+    cv2.copyTo(np.full_like(picture, 255), edges, picture)
 
 
 def _write_name(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8], number: int, segment: Segment) -> None:

@@ -42,7 +42,7 @@ class Account:
         self.seconds = 0.0
         self._unscored = Tally()
         self._stack = ExitStack()
-        self._video = VideoWriter(out / OVERLAY)
+        self._video = VideoWriter(out / OVERLAY, quick=True)
         self._shown = 0
         self._bag: OutputBag | None = None
         self._name = ""
