@@ -98,7 +98,7 @@ def _mcap(path: Path, faults: list[str]) -> Iterator[Salvaged]:
             at = file.tell()
             head = file.read(9)
             if len(head) < 9:
-                faults.append(f"{path.name} ends at byte {at} without an end marker")
+                faults.append(f"{path.name} ends at byte {at + len(head)} without an end marker")
                 return
             opcode, length = struct.unpack("<BQ", head)
             if opcode in (_DATA_END, _FOOTER):
@@ -123,9 +123,6 @@ def _mcap(path: Path, faults: list[str]) -> Iterator[Salvaged]:
                             yield Salvaged(*channels[number], recorded, data)
             except (_DamageError, struct.error, UnicodeDecodeError) as error:
                 faults.append(f"{path.name} has a damaged record at byte {at}: {error}")
-            if not whole:
-                faults.append(f"{path.name} ends at byte {at + 9 + len(body)} in the middle of a record")
-                return
 
 
 def _chunk(body: bytes, whole: bool) -> Iterator[tuple[int, memoryview]]:

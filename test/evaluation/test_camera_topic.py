@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.camera_topic import camera_topic
@@ -45,6 +46,7 @@ OTHERS = {
     "/depth/compressed": packed("16UC1; png compressed ", WIDE),
     "/depth/compressedDepth": packed("16UC1; compressedDepth png", WIDE),
     "/depth/plain": packed("png", WIDE),
+    "/depth16/compressedDepth": packed("mono16; compressedDepth png", WIDE),
     "/segment/semantic": raw("mono8"),
     "/segment/panoptic": raw("16UC1"),
     "/segment/confidence": raw("mono8"),
@@ -78,6 +80,17 @@ def test_raw_images_go_before_the_same_compressed(tmp_path: Path) -> None:
 def test_what_the_user_calls_ground_truth_is_no_camera(tmp_path: Path) -> None:
     topics = {"/a": raw("mono8"), "/b": raw("mono8")}
     assert choose(tmp_path, topics, truth=("/a",)) == "/b"
+
+
+def test_images_beside_instances_of_our_node_are_its_own_whatever_it_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg("std_msgs/Header header", "eomt_ros/msg/InstanceArray"))
+    monkeypatch.setattr(bags, "STORE", store)
+    instances = store.types["eomt_ros/msg/InstanceArray"](bags.header(1))
+    topics = {"/front/net/overlay": raw("rgb8"), "/front/net/instances": instances, "/camera": raw("rgb8")}
+    assert choose(tmp_path, topics) == "/camera"
 
 
 def test_several_cameras_are_listed_with_types_encodings_and_counts(tmp_path: Path) -> None:

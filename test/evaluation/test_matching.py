@@ -91,11 +91,12 @@ def test_images_stay_in_the_order_of_the_recording_even_where_time_jumps_back() 
 
 def test_the_first_example_names_the_nearest_stamp() -> None:
     matcher = Matcher(IMAGE, [CLASSES])
-    assert matched(matcher, messages((IMAGE, 10**9), (CLASSES, 10**9 + 2_500_000))) == [(10**9, False)]
+    source = messages((IMAGE, 10**9), (CLASSES, 10**9 + 2_500_000), (CLASSES, 10**9 - 3_000_000))
+    assert matched(matcher, source) == [(10**9, False)]
     assert matcher.problems() == [
         "1 of 1 frames have no ground truth in /classes; "
         "first: 1000000000 ns, the nearest has 1002500000 ns (+2.500 ms)",
-        "1 messages in /classes have the stamp of no frame; first: 1002500000 ns",
+        "2 messages in /classes have the stamp of no frame; first: 1002500000 ns",
     ]
 
 
@@ -116,6 +117,15 @@ def test_an_image_waits_for_a_bounded_number_of_newer_ones() -> None:
 
     assert next(Matcher(IMAGE, [CLASSES]).match(endless())).stamp == 0
     assert len(read) == LOOK_AHEAD + 1
+
+
+def test_ground_truth_waits_for_a_bounded_number_of_newer_ones() -> None:
+    matcher = Matcher(IMAGE, [CLASSES])
+    early = [(CLASSES, stamp) for stamp in range(1000)]
+    assert matched(matcher, messages(*early, (IMAGE, 1000 - LOOK_AHEAD), (IMAGE, 999 - LOOK_AHEAD))) == [
+        (1000 - LOOK_AHEAD, True),
+        (999 - LOOK_AHEAD, False),
+    ]
 
 
 def test_waiting_messages_take_a_bounded_amount_of_memory() -> None:
