@@ -91,7 +91,8 @@ def _write_name(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8], 
     x, y, width, height = segment.box
     part = regions[y : y + height, x : x + width]
     step = max(1, max(part.shape, default=0) // 64)
-    inside = np.pad((part[::step, ::step] == number).astype(np.uint8), 1)
+    seen = (part[::step, ::step] == number).view(np.uint8)
+    inside = cv2.copyMakeBorder(seen, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
     _, _, _, (column, row) = cv2.minMaxLoc(distance)
     if distance[row, column] == 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ QUALITY = 90
 FOLDER = "worst"
 KINDS = ("input", "prediction", "truth")
 WIDEST = 1280
-"""Pixels; wider pictures are made smaller."""
+"""Pixels; wider pictures are made smaller, so that what is kept stays small too."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -34,8 +35,9 @@ class _Frame:
     stamp: int
     seconds: float
     miou: float
-    jpegs: tuple[bytes, bytes, bytes]
-    """In the order of `KINDS`."""
+    image: Picture
+    prediction: Picture
+    truth: Truth
 
 
 class WorstFrames:
@@ -65,8 +67,9 @@ class WorstFrames:
             return
         if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= miou:
             return
-        pictures = image, prediction, draw(image, DrawnTruth(truth, self._labels), self._labels)
-        frame = _Frame(sequence, stamp, seconds, miou, (_jpeg(pictures[0]), _jpeg(pictures[1]), _jpeg(pictures[2])))
+        # Nothing is drawn or encoded yet: most of them will not be among the worst for long.
+        narrow = Truth(_narrow(truth.classes), None if truth.instances is None else _narrow(truth.instances))
+        frame = _Frame(sequence, stamp, seconds, miou, _narrow(image), _narrow(prediction), narrow)
         kept = [each for each in self._kept if each not in near]
         self._kept = sorted([*kept, frame], key=lambda each: each.miou)[:FRAMES]
 
@@ -77,8 +80,9 @@ class WorstFrames:
         frames = []
         for number, frame in enumerate(self._kept, start=1):
             paths = [f"{FOLDER}/{number:02}_{kind}.jpg" for kind in KINDS]
-            for path, jpeg in zip(paths, frame.jpegs, strict=True):
-                (out / path).write_bytes(jpeg)
+            truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
+            for path, picture in zip(paths, (frame.image, frame.prediction, truth), strict=True):
+                (out / path).write_bytes(_jpeg(picture))
             frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, *paths))
         return tuple(frames)
 
@@ -119,11 +123,16 @@ def _segment(number: int, class_id: int, is_thing: bool, mask: npt.NDArray[np.bo
     return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), box, 0)
 
 
+def _narrow(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    height, width = image.shape[:2]
+    if width <= WIDEST:
+        return image
+    size = WIDEST, max(1, round(height * WIDEST / width))
+    # Labels cannot be mixed; pictures can.
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.ndim == 3 else cv2.INTER_NEAREST)
+
+
 def _jpeg(picture: Picture) -> bytes:
-    height, width = picture.shape[:2]
-    if width > WIDEST:
-        size = WIDEST, max(1, round(height * WIDEST / width))
-        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")

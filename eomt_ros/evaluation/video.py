@@ -114,6 +114,8 @@ def _create(path: Path, height: int, width: int, options: dict[str, str]) -> _Fi
 
 
 def _fit(picture: Picture, height: int, width: int) -> Picture:
+    if picture.shape[:2] == (height, width):
+        return picture
     below, right = height - picture.shape[0], width - picture.shape[1]
     if below in (0, 1) and right in (0, 1):
         return np.pad(picture, ((0, below), (0, right), (0, 0)), "edge")
