@@ -106,6 +106,18 @@ def test_overlay_of_pictures_in_a_folder_goes_by_name(shell: Shell, model: Path,
     expect_video(tmp_path / "out.mp4", drawn(model))
 
 
+def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_drawn(
+    shell: Shell, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), pictures()[0])
+    (folder / "1.png").write_bytes(b"broken")
+    shell.overlay(folder, "--model", model, "--out", tmp_path / "out.mp4")
+    assert "1 pictures were left out; first: " in shell.capture.readouterr().err
+    assert len(list(read_video(tmp_path / "out.mp4"))) == 1
+
+
 def test_overlay_of_a_video_has_its_frames_and_times(shell: Shell, model: Path, tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "in.mp4") as video:
         for number, picture in enumerate(pictures()):

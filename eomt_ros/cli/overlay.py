@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
                 frames += 1
     except (EngineError, SourceError) as error:
         raise UserError(str(error)) from error
+    for problem in source.problems:
+        print(f"eomt-ros: {problem}", file=sys.stderr)
     if frames == 0:
         raise UserError(f"{options.input[0]} has no frames")
     print(f"{options.out}: {frames} frames, {frames / (time.monotonic() - start):.1f} a second")
