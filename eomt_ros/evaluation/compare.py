@@ -15,9 +15,9 @@ SPEED_VARIES = 0.03
 """Share by which the speed of two equal runs easily differs; less than that is the same."""
 SMALLEST = {Kind.SCORE: 0.0005, Kind.SHARE: 0.0005, Kind.COUNT: 0.5, Kind.RATIO: 0.005, Kind.SECONDS: 0.005}
 """Differences below these are not seen in the figure as it prints, and are the same."""
-SAME_INPUT = ("input", "topic", "truth", "task")
+SAME_INPUT = ("input", "topics", "truth", "task", "paper_compatible")
 """Settings that must agree, or the runs answer different questions."""
-SAME_MACHINE = ("device", "threads")
+SAME_MACHINE = ("device", "threads", "machine")
 """Settings that must agree if speeds are to be compared."""
 FEW = 8
 """Names that a warning lists at most."""
@@ -190,9 +190,9 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{run.name} has {what} {value}, {first.name} has {expected}: they cannot be compared as they are"
         for name in SAME_MACHINE:
             if _differ(run.results.settings, first.results.settings, name):
+                value, expected = said(run.results.settings[name]), said(first.results.settings[name])
                 yield (
-                    f"{run.name} ran with {name} {run.results.settings[name]}, {first.name} with "
-                    f"{first.results.settings[name]}: their speeds cannot be compared"
+                    f"{run.name} ran with {name} {value}, {first.name} with {expected}: their speeds cannot be compared"
                 )
         if (run.results.replay is None) != (first.results.replay is None):
             through = run.name if first.results.replay is None else first.name

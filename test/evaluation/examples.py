@@ -31,10 +31,11 @@ def short_run(**changes: Any) -> Results:
         Results(
             schema_version=SCHEMA_VERSION,
             settings={
-                "command": "eomt-ros evaluate bag --out out",
+                "command": ["eomt-ros", "evaluate", "my bag", "--out", "out"],
                 "date": "2026-02-03T04:05:06+00:00",
                 "input": ["recordings/bag"],
-                "topic": "/camera/image",
+                "topics": ["/camera/image"],
+                "paper_compatible": False,
                 "model": "demo",
                 "task": "panoptic",
                 "device": "cpu",

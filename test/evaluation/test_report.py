@@ -90,7 +90,7 @@ def test_the_page_says_what_was_run_and_how_to_run_it_again(tmp_path: Path) -> N
     assert (
         "input recordings/bag task panoptic device cpu date 2026-02-03 04:05 UTC length 100 frames, 0:10.0" in page.text
     )
-    assert "eomt-ros evaluate bag --out out" in page.text
+    assert "eomt-ros evaluate 'my bag' --out out" in page.text
     for setting in ("score_threshold 0.8125", "fuse_stuff true", "labels —", "versions.torch 2.13.0"):
         assert setting in page.text, setting
 
