@@ -113,7 +113,7 @@ def evaluate_bag(
             raise SourceError(f"{options.bag} is not a bag, expected one to play")
         make_ready(options.out, inputs, overwrite=options.overwrite)
         with _no_half_bag(options.out), OutputBag(options.out / BAG) as recorded:
-            replayed = Replayer(
+            replayer = Replayer(
                 participant,
                 options.bag,
                 topic,
@@ -121,7 +121,12 @@ def evaluate_bag(
                 rate=options.rate,
                 children=children,
                 stop=stop.for_replay,
-            ).play(sequence.count or 0)
+            )
+            print("[1/3] waiting until the node takes images", flush=True)
+            replayer.wait_for_node()
+            print(f"[2/3] playing {topic}: {sequence.count} images, {sequence.seconds or 0.0:.0f} s", flush=True)
+            replayed = replayer.play(sequence.count or 0)
+        print("[3/3] scoring the results that came", flush=True)
         labels = replayed.parameters["labels"]
         with RecordedPredictions(options.out / BAG, [sequence.name], Path(labels) if labels else None) as predictions:
             scoring = run.Options(_settings(options, replayed), stop=stop.for_scores)

@@ -169,7 +169,7 @@ class Replayer:
             return True
         player.stop()
         if self._stop.is_set():
-            self._problems.append(f"The replay was stopped after {self._recorder.counts[INSTANCES]} of {images} images")
+            self._problems.append(f"the replay was stopped after {self._recorder.counts[INSTANCES]} of {images} images")
         return False
 
     def _settle(self, before: Report, published: int, ended: float) -> bool:
@@ -197,7 +197,7 @@ class Replayer:
         if not settled():
             counts = ", ".join(f"{recorder.counts[topic]} on {topic}" for topic in RECORDED)
             self._problems.append(
-                f"The node's last report does not account for all images; its results that came: {counts}"
+                f"the node's last report does not account for all images; its results that came: {counts}"
             )
             return False
         return True
