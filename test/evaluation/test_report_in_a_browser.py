@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,20 @@ from test.evaluation.examples import long_run, run_without_truth, short_run, wri
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
 
-RUNS = {"short": short_run(), "long": long_run(), "without truth": run_without_truth()}
+UNBROKEN = 40 * "recordings"
+RUNS = {
+    "short": short_run(),
+    "long": long_run(),
+    "without truth": run_without_truth(),
+    "unbroken": short_run(
+        settings={"model": UNBROKEN, "input": [UNBROKEN], UNBROKEN: UNBROKEN, "command": [UNBROKEN]},
+        problems=(UNBROKEN,),
+        sequences=(UNBROKEN, "bag"),
+        class_iou={UNBROKEN: 0.9222, "wall": 0.8333, "box": 0.6444, "person": 0.4555},
+        timelines=tuple(replace(timeline, class_name=UNBROKEN) for timeline in short_run().timelines),
+        stages_ms={UNBROKEN: short_run().latency_ms},
+    ),
+}
 NARROW, WIDE = 400, 1400
 
 PICTURES = "Promise.all([...document.images].map(image => image.decode().then(() => image.naturalWidth)))"
@@ -38,6 +52,8 @@ CUT_OFF = """[...document.querySelectorAll("svg text")]
     .filter(([_, box]) => box.left < 0 || box.right > innerWidth)
     .map(([text]) => text)"""
 BARS = "[...document.querySelectorAll('.rail span')].map(bar => bar.offsetWidth / bar.parentElement.offsetWidth)"
+HATCHED = """[...document.querySelectorAll(".track i")]
+    .map(cell => getComputedStyle(cell).backgroundImage.includes("gradient"))"""
 TRACK = """[...document.querySelectorAll(".track")].map(track => [...track.children].map(cell => {
     const [inner, outer] = [cell.getBoundingClientRect(), track.getBoundingClientRect()];
     return [(inner.left - outer.left) / outer.width, inner.width / outer.width, getComputedStyle(cell).backgroundColor];
@@ -105,6 +121,8 @@ def test_bars_and_rows_are_as_long_as_they_say(browser: Browser, tmp_path: Path)
     assert [cell[:2] for cell in followed] == [pytest.approx((0.0, 0.4), abs=0.01), pytest.approx((0.6, 0.4), abs=0.01)]
     assert followed[0][2] == followed[1][2]
     assert switched[1][2] != switched[2][2]
+    # Hatched where no prediction matched: at the start of the second row, and all of the third.
+    assert browser.evaluate(HATCHED) == [False, False, True, False, False, True]
 
 
 def test_the_page_goes_with_a_dark_screen(browser: Browser, tmp_path: Path) -> None:
@@ -126,7 +144,7 @@ def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
-    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third")
+    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", UNBROKEN)
     page = tmp_path / "comparison.html"
     page.write_text(comparison_page(compare([Run(name, run) for name, run in zip(names, RUNS.values(), strict=True)])))
     browser.resize(width)
