@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 import tempfile
 import threading
@@ -91,7 +92,10 @@ class Replayer:
         """
         recorder = self._recorder
         active = self._participant.serve(
-            lambda: self._is_over() or (recorder.report is not None and recorder.report.state == "active"),
+            lambda: (
+                self._is_given_up
+                or (recorder.report is not None and recorder.report.state == "active" and not self._node_is_gone)
+            ),
             START_PATIENCE,
         )
         for child in self._children:
@@ -124,8 +128,18 @@ class Replayer:
         settled = self._settle(before, len(published), time.monotonic())
         return self._replayed(parameters, before, published, complete=ended and settled)
 
-    def _is_over(self) -> bool:
+    @property
+    def _is_given_up(self) -> bool:
         return self._stop.is_set() or any(child.code is not None for child in self._children)
+
+    @property
+    def _node_is_gone(self) -> bool:
+        """True if it does not offer results any more, or not yet."""
+        return not self._participant.node.count_publishers(INSTANCES)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_given_up or self._node_is_gone
 
     def _command(self, parameters: Mapping[str, Any], log: Path) -> list[str]:
         every_frame = parameters["policy"] == "every_frame"
@@ -143,7 +157,7 @@ class Replayer:
         recorder = self._recorder
         self._participant.serve(
             lambda: (
-                self._is_over()
+                self._is_over
                 or player.code is not None
                 or (recorder.report is not None and recorder.report.publishers > before.publishers)
             ),
@@ -157,7 +171,7 @@ class Replayer:
         def over() -> bool:
             if came := self._recorder.counts[INSTANCES] - progress.n:
                 progress.update(came)
-            return self._is_over() or player.code is not None
+            return self._is_over or player.code is not None
 
         self._participant.serve(over)
         try:
@@ -168,8 +182,9 @@ class Replayer:
         if player.code == 0:
             return True
         player.stop()
-        if self._stop.is_set():
-            self._problems.append(f"the replay was stopped after {self._recorder.counts[INSTANCES]} of {images} images")
+        if self._stop.is_set() or self._node_is_gone:
+            why = "the replay was stopped" if self._stop.is_set() else f"the node {NODE} went away"
+            self._problems.append(f"{why} after {self._recorder.counts[INSTANCES]} of {images} results")
         return False
 
     def _settle(self, before: Report, published: int, ended: float) -> bool:
@@ -190,7 +205,7 @@ class Replayer:
             nonlocal news
             if recorder.counts[INSTANCES] != news[1]:
                 news = time.monotonic(), recorder.counts[INSTANCES]
-            patience = STOPPED_PATIENCE if self._is_over() else SETTLE_PATIENCE
+            patience = STOPPED_PATIENCE if self._is_over else SETTLE_PATIENCE
             return settled() or time.monotonic() - news[0] > patience
 
         self._participant.serve(over)
@@ -208,6 +223,8 @@ class Replayer:
         recorder = self._recorder
         report = recorder.report or before
         if not recorder.arrivals:
+            if self._stop.is_set():
+                raise StoppedError
             problems = "; ".join(self._problems) or f"{len(published)} images were published"
             raise ReplayError(f"no result came from the node {NODE}: {problems}")
         # The node's own count may be a second old where it was stopped.
@@ -225,7 +242,7 @@ class Replayer:
             dropped=sum(dropped.values()),
             dropped_by_reason={reason: count for reason, count in dropped.items() if count},
             lost_on_the_way=max(0, len(published) - received) if complete else 0,
-            age_ms=Latency(*(float(value) for value in np.percentile(ages, list(PERCENTILES.values())) * 1e-6)),
+            age_ms=_percentiles([age * 1e-6 for age in ages]),
         )
         return Replayed(
             replay=replay,
@@ -235,6 +252,12 @@ class Replayer:
             problems=tuple(self._problems),
             complete=complete,
         )
+
+
+def _percentiles(milliseconds: Sequence[float]) -> Latency:
+    if not milliseconds:  # the player was killed before it wrote down what it had published
+        return Latency(math.nan, math.nan, math.nan, math.nan)
+    return Latency(*(float(value) for value in np.percentile(milliseconds, list(PERCENTILES.values()))))
 
 
 def _published(log: Path, topic: str) -> list[tuple[int, int]]:
