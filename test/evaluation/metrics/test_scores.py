@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import fields
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -221,7 +222,9 @@ class TestIntervals:
         frames = [pair([(1, BOX), None], [(5 + number // 4, BOX), None]) for number in range(12)]
         scores = score(frames, frames[:6])
         assert scores.figures().id_switches == 3
-        assert [scores.id_switches("sequence 0", begin, begin + 0.45) for begin in (0.0, 0.45, 0.9)] == [1, 1, 0]
+        # The one at 0.4 s belongs to the part that begins there, and to no other.
+        edges = [number * SECONDS for number in (0, 4, 8, 12)]
+        assert [scores.id_switches("sequence 0", begin, end) for begin, end in pairwise(edges)] == [0, 1, 1]
         assert scores.id_switches("sequence 1", 0.0, 10.0) == 1
 
 
