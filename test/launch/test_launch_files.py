@@ -1,6 +1,7 @@
 """The launch files as `ros2 launch` runs them, with real processes."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -21,27 +22,35 @@ from ament_index_python.packages import PackageNotFoundError, get_package_share_
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
+from rclpy.task import Future
+
+from test.engine.checkpoints import write_checkpoint
+from test.evaluation import bags
 
 try:
+    from eomt_ros.msg import InstanceArray
+
     SHARE = Path(get_package_share_directory("eomt_ros"))
-except PackageNotFoundError:
+except (PackageNotFoundError, ModuleNotFoundError):
     pytest.skip("eomt_ros is not installed: colcon build, then source install/setup.bash", allow_module_level=True)
 
 ROOT = Path(__file__).resolve().parents[2]
-SEGMENT = ROOT / "launch" / "segment.launch.py"
+SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
 PATIENCE = 60.0  # s: only a broken launch file or a stopped machine needs longer for anything
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
-    "segment": "image_topic image_transport model task rate policy device namespace params_file use_sim_time rviz",
+    "segment": "image_topic image_transport model task rate policy device reliability depth namespace params_file"
+    " use_sim_time rviz",
+    "evaluate": "bag out overwrite policy rate topic truth_classes truth_instances truth model task device params_file",
     "demo": "rviz",
 }
 
 
 class Launched:
-    """`ros2 launch` of segment.launch.py: what it prints, and its end."""
+    """`ros2 launch` of a file: what it prints, and its end."""
 
-    def __init__(self, arguments: dict[str, str], environment: dict[str, str]) -> None:
-        command = ["ros2", "launch", str(SEGMENT), *(f"{name}:={value}" for name, value in arguments.items())]
+    def __init__(self, file: Path, arguments: dict[str, str], environment: dict[str, str]) -> None:
+        command = ["ros2", "launch", str(file), *(f"{name}:={value}" for name, value in arguments.items())]
         inherited = {name: value for name, value in os.environ.items() if name not in PROFILES}
         self._process = subprocess.Popen(
             command,
@@ -96,9 +105,11 @@ class Launched:
 
 
 @contextlib.contextmanager
-def launched(arguments: dict[str, str], environment: dict[str, str] | None = None) -> Iterator[Launched]:
+def launched(
+    arguments: dict[str, str], environment: dict[str, str] | None = None, *, file: Path = SEGMENT
+) -> Iterator[Launched]:
     """A launch that is over at the end of the block."""
-    launch = Launched(arguments, environment or {})
+    launch = Launched(file, arguments, environment or {})
     try:
         yield launch
     finally:
@@ -158,16 +169,18 @@ def test_what_is_not_given_is_as_in_the_params_file(idle):
 
 def test_what_is_given_overrides_the_params_file(idle):
     given = {"model": "2024", "rate": "15", "task": "instance", "image_transport": "compressed", "use_sim_time": "true"}
-    with launched({"params_file": str(idle), "namespace": "front", "device": "cpu", **given}):
-        assert parameters_of("/front/segment", [*given, "device", "policy", "depth"]) == {
+    quality = {"reliability": "reliable", "depth": "50"}
+    with launched({"params_file": str(idle), "namespace": "front", "device": "cpu", **given, **quality}):
+        assert parameters_of("/front/segment", [*given, *quality, "device", "policy"]) == {
             "model": "2024",
             "rate": 15.0,
             "task": "instance",
             "image_transport": "compressed",
             "use_sim_time": True,
+            "reliability": "reliable",
+            "depth": 50,
             "device": "cpu",
             "policy": "every_frame",
-            "depth": 9,
         }
 
 
@@ -234,3 +247,87 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
         assert f"-r /segment/{topic}:=segment/{topic}" in given
     assert f"-d {SHARE / 'config' / 'segment.rviz'}" in given
     assert "__ns:=/front" in given
+
+
+FRAMES = 10
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Launch arguments: a small bag, and a small random model that knows the bag's classes."""
+    folder = tmp_path_factory.mktemp("scene")
+    model = write_checkpoint(folder / "small", id2label=dict(enumerate("abcde")))
+    return {"bag": str(bags.write_scene(folder / "bag", FRAMES)), "model": str(model)}
+
+
+@pytest.mark.parametrize("policy", ["every_frame", "latest"])
+def test_an_evaluation_ends_by_itself_with_a_report(policy, scene, tmp_path):
+    out = tmp_path / "out"
+    with launched({**scene, "out": str(out), "policy": policy}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() == 0, launch.output
+    found = json.loads((out / "metrics.json").read_text())
+    replay, settings = found["replay"], found["settings"]
+    assert (replay["policy"], replay["published"], settings["policy"]) == (policy, FRAMES, policy)
+    assert replay["processed"] + replay["dropped"] + replay["lost_on_the_way"] == FRAMES
+    if policy == "every_frame":
+        assert replay["processed"] == found["frames_scored"] == FRAMES
+        assert (settings["reliability"], settings["rate"]) == ("reliable", 0.0)
+    assert (out / "report.html").exists()
+
+
+def test_ctrl_c_ends_an_evaluation_with_a_report_of_what_came(scene, tmp_path):
+    out = tmp_path / "out"
+    slowly = {"policy": "latest", "rate": "0.05"}
+    with launched({**scene, **slowly, "out": str(out)}, file=EVALUATE) as launch:
+        launch.wait_for_output(r"\[2/3\] playing")
+        wait_for_message("/segment/instances")
+        launch.press_ctrl_c()
+        launch.wait_for_end()
+    assert "Traceback" not in launch.output
+    found = json.loads((out / "metrics.json").read_text())
+    assert 0 < found["frames"] < FRAMES
+    assert f"of {FRAMES} results" in found["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"bag": "/there/is/no/such/bag"}, "launch argument bag: /there/is/no/such/bag does not exist"),
+        ({"topic": "/nothing"}, "has no topic /nothing; it has /camera/image/compressed"),
+    ],
+)
+def test_a_bag_that_cannot_be_played_is_named_and_nothing_is_started(arguments, complaint, scene, tmp_path):
+    with launched({**scene, "out": str(tmp_path / "out"), **arguments}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() != 0
+        assert complaint in launch.output
+        assert "process started" not in launch.output
+
+
+def test_an_evaluation_that_fails_ends_the_launch_with_an_error(scene, tmp_path):
+    (tmp_path / "mine.txt").touch()
+    with launched({**scene, "out": str(tmp_path)}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() != 0
+        assert f"evaluate_bag: --out {tmp_path} is not empty" in launch.output
+        assert "the evaluation ended with exit code 1" in launch.output
+
+
+def test_the_demo_is_played_over_and_over():
+    with launched({"rviz": "false"}, file=DEMO) as launch:
+        launch.wait_for_output(r"\[segment\]: stream reset, epoch 1 begins: time jumped back")
+
+
+def wait_for_message(topic: str) -> None:
+    """Wait until an InstanceArray comes on a topic."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("test_launch_files_listener", context=context)
+    executor = SingleThreadedExecutor(context=context)
+    came = Future()
+    try:
+        node.create_subscription(InstanceArray, topic, lambda _: came.set_result(None), 1)
+        executor.add_node(node)
+        executor.spin_until_future_complete(came, PATIENCE)
+        assert came.done(), f"nothing came on {topic}"
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
