@@ -105,10 +105,11 @@ def prefix() -> Path:
     return next(folder for folder in folders if (folder / "share" / "eomt_ros" / "package.xml").exists())
 
 
-def test_colcon_installs_the_node_as_an_executable(prefix: Path) -> None:
-    node = prefix / "lib" / "eomt_ros" / "segment_node"
-    assert os.access(node, os.X_OK)
-    assert node.read_text().startswith("#!/usr/bin/env python3\n")
+@pytest.mark.parametrize("name", ["evaluate_bag", "play_bag", "segment_node"])
+def test_colcon_installs_the_executables(prefix: Path, name: str) -> None:
+    program = prefix / "lib" / "eomt_ros" / name
+    assert os.access(program, os.X_OK)
+    assert program.read_text().startswith("#!/usr/bin/env python3\n")
 
 
 def test_colcon_installs_what_ros_tools_look_for(prefix: Path) -> None:
