@@ -51,7 +51,8 @@ def run(options: Options, model: str, stop: StopSignals) -> Evaluation:
         evaluation = evaluate_bag(options, participant, stop, [segment])
         if segment.stop() != 0:
             raise segment.failure(f"did not end well: code {segment.code}")
-    _write_sheet(options.out, evaluation.results.frames)
+    if evaluation.results.frames:  # else scoring was stopped at once, and there is no video
+        _write_sheet(options.out, evaluation.results.frames)
     return evaluation
 
 
