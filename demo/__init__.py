@@ -15,9 +15,6 @@ CLASS_NAMES = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "perso
 FIRST_THING = CLASS_NAMES.index("box")
 """Classes from this id on are things (countable objects with an id); those before are stuff."""
 
-IS_THING = tuple(class_id >= FIRST_THING for class_id in range(len(CLASS_NAMES)))
-"""By class id."""
-
 BAG_SEED = 8
 EVALUATION_SEEDS = range(100, 120)
 TRAINING_SEEDS_FROM = 1000
