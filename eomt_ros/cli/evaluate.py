@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     """Evaluates, and returns the exit code. Raises `UserError`, `OSError`."""
     try:
         from eomt_ros.evaluation import results
-        from eomt_ros.evaluation.output_folder import OutputFolderError
+        from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
         from eomt_ros.evaluation.report import write_report
         from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
     except ImportError as error:
@@ -86,24 +86,24 @@ def run(options: argparse.Namespace) -> int:
     stop = threading.Event()
     try:
         with open_sequences(options.input, topic=options.topic, truth=truth, split=options.split) as sequences:
-            found = _evaluate(options, sequences, stop)
+            inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
+            make_ready(options.out, inputs, overwrite=options.overwrite)
+            with nothing_half(options.out):
+                found = _evaluate(options, sequences, stop)
+                results.write(found, options.out)
+                report = write_report(options.out)
     except (EngineError, SourceError, OutputFolderError) as error:
         raise UserError(str(error)) from error
-    results.write(found, options.out)
-    report = write_report(options.out)
     print(summary(found))
     print(f"\n{report}")
     return STOPPED if stop.is_set() else 0
 
 
 def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:
-    from eomt_ros.evaluation.output_folder import make_ready
     from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.run import Options, evaluate
 
-    inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
-    make_ready(options.out, inputs, overwrite=options.overwrite)
     settings: dict[str, Any] = {
         "command": ["eomt-ros", *options.words],
         "input": [os.path.abspath(path) for path in options.input],

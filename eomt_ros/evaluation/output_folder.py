@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from eomt_ros.evaluation import json_file, results
@@ -41,6 +42,16 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
             )
         _clear(out)
     out.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def nothing_half(out: Path) -> Iterator[None]:
+    """Removes what was made in a folder within the `with` block where an error ends it: it can be used again."""
+    try:
+        yield
+    except BaseException:
+        _clear(out)
+        raise
 
 
 def _is_evaluation(out: Path) -> bool:
