@@ -72,10 +72,13 @@ def test_package_xml_belongs_to_the_interface_packages() -> None:
     assert [group.text for group in xml.iter("member_of_group")] == ["rosidl_interface_packages"]
 
 
+PIN = r"[\w.-]+(\[\w+\])?==[\w.]+(; python_version < '[\d.]+')?|-r [\w-]+\.txt"
+
+
 def test_every_pin_is_one_exact_version_and_names_no_index() -> None:
     for path in REQUIREMENTS:
         for line in _entries(path):
-            assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.]+(; python_version < "[\d.]+")?|-r [\w-]+\.txt", line), f"{path.name}: {line}"
+            assert re.fullmatch(PIN, line), f"{path.name}: {line}"
 
 
 def test_no_package_is_pinned_twice() -> None:
