@@ -11,6 +11,10 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
+class _End:
+    """Follows the last item."""
+
+
 class Background(Generic[Item]):
     """Calls `work` with one item after the other in a thread, within a `with` block, at whose end all are done.
 
@@ -21,7 +25,7 @@ class Background(Generic[Item]):
 
     def __init__(self, work: Callable[[Item], None], *, waiting: int) -> None:
         self._work = work
-        self._queue: queue.Queue[Item | None] = queue.Queue(waiting)
+        self._queue: queue.Queue[Item | _End] = queue.Queue(waiting)
         self._failure: BaseException | None = None
         self._abandoned = False
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
@@ -34,7 +38,7 @@ class Background(Generic[Item]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._abandoned = error is not None
-        self._queue.put(None)
+        self._queue.put(_End())
         self._thread.join()
         if error is None and self._failure is not None:
             raise self._failure
@@ -47,7 +51,7 @@ class Background(Generic[Item]):
 
     def _run(self) -> None:
         # Until the last item also after a failure, or `put` would wait for ever.
-        while (item := self._queue.get()) is not None:
+        while not isinstance(item := self._queue.get(), _End):
             if self._failure is not None or self._abandoned:
                 continue
             try:

@@ -159,7 +159,7 @@ class Results:
     """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
 
     drift: Drift | None = None
-    """None where the input is shorter than two minutes."""
+    """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()
     timelines: tuple[Timeline, ...] = ()
     worst_frames: tuple[WorstFrame, ...] = ()

@@ -80,7 +80,6 @@ class DriftWatch:
     def __init__(self, classes: int) -> None:
         self._classes = classes
         self._first, self._last = IntervalScores(classes), IntervalScores(classes)
-        self._long_enough = False
         self._end = 0.0
         self.start_sequence()
 
@@ -106,16 +105,15 @@ class DriftWatch:
             self._blocks.popleft()
 
     def drift(self) -> Drift | None:
-        """Of all sequences that are long enough; None where there is none. Ends the sequence."""
+        """Of all sequences that are long enough; None where none is, or has no ground truth. Ends the sequence."""
         self.start_sequence()
-        if not self._long_enough:
+        if self._first.miou is None and self._last.miou is None:
             return None
         return Drift(self._first.miou, self._last.miou, self._first.vpq, self._last.vpq)
 
     def _end_sequence(self) -> None:
         if self._end < 2 * MINUTE:
             return
-        self._long_enough = True
         self._first.merge(self._beginning)
         for begin, scores in self._blocks:
             if begin >= self._end - MINUTE:
