@@ -95,7 +95,8 @@ class DrawnTruth:
         self.semantic = truth.classes
         classes = np.minimum(truth.classes, count).astype(np.int64)
         things = np.append(np.array(labels.is_thing, bool), False)
-        ids = np.zeros_like(classes) if truth.instances is None else np.where(things[classes], truth.instances, 0)
+        ids = np.zeros_like(classes) if truth.instances is None else truth.instances.astype(np.int64)
+        ids[~things[classes]] = 0
         codes, numbers = np.unique(ids * (count + 1) + classes, return_inverse=True)
         numbers = numbers.reshape(classes.shape)
         # A thing's own id where it can be drawn; else, and for what has none, the next number that is free.
