@@ -45,6 +45,8 @@ class OutputBag:
         self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._connections: dict[str, Connection] = {}
+        self._recorded: dict[str, int] = {}
+        self._shift: dict[str, int] = {}
 
     def __enter__(self) -> OutputBag:
         self._writer.open()
@@ -58,11 +60,17 @@ class OutputBag:
     def write(self, topic: str, kind: str, stamp: int, data: bytes) -> None:
         """Adds a message as it came, in CDR.
 
-        stamp: nanoseconds, of the message's header: the bag lies on the time line of the one that was played.
+        stamp: nanoseconds, of the message's header: the bag lies on the time line of the one that was played. Where
+        stamps jump back, the times of the recording go on, because readers go by them.
         """
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
-        self._writer.write(self._connections[topic], stamp, data)
+        recorded = stamp + self._shift.get(topic, 0)
+        if (last := self._recorded.get(topic, recorded)) > recorded:
+            self._shift[topic] = last + 1 - stamp
+            recorded = last + 1
+        self._recorded[topic] = recorded
+        self._writer.write(self._connections[topic], recorded, data)
 
     def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str) -> None:
         """Adds what was found in a frame, as the node publishes it; the header has no frame id.

@@ -1,0 +1,156 @@
+"""What a node published, beside the frames it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eomt_ros.engine import FrameResult, Segment, Timings
+from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.predictions import Found
+from eomt_ros.evaluation.recorded import RecordedPredictions, bag_name
+from eomt_ros.evaluation.sequence import SourceError, SourceFrame
+from test.evaluation import bags
+
+DEMO = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")
+
+
+def result(number: int, class_id: int = 3, name: str = "box", thing: bool = True) -> FrameResult:
+    """Differs from frame to frame."""
+    _, semantic, panoptic = bags.scene(number)
+    segment = Segment(1, class_id, name, thing, 0.75, 256, (2 * number, 16, 16, 16), number)
+    confidence = np.zeros_like(semantic)
+    return FrameResult(semantic, panoptic, confidence, [segment], 2, Timings(0.0, 0.0, 0.0, 0.0))
+
+
+def record(
+    path: Path, stamps: Iterable[int], *, model: str = "demo", task: str = "panoptic", **segment: object
+) -> Path:
+    """A bag with the result of every frame whose stamp is among `stamps`; `segment` changes it, see `result`."""
+    with OutputBag(path) as bag:
+        for number, stamp in enumerate(stamps):
+            bag.write_found(result(number, **segment), stamp, sequence=number, task=task, model=model)  # type: ignore[arg-type]
+    return path
+
+
+def frame(stamp: int, height: int = 48, width: int = 64) -> SourceFrame:
+    return SourceFrame(stamp, np.zeros((height, width, 3), np.uint8), None)
+
+
+def find(predictions: RecordedPredictions, stamps: Iterable[int], name: str = "a") -> list[Found | None]:
+    predictions.start_sequence(name)
+    return [predictions.find(frame(stamp)) for stamp in stamps]
+
+
+def test_every_frame_gets_its_own_result(tmp_path: Path) -> None:
+    stamps = [bags.stamp(number) for number in range(5)]
+    with RecordedPredictions(record(tmp_path / "bag", stamps), ["a"]) as predictions:
+        found = find(predictions, stamps)
+        assert (predictions.model, predictions.task, predictions.labels.class_names) == ("demo", "panoptic", DEMO)
+    for number, each in enumerate(found):
+        expected = result(number)
+        assert each is not None
+        assert np.array_equal(each.semantic, expected.semantic)
+        assert np.array_equal(each.panoptic, expected.panoptic)
+        assert (list(each.segments), each.epoch, each.timings) == (expected.segments, 2, None)
+    assert predictions.problems() == []
+
+
+def test_frames_that_the_node_dropped_have_no_result(tmp_path: Path) -> None:
+    stamps = [bags.stamp(number) for number in range(6)]
+    with RecordedPredictions(record(tmp_path / "bag", stamps[1:4:2]), ["a"]) as predictions:
+        found = find(predictions, stamps)
+    assert [each is not None for each in found] == [False, True, False, True, False, False]
+    assert predictions.problems() == [f"4 frames have no recorded result; first: {stamps[0]} ns"]
+
+
+def test_results_of_no_frame_are_counted(tmp_path: Path) -> None:
+    stamps = [bags.stamp(number) for number in range(6)]
+    with RecordedPredictions(record(tmp_path / "bag", stamps), ["a"]) as predictions:
+        found = find(predictions, [stamps[2], stamps[3]])
+    assert all(each is not None for each in found)
+    assert predictions.problems() == [f"4 recorded results have the stamp of no frame; first: {stamps[0]} ns"]
+
+
+def test_a_bag_that_was_played_twice_is_followed_through_the_jump(tmp_path: Path) -> None:
+    stamps = [bags.stamp(number) for number in range(4)]
+    # Of the first round the last one was dropped, of the second the first.
+    with RecordedPredictions(record(tmp_path / "bag", [*stamps[:3], *stamps[1:]]), ["a"]) as predictions:
+        found = find(predictions, [*stamps, *stamps])
+    assert [each is not None for each in found] == [True, True, True, False, False, True, True, True]
+    ages = [each.segments[0].age for each in found if each is not None]
+    assert ages == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_result_of_another_size_is_not_used(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", [bags.stamp(0), bags.stamp(1)])
+    with RecordedPredictions(path, ["a"]) as predictions:
+        predictions.start_sequence("a")
+        assert predictions.find(frame(bags.stamp(0), 96, 128)) is None
+        assert predictions.find(frame(bags.stamp(1))) is not None
+    (problem,) = predictions.problems()
+    assert "1 recorded results have another size" in problem
+    assert "64x48, the image 128x96" in problem
+
+
+def test_several_sequences_have_a_bag_each(tmp_path: Path) -> None:
+    stamps = [bags.stamp(0)]
+    for name in ("a", "data/b"):
+        record(tmp_path / "bags" / bag_name(name), stamps)
+    with RecordedPredictions(tmp_path / "bags", ["a", "data/b"]) as predictions:
+        assert find(predictions, stamps, "a")[0] is not None
+        assert find(predictions, stamps, "data/b")[0] is not None
+
+
+def test_bags_of_different_models_are_refused(tmp_path: Path) -> None:
+    record(tmp_path / "bags" / "a", [1], model="one")
+    record(tmp_path / "bags" / "b", [1], model="two")
+    with pytest.raises(SourceError, match=r"one \(panoptic\) and two \(panoptic\), expected one"):
+        RecordedPredictions(tmp_path / "bags", ["a", "b"])
+
+
+def test_the_classes_of_an_unknown_model_are_those_that_were_found(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", [1], model="mine", class_id=2, name="robot", thing=False)
+    labels = RecordedPredictions(path, ["a"]).labels
+    assert (labels.name, labels.class_names) == ("mine", ("class 0", "class 1", "robot"))
+    assert labels.is_thing[2] is False
+
+
+def test_a_table_names_the_classes(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", [1], model="mine", class_id=1, name="robot")
+    table = tmp_path / "labels.yaml"
+    text = "name: own\ntask: panoptic\nclasses:\n  - {name: floor, thing: false}\n  - {name: %s, thing: true}\n"
+    table.write_text(text % "robot")
+    assert RecordedPredictions(path, ["a"], table).labels.class_names == ("floor", "robot")
+    table.write_text(text % "dog")
+    with pytest.raises(SourceError, match=r"class 1 is robot \(thing\), which the labels own do not say"):
+        RecordedPredictions(path, ["a"], table)
+
+
+def test_a_bag_without_instances_is_refused(tmp_path: Path) -> None:
+    path = bags.write_scene(tmp_path / "bag", 1)
+    with pytest.raises(
+        SourceError, match=f"expected one topic of type eomt_ros/msg/InstanceArray, found none.*{bags.IMAGES}"
+    ):
+        RecordedPredictions(path, ["a"])
+
+
+def test_a_bag_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"--predictions.*nothing"):
+        RecordedPredictions(tmp_path / "nothing", ["a"])
+
+
+def test_a_result_that_lacks_a_part_is_left_out(tmp_path: Path) -> None:
+    whole = record(tmp_path / "whole", [bags.stamp(0), bags.stamp(1)])
+    with Bag(whole) as source, OutputBag(tmp_path / "bag") as bag:
+        for message in source.recorded(source.topics):
+            if (message.topic, message.time) != ("/segment/panoptic", bags.stamp(1)):
+                bag.write(message.topic, source.topics[message.topic], message.time, message.data)
+    with RecordedPredictions(tmp_path / "bag", ["a"]) as predictions:
+        found = find(predictions, [bags.stamp(0), bags.stamp(1)])
+    assert [each is not None for each in found] == [True, False]
+    assert any("1 recorded results are incomplete" in problem for problem in predictions.problems())
