@@ -258,8 +258,9 @@ def _spinning(node: Node) -> Iterator[None]:
     try:
         yield
     finally:
-        executor.shutdown()
-        thread.join()
+        # Not for ever: a player that cannot be stopped is worse than one that leaves a thread behind.
+        executor.shutdown(timeout_sec=DELIVERY_PATIENCE)
+        thread.join(DELIVERY_PATIENCE)
 
 
 def _message_class(kind: str) -> type[Any]:
