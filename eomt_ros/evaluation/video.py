@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -41,6 +42,7 @@ class VideoWriter:
         self._path = path
         self._options = {"preset": "ultrafast", "crf": "23"} if quick else {"preset": "veryfast", "crf": "18"}
         self._file: _File | None = None
+        self._failed = False
         self._start = 0
         self._last = -1
 
@@ -50,9 +52,17 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
+        if self._file is None:
+            return
+        if self._failed:
+            # FFmpeg crashes where it is to go on with a file whose beginning it could not write.
+            with suppress(OSError):
+                self._file.container.close()
+            return
+        try:
             self._mux(self._file, None)
-            self._file.container.close()
+        finally:
+            self._close(self._file)
 
     def write(self, picture: Picture, stamp: int) -> None:
         """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock. Raises `OSError`."""
@@ -71,8 +81,19 @@ class VideoWriter:
     def _mux(self, file: _File, frame: av.VideoFrame | None) -> None:
         try:
             file.container.mux(file.stream.encode(frame))
-        except OSError as error:  # whose own text does not name the file
-            raise OSError(f"{self._path} cannot be written: {error.strerror}") from error
+        except OSError as error:
+            self._failed = True
+            raise self._unwritable(error) from error
+
+    def _close(self, file: _File) -> None:
+        try:
+            file.container.close()
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> OSError:
+        """Names the file, which the error itself does not."""
+        return OSError(f"{self._path} cannot be written: {error.strerror}")
 
 
 def read_video(path: Path) -> Iterator[Stamped[Picture]]:

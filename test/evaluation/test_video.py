@@ -18,16 +18,17 @@ def grey(level: int, height: int = 48, width: int = 64) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def write(path: Path, *frames: tuple[np.ndarray, int]) -> Path:
-    with VideoWriter(path) as video:
+def write(path: Path, *frames: tuple[np.ndarray, int], quick: bool = False) -> Path:
+    with VideoWriter(path, quick=quick) as video:
         for picture, milliseconds in frames:
             video.write(picture, START + milliseconds * MS)
     return path
 
 
-def test_frames_come_back_with_their_times_and_look(tmp_path: Path) -> None:
+@pytest.mark.parametrize("quick", [False, True])
+def test_frames_come_back_with_their_times_and_look(quick: bool, tmp_path: Path) -> None:
     times = [0, 100, 200, 500, 533]  # as a camera with drops
-    path = write(tmp_path / "a.mp4", *((grey(40 * number), time) for number, time in enumerate(times)))
+    path = write(tmp_path / "a.mp4", *((grey(40 * number), time) for number, time in enumerate(times)), quick=quick)
     frames = list(read_video(path))
     assert [frame.stamp / MS for frame in frames] == pytest.approx(times, abs=0.1)
     for number, frame in enumerate(frames):
@@ -43,8 +44,9 @@ def test_colours_are_rgb(tmp_path: Path) -> None:
     assert frame.content.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
 
 
-def test_video_is_h264_in_420_with_its_index_in_front_as_browsers_want_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp4", *((grey(0), 100 * number) for number in range(3)))
+@pytest.mark.parametrize("quick", [False, True])
+def test_video_is_h264_in_420_with_its_index_in_front_as_browsers_want_it(quick: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4", *((grey(0), 100 * number) for number in range(3)), quick=quick)
     with av.open(str(path)) as container:
         context = container.streams.video[0].codec_context
         assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
@@ -88,3 +90,17 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None) -> N
         next(read_video(path))
     with pytest.raises(VideoError, match=r"a\.mp4 cannot be read as a video"):
         frame_count(path)
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    path.symlink_to("/dev/full")
+    picture = np.zeros((48, 64, 3), np.uint8)
+
+    def write() -> None:
+        with VideoWriter(path) as video:
+            for number in range(200):
+                video.write(picture, number * 10**8)
+
+    with pytest.raises(OSError, match="cannot be written"):
+        write()

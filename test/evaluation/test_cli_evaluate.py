@@ -1,0 +1,214 @@
+"""`eomt-ros evaluate` as a user runs it, on real files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eomt_ros.cli import main
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.results import Results
+from test.engine.checkpoints import write_checkpoint
+from test.evaluation import bags
+
+ROOT = Path(__file__).parents[2]
+FRAMES = 8
+PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+Evaluate = Callable[..., Results]
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def evaluated(out: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> Evaluate:
+    """Runs the command, expects success, and returns what it found."""
+
+    def run(*arguments: object) -> Results:
+        words = ["evaluate", *map(str, arguments), "--out", str(out), "--device", "cpu"]
+        assert main([*words, "--model", str(model)]) == 0, capsys.readouterr().err
+        return results.read(out)
+
+    return run
+
+
+@pytest.fixture
+def refused(out: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Runs the command, expects a refusal in one line, and returns that."""
+
+    def run(*arguments: object) -> str:
+        words = ["evaluate", *map(str, arguments), "--out", str(out), "--device", "cpu"]
+        assert main([*words, "--model", str(model)]) == 1
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("eomt-ros: ")]
+        assert len(lines) == 1
+        return lines[0]
+
+    return run
+
+
+def test_it_leaves_figures_report_video_and_pictures(
+    bag: Path, evaluated: Evaluate, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(bag)
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "overlay.mp4", "worst"}
+    content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    expected = {"miou", "vpq", "stq", "id_switches", "object_seconds", "objects_found", "latency_ms", "fps"}
+    assert expected <= content.keys()
+    assert content["latency_ms"].keys() >= {"p50", "p95", "p99"}
+    assert content["schema_version"] == results.SCHEMA_VERSION
+    printed = capsys.readouterr().out
+    assert f"{FRAMES} frames, {FRAMES} with ground truth, 0.8 s" in printed
+    assert f"{found.miou:.3f}" in printed
+    assert printed.rstrip().endswith(str(out / "report.html"))
+    assert f"{found.miou:.3f}" in (out / "report.html").read_text()
+
+
+def test_the_command_and_the_options_are_written_down(bag: Path, evaluated: Evaluate, model: Path, out: Path) -> None:
+    options = ["--task", "semantic", "--mask-threshold", "0.4", "--paper-compatible"]
+    settings = evaluated(bag, *options).settings
+    words = ["eomt-ros", "evaluate", str(bag), *options, "--out", str(out), "--device", "cpu", "--model", str(model)]
+    assert settings["command"] == words
+    assert settings["input"] == [str(bag)]
+    assert (settings["task"], settings["mask_threshold"], settings["paper_compatible"]) == ("semantic", 0.4, True)
+    assert settings["model"] == str(model)
+
+
+def test_the_saved_bag_is_scored_alike(bag: Path, evaluated: Evaluate, out: Path, tmp_path: Path, model: Path) -> None:
+    first = evaluated(bag, "--save-bag")
+    shutil.move(out / "bag", tmp_path / "recorded")
+    table = tmp_path / "labels.yaml"
+    names = "".join(f"  - {{name: {name}, thing: true}}\n" for name in first.class_names)
+    table.write_text(f"name: own\ntask: panoptic\nclasses:\n{names}")
+    second = evaluated(bag, "--overwrite", "--predictions", tmp_path / "recorded", "--labels", table)
+    assert (second.frames, second.miou, second.stq, second.timelines) == (
+        first.frames,
+        first.miou,
+        first.stq,
+        first.timelines,
+    )
+    assert second.settings["predictions"] == str(tmp_path / "recorded")
+    assert second.settings["model"] == model.name
+
+
+def test_ground_truth_may_be_in_other_topics(evaluated: Evaluate, tmp_path: Path) -> None:
+    def messages() -> Any:
+        for number in range(3):
+            picture, classes, instances = bags.scene(number)
+            stamp = bags.stamp(number)
+            yield "/left/image", stamp, bags.compressed(stamp, picture)
+            yield "/right/image", stamp, bags.compressed(stamp, picture)
+            yield "/truth/c", stamp, bags.image(stamp, classes, "mono8")
+            yield "/truth/i", stamp, bags.image(stamp, instances, "16UC1")
+
+    path = bags.write_bag(tmp_path / "bag", messages())
+    topics = ["--truth-classes", "/truth/c", "--truth-instances", "/truth/i"]
+    found = evaluated(path, "--topic", "/left/image", *topics)
+    assert (found.frames_scored, found.settings["topics"], found.objects) == (3, ["/left/image"], 0)
+
+
+def test_an_evaluation_is_only_overwritten_on_demand(
+    bag: Path, evaluated: Evaluate, refused: Refused, out: Path
+) -> None:
+    evaluated(bag)
+    (out / "notes.txt").write_text("mine")
+    before = (out / "metrics.json").read_bytes()
+    assert f"--out {out} is not empty: give another folder, or --overwrite" in refused(bag)
+    assert (out / "metrics.json").read_bytes() == before
+    evaluated(bag, "--overwrite", "--save-bag")
+    assert (out / "metrics.json").read_bytes() != before
+    assert (out / "notes.txt").read_text() == "mine"
+    evaluated(bag, "--overwrite")
+    assert not (out / "bag").exists()
+
+
+def test_what_cannot_be_evaluated_leaves_nothing(refused: Refused, out: Path, tmp_path: Path) -> None:
+    message = refused(tmp_path / "nothing")
+    assert "nothing does not exist" in message
+    assert not out.exists()
+
+
+def test_a_bag_without_images_is_refused_with_what_it_has(refused: Refused, tmp_path: Path) -> None:
+    clock = bags.STORE.types["rosgraph_msgs/msg/Clock"](bags.header(1).stamp)
+    path = bags.write_bag(tmp_path / "bag", [("/clock", 1, clock)])
+    assert "/clock" in refused(path)
+
+
+def test_a_model_that_is_not_there_is_refused(bag: Path, refused: Refused, out: Path, tmp_path: Path) -> None:
+    message = refused(bag, "--labels", tmp_path / "none.yaml")
+    assert "none.yaml" in message
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--score-threshold", "1.5"), "score_threshold is 1.5, expected a number from 0 to 1"),
+        (("--precision", "int8"), "precision is 'int8', expected"),
+        (("--fit", "crop"), "fit is 'crop', expected"),
+        (("--predictions", "{bag}", "--save-bag"), "--save-bag writes what a model finds"),
+        (("--predictions", "{bag}"), "expected one topic of type eomt_ros/msg/InstanceArray, found none"),
+        (("--topic", "/nothing"), "--topic /nothing"),
+        (("--truth", "{bag}/none"), "--truth"),
+    ],
+)
+def test_what_is_not_understood_is_one_line(
+    arguments: tuple[str, ...], expected: str, bag: Path, refused: Refused
+) -> None:
+    assert expected in refused(bag, *(word.format(bag=bag) for word in arguments))
+
+
+def test_ctrl_c_ends_with_a_report_of_what_was_done(model: Path, tmp_path: Path, out: Path) -> None:
+    frames = 3000
+    long = bags.write_scene(tmp_path / "long", frames)
+    # The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
+    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "evaluate", str(long), "--out", str(out), "--model", str(model)]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu", "--save-bag"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        video = out / "overlay.mp4"  # made with the first frame
+        while not video.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        printed, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    found = results.read(out)
+    assert 0 < found.frames < frames
+    assert found.problems[0].startswith(f"stopped by the user after {found.frames} of {frames} frames")
+    assert found.problems[0] in printed
+    assert found.miou is not None
+    assert str(out / "report.html") in printed
+    assert "stopped by the user" in (out / "report.html").read_text()

@@ -1,0 +1,381 @@
+"""A whole evaluation of small real bags with a small real network, beside the engine called by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eomt_ros.engine import FrameResult, Segmenter
+from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.metrics import Figures, Scores
+from eomt_ros.evaluation.predictions import EnginePredictions, Found
+from eomt_ros.evaluation.recorded import RecordedPredictions
+from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.run import Options, evaluate
+from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame
+from eomt_ros.evaluation.sources import TruthSource, open_sequences
+from eomt_ros.evaluation.video import read_video
+from test.engine.checkpoints import write_checkpoint
+from test.evaluation import bags
+
+FRAMES = 12
+SHAPE = (48, 64)
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    return Segmenter.load(
+        write_checkpoint(tmp_path_factory.mktemp("model") / "small"), device="cpu", score_threshold=0.2
+    )
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
+
+
+def run(
+    paths: Iterable[Path], segmenter: Segmenter, out: Path, truth: TruthSource | None = None, **options: Any
+) -> Results:
+    out.mkdir(exist_ok=True)
+    with open_sequences(list(paths), truth=truth or TruthSource()) as sequences:
+        return evaluate(sequences, EnginePredictions(segmenter), out, Options(**options))
+
+
+def segmented(segmenter: Segmenter, stamps: Iterable[int], resets: Iterable[int] = ()) -> Iterator[FrameResult]:
+    """What the engine finds in the frames of a scene, one stream that is reset before some of them."""
+    stream = segmenter.open_stream()
+    resets = set(resets)
+    for number, stamp in enumerate(stamps):
+        if number in resets:
+            stream.reset()
+        yield segmenter.segment(bags.scene(number)[0], stream, stamp=stamp * 1e-9)
+
+
+def scored(segmenter: Segmenter, frames: int) -> Figures:
+    """The metrics of a scene, by hand."""
+    scores = Scores(segmenter.labels.class_names, segmenter.labels.is_thing)
+    scores.start_sequence("bag")
+    stamps = [bags.stamp(number) for number in range(frames)]
+    for number, result in enumerate(segmented(segmenter, stamps)):
+        _, classes, instances = bags.scene(number)
+        prediction = Prediction(result.semantic, result.panoptic, result.epoch)
+        scores.update(Truth(classes, instances), prediction, begin=number * 0.1, seconds=0.1)
+    return scores.figures()
+
+
+def same_in_bag(path: Path, expected: Iterable[FrameResult]) -> None:
+    """Expects a bag of predictions to hold these results, to the last bit."""
+    with Bag(path) as bag:
+        recorded = zip(
+            bag.labels("/segment/semantic"),
+            bag.labels("/segment/panoptic"),
+            bag.messages("/segment/instances"),
+            expected,
+            strict=True,
+        )
+        for number, (semantic, panoptic, instances, result) in enumerate(recorded):
+            assert np.array_equal(semantic.content, result.semantic)
+            assert np.array_equal(panoptic.content, result.panoptic)
+            assert (instances.content.epoch, instances.content.sequence) == (result.epoch, number)
+            ids = [(each.id, each.class_id, each.age) for each in instances.content.instances]
+            assert ids == [(segment.id, segment.class_id, segment.age) for segment in result.segments]
+
+
+def test_the_figures_are_those_of_engine_and_metrics_by_hand(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    expected = scored(segmenter, FRAMES)
+    for name, value in vars(expected).items():
+        assert getattr(found, name) == (pytest.approx(value) if isinstance(value, float) else value), name
+    assert expected.miou is not None
+    assert 0 < expected.miou < 1
+    assert (found.frames, found.frames_scored, found.problems) == (FRAMES, FRAMES, ())
+    assert found.seconds == pytest.approx(FRAMES * 0.1)
+    assert found.class_names == segmenter.labels.class_names
+    assert (found.sequences, found.drift, found.replay) == (("bag",), None, None)
+    assert {timeline.object_id for timeline in found.timelines} == {1}
+
+
+def test_speed_is_measured_for_every_frame(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    assert sum(count for _, count in found.latency_histogram) == FRAMES
+    assert found.stages_ms.keys() == {"preprocess", "network", "postprocess", "identity"}
+    assert 0 < found.stages_ms["network"].p50 < found.latency_ms.p50 <= found.latency_ms.highest
+    slowest = sum(stage.highest for stage in found.stages_ms.values())
+    assert 1e3 / found.latency_ms.highest <= found.fps
+    assert found.latency_ms.highest <= slowest * 1.001
+
+
+def test_intervals_and_worst_frames_lie_within_the_run(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    assert [(part.begin, round(part.end, 6)) for part in found.intervals] == [(0.0, 1.0), (1.0, 1.2)]
+    assert found.worst_frames
+    for frame in found.worst_frames:
+        assert frame.stamp == bags.START + round(frame.seconds * 1e9)
+        for picture in (frame.input, frame.prediction, frame.truth):
+            assert (tmp_path / "out" / picture).stat().st_size > 0
+
+
+def test_the_overlay_shows_every_frame_at_its_time(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    shown = list(read_video(tmp_path / "out" / found.files["overlay"]))
+    assert [frame.stamp for frame in shown] == pytest.approx(
+        [number * bags.PERIOD for number in range(FRAMES)], abs=1e5
+    )
+    assert {frame.content.shape for frame in shown} == {(*SHAPE, 3)}
+
+
+def test_the_saved_bag_holds_what_the_engine_found(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out", save_bag=True)
+    stamps = [bags.stamp(number) for number in range(FRAMES)]
+    same_in_bag(tmp_path / "out" / found.files["bag"], segmented(segmenter, stamps))
+
+
+def test_a_saved_bag_scores_as_the_engine_did(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    first = run([bag], segmenter, tmp_path / "first", save_bag=True)
+    (tmp_path / "second").mkdir()
+    table = tmp_path / "labels.yaml"
+    entries = zip(segmenter.labels.class_names, segmenter.labels.is_thing, strict=True)
+    rows = "\n".join(f"  - {{name: {name}, thing: {str(thing).lower()}}}" for name, thing in entries)
+    table.write_text(f"name: {segmenter.labels.name}\ntask: panoptic\nclasses:\n{rows}\n")
+    with (
+        open_sequences([bag], truth=TruthSource()) as sequences,
+        RecordedPredictions(tmp_path / "first" / "bag", ["bag"], table) as predictions,
+    ):
+        second = evaluate(sequences, predictions, tmp_path / "second", Options())
+    same = ("miou", "class_iou", "vpq", "stq", "mvc8", "id_switches", "timelines", "frames", "frames_scored", "seconds")
+    assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]
+    assert math.isnan(second.fps)
+    assert math.isnan(second.latency_ms.p50)
+    assert (second.stages_ms, second.latency_histogram) == ({}, ())
+    overlays = [list(read_video(tmp_path / name / "overlay.mp4")) for name in ("first", "second")]
+    for one, other in zip(*overlays, strict=True):
+        assert np.array_equal(one.content, other.content)
+
+
+def scene_at(path: Path, stamps: list[int], sizes: dict[int, tuple[int, int]] | None = None) -> Path:
+    """A bag of a scene's frames with these stamps; sizes: of some of them."""
+
+    def messages() -> Iterator[tuple[str, int, Any]]:
+        for number, stamp in enumerate(stamps):
+            picture = bags.scene(number, *(sizes or {}).get(number, SHAPE))[0]
+            yield bags.IMAGES, bags.stamp(number), bags.compressed(stamp, picture)
+
+    return bags.write_bag(path, messages())
+
+
+@pytest.mark.parametrize(
+    ("stamps", "reason"),
+    [
+        ([0, 1, 2, 24, 25, 26], "exceeds max_gap"),
+        ([0, 1, 2, 0, 1, 2], "time jumped back by 0.200 s"),
+    ],
+)
+def test_the_stream_breaks_off_where_the_nodes_does(
+    stamps: list[int], reason: str, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    times = [bags.stamp(number) for number in stamps]
+    found = run([scene_at(tmp_path / "bag", times)], segmenter, tmp_path / "out", save_bag=True)
+    same_in_bag(tmp_path / "out" / "bag", segmented(segmenter, times, resets=[3]))
+    (problem,) = found.problems
+    assert problem.startswith("the stream broke off 1 times, and ids began anew; first: ")
+    assert reason in problem
+
+
+def test_a_gap_that_the_node_allows_breaks_nothing(segmenter: Segmenter, tmp_path: Path) -> None:
+    times = [bags.stamp(number) for number in (0, 1, 2, 22, 23)]
+    found = run([scene_at(tmp_path / "bag", times)], segmenter, tmp_path / "out", save_bag=True)
+    same_in_bag(tmp_path / "out" / "bag", segmented(segmenter, times))
+    assert found.problems == ()
+
+
+def test_a_new_size_breaks_the_stream_and_all_is_shown(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = scene_at(tmp_path / "bag", [bags.stamp(number) for number in range(4)], {2: (96, 128), 3: (96, 128)})
+    found = run([path], segmenter, tmp_path / "out")
+    assert found.frames == 4
+    assert "the image size changed from 64x48 to 128x96" in found.problems[0]
+    assert {frame.content.shape for frame in read_video(tmp_path / "out" / "overlay.mp4")} == {(*SHAPE, 3)}
+
+
+def test_without_ground_truth_all_is_there_but_scores(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = scene_at(tmp_path / "bag", [bags.stamp(number) for number in range(FRAMES)])
+    found = run([path], segmenter, tmp_path / "out")
+    assert (found.frames, found.frames_scored) == (FRAMES, 0)
+    unknown = ("miou", "vpq", "stq", "sq", "aq", "mvc8", "objects", "objects_found", "id_switches", "object_seconds")
+    assert {getattr(found, name) for name in unknown} == {None}
+    assert (found.timelines, found.worst_frames) == ((), ())
+    assert {part.miou for part in found.intervals} == {None}
+    assert found.fps > 0
+    assert len(list(read_video(tmp_path / "out" / "overlay.mp4"))) == FRAMES
+
+
+def truth_folder(folder: Path, classes: Iterable[np.ndarray]) -> TruthSource:
+    import cv2
+
+    folder.mkdir()
+    for number, image in enumerate(classes):
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
+    return TruthSource(folder=folder)
+
+
+def test_truth_of_another_size_is_not_scored_and_said(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    classes = [bags.scene(number, *((96, 128) if number == 5 else SHAPE))[1] for number in range(FRAMES)]
+    found = run([bag], segmenter, tmp_path / "out", truth_folder(tmp_path / "truth", classes))
+    assert (found.frames, found.frames_scored) == (FRAMES, FRAMES - 1)
+    (problem,) = found.problems
+    assert "1 frames are not scored" in problem
+    assert "128x96" in problem
+
+
+def test_truth_with_unknown_classes_is_not_scored_and_said(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    classes = [bags.scene(number)[1] for number in range(FRAMES)]
+    classes[3][0, 0] = 77
+    found = run([bag], segmenter, tmp_path / "out", truth_folder(tmp_path / "truth", classes))
+    assert (found.frames, found.frames_scored) == (FRAMES, FRAMES - 1)
+    assert "class 77, expected 0 to 4" in found.problems[0]
+
+
+def test_a_truncated_bag_is_evaluated_as_far_as_it_goes(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    (whole,) = bag.glob("*.mcap")
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    found = run([cut], segmenter, tmp_path / "out")
+    assert 0 < found.frames < FRAMES
+    assert found.frames_scored in (found.frames, found.frames - 1)  # of the last frame some may be lost
+    assert found.miou == pytest.approx(scored(segmenter, found.frames_scored).miou)
+    assert found.problems
+
+
+def test_the_semantic_task_has_no_objects(bag: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+    found = run([bag], Segmenter.load(model, device="cpu", task="semantic"), tmp_path / "out")
+    assert found.miou is not None
+    assert (found.vpq, found.objects, found.id_switches, found.timelines) == (None, None, None, ())
+    assert found.settings["task"] == "semantic"
+
+
+def test_several_sequences_are_streams_of_their_own(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    other = bags.write_scene(tmp_path / "other", 5)
+    found = run([bag, other], segmenter, tmp_path / "out", save_bag=True)
+    assert found.sequences == ("bag", "other")
+    assert found.frames == FRAMES + 5
+    assert found.seconds == pytest.approx((FRAMES + 5) * 0.1)
+    stamps = [bags.stamp(number) for number in range(FRAMES)]
+    same_in_bag(tmp_path / "out" / "bag" / "bag", segmented(segmenter, stamps))
+    same_in_bag(tmp_path / "out" / "bag" / "other", segmented(segmenter, stamps[:5]))
+    shown = [frame.stamp for frame in read_video(tmp_path / "out" / "overlay.mp4")]
+    assert np.diff(shown) == pytest.approx([bags.PERIOD] * (FRAMES + 4), abs=1e5)  # one after the other
+    assert {timeline.sequence for timeline in found.timelines} == {"bag", "other"}
+
+
+def test_what_is_wrong_with_one_of_several_sequences_is_said_of_it(
+    bag: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    (whole,) = bag.glob("*.mcap")
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    found = run([bag, cut], segmenter, tmp_path / "out")
+    assert found.problems
+    assert all(problem.startswith("cut: ") for problem in found.problems)
+
+
+class StopsAfter(EnginePredictions):
+    """Somebody presses Ctrl-C while a frame is in work."""
+
+    def __init__(self, segmenter: Segmenter, frames: int, options: Options) -> None:
+        super().__init__(segmenter)
+        self._left = frames
+        self._stop = options.stop
+
+    def find(self, frame: SourceFrame) -> Found | None:
+        self._left -= 1
+        if not self._left:
+            self._stop.set()
+        return super().find(frame)
+
+
+@pytest.mark.parametrize("frames", [1, 5, FRAMES + 2])
+def test_what_was_done_before_a_stop_is_kept(frames: int, bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    other = bags.write_scene(tmp_path / "other", 5)
+    options = Options(save_bag=True)
+    (tmp_path / "out").mkdir()
+    with open_sequences([bag, other], truth=TruthSource()) as sequences:
+        found = evaluate(sequences, StopsAfter(segmenter, frames, options), tmp_path / "out", options)
+    assert found.frames == frames
+    assert found.problems[0] == f"stopped by the user after {frames} of {FRAMES + 5} frames: the figures are of these"
+    assert len(list(read_video(tmp_path / "out" / "overlay.mp4"))) == frames
+    stamps = [bags.stamp(number) for number in range(min(frames, FRAMES))]
+    same_in_bag(tmp_path / "out" / "bag" / "bag", segmented(segmenter, stamps))
+    if frames <= FRAMES:
+        assert found.miou == pytest.approx(scored(segmenter, frames).miou)
+
+
+def test_a_stop_before_the_first_frame_has_empty_results(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    options = Options()
+    options.stop.set()
+    with open_sequences([bag], truth=TruthSource()) as sequences:
+        found = evaluate(sequences, EnginePredictions(segmenter), tmp_path, options)
+    assert (found.frames, found.miou, found.files) == (0, None, {})
+
+
+def test_a_sequence_without_frames_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
+    empty = Sequence("nothing", lambda problems: (frame for frame in []))
+    with pytest.raises(SourceError, match="nothing: no frames"):
+        evaluate([empty], EnginePredictions(segmenter), tmp_path, Options())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("floor", "wall", "ball"), "3 classes, the model 5"),
+        (("floor", "wall", "box", "ball", "person"), "'box' as class 2, the model 'ball'"),
+    ],
+)
+def test_a_data_set_with_other_classes_is_refused(
+    names: tuple[str, ...], expected: str, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    frames = [SourceFrame(number, bags.scene(number)[0], None) for number in range(2)]
+    sequence = Sequence("video", lambda problems: (frame for frame in frames), class_names=names)
+    with pytest.raises(SourceError, match=expected):
+        evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+    matching = replace(sequence, class_names=segmenter.labels.class_names)
+    assert evaluate([matching], EnginePredictions(segmenter), tmp_path, Options()).frames == 2
+
+
+def test_frames_without_time_between_them_are_evaluated(segmenter: Segmenter, tmp_path: Path) -> None:
+    frames = [SourceFrame(0, bags.scene(number)[0], Truth(*bags.scene(number)[1:])) for number in range(3)]
+    sequence = Sequence("still", lambda problems: (frame for frame in frames))
+    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+    assert (found.frames, found.seconds, found.object_seconds) == (3, 0.0, 0.0)
+
+
+def test_the_settings_say_how_to_have_the_same_again(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out", settings={"command": ["eomt-ros", "evaluate"], "model": "here"})
+    settings = found.settings
+    assert (settings["command"], settings["model"]) == (["eomt-ros", "evaluate"], "here")
+    assert (settings["topics"], settings["truth"]) == ([bags.IMAGES], [f"{bags.SEMANTIC}, {bags.PANOPTIC}"])
+    assert (settings["task"], settings["device"], settings["precision"]) == ("panoptic", "cpu", "float32")
+    assert (settings["score_threshold"], settings["mask_threshold"], settings["overlap_threshold"]) == (0.2, 0.5, 0.8)
+    assert settings["versions"].keys() == {"eomt_ros", "python", "torch", "numpy", "cv2", "av"}
+
+
+def test_other_weights_have_another_digest(segmenter: Segmenter, tmp_path: Path) -> None:
+    models = [write_checkpoint(tmp_path / f"model{number}", seed=seed) for number, seed in enumerate((1, 2, 1))]
+    digests = [EnginePredictions(Segmenter.load(model, device="cpu")).settings["weights_sha256"] for model in models]
+    assert digests[0] == digests[2]
+    assert all(one != other for one, other in itertools.pairwise(digests))
+
+
+def test_a_disk_that_is_full_is_said(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "overlay.mp4").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"overlay\.mp4"):
+        run([bag], segmenter, tmp_path / "out")
