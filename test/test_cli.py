@@ -148,7 +148,7 @@ def test_unknown_topic_is_answered_with_those_that_are_there(
     shell: Shell, bag: Path, model: Path, tmp_path: Path
 ) -> None:
     message = shell.refused(bag, "--topic", "/nothing", "--model", model, "--out", tmp_path / "out.mp4")
-    assert f"has no topic /nothing; it has {bags.IMAGES}" in message
+    assert f"--topic /nothing: {bag} has no such topic; it has {bags.IMAGES}" in message
 
 
 def test_missing_model_is_one_line(shell: Shell, bag: Path, tmp_path: Path) -> None:

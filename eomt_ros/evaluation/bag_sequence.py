@@ -105,10 +105,10 @@ def _check(bag: Bag, topic: str) -> None:
     """Raises `SourceError` where a topic that the user named has no images."""
     listed = ", ".join(f"{name} ({bag.count(name)} messages)" for name in bag.image_topics) or "no image topics"
     if topic not in bag.topics:
-        raise SourceError(f"{bag.path} has no topic {topic}; it has {listed}")
+        raise SourceError(f"--topic {topic}: {bag.path} has no such topic; it has {listed}")
     if not bag.count(topic):
-        raise SourceError(f"{bag.path} has no messages of {topic}; it has {listed}")
+        raise SourceError(f"--topic {topic}: {bag.path} has no messages of it; it has {listed}")
     try:
         bag.check_image_topic(topic)
     except BagError as error:
-        raise SourceError(f"{error}; the bag has {listed}") from error
+        raise SourceError(f"--topic {topic}: {error}; the bag has {listed}") from error

@@ -179,4 +179,3 @@ def _settings(sequences: Series[Sequence], predictions: Predictions, options: Op
             **{library.__name__: library.__version__ for library in (torch, np, cv2, av)},
         },
     }
-

@@ -171,14 +171,14 @@ def test_a_model_that_is_not_there_is_refused(bag: Path, refused: Refused, out: 
         (("--fit", "crop"), "fit is 'crop', expected"),
         (("--predictions", "{bag}", "--save-bag"), "--save-bag writes what a model finds"),
         (("--predictions", "{bag}"), "expected one topic of type eomt_ros/msg/InstanceArray, found none"),
-        (("--topic", "/nothing"), "--topic /nothing"),
+        (("--topic", "/nothing"), f"--topic /nothing: {{bag}} has no such topic; it has {bags.IMAGES} ({FRAMES} mess"),
         (("--truth", "{bag}/none"), "--truth"),
     ],
 )
 def test_what_is_not_understood_is_one_line(
     arguments: tuple[str, ...], expected: str, bag: Path, refused: Refused
 ) -> None:
-    assert expected in refused(bag, *(word.format(bag=bag) for word in arguments))
+    assert expected.format(bag=bag) in refused(bag, *(word.format(bag=bag) for word in arguments))
 
 
 def test_ctrl_c_ends_with_a_report_of_what_was_done(model: Path, tmp_path: Path, out: Path) -> None:

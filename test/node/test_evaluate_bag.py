@@ -252,7 +252,7 @@ def test_ctrl_c_before_there_is_a_node_leaves_the_folder_as_it_was(variables: di
     ("bag", "arguments", "code", "complaint"),
     [
         ("gone", [], 1, "evaluate_bag: {bag} does not exist"),
-        ("played", ["--topic", "/nothing"], 1, "evaluate_bag: {bag} has no topic /nothing; it has /camera/image"),
+        ("played", ["--topic", "/nothing"], 1, "evaluate_bag: --topic /nothing: {bag} has no such topic; it has /"),
         ("played", ["--rate", 1000], 2, "--rate is 1000, expected 0.01 to 100"),
     ],
 )
