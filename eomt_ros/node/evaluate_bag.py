@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Options:
 
 
 class StopSignals:
-    """Ends the replay at the first Ctrl-C, or SIGTERM, and the scoring of what came until then at a later one.
+    """Ends the replay at the first Ctrl-C, and the scoring of what came until then at a later one; SIGTERM ends both.
 
     Within the `with` block; signals are heeded between two steps only, so that no process is left behind.
     """
@@ -72,6 +72,8 @@ class StopSignals:
         self.for_replay = threading.Event()
         self.for_scores = threading.Event()
         self._first = math.inf
+        self._at_once = False
+        self._scoring = False
 
     def __enter__(self) -> StopSignals:
         self._before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -81,13 +83,33 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _signalled(self, *_: object) -> None:
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within this block a signal raises StoppedError: it may take long, and leaves nothing."""
+        self._at_once = True
+        try:
+            if self.for_replay.is_set():
+                raise StoppedError
+            yield
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
+        finally:
+            self._at_once = False
+
+    def begin_scoring(self) -> None:
+        """The replay is over: also the first signal ends the scoring."""
+        self._scoring = True
+
+    def _signalled(self, number: int, _: object) -> None:
         # One Ctrl-C may come twice: from the terminal, and from `ros2 launch`.
-        if time.monotonic() > self._first + ONE_PRESS:
+        another = time.monotonic() > self._first + ONE_PRESS
+        if number == signal.SIGTERM or another or (self._scoring and not self.for_replay.is_set()):
             self.for_scores.set()
-        elif not self.for_replay.is_set():
+        if not self.for_replay.is_set():
             self._first = time.monotonic()
             self.for_replay.set()
+        if self._at_once:
+            raise KeyboardInterrupt  # and no Exception, because reading a damaged bag takes that for damage
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,10 @@ def evaluate_bag(
     children: see `Replayer`. Raises one of `ERRORS`, and StoppedError where nothing came before it was to stop.
     """
     inputs = [path for path in (options.bag, options.truth.folder) if path is not None]
-    with open_sequences([options.bag], topic=options.topic, truth=options.truth) as sequences:
+    with ExitStack() as stack:
+        with stop.at_once():
+            opened = open_sequences([options.bag], topic=options.topic, truth=options.truth)
+            sequences = stack.enter_context(opened)
         sequence, topic = sequences[0], sequences[0].topic
         if topic is None:
             raise SourceError(f"{options.bag} is not a bag, expected one to play")
@@ -126,6 +151,7 @@ def evaluate_bag(
             replayer.wait_for_node()
             print(f"[2/3] playing {topic}: {sequence.count} images, {sequence.seconds or 0.0:.0f} s", flush=True)
             replayed = replayer.play(sequence.count or 0)
+        stop.begin_scoring()
         print("[3/3] scoring the results that came", flush=True)
         labels = replayed.parameters["labels"]
         with RecordedPredictions(options.out / BAG, [sequence.name], Path(labels) if labels else None) as predictions:

@@ -6,16 +6,26 @@ import threading
 import time
 from collections import deque
 
+LOOK_EVERY = 0.05  # s between two looks at whether to stop
+
 
 class PlayError(Exception):
     """The bag cannot be played, nobody listens, or no results come; the message says which."""
 
 
-class Timeline:
-    """The bag's time beside that of this machine, `rate` times as fast; 0: as fast as the messages can go out."""
+class StoppedError(Exception):
+    """Somebody wants the player to stop."""
 
-    def __init__(self, rate: float) -> None:
+
+class Timeline:
+    """The bag's time beside that of this machine, `rate` times as fast; 0: as fast as the messages can go out.
+
+    stop: see `Player`.
+    """
+
+    def __init__(self, rate: float, stop: threading.Event) -> None:
         self._rate = rate
+        self._stop = stop
         self._start = self._next = 0
         self._origin = 0.0
 
@@ -25,11 +35,11 @@ class Timeline:
         self._origin = time.monotonic()
 
     def wait_for(self, recorded: int) -> None:
-        """Return when it is `recorded` in the bag."""
+        """Return when it is `recorded` in the bag. Raises StoppedError."""
         self._next = recorded
-        if self._rate:
-            due = self._origin + (recorded - self._start) * 1e-9 / self._rate
-            time.sleep(max(0.0, due - time.monotonic()))
+        due = self._origin + (recorded - self._start) * 1e-9 / self._rate if self._rate else 0.0
+        if self._stop.wait(max(0.0, due - time.monotonic())):
+            raise StoppedError
 
     def stand_still(self, seconds: float) -> None:
         """Leave out that many of the last seconds, in which the bag was held up."""
@@ -48,10 +58,12 @@ class Backlog:
     """The images that went out and have no result yet, oldest first: at most `limit`.
 
     A result settles its image and all before it, so that an image that gives none does not count for ever.
+    stop: see `Player`.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, stop: threading.Event) -> None:
         self._limit = limit
+        self._stop = stop
         self._stamps: deque[int] = deque()
         self._settled = threading.Condition()
 
@@ -71,11 +83,15 @@ class Backlog:
     def wait_for_room(self, patience: float) -> float:
         """Return when one more image may go out, with the seconds that it took.
 
-        Raises PlayError when no result comes for `patience` seconds.
+        Raises PlayError when no result comes for `patience` seconds, and StoppedError.
         """
         begin = time.monotonic()
         with self._settled:
-            if not self._settled.wait_for(lambda: len(self._stamps) < self._limit, patience):
+            while not self._settled.wait_for(lambda: len(self._stamps) < self._limit, LOOK_EVERY):
+                if self._stop.is_set():
+                    raise StoppedError
+                if time.monotonic() < begin + patience:
+                    continue
                 raise PlayError(
                     f"no result came for {patience:g} s, while {len(self._stamps)} images wait for theirs, the oldest"
                     f" of stamp {self._stamps[0] * 1e-9:.3f} s"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from rclpy.context import Context
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -29,6 +29,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.images import to_image
+from eomt_ros.node.spinning import spinning
 
 ROOT = Path(__file__).resolve().parents[2]
 Pixels = npt.NDArray[np.uint8]
@@ -159,16 +160,13 @@ class Robot:
         self._node = Node("robot", context=context, namespace=process.namespace, start_parameter_services=False)
         self._stamp = 1000.0
         self._clients: dict[str, Any] = {}
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
+        self._stack = ExitStack()
+        self._stack.callback(self._node.destroy_node)
+        self._stack.enter_context(spinning(self._node))
 
     def close(self) -> None:
         """Leave the network."""
-        self._executor.shutdown()
-        self._thread.join(PATIENCE)
-        self._node.destroy_node()
+        self._stack.close()
 
     def listen(self, kind: type[Any], topic: str, qos: QoSProfile | int = 100) -> Inbox:
         """Subscribe to a topic; `~` stands for the node's name."""

@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.fast_dds import profile_variables
+from eomt_ros.node.spinning import spinning
 from test.evaluation import bags
 
 ROOT = Path(__file__).parents[2]
@@ -181,13 +181,8 @@ def first_result(variables: dict[str, str]) -> Iterator[threading.Event]:
     came = threading.Event()
     node = Node("watcher", context=context, start_parameter_services=False)
     node.create_subscription(InstanceArray, INSTANCES, lambda _: came.set(), 10)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    yield came
-    executor.shutdown()
-    thread.join(PATIENCE)
+    with spinning(node):
+        yield came
     node.destroy_node()
     rclpy.try_shutdown(context=context)
 
@@ -224,6 +219,38 @@ def test_what_came_until_it_ended_early_is_reported(
     assert 0 < found["frames"] == found["replay"]["processed"] < 100
     assert problem in found["problems"][0]
     assert problem in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("moment", ["replay", "scoring"])
+def test_a_signal_that_is_not_to_wait_for_scores_ends_with_those_there_are(
+    moment: str, variables: dict[str, str], first_result: threading.Event, tmp_path: Path
+) -> None:
+    """SIGTERM during the replay, and already the first Ctrl-C during the scoring, which takes long for a long bag."""
+    bag = bags.write_scene(tmp_path / "played", 100)
+    words = command(bag, tmp_path / "out", *(["--rate", 0.2] if moment == "replay" else []))
+    with (
+        running_node(variables, **EVERY_FRAME),
+        subprocess.Popen(
+            words, cwd=ROOT, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as evaluation,
+    ):
+        try:
+            if moment == "replay":
+                assert first_result.wait(PATIENCE), "no result came"
+                evaluation.send_signal(signal.SIGTERM)
+            else:
+                assert evaluation.stdout is not None
+                next(line for line in evaluation.stdout if line.startswith("[3/3]"))
+                evaluation.send_signal(signal.SIGINT)
+            _, errors = evaluation.communicate(timeout=PATIENCE)
+        finally:
+            evaluation.kill()
+    assert evaluation.returncode == 130, errors
+    assert "Traceback" not in errors
+    found = metrics(tmp_path / "out")
+    assert found["frames"] < found["replay"]["processed"]
+    assert any(each.startswith(f"stopped by the user after {found['frames']} of 100") for each in found["problems"])
+    assert (tmp_path / "out" / "report.html").exists()
 
 
 def test_ctrl_c_before_there_is_a_node_leaves_the_folder_as_it_was(variables: dict[str, str], tmp_path: Path) -> None:

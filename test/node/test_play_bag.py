@@ -9,19 +9,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
+from eomt_ros.node.spinning import spinning
 from test.evaluation import bags
 
 ROOT = Path(__file__).parents[2]
@@ -51,10 +52,9 @@ class Listener:
         self._node.create_subscription(CompressedImage, bags.IMAGES, self._image, 1000, raw=True)
         best_effort = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._node.create_subscription(Clock, "/clock", self._time, best_effort)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
-        self._thread.start()
+        self._stack = ExitStack()
+        self._stack.callback(self._node.destroy_node)
+        self._stack.enter_context(spinning(self._node))
 
     @property
     def stamps(self) -> list[int]:
@@ -66,6 +66,13 @@ class Listener:
         """Wait for something that a message brings about."""
         with self._came:
             assert self._came.wait_for(happened, PATIENCE), f"{what} did not come; images came: {len(self.images)}"
+
+    def wait_for_publisher(self) -> None:
+        """Wait for somebody who publishes images."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._node.count_publishers(bags.IMAGES):
+            assert time.monotonic() < deadline, f"nobody published {bags.IMAGES}"
+            time.sleep(0.01)
 
     def wait_for_images(self, count: int) -> None:
         """Wait for so many images."""
@@ -79,9 +86,7 @@ class Listener:
 
     def close(self) -> None:
         """Leave the network."""
-        self._executor.shutdown()
-        self._thread.join(PATIENCE)
-        self._node.destroy_node()
+        self._stack.close()
 
     def _number(self, data: bytes) -> int:
         message: Any = bags.STORE.deserialize_cdr(data, "sensor_msgs/msg/CompressedImage")
@@ -116,7 +121,9 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: object) -> subprocess.Popen[str]:
-        process = subprocess.Popen(command(*arguments), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command(*arguments), cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         started.append(process)
         return process
 
@@ -182,6 +189,32 @@ def test_loop_plays_over_and_over_with_the_stamps_as_recorded(
     assert player.returncode == 130
     assert "Traceback" not in errors
     assert listener.stamps == list(islice(cycle(STAMPS), len(listener.stamps)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--wait-for", "/nobody"), ("--rate", 0.01), ("--hold",), ("--ahead", 1, "--of", RESULTS)],
+    ids=["for listeners", "for its time", "to be released", "for results"],
+)
+def test_a_signal_ends_it_whatever_it_waits_for(
+    arguments: tuple[object, ...],
+    number: signal.Signals,
+    listener: Listener,
+    start: Callable[..., subprocess.Popen[str]],
+    tmp_path: Path,
+) -> None:
+    images = [(bags.IMAGES, stamp, bags.compressed(stamp, bags.scene(0)[0])) for stamp in STAMPS]
+    path = bags.write_bag(tmp_path / "bag", [("/nobody", STAMPS[0], bags.header(1)), *images])
+    player = start(path, "--wait-for", bags.IMAGES, *arguments, "--patience", 10 * PATIENCE)
+    if arguments[0] in ("--rate", "--ahead"):
+        listener.wait_for_images(1)
+    else:
+        listener.wait_for_publisher()
+    player.send_signal(number)
+    _, errors = player.communicate(timeout=PATIENCE)
+    assert player.returncode == 130
+    assert errors == ""
 
 
 def test_images_are_held_back_until_results_come(
