@@ -22,7 +22,7 @@ setup(
         "eomt_ros": ["py.typed"],
         "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml"],
         "eomt_ros.checkpoint": ["*.json", "*.safetensors"],
-        "eomt_ros.evaluation": ["templates/*"],
+        "eomt_ros.evaluation.report": ["templates/*"],
         "eomt_ros.interfaces": ["*.msg"],
     },
     install_requires=[

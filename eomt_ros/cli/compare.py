@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     """Prints the table. Raises `UserError`, `OSError`."""
     try:
         from eomt_ros.evaluation import results
-        from eomt_ros.evaluation.compare import Run, compare, comparison_page, comparison_text
+        from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page, comparison_text
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
 

@@ -17,7 +17,7 @@ from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
     from eomt_ros.evaluation.results import Results
-    from eomt_ros.evaluation.sequence import Sequence
+    from eomt_ros.evaluation.sources.sequence import Sequence
 
 STOPPED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -142,7 +142,7 @@ def _ctrl_c_sets(stop: threading.Event) -> Iterator[None]:
 
 def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
-    from eomt_ros.evaluation.figures import HEADLINE
+    from eomt_ros.evaluation.report.figures import HEADLINE
 
     lines = [f"{found.frames} frames, {found.frames_scored} with ground truth, {found.seconds:.1f} s"]
     for figure in HEADLINE:

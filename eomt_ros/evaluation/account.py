@@ -15,7 +15,7 @@ from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.evaluation.pace import Moment, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
 from eomt_ros.evaluation.predictions import Found, Predictions, prediction
-from eomt_ros.evaluation.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.overlay import draw

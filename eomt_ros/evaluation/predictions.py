@@ -12,7 +12,7 @@ import torch
 from eomt_ros.engine import EngineError, Segmenter, Stream, Timings
 from eomt_ros.engine.labels import Labels
 from eomt_ros.evaluation.frame import Prediction
-from eomt_ros.evaluation.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.overlay import Drawable
 

@@ -17,7 +17,7 @@ from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.frame import Labels as LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.predictions import Found
-from eomt_ros.evaluation.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
 
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 LOOK_AHEAD = 64

@@ -27,7 +27,7 @@ from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results
-from eomt_ros.evaluation.sequence import Sequence, SourceError
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError
 
 BEHIND = 8
 """Frames that scoring and drawing may be behind the engine."""

@@ -23,8 +23,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from eomt_ros.evaluation.bag import Bag
-from eomt_ros.evaluation.storage import Recorded
+from eomt_ros.evaluation.bag import Bag, Recorded
 from eomt_ros.node.pacing import Backlog, PlayError, StoppedError, Timeline
 from eomt_ros.node.spinning import spinning
 from eomt_ros.node.stamps import stamp_in

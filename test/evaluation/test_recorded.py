@@ -13,7 +13,7 @@ from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.recorded import RecordedPredictions, bag_name
-from eomt_ros.evaluation.sequence import SourceError, SourceFrame
+from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame
 from test.evaluation import bags
 
 DEMO = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")

@@ -20,8 +20,8 @@ from eomt_ros.evaluation.predictions import EnginePredictions, Found
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.run import Options, evaluate
-from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
 from eomt_ros.evaluation.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from eomt_ros.evaluation.figures import Kind, as_text, known
+from eomt_ros.evaluation.report.figures import Kind, as_text, known
 from eomt_ros.evaluation.results import Interval, Latency, Results
 
 TICKS = 6

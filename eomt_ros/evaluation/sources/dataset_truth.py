@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.image_files import read_picture, read_png
+from eomt_ros.evaluation.sources.image_files import read_picture, read_png
 
 CLASS_COUNT = 124
 UNLABELLED = 255

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.image_files import read_png
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.evaluation.sequence import SourceError, Tally
+from eomt_ros.evaluation.sources.image_files import read_png
+from eomt_ros.evaluation.sources.sequence import SourceError, Tally
 
 CLASSES_TOPIC = "/ground_truth/semantic"
 INSTANCES_TOPIC = "/ground_truth/panoptic"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.evaluation import results as results_file
-from eomt_ros.evaluation.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
-from eomt_ros.evaluation.page import embedded, fill_in, said
+from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
+from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
+from eomt_ros.evaluation.report.page import embedded, fill_in, said
+from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
-from eomt_ros.evaluation.timeline import id_chart
 
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eomt_ros.evaluation.charts import (
+from eomt_ros.evaluation.report.charts import (
     axis_end,
     clock,
     latency_histogram,
@@ -20,8 +20,8 @@ from eomt_ros.evaluation.charts import (
     scores_over_time,
     time_ticks,
 )
+from eomt_ros.evaluation.report.timeline import COLORS, ROWS, IdChart, colors_of, id_chart
 from eomt_ros.evaluation.results import Interval, Latency, Span, Timeline
-from eomt_ros.evaluation.timeline import COLORS, ROWS, IdChart, colors_of, id_chart
 from test.evaluation.examples import long_run, run_without_truth, short_run
 
 LATENCY = Latency(40.0, 80.0, 160.0, 300.0)

@@ -11,7 +11,7 @@ import pytest
 
 from eomt_ros.cli import main
 from eomt_ros.evaluation import results
-from eomt_ros.evaluation.compare import (
+from eomt_ros.evaluation.report.comparison import (
     Cell,
     Comparison,
     Run,

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import StoragePlugin
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped, in_step
 from test.evaluation import bags
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (6, 9, 3), np.uint8)
 

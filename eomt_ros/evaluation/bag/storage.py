@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
-from eomt_ros.evaluation import salvage
+from eomt_ros.evaluation.bag import salvage
 
 
 class BagError(Exception):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from eomt_ros.evaluation.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences, open_source
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.video import VideoWriter
 from test.evaluation import bags
 

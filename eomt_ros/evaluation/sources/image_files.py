@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_png
-from eomt_ros.evaluation.sequence import SourceError
+from eomt_ros.evaluation.sources.sequence import SourceError
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from eomt_ros.evaluation.figures import NOTHING, Kind, as_text
+from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eomt_ros.evaluation.bag import Stamped
-from eomt_ros.evaluation.sequence import Tally
+from eomt_ros.evaluation.sources.sequence import Tally
 
 LOOK_AHEAD = 64
 """Images: an image waits for its ground truth until so many newer ones have come, and the other way round."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from eomt_ros.evaluation.charts import Tick, clock, time_ticks
+from eomt_ros.evaluation.report.charts import Tick, clock, time_ticks
 from eomt_ros.evaluation.results import Results, Span, Timeline
 
 COLORS = 10

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
-from eomt_ros.evaluation.camera_topic import camera_topic
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.evaluation.matching import Matcher
-from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame, Tally
-from eomt_ros.evaluation.truth import TruthFolder, TruthSource, truth_topics
+from eomt_ros.evaluation.sources.camera_topic import camera_topic
+from eomt_ros.evaluation.sources.matching import Matcher
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource, truth_topics
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
 
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eomt_ros.evaluation.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.image_files import PICTURE_SUFFIXES, read_picture
-from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
+from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
 
 VIPSEG_RATE, VSPW_RATE = 5.0, 15.0
 """Labelled frames per second, as the papers say."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from eomt_ros.evaluation.figures import GROUPS, NOTHING, Better, Kind, as_text, known
-from eomt_ros.evaluation.page import fill_in, said
+from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, Better, Kind, as_text, known
+from eomt_ros.evaluation.report.page import fill_in, said
 from eomt_ros.evaluation.results import Replay, Results
 
 SPEED_VARIES = 0.03

@@ -14,7 +14,7 @@ import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from eomt_ros.evaluation.bag import Bag, BagError
-from eomt_ros.evaluation.storage import is_bag
+from eomt_ros.evaluation.bag.storage import is_bag
 from test.evaluation import bags
 
 FRAMES = 150
@@ -235,7 +235,7 @@ def _messages_in(data: bytes | bytearray, chunk: tuple[int, int]) -> int:
 
 def _as_lz4(data: bytes) -> bytes:
     """An MCAP file of one chunk, compressed with zstd, up to the end of the chunk, with lz4 in place of it."""
-    from eomt_ros.evaluation.salvage import zstd
+    from eomt_ros.evaluation.bag.salvage import zstd
 
     ((start, end),) = _chunks(data)
     records = lz4.frame.compress(zstd.decompress(data[start + 44 : end]))

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from eomt_ros.evaluation.bag import Bag, BagError
-from eomt_ros.evaluation.sequence import SourceError
+from eomt_ros.evaluation.sources.sequence import SourceError
 
 COLOUR, GREY, OTHER = "colour", "grey", "other"
 

@@ -11,11 +11,11 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from eomt_ros.evaluation.bag import Bag
-from eomt_ros.evaluation.camera_topic import camera_topic
-from eomt_ros.evaluation.sequence import SourceError
+from eomt_ros.evaluation.sources.camera_topic import camera_topic
+from eomt_ros.evaluation.sources.sequence import SourceError
 from test.evaluation import bags
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RGB = np.zeros((8, 8, 3), np.uint8)
 GREY = np.zeros((8, 8), np.uint8)
 WIDE = np.zeros((8, 8), np.uint16)

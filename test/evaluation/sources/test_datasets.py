@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine.labels import load_labels
-from eomt_ros.evaluation.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.sources import SourceError, open_sequences
-from eomt_ros.evaluation.truth import TruthSource
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources.truth import TruthSource
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = {name: load_labels(ROOT / "config" / "labels" / f"{name}.yaml").class_names for name in ("vipseg", "vspw")}
 
 # Some of the data sets' own list (label_num_dic_final.json): number from 1, and whether it is a thing.
@@ -145,7 +145,7 @@ SEGMENTS = {1_000_000: PERSON - 1, 70_000: PERSON - 1, 300: DOG - 1, 5: ROAD - 1
 def categories() -> list[dict[str, Any]]:
     table = load_labels(ROOT / "config" / "labels" / "vipseg.yaml")
     # The published list is in the order of numbers, which is not that of the table.
-    from eomt_ros.evaluation.dataset_truth import THINGS
+    from eomt_ros.evaluation.sources.dataset_truth import THINGS
 
     assert sum(table.is_thing) == len(THINGS)
     return [{"id": number, "isthing": int(number in THINGS), "name": str(number)} for number in range(124)]

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from eomt_ros.evaluation import report, results
-from eomt_ros.evaluation.compare import Run, compare, comparison_page
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.report import content
+from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page
 from eomt_ros.evaluation.results import Results
-from test.evaluation.browser import PROGRAM, Browser
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
+from test.evaluation.report.browser import PROGRAM, Browser
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
 
@@ -79,7 +80,7 @@ def no_complaints(browser: Browser) -> Iterator[None]:
 def written(run: Results, folder: Path) -> Path:
     write_pictures(run, folder)
     results.write(run, folder)
-    return report.write_report(folder)
+    return content.write_report(folder)
 
 
 @pytest.mark.parametrize("name", RUNS)

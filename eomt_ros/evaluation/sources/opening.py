@@ -10,16 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
-from eomt_ros.evaluation.bag_sequence import bag_sequence
-from eomt_ros.evaluation.datasets import dataset_sequences, is_dataset
-from eomt_ros.evaluation.file_sequences import picture_sequence, pictures_in, video_sequence
-from eomt_ros.evaluation.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sequence import Sequence, SourceError, SourceFrame
-from eomt_ros.evaluation.storage import is_bag
-from eomt_ros.evaluation.truth import TruthSource
+from eomt_ros.evaluation.bag.storage import is_bag
+from eomt_ros.evaluation.sources.bags import bag_sequence
+from eomt_ros.evaluation.sources.datasets import dataset_sequences, is_dataset
+from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
+from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError
+from eomt_ros.evaluation.sources.truth import TruthSource
 from eomt_ros.evaluation.video import Picture
-
-__all__ = ["Sequence", "Source", "SourceError", "SourceFrame", "TruthSource", "open_sequences", "open_source"]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eomt_ros.evaluation import matching
 from eomt_ros.evaluation.bag import Stamped
-from eomt_ros.evaluation.matching import LOOK_AHEAD, Matcher
+from eomt_ros.evaluation.sources import matching
+from eomt_ros.evaluation.sources.matching import LOOK_AHEAD, Matcher
 
 IMAGE, CLASSES, IDS = "/image", "/classes", "/ids"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eomt_ros.evaluation.image_files import PICTURE_SUFFIXES, read_picture
-from eomt_ros.evaluation.sequence import Sequence as FrameSequence
-from eomt_ros.evaluation.sequence import SourceError, SourceFrame, Tally
-from eomt_ros.evaluation.truth import TruthFolder
+from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
+from eomt_ros.evaluation.sources.sequence import Sequence as FrameSequence
+from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.truth import TruthFolder
 from eomt_ros.evaluation.video import VideoError, frame_count, read_video
 
 PICTURES_PER_SECOND = 10

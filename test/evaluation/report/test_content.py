@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from eomt_ros.evaluation import report, results
-from eomt_ros.evaluation.page import TEMPLATES
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.report import content
+from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Latency, Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
 
@@ -55,20 +56,20 @@ class Page(HTMLParser):
 
 
 def page_of(run: Results, folder: Path) -> Page:
-    return Page(report.render(run, folder))
+    return Page(content.render(run, folder))
 
 
 def test_the_page_is_made_from_the_results_in_the_folder_and_lies_beside_them(tmp_path: Path) -> None:
     write_pictures(short_run(), tmp_path)
     results.write(short_run(), tmp_path)
-    path = report.write_report(tmp_path)
+    path = content.write_report(tmp_path)
     assert path == tmp_path / "report.html"
-    assert path.read_text(encoding="utf-8") == report.render(results.read(tmp_path), tmp_path)
+    assert path.read_text(encoding="utf-8") == content.render(results.read(tmp_path), tmp_path)
 
 
 def test_a_folder_without_results_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(results.ResultsError, match=re.escape(str(tmp_path))):
-        report.write_report(tmp_path)
+        content.write_report(tmp_path)
 
 
 def test_every_figure_appears_with_what_it_means(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_names_that_look_like_markup_are_text(tmp_path: Path) -> None:
     assert not page.all("script")
     assert len(page.all("b")) == 1  # the count of id switches of the one object that has any
     assert page.text.count(evil) >= 6
-    assert "<script" not in report.render(run, tmp_path)
+    assert "<script" not in content.render(run, tmp_path)
 
 
 def test_what_is_unknown_is_a_dash_with_its_reason(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_pictures_and_video_are_in_the_page(tmp_path: Path) -> None:
 
 def test_a_large_video_lies_beside_the_page(tmp_path: Path) -> None:
     with (tmp_path / "overlay.mp4").open("wb") as file:
-        file.truncate(report.LARGEST_VIDEO + 1)
+        file.truncate(content.LARGEST_VIDEO + 1)
     page = page_of(short_run(), tmp_path)
     assert not page.all("video")
     assert "overlay.mp4" in [link["href"] for link in page.all("a")]
@@ -248,7 +249,7 @@ def test_every_object_has_its_row_of_ids(tmp_path: Path) -> None:
 
 def test_an_hour_with_many_objects_and_classes_is_a_small_page_that_says_what_it_leaves_out(tmp_path: Path) -> None:
     run = long_run()
-    html = report.render(run, tmp_path)
+    html = content.render(run, tmp_path)
     assert len(html) < 300_000
     page = Page(html)
     assert "31 more objects" in page.text

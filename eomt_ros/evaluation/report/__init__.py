@@ -1,0 +1,5 @@
+"""What people read: the report of an evaluation, and the comparison of several."""
+
+from eomt_ros.evaluation.report.content import write_report
+
+__all__ = ["write_report"]
