@@ -114,7 +114,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_the_others_are_drawn(
     cv2.imwrite(str(folder / "0.png"), pictures()[0])
     (folder / "1.png").write_bytes(b"broken")
     shell.overlay(folder, "--model", model, "--out", tmp_path / "out.mp4")
-    assert "1 pictures were left out; first: " in shell.capture.readouterr().err
+    assert "1 picture was left out; first: " in shell.capture.readouterr().err
     assert len(list(read_video(tmp_path / "out.mp4"))) == 1
 
 

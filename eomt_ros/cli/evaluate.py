@@ -142,9 +142,10 @@ def _ctrl_c_sets(stop: threading.Event) -> Iterator[None]:
 
 def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
+    from eomt_ros.evaluation.counting import counted
     from eomt_ros.evaluation.report.figures import HEADLINE
 
-    lines = [f"{found.frames} frames, {found.frames_scored} with ground truth, {found.seconds:.1f} s"]
+    lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
     for figure in HEADLINE:
         missing = f"  ({figure.why_missing(found)})" if figure.value(found) is None else ""
         lines.append(f"  {figure.name:<22}{figure.text(found):>12}{missing}")

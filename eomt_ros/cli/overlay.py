@@ -36,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         from tqdm import tqdm
 
+        from eomt_ros.evaluation.counting import counted
         from eomt_ros.evaluation.sources import SourceError, open_source
         from eomt_ros.evaluation.video import VideoWriter
     except ImportError as error:
@@ -60,4 +61,4 @@ def run(options: argparse.Namespace) -> None:
         print(f"eomt-ros: {problem}", file=sys.stderr)
     if frames == 0:
         raise UserError(f"{options.input[0]} has no frames")
-    print(f"{options.out}: {frames} frames, {frames / (time.monotonic() - start):.1f} a second")
+    print(f"{options.out}: {counted(frames, 'frame')}, {frames / (time.monotonic() - start):.1f} a second")

@@ -96,7 +96,10 @@ class Account:
 
     def problems(self) -> list[str]:
         """What could not be scored so far, a sentence each."""
-        return self._unscored.sentence("{count} frames are not scored: their prediction does not fit the ground truth")
+        return self._unscored.sentence(
+            "frame is not scored: its prediction does not fit the ground truth",
+            "frames are not scored: their predictions do not fit the ground truth",
+        )
 
     def _count(self, frame: SourceFrame, found: Found, moment: Moment) -> None:
         self.frames += 1

@@ -12,6 +12,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eomt_ros.evaluation.counting import counted
+
 Content = TypeVar("Content")
 
 
@@ -82,7 +84,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise JsonFileError(f"{where} is {_shown(value)}, expected a list")
         hints = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(hints) != len(value):
-            raise JsonFileError(f"{where} has {len(value)} entries, expected {len(hints)}")
+            raise JsonFileError(f"{where} has {counted(len(value), 'entry', 'entries')}, expected {len(hints)}")
         pairs = enumerate(zip(hints, value, strict=True))
         return tuple(_value(each, entry, f"{where}[{number}]") for number, (each, entry) in pairs)
     if origin is not None:  # a mapping

@@ -11,7 +11,7 @@ import numpy as np
 
 from eomt_ros.evaluation.frame import Labels
 
-ENCODINGS = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16}
+ENCODINGS = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16, "32SC1": np.int32}
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3
@@ -41,6 +41,8 @@ def decode_labels(message: Any) -> Labels:
         )
     strides = (step, dtype.itemsize)
     labels: Labels = np.ndarray((height, width), dtype, buffer=message.data, strides=strides)
+    if encoding == "32SC1":
+        return _as_uint16(labels)
     return labels.astype(ENCODINGS[encoding], copy=False)
 
 
@@ -68,6 +70,15 @@ def decode_png(data: bytes) -> Labels:
     labels: Labels = decoded.astype(np.uint16 if depth == 16 else np.uint8, copy=False)
     # OpenCV stretches what has fewer than 8 bits over the whole range.
     return labels if depth >= 8 else labels // np.uint8(255 // (2**depth - 1))
+
+
+def _as_uint16(labels: Labels) -> Labels:
+    """Ids that a tool wrote with more bits than they need. Raises `LabelImageError` where one does not fit."""
+    largest = np.iinfo(np.uint16).max
+    for value in (labels.min(initial=0), labels.max(initial=0)):
+        if not 0 <= value <= largest:
+            raise LabelImageError(f"a 32SC1 image with the value {value}, expected 0 to {largest}")
+    return labels.astype(np.uint16)
 
 
 def _as_grey(data: bytes) -> bytes:

@@ -107,8 +107,10 @@ class EnginePredictions:
     def problems(self) -> list[str]:
         """What could not be segmented, and where ids began anew."""
         return [
-            *self._failed.sentence("{count} frames could not be segmented"),
-            *self._resets.sentence("the stream broke off {count} times, and ids began anew"),
+            *self._failed.sentence("frame could not be segmented", "frames could not be segmented"),
+            *self._resets.sentence(
+                "break in the stream, after which ids began anew", "breaks in the stream, after which ids began anew"
+            ),
         ]
 
 

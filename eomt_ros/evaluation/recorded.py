@@ -107,9 +107,14 @@ class RecordedPredictions:
         """What did not match so far, a sentence each."""
         return [
             *self._bag_problems,
-            *self._missing.sentence("{count} frames have no recorded result"),
-            *self._unused.sentence("{count} recorded results have the stamp of no frame"),
-            *self._sizes.sentence("{count} recorded results have another size than their frame and are not used"),
+            *self._missing.sentence("frame has no recorded result", "frames have no recorded result"),
+            *self._unused.sentence(
+                "recorded result has the stamp of no frame", "recorded results have the stamp of no frame"
+            ),
+            *self._sizes.sentence(
+                "recorded result has another size than its frame and is not used",
+                "recorded results have another size than their frame and are not used",
+            ),
         ]
 
     def _close(self) -> None:
@@ -223,8 +228,12 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, RecordedResul
             incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
     for stamp, collected in waiting.items():
         incomplete.add(f"{stamp} ns has only {', '.join(collected)}")
-    problems += damaged.sentence("{count} recorded messages are damaged and were left out")
-    problems += incomplete.sentence("{count} recorded results are incomplete and were left out")
+    problems += damaged.sentence(
+        "recorded message is damaged and was left out", "recorded messages are damaged and were left out"
+    )
+    problems += incomplete.sentence(
+        "recorded result is incomplete and was left out", "recorded results are incomplete and were left out"
+    )
 
 
 def _in_order(results: Iterator[tuple[int, RecordedResult]]) -> Iterator[tuple[tuple[int, int], RecordedResult]]:

@@ -182,9 +182,9 @@ def read(folder: Path) -> Results:
         content = parse_json(path.read_text(encoding="utf-8"))
         version = content.get("schema_version")
         if version != SCHEMA_VERSION:
-            raise JsonFileError(
-                f"schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
-                "eomt_ros; evaluate again, or read it with that version"
+            raise ResultsError(
+                f"{path}: schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
+                "eomt_ros; evaluate again with this one, or read it with that one"
             )
         return from_json(Results, content)
     except FileNotFoundError as error:

@@ -22,6 +22,7 @@ from tqdm import tqdm
 import eomt_ros
 from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.background import Background
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
@@ -65,8 +66,9 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
             problems += _run(sequence, predictions, account, out, options, progress, alone=len(sequences) == 1)
     problems += [*predictions.problems(), *account.problems()]
     if options.stop.is_set():
-        of = "" if total is None else f" of {total}"
-        problems.insert(0, f"stopped by the user after {account.frames}{of} frames: the figures are of these")
+        of_total = "" if total is None else f"{account.frames:,} of "
+        frames = of_total + counted(account.frames if total is None else total, "frame")
+        problems.insert(0, f"stopped by the user after {frames}: the figures are of these")
     elif account.frames == 0:
         raise SourceError("; ".join(problems) or f"{', '.join(each.name for each in sequences)}: no frames")
     return _results(sequences, predictions, account, problems, out, options)
@@ -117,7 +119,7 @@ def _check_classes(sequences: Iterable[Sequence], predictions: Predictions) -> N
         if expected is None or expected == model:
             continue
         if len(expected) != len(model):
-            what = f"{len(expected)} classes, the model {len(model)}"
+            what = f"{counted(len(expected), 'class', 'classes')}, the model {len(model)}"
         else:
             number = next(number for number, name in enumerate(expected) if name != model[number])
             what = f"{expected[number]!r} as class {number}, the model {model[number]!r}"

@@ -27,6 +27,7 @@ from eomt_ros.engine import EngineError
 from eomt_ros.engine.postprocess import SCORE_THRESHOLDS
 from eomt_ros.engine.shipped import shipped
 from eomt_ros.evaluation import results, run
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready
 from eomt_ros.evaluation.recorded import RecordedPredictions
@@ -149,8 +150,12 @@ def evaluate_bag(
             )
             print("[1/3] waiting until the node takes images", flush=True)
             replayer.wait_for_node()
-            print(f"[2/3] playing {topic}: {sequence.count} images, {sequence.seconds or 0.0:.0f} s", flush=True)
-            replayed = replayer.play(sequence.count or 0)
+            images = sequence.count or 0
+            print(
+                f"[2/3] playing {topic}: {counted(images, 'image')}, {sequence.seconds or 0.0:.0f} s",
+                flush=True,
+            )
+            replayed = replayer.play(images)
         stop.begin_scoring()
         print("[3/3] scoring the results that came", flush=True)
         labels = replayed.parameters["labels"]

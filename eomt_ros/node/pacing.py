@@ -6,6 +6,8 @@ import threading
 import time
 from collections import deque
 
+from eomt_ros.evaluation.counting import counted
+
 LOOK_EVERY = 0.05  # s between two looks at whether to stop
 
 
@@ -92,8 +94,9 @@ class Backlog:
                     raise StoppedError
                 if time.monotonic() < begin + patience:
                     continue
+                count = len(self._stamps)
                 raise PlayError(
-                    f"no result came for {patience:g} s, while {len(self._stamps)} images wait for theirs, the oldest"
-                    f" of stamp {self._stamps[0] * 1e-9:.3f} s"
+                    f"no result came for {patience:g} s, while {counted(count, 'image waits', 'images wait')}, "
+                    f"the oldest of stamp {self._stamps[0] * 1e-9:.3f} s"
                 )
         return time.monotonic() - begin

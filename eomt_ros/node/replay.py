@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
 from eomt_ros.evaluation.results import Latency, Replay
 from eomt_ros.node.children import Child, ChildError
@@ -184,7 +185,7 @@ class Replayer:
         player.stop()
         if self._stop.is_set() or self._node_is_gone:
             why = "the replay was stopped" if self._stop.is_set() else f"the node {NODE} went away"
-            self._problems.append(f"{why} after {self._recorder.counts[INSTANCES]} of {images} results")
+            self._problems.append(f"{why} after {self._recorder.counts[INSTANCES]:,} of {counted(images, 'result')}")
         return False
 
     def _settle(self, before: Report, published: int, ended: float) -> bool:
@@ -225,7 +226,7 @@ class Replayer:
         if not recorder.arrivals:
             if self._stop.is_set():
                 raise StoppedError
-            problems = "; ".join(self._problems) or f"{len(published)} images were published"
+            problems = "; ".join(self._problems) or f"{counted(len(published), 'image was', 'images were')} published"
             raise ReplayError(f"no result came from the node {NODE}: {problems}")
         # The node's own count may be a second old where it was stopped.
         processed = max(report.processed - before.processed, recorder.counts[INSTANCES])

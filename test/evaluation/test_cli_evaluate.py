@@ -207,7 +207,7 @@ def test_ctrl_c_ends_with_a_report_of_what_was_done(model: Path, tmp_path: Path,
     assert "Traceback" not in errors
     found = results.read(out)
     assert 0 < found.frames < frames
-    assert found.problems[0].startswith(f"stopped by the user after {found.frames} of {frames} frames")
+    assert found.problems[0].startswith(f"stopped by the user after {found.frames:,} of {frames:,} frames")
     assert found.problems[0] in printed
     assert found.miou is not None
     assert str(out / "report.html") in printed

@@ -39,6 +39,21 @@ def test_raw_label_images(encoding: str, dtype: Any) -> None:
     assert read.dtype == dtype
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_signed_32_bits_are_read_where_all_values_are_ids(big_endian: bool) -> None:
+    labels = np.array([[0, 1, 65535], [300, 7, 0]], np.int32)
+    read = decode_labels(bags.image(1, labels, "32SC1", padding=3, big_endian=big_endian))
+    np.testing.assert_array_equal(read, labels)
+    assert read.dtype == np.uint16
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_signed_32_bits_that_are_no_id_are_refused_with_the_value(value: int) -> None:
+    labels = np.array([[0, value]], np.int32)
+    with pytest.raises(LabelImageError, match=f"a 32SC1 image with the value {value}, expected 0 to 65535"):
+        decode_labels(bags.image(1, labels, "32SC1"))
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_label_images_compressed_as_png(dtype: Any) -> None:
     labels = RNG.integers(0, np.iinfo(dtype).max + 1, (5, 7), dtype)

@@ -93,7 +93,7 @@ def test_a_result_of_another_size_is_not_used(tmp_path: Path) -> None:
         assert predictions.find(frame(bags.stamp(0), 96, 128)) is None
         assert predictions.find(frame(bags.stamp(1))) is not None
     (problem,) = predictions.problems()
-    assert "1 recorded results have another size" in problem
+    assert "1 recorded result has another size" in problem
     assert "64x48, the image 128x96" in problem
 
 
@@ -153,4 +153,4 @@ def test_a_result_that_lacks_a_part_is_left_out(tmp_path: Path) -> None:
     with RecordedPredictions(tmp_path / "bag", ["a"]) as predictions:
         found = find(predictions, [bags.stamp(0), bags.stamp(1)])
     assert [each is not None for each in found] == [True, False]
-    assert any("1 recorded results are incomplete" in problem for problem in predictions.problems())
+    assert any("1 recorded result is incomplete" in problem for problem in predictions.problems())

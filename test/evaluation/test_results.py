@@ -85,7 +85,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
         (lambda content: content.update(timelines=[3]), r"timelines\[0\] is 3, expected an object"),
         (
             lambda content: content.update(latency_histogram=[[1.0]]),
-            r"latency_histogram\[0\] has 1 entries, expected 2",
+            r"latency_histogram\[0\] has 1 entry, expected 2",
         ),
     ],
 )

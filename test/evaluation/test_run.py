@@ -186,7 +186,7 @@ def test_the_stream_breaks_off_where_the_nodes_does(
     found = run([scene_at(tmp_path / "bag", times)], segmenter, tmp_path / "out", save_bag=True)
     same_in_bag(tmp_path / "out" / "bag", segmented(segmenter, times, resets=[3]))
     (problem,) = found.problems
-    assert problem.startswith("the stream broke off 1 times, and ids began anew; first: ")
+    assert problem.startswith("1 break in the stream, after which ids began anew; first: ")
     assert reason in problem
 
 
@@ -231,7 +231,7 @@ def test_truth_of_another_size_is_not_scored_and_said(bag: Path, segmenter: Segm
     found = run([bag], segmenter, tmp_path / "out", truth_folder(tmp_path / "truth", classes))
     assert (found.frames, found.frames_scored) == (FRAMES, FRAMES - 1)
     (problem,) = found.problems
-    assert "1 frames are not scored" in problem
+    assert "1 frame is not scored" in problem
     assert "128x96" in problem
 
 

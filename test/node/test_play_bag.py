@@ -250,7 +250,7 @@ def test_result_settles_the_images_before_it_that_gave_none(
 def test_results_that_stop_are_an_error_that_names_topic_and_image(listener: Listener, bag: Path) -> None:
     done = play(bag, "--wait-for", bags.IMAGES, "--ahead", 2, "--of", RESULTS, "--patience", 10)
     assert done.returncode == 1
-    assert f"play_bag: {RESULTS}: no result came for 10 s, while 2 images wait for theirs" in done.stderr
+    assert f"play_bag: {RESULTS}: no result came for 10 s, while 2 images wait, the oldest" in done.stderr
     assert f"the oldest of stamp {STAMPS[0] * 1e-9:.3f} s" in done.stderr
     assert listener.stamps == STAMPS[:2]
 

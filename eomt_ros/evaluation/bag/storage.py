@@ -12,6 +12,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
 from eomt_ros.evaluation.bag import salvage
+from eomt_ros.evaluation.counting import counted
 
 
 class BagError(Exception):
@@ -77,9 +78,9 @@ def open_storage(path: Path) -> tuple[Storage, list[str]]:
         raise BagError(f"{path} is not a bag that can be read: {error}") from error
     if not salvaged.counts:
         raise BagError(f"{path} is not a bag that can be read: {'; '.join(salvaged.faults) or reason}")
+    count = sum(salvaged.counts.values())
     problems.append(
-        f"{path.name} is damaged ({'; '.join(salvaged.faults) or reason}): "
-        f"{sum(salvaged.counts.values())} messages could be read"
+        f"{path.name} is damaged ({'; '.join(salvaged.faults) or reason}): {counted(count, 'message')} could be read"
     )
     return salvaged, problems
 
@@ -123,7 +124,7 @@ class _Rosbags:
                 return
             # As above: damage in the middle of a bag shows here.
             except Exception as error:
-                raise BagError(f"reading ended after {count} messages: {_one_line(error)}") from error
+                raise BagError(f"reading ended after {counted(count, 'message')}: {_one_line(error)}") from error
             count += 1
             yield Recorded(connection.topic, time, data)
 

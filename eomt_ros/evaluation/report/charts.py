@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import Kind, as_text, known
 from eomt_ros.evaluation.results import Interval, Latency, Results
 
@@ -127,7 +128,7 @@ def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> H
                 place(low),
                 place(high) - place(low),
                 100 - 100 * count / highest,
-                f"{low:.1f} to {high:.1f} ms: {count:,} {'frame' if count == 1 else 'frames'}",
+                f"{low:.1f} to {high:.1f} ms: {counted(count, 'frame')}",
             )
             for (low, count), (high, _) in pairwise(edges)
             if count

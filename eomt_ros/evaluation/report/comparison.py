@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, Better, Kind, as_text, known
 from eomt_ros.evaluation.report.page import fill_in, said
 from eomt_ros.evaluation.results import Replay, Results
@@ -200,7 +201,7 @@ def _warnings(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if run.results.problems:
             count = len(run.results.problems)
-            yield f"{run.name} had {count} problem{'s' if count > 1 else ''}, the first: {run.results.problems[0]}"
+            yield f"{run.name} had {counted(count, 'problem')}, the first: {run.results.problems[0]}"
 
 
 def _differences(first: Results, other: Results) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.evaluation import results as results_file
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
 from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
 from eomt_ros.evaluation.report.page import embedded, fill_in, said
@@ -112,9 +113,10 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     if settings.get("date") is not None:
         yield "date", _date(said(settings["date"]))
     sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
-    yield "length", f"{results.frames:,} frames, {clock(results.seconds, digits=1)}{sequences}"
+    frames = counted(results.frames, "frame")
+    yield "length", f"{frames}, {clock(results.seconds, digits=1)}{sequences}"
     if results.frames_scored != results.frames:
-        yield "with ground truth", f"{results.frames_scored:,} of {results.frames:,} frames"
+        yield "with ground truth", f"{results.frames_scored:,} of {frames}"
 
 
 def _known(figure: Figure, results: Results) -> Known:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -24,7 +25,7 @@ def fill_in(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"place": _place, "score": _score, "ms": _milliseconds}
+    environment.filters |= {"place": _place, "counted": counted, "score": _score, "ms": _milliseconds}
     return environment.get_template(template).render(**content)
 
 

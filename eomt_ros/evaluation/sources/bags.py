@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
@@ -68,10 +69,18 @@ class _Frames:
                     unreadable.add(f"at {match.stamp} ns {error}")
                 yield SourceFrame(match.stamp, image, truth)
         finally:
-            problems += damaged.sentence("{count} messages are damaged and were left out")
-            problems += undecoded.sentence(f"{{count}} pictures of {self._topic} do not decode and were left out")
+            problems += damaged.sentence(
+                "message is damaged and was left out", "messages are damaged and were left out"
+            )
+            problems += undecoded.sentence(
+                f"picture of {self._topic} does not decode and was left out",
+                f"pictures of {self._topic} do not decode and were left out",
+            )
             problems += matcher.problems()
-            problems += unreadable.sentence("{count} frames are not scored: their ground truth cannot be read")
+            problems += unreadable.sentence(
+                "frame is not scored: its ground truth cannot be read",
+                "frames are not scored: their ground truth cannot be read",
+            )
             if self._folder is not None:
                 problems += self._folder.problems()
 
@@ -103,7 +112,9 @@ class _Frames:
 
 def _check(bag: Bag, topic: str) -> None:
     """Raises `SourceError` where a topic that the user named has no images."""
-    listed = ", ".join(f"{name} ({bag.count(name)} messages)" for name in bag.image_topics) or "no image topics"
+    listed = (
+        ", ".join(f"{name} ({counted(bag.count(name), 'message')})" for name in bag.image_topics) or "no image topics"
+    )
     if topic not in bag.topics:
         raise SourceError(f"--topic {topic}: {bag.path} has no such topic; it has {listed}")
     if not bag.count(topic):

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import SourceError
 
 COLOUR, GREY, OTHER = "colour", "grey", "other"
@@ -32,7 +33,7 @@ class _Topic:
 
     def line(self) -> str:
         """For a list of them."""
-        return f"  {self.name}  {self.kind.rpartition('/')[2]} {self.encoding}, {self.count} messages"
+        return f"  {self.name}  {self.kind.rpartition('/')[2]} {self.encoding}, {counted(self.count, 'message')}"
 
 
 def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:

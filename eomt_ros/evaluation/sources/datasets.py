@@ -172,8 +172,8 @@ class _Frames:
                     without.add(str(error))
                 yield SourceFrame(round(number * 10**9 / self.rate), image, truth)
         finally:
-            problems += left_out.sentence("{count} pictures were left out")
-            problems += without.sentence("{count} frames have no ground truth")
+            problems += left_out.sentence("picture was left out", "pictures were left out")
+            problems += without.sentence("frame has no ground truth", "frames have no ground truth")
 
 
 def _class_names(labels: str) -> tuple[str, ...]:

@@ -83,5 +83,5 @@ class _Pictures:
                 truth = None if self.truth is None else self.truth.truth(index, stamp, file.stem)
                 yield SourceFrame(stamp, picture, truth)
         finally:
-            problems += left_out.sentence("{count} pictures were left out")
+            problems += left_out.sentence("picture was left out", "pictures were left out")
             problems += [] if self.truth is None else self.truth.problems()

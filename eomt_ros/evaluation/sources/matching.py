@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eomt_ros.evaluation.bag import Stamped
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import Tally
 
 LOOK_AHEAD = 64
@@ -61,9 +62,12 @@ class Matcher:
         """What did not match so far, a sentence each."""
         found = []
         for topic, tally in self._without.items():
-            found += tally.sentence(f"{{count}} of {self._frames} frames have no ground truth in {topic}")
+            of = f"of {counted(self._frames, 'frame')}"
+            found += tally.sentence(f"{of} has no ground truth in {topic}", f"{of} have no ground truth in {topic}")
         for topic, tally in self._left_over.items():
-            found += tally.sentence(f"{{count}} messages in {topic} have the stamp of no frame")
+            found += tally.sentence(
+                f"message in {topic} has the stamp of no frame", f"messages in {topic} have the stamp of no frame"
+            )
         return found
 
     def _add_truth(self, topic: str, message: Stamped[Any]) -> None:

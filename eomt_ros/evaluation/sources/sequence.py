@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Labels, Truth
 
 
@@ -40,9 +41,9 @@ class Tally:
         self.count += 1
         self.example = self.example or example
 
-    def sentence(self, text: str) -> list[str]:
-        """`text` with the count in place of `{count}`, and the example after it; nothing where nothing was counted."""
-        return [f"{text.format(count=self.count)}; first: {self.example}"] if self.count else []
+    def sentence(self, one: str, many: str) -> list[str]:
+        """The count, what it is that was counted, and the example; nothing where nothing was counted."""
+        return [f"{counted(self.count, one, many)}; first: {self.example}"] if self.count else []
 
 
 @dataclass(eq=False)
@@ -91,9 +92,13 @@ class Sequence:
                             truth = None
                     yield frame if truth is frame.truth else SourceFrame(frame.stamp, frame.image, truth)
         finally:
-            self.problems += sizes.sentence("{count} frames are not scored: the ground truth has another size")
+            self.problems += sizes.sentence(
+                "frame is not scored: the ground truth has another size",
+                "frames are not scored: the ground truth has another size",
+            )
             self.problems += classes.sentence(
-                "{count} frames are not scored: the ground truth has a class that the model does not have"
+                "frame is not scored: the ground truth has a class that the model does not have",
+                "frames are not scored: the ground truth has a class that the model does not have",
             )
 
 

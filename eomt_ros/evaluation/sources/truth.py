@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
@@ -110,13 +111,17 @@ class TruthFolder:
     def problems(self) -> list[str]:
         """What did not match or could not be read so far, a sentence each."""
         named = "name" if self._by_name else "stamp" if self._by_stamp else "index"
+        frames = f"of {counted(self._frames, 'frame')}"
+        missing = f"no ground truth in {self._folder}, whose files go by {named}"
+        files = f"of {counted(len(self._classes), 'file')} in {self._folder}"
         left_over = Tally(len(self._unused), min(self._unused, default="") + ".png")
         return [
-            *self._without.sentence(
-                f"{{count}} of {self._frames} frames have no ground truth in {self._folder}, whose files go by {named}"
+            *self._without.sentence(f"{frames} has {missing}", f"{frames} have {missing}"),
+            *self._unreadable.sentence(
+                "frame is not scored: its ground truth cannot be read",
+                "frames are not scored: their ground truth cannot be read",
             ),
-            *self._unreadable.sentence("{count} frames are not scored: their ground truth cannot be read"),
-            *left_over.sentence(f"{{count}} of {len(self._classes)} files in {self._folder} belong to no frame"),
+            *left_over.sentence(f"{files} belongs to no frame", f"{files} belong to no frame"),
         ]
 
 

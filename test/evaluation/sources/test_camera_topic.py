@@ -99,9 +99,9 @@ def test_several_cameras_are_listed_with_types_encodings_and_counts(tmp_path: Pa
         choose(tmp_path, topics)
     assert str(refused.value) == (
         f"{tmp_path / 'bag'} has several image topics; choose one with --topic:\n"
-        "  /depth  Image 16UC1, 1 messages\n"
-        "  /left  Image rgb8, 1 messages\n"
-        "  /right/compressed  CompressedImage 'jpeg', 1 messages"
+        "  /depth  Image 16UC1, 1 message\n"
+        "  /left  Image rgb8, 1 message\n"
+        "  /right/compressed  CompressedImage 'jpeg', 1 message"
     )
 
 

@@ -95,7 +95,7 @@ def test_vspw_frame_without_mask_is_a_problem_and_still_there(vspw: Path) -> Non
     sequences, frames = read(vspw)
     assert [frame.truth is None for frame in frames[0]] == [False, True]
     (problem,) = sequences[0].problems
-    assert problem.startswith("1 frames have no ground truth; first: ")
+    assert problem.startswith("1 frame has no ground truth; first: ")
     assert "00000001.png" in problem
 
 

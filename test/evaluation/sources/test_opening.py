@@ -145,9 +145,9 @@ def test_stamps_that_do_not_match_are_counted_with_the_first_example(tmp_path: P
     assert unscored(frames) == [2]
     expect_scene([each for each in frames if each.truth], [0, 1, 3, 4, 5])
     assert sequence.problems == [
-        f"1 of 6 frames have no ground truth in {bags.SEMANTIC}; "
+        f"1 of 6 frames has no ground truth in {bags.SEMANTIC}; "
         f"first: {bags.stamp(2)} ns, the nearest has {late} ns (+4.000 ms)",
-        f"1 messages in {bags.SEMANTIC} have the stamp of no frame; first: {late} ns",
+        f"1 message in {bags.SEMANTIC} has the stamp of no frame; first: {late} ns",
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_picture_that_does_not_decode_is_left_out_and_its_ground_truth_with_it
     sequence, frames = read_one(write(tmp_path / "bag", messages))
     expect_scene(frames, [0, 2])
     (problem,) = sequence.problems
-    assert problem.startswith(f"1 pictures of {bags.IMAGES} do not decode and were left out; first: at {bags.stamp(1)}")
+    assert problem.startswith(f"1 picture of {bags.IMAGES} does not decode and was left out; first: at {bags.stamp(1)}")
 
 
 def test_an_encoding_that_is_not_read_ends_it_at_once(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_ground_truth_of_another_size_names_both_sizes(tmp_path: Path, what: str
     sequence, frames = read_one(write(tmp_path / "bag", [frame(0), frame(1, *labels), frame(2)]))
     assert unscored(frames) == [1]
     assert sequence.problems == [
-        "1 frames are not scored: the ground truth has another size; "
+        "1 frame is not scored: the ground truth has another size; "
         f"first: at {bags.stamp(1)} ns the {what} are 32x24, the image 64x48"
     ]
 
@@ -197,7 +197,7 @@ def test_of_a_ground_truth_image_that_is_damaged_only_the_frame_is_lost(tmp_path
     sequence, frames = read_one(write(tmp_path / "bag", messages))
     assert unscored(frames) == [1]
     (problem,) = sequence.problems
-    assert problem.startswith("1 frames are not scored: their ground truth cannot be read; first: at ")
+    assert problem.startswith("1 frame is not scored: its ground truth cannot be read; first: at ")
     assert "a 64x400 mono8 image with step 64" in problem
 
 
@@ -297,7 +297,7 @@ def test_files_and_frames_without_each_other_are_counted(tmp_path: Path, plain: 
     assert sequence.problems == [
         f"3 of 6 frames have no ground truth in {folder}, whose files go by stamp; "
         f"first: frame 1 at {bags.stamp(1)} ns",
-        "1 frames are not scored: their ground truth cannot be read; "
+        "1 frame is not scored: its ground truth cannot be read; "
         f"first: {folder}/semantic/{bags.stamp(4)}.png is 6 bytes that are no PNG, expected a label image as PNG: "
         "other formats do not keep ids exactly",
         f"2 of 5 files in {folder} belong to no frame; first: {bags.stamp(70)}.png",
@@ -341,7 +341,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(b"broken")
     sequence, frames = read_one(tmp_path)
     assert len(frames) == 1
-    assert sequence.problems == [f"1 pictures were left out; first: {tmp_path}/1.png is not a picture that can be read"]
+    assert sequence.problems == [f"1 picture was left out; first: {tmp_path}/1.png is not a picture that can be read"]
 
 
 def test_a_video_goes_with_a_folder_by_index(tmp_path: Path) -> None:
