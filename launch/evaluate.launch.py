@@ -123,9 +123,17 @@ def _images(given: dict[str, str]) -> tuple[str, str]:
     command = ["python3", "-m", "eomt_ros.node.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"launch argument bag: {answer.stderr.strip()}")
+        raise RuntimeError(f"launch argument {_named_as_here(answer.stderr.strip())}")
     image_topic, image_transport = answer.stdout.splitlines()
     return image_topic, image_transport
+
+
+def _named_as_here(complaint: str) -> str:
+    """A complaint about an option of the command in terms of the launch argument that it was made of."""
+    for name, option in IMAGE_OPTIONS.items():
+        if complaint.startswith(f"{option} "):
+            return complaint.replace(f"{option} ", f"{name}:=", 1)
+    return f"bag: {complaint}"
 
 
 def _options(options: dict[str, str], given: dict[str, str]) -> list[str]:

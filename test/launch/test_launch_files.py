@@ -293,7 +293,7 @@ def test_ctrl_c_ends_an_evaluation_with_a_report_of_what_came(scene, tmp_path):
     ("arguments", "complaint"),
     [
         ({"bag": "/there/is/no/such/bag"}, "launch argument bag: /there/is/no/such/bag does not exist"),
-        ({"topic": "/nothing"}, "has no such topic; it has /camera/image/compressed"),
+        ({"topic": "/nothing"}, "launch argument topic:=/nothing: "),
     ],
 )
 def test_a_bag_that_cannot_be_played_is_named_and_nothing_is_started(arguments, complaint, scene, tmp_path):
