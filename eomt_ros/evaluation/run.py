@@ -17,7 +17,6 @@ import av
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import eomt_ros
 from eomt_ros.evaluation.account import Account
@@ -26,6 +25,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
+from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError
@@ -58,7 +58,7 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
     problems: list[str] = []
     with (
         Account(predictions, out, paper_compatible=options.paper_compatible) as account,
-        tqdm(total=total, unit="frame") as progress,
+        Progress(total) as progress,
     ):
         for sequence in sequences:
             if options.stop.is_set():
@@ -80,7 +80,7 @@ def _run(
     account: Account,
     out: Path,
     options: Options,
-    progress: tqdm[Any],
+    progress: Progress,
     *,
     alone: bool,
 ) -> list[str]:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
+from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.results import Latency, Replay
 from eomt_ros.node.children import Child, ChildError
 from eomt_ros.node.diagnostics import PERCENTILES
@@ -27,9 +27,9 @@ from eomt_ros.node.recorder import RECORDED, Recorder, Report
 
 AHEAD = 8  # images of which results may be due: enough that the node never waits, and that a bad image holds nothing up
 START_PATIENCE = 180.0  # s for the node to load its model, or download it
-ANSWER_PATIENCE = 10.0  # s for the node to tell its parameters
+ANSWER_PATIENCE = 30.0  # s for the node to tell its parameters
 INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to hear of it
-SETTLE_PATIENCE = 30.0  # s without another result, or report, after which no more is expected
+RESULT_PATIENCE = 180.0  # s for the next result: a large model takes half a minute a frame on a busy CPU
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
 LATE = 2.0  # s after which an image that has not reached the node is lost
 
@@ -121,7 +121,7 @@ class Replayer:
             log = Path(folder) / "published.csv"
             with (
                 Child("the player", self._command(parameters, log), Path(folder) / "player.log", ends=True) as player,
-                tqdm(total=images, unit="frame", disable=None) as progress,
+                Progress(images) as progress,
             ):
                 self._introduce(player, before)
                 ended = self._follow(player, progress, images)
@@ -150,7 +150,7 @@ class Replayer:
         if every_frame:
             # So that no queue on the way, the node's included, has more to hold than it can.
             ahead = min(AHEAD, parameters["queue_size"], parameters["depth"])
-            command += ["--ahead", str(ahead), "--of", INSTANCES]
+            command += ["--ahead", str(ahead), "--of", INSTANCES, "--patience", f"{RESULT_PATIENCE:g}"]
         return command
 
     def _introduce(self, player: Child, before: Report) -> None:
@@ -166,11 +166,11 @@ class Replayer:
         )
         player.tell("go")
 
-    def _follow(self, player: Child, progress: tqdm[Any], images: int) -> bool:
+    def _follow(self, player: Child, progress: Progress, images: int) -> bool:
         """Record until the player has ended, and say whether it came to the end of the bag."""
 
         def over() -> bool:
-            if came := self._recorder.counts[INSTANCES] - progress.n:
+            if came := self._recorder.counts[INSTANCES] - progress.frames:
                 progress.update(came)
             return self._is_over or player.code is not None
 
@@ -206,7 +206,7 @@ class Replayer:
             nonlocal news
             if recorder.counts[INSTANCES] != news[1]:
                 news = time.monotonic(), recorder.counts[INSTANCES]
-            patience = STOPPED_PATIENCE if self._is_over else SETTLE_PATIENCE
+            patience = STOPPED_PATIENCE if self._is_over else RESULT_PATIENCE
             return settled() or time.monotonic() - news[0] > patience
 
         self._participant.serve(over)

@@ -1,0 +1,43 @@
+"""How far a long piece of work has come."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+EVERY = 10.0
+"""s between two lines."""
+
+
+class Progress:
+    """A bar in a terminal, within a `with` block; elsewhere, under `ros2 launch` for example, a line now and then.
+
+    total: frames; None where it is not known.
+    """
+
+    def __init__(self, total: int | None, *, every: float = EVERY) -> None:
+        self.frames = 0
+        self._total = total
+        self._every = every
+        self._bar = tqdm(total=total, unit="frame", disable=not sys.stderr.isatty())
+        self._told = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def update(self, frames: int = 1) -> None:
+        """So many more are done."""
+        self.frames += frames
+        self._bar.update(frames)
+        if self._bar.disable and time.monotonic() >= self._told + self._every:
+            self._told = time.monotonic()
+            of_total = "" if self._total is None else f" of {self._total:,}"
+            print(f"frame {self.frames:,}{of_total}", file=sys.stderr, flush=True)
