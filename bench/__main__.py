@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import engine, machine, node, postprocess
+from bench import engine, evaluation, machine, node, postprocess
 from bench.timing import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "postprocess": postprocess.rows,
     "engine": engine.rows,
     "node": node.rows,
+    "evaluation": evaluation.rows,
 }
 RESULTS = Path(__file__).parent / "results"
 
