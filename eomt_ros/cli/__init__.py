@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from eomt_ros.cli import compare, evaluate, models, overlay
 from eomt_ros.cli.errors import UserError
+from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -19,6 +20,7 @@ STOPPED = 130  # what a shell expects of a program that Ctrl-C ended
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns the exit code: 1 where it cannot be done, 2 where it is not understood."""
+    wait_asleep()
     words = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(words, argparse.Namespace(words=words))
     command: Callable[[argparse.Namespace], int | None] = options.command

@@ -27,6 +27,7 @@ from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statist
 from eomt_ros.node.inputs import Arrival, Input, topic_of
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.parameters import RULES, ParameterError, Parameters, changed, declare
+from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -338,6 +339,7 @@ class RosLogHandler(logging.Handler):
 
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM and end the process: exit code 1 if it could not start, else 0."""
+    wait_asleep()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
