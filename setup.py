@@ -43,6 +43,8 @@ setup(
             "rosbags>=0.11",
             "tqdm>=4.60",
         ],
+        "onnxruntime": ["onnx>=1.17", "onnxruntime>=1.17", "onnxscript>=0.5"],
+        "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
         "test": [
             "hypothesis>=6.90",
             "mypy>=1.11",

@@ -66,7 +66,7 @@ def install_requirements(layout: Layout) -> None:
         # For its command line; the packages it asks for are there.
         own = ["--no-deps", "--no-build-isolation", "--editable", "."]
     else:
-        own = ["--editable", ".[evaluation,test]", *_system_numpy()]
+        own = ["--editable", ".[evaluation,onnxruntime,openvino,test]", *_system_numpy()]
     run_logged([*pip, *own], layout.log / "pip-eomt_ros.log", variables, shown=PIP_NEWS)
     run_logged([str(layout.python), "-c", LOAD], layout.log / "load.log", variables, shown=())
 

@@ -28,6 +28,7 @@ PARAMETERS = {
     "rate": float,
     "policy": str,
     "device": str,
+    "backend": str,
     "reliability": str,
     "depth": int,
     "use_sim_time": bool,
@@ -67,6 +68,11 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "device", default_value="", description=f"'auto', 'cpu', 'cuda' or one GPU such as 'cuda:1'. {FILE}"
+    ),
+    DeclareLaunchArgument(
+        "backend",
+        default_value="",
+        description=f"What runs the network: 'auto', 'torch', 'openvino' or 'onnxruntime'. {FILE}",
     ),
     DeclareLaunchArgument(
         "reliability",

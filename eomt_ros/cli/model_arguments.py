@@ -26,6 +26,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=Path, metavar="YAML", help="a table of class names, in place of the model's")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", help="auto, torch, openvino or onnxruntime (default: %(default)s)")
     parser.add_argument(
         "--fit", default="stretch", help="how a picture is brought to the network's size (default: %(default)s)"
     )
@@ -60,6 +61,7 @@ def load_model(options: argparse.Namespace) -> Segmenter:
             options.model,
             device=options.device,
             precision=options.precision,
+            backend=options.backend,
             task=options.task,
             fit=options.fit,
             labels=options.labels,

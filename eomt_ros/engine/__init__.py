@@ -1,11 +1,19 @@
 """VidEoMT on the images of a stream: torch only, no ROS."""
 
-from eomt_ros.engine.errors import CheckpointError, EngineError, LabelsError, NotFiniteError, OutOfMemoryError
+from eomt_ros.engine.errors import (
+    BackendError,
+    CheckpointError,
+    EngineError,
+    LabelsError,
+    NotFiniteError,
+    OutOfMemoryError,
+)
 from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.postprocess import decode_mask
 from eomt_ros.engine.segmenter import FrameResult, Logits, Segment, Segmenter, Stream, Timings
 
 __all__ = [
+    "BackendError",
     "CheckpointError",
     "EngineError",
     "FrameResult",

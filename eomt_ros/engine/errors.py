@@ -19,3 +19,7 @@ class NotFiniteError(EngineError):
 
 class OutOfMemoryError(EngineError):
     """The device has no memory left for a frame."""
+
+
+class BackendError(EngineError):
+    """A backend is not installed, cannot run the network on this machine, or does not answer as torch does."""

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.accelerate import choose_device, choose_precision
+from eomt_ros.engine.accelerate import expect_device, expect_precision
+from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import OutOfMemoryError
 from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.labels import TASKS
-from eomt_ros.engine.network import StepOutput
 from eomt_ros.engine.postprocess import SCORE_THRESHOLDS, Segmentation, postprocess
 from eomt_ros.engine.preprocess import Preprocessor
 
@@ -116,8 +116,7 @@ class Segmenter:
         self,
         checkpoint: Checkpoint,
         *,
-        device: torch.device,
-        dtype: torch.dtype,
+        backend: Backend,
         task: str,
         score_threshold: float,
         mask_threshold: float,
@@ -128,15 +127,20 @@ class Segmenter:
         self.folder = checkpoint.folder
         self.labels = checkpoint.labels
         self.task = task
-        self.device = str(device)
-        self.precision = str(dtype).removeprefix("torch.")
+        self.backend = backend.name
+        self.device = backend.runs_on
+        self.precision = backend.precision
         self.score_threshold = score_threshold
         self.mask_threshold = mask_threshold
         self.overlap_threshold = overlap_threshold
         self.fuse_stuff = fuse_stuff
-        self._network = checkpoint.network.to(device=device, dtype=dtype)
+        self._step = backend
         self._preprocess = Preprocessor(
-            checkpoint.image_size, checkpoint.image_mean, checkpoint.image_std, device=device, dtype=dtype
+            checkpoint.image_size,
+            checkpoint.image_mean,
+            checkpoint.image_std,
+            device=backend.device,
+            dtype=backend.dtype,
         )
 
     @classmethod
@@ -159,17 +163,23 @@ class Segmenter:
 
         model: a folder with `config.json` and `model.safetensors`, a hub id, or "demo", which ships with the package.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "auto", "float32" (the reference), "bfloat16" or "float16". backend: "auto" or "torch".
+        precision: "float32" (the reference), "bfloat16", "float16", or "auto": float32 on a CPU; on a GPU bfloat16
+        where it computes in it, else float16.
+        backend: what runs the network: "torch", "openvino", "onnxruntime", or "auto": torch on a GPU; on a CPU OpenVINO
+        where it is installed and works, else torch. "auto" with precision "float32" is torch, to the last bit.
         task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for.
         fit: "stretch", as Hugging Face.
         score_threshold: None for Hugging Face's default, panoptic 0.8 and instance 0.5; the semantic task uses none.
         fuse_stuff: in the panoptic task, all regions of a stuff class are one segment.
         labels: a label table to use instead of the one that fits the checkpoint.
 
-        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `ValueError` for an argument that is not
-        one of the above.
+        OpenVINO and ONNX Runtime run an export of the network, which the first load makes and keeps in the user's
+        cache, or next to the checkpoint; every load holds its answer to torch's in float32.
+
+        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `BackendError` for a backend that was asked
+        for by name and is not installed or fails, `ValueError` for an argument that is not one of the above.
         """
-        _expect("backend", backend, ("auto", "torch"))
+        _expect("backend", backend, BACKENDS)
         _expect("fit", fit, ("stretch",))
         _expect("task", task, (None, *TASKS))
         for name, threshold in (
@@ -179,16 +189,15 @@ class Segmenter:
         ):
             if threshold is not None and not 0.0 <= threshold <= 1.0:
                 raise ValueError(f"{name} is {threshold!r}, expected a number from 0 to 1")
-        chosen_device = choose_device(device)
-        dtype = choose_precision(precision, chosen_device)
+        expect_device(device)
+        expect_precision(precision)
         loaded = checkpoint.load(model, labels)
         chosen_task = task or loaded.task
         if score_threshold is None:
             score_threshold = SCORE_THRESHOLDS.get(chosen_task, 0.0)
         return cls(
             loaded,
-            device=chosen_device,
-            dtype=dtype,
+            backend=open_backend(loaded, backend, device, precision),
             task=chosen_task,
             score_threshold=score_threshold,
             mask_threshold=mask_threshold,
@@ -273,7 +282,7 @@ class Segmenter:
         start = time.perf_counter()
         pixels = torch.cat([self._preprocess(image) for image in images])
         prepared = time.perf_counter()
-        output = self._network(pixels, self._queries_of(streams))
+        output = self._step(pixels, self._queries_of(streams))
         computed = time.perf_counter()
 
         segmentations = []
@@ -286,8 +295,8 @@ class Segmenter:
         for index, (stream, segmentation) in enumerate(zip(streams, segmentations, strict=True)):
             begin = time.perf_counter()
             # Only now, when nothing can fail any more: a stream is never left half updated. As a copy, since a view
-            # would keep all tokens of the whole batch in memory.
-            stream._queries = output.queries[index : index + 1].clone()
+            # would keep those of the whole batch in memory.
+            stream._queries = output.next_queries[index : index + 1].clone()
             segments, panoptic = self._identify(stream._identities, segmentation, stamps[index], fuse_stuff)
             timings = Timings(
                 preprocess=prepared - start,
@@ -310,12 +319,11 @@ class Segmenter:
 
     def _queries_of(self, streams: Sequence[Stream]) -> Tensor:
         """What each stream's frame starts from, (batch, queries, hidden)."""
-        network = self._network
-        left = [stream._queries for stream in streams]
-        return torch.cat([network.first_queries() if one is None else network.next_queries(one) for one in left])
+        first = self._step.first_queries
+        return torch.cat([first if stream._queries is None else stream._queries for stream in streams])
 
     def _postprocess(
-        self, output: StepOutput, index: int, size: tuple[int, int], fuse_stuff: bool, with_masks: bool
+        self, output: StepResult, index: int, size: tuple[int, int], fuse_stuff: bool, with_masks: bool
     ) -> Segmentation:
         return postprocess(
             output.mask_logits[index],
@@ -375,6 +383,6 @@ def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> No
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def _logits(output: StepOutput, index: int) -> Logits:
+def _logits(output: StepResult, index: int) -> Logits:
     masks, classes = (logits[index].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits))
     return Logits(masks, classes)

@@ -68,9 +68,15 @@ class Parameters:
     )
     device: str = _parameter("auto", "'cpu', 'cuda', 'cuda:1', ... 'auto': the GPU if there is one, else the CPU.")
     precision: str = _parameter(
-        "auto", "Arithmetic of the network, for example 'float32'. 'auto': what suits the device."
+        "auto",
+        "Arithmetic of the network: 'float32', 'bfloat16' or 'float16'. 'auto': float32 on the CPU, one of the others"
+        " on a GPU.",
     )
-    backend: str = _parameter("auto", "What runs the network: 'torch' or 'auto'.")
+    backend: str = _parameter(
+        "auto",
+        "What runs the network: 'torch', 'openvino' or 'onnxruntime'. 'auto': torch on a GPU; on the CPU OpenVINO where"
+        " it is installed and works, else torch.",
+    )
     fit: str = _parameter(
         "stretch",
         "How an image is brought to the network's size: 'stretch' as in Hugging Face, 'keep_aspect' as published.",

@@ -91,7 +91,9 @@ def station_of_run(start_robot: StartRobot, checkpoint: Path) -> Iterator[Statio
     """The one node that most tests share."""
     from test.node.robot import Station
 
-    parameters = {"model": str(checkpoint), "policy": "every_frame", "reliability": "reliable", "depth": 100}
+    # float32 is the reference, which the tests compare with to the last bit.
+    parameters = {"model": str(checkpoint), "precision": "float32"}
+    parameters |= {"policy": "every_frame", "reliability": "reliable", "depth": 100}
     with start_robot(parameters) as robot:
         yield Station(robot)
 

@@ -1,0 +1,50 @@
+"""What runs the network: torch, or an export of it in OpenVINO or ONNX Runtime, chosen by one word."""
+
+from __future__ import annotations
+
+import logging
+
+from eomt_ros.engine.accelerate import choose_device, choose_precision, expect_device, expect_precision
+from eomt_ros.engine.backends import openvino_backend
+from eomt_ros.engine.backends.backend import Backend, StepResult
+from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
+from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
+from eomt_ros.engine.backends.torch_backend import TorchBackend
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.errors import BackendError
+
+__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend"]
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "torch", "openvino", "onnxruntime")
+
+
+def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
+    """Makes a network ready to run; it is taken over, so the checkpoint's own is not to be used afterwards.
+
+    The words are those of `Segmenter.load`. Raises `ValueError` for one that is none or that does not go with the
+    others on this machine, `BackendError` where a backend that was asked for by name is missing or fails.
+    """
+    opened = _open(checkpoint, backend, device, precision)
+    log.info("%s runs on %s: %s, %s", checkpoint.name, opened.runs_on, opened.name, opened.precision)
+    return opened
+
+
+def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
+    expect_device(device)
+    expect_precision(precision)
+    if backend == "onnxruntime":
+        return OnnxRuntimeBackend(checkpoint, device, precision)
+    if backend == "openvino":
+        if device.startswith("cuda"):
+            raise ValueError(f"device is {device!r}, but backend 'openvino' runs on the CPU; use 'cpu', or 'auto'")
+        return OpenVinoBackend(checkpoint, precision)
+    chosen = choose_device(device)
+    # float32 asks for the reference, to the last bit.
+    if backend == "auto" and chosen.type == "cpu" and precision != "float32" and openvino_backend.is_installed():
+        try:
+            return OpenVinoBackend(checkpoint, precision)
+        except (BackendError, ValueError) as error:
+            log.warning("backend 'auto': not OpenVINO but torch, because %s", error)
+    return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))

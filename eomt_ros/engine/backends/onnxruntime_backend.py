@@ -1,0 +1,126 @@
+"""The network run by ONNX Runtime: on TensorRT or CUDA where it has them, as on a Jetson, else on the CPU."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.accelerate import PRECISIONS
+from eomt_ros.engine.backends.backend import StepResult, one_by_one
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.errors import BackendError
+from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, first_line
+from eomt_ros.engine.export_cache import exported
+
+log = logging.getLogger(__name__)
+
+INSTALL = "pip install 'eomt_ros[onnxruntime]' (on a GPU: onnxruntime-gpu)"
+GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+CPU_PROVIDER = "CPUExecutionProvider"
+QUIET = 3
+"""Errors only: its warnings speak of its own optimisation."""
+
+
+class OnnxRuntimeBackend:
+    """Runs an export of the network, frame by frame, on the best provider that is there.
+
+    Results go through the host's memory, which a Jetson shares with its GPU.
+    """
+
+    name = "onnxruntime"
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
+        """Exports the network where that has not been done, and makes sure that ONNX Runtime computes the same.
+
+        device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto" is float16 on a GPU, float32 on the CPU.
+
+        Raises `BackendError` where any of it fails, `ValueError` for a precision that the provider does not compute in.
+        """
+        onnxruntime = _load()
+        self.first_queries = checkpoint.network.first_queries().clone()
+        available = onnxruntime.get_available_providers()
+        gpus = [name for name in GPU_PROVIDERS if name in available and device != "cpu"]
+        if device.startswith("cuda") and not gpus:
+            raise BackendError(
+                f"device is {device!r}, but this ONNX Runtime offers {', '.join(available)} only; "
+                "install onnxruntime-gpu, or use device 'cpu'"
+            )
+        try:
+            if gpus:
+                self._start(onnxruntime, gpus, checkpoint, device, precision)
+                if self._provider in gpus:
+                    return
+                if device != "auto":
+                    raise BackendError(f"device is {device!r}, but ONNX Runtime cannot start {' or '.join(gpus)} here")
+                log.warning("ONNX Runtime cannot start %s here, running on the CPU", " or ".join(gpus))
+            self._start(onnxruntime, [], checkpoint, device, precision)
+        except (BackendError, ValueError):
+            raise
+        except Exception as error:  # its errors have no public common base
+            message = f"ONNX Runtime {onnxruntime.__version__} cannot run the network: {first_line(error)}"
+            raise BackendError(message) from error
+
+    def _start(
+        self, onnxruntime: Any, gpus: Sequence[str], checkpoint: Checkpoint, device: str, precision: str
+    ) -> None:
+        self.precision = _choose_precision(precision, on_gpu=bool(gpus))
+        folder = exported(checkpoint, PRECISIONS[self.precision])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = QUIET
+        # Its threads would burn a processor that others need: beside other load a frame takes half as long without.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        index = int(device.partition(":")[2] or 0)
+        providers = [(name, _provider_options(name, index, self.precision, folder)) for name in gpus]
+        self._session = onnxruntime.InferenceSession(folder / MODEL, options, providers=[*providers, CPU_PROVIDER])
+        self._provider = self._session.get_providers()[0]
+        self.runs_on = f"cuda:{index}" if self._provider in gpus else "cpu"
+        check_step(self, checkpoint.network, self.precision, folder, "ONNX Runtime")
+
+    def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
+        return one_by_one(self._run, pixels, queries)
+
+    def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
+        inputs = dict(zip(INPUTS, (pixels.numpy(), queries.numpy()), strict=True))
+        return StepResult(*map(torch.from_numpy, self._session.run(OUTPUTS, inputs)))
+
+
+def _load() -> Any:
+    # From 1.32 on it reports to its makers from the import on, unless told not to. A robot tells nobody.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except Exception as error:  # a library that does not load, or that a NumPy breaks: not ImportError alone
+        raise BackendError(f"ONNX Runtime cannot be loaded ({first_line(error)}): {INSTALL}") from error
+    return onnxruntime
+
+
+def _choose_precision(precision: str, *, on_gpu: bool) -> str:
+    if precision == "auto":
+        return "float16" if on_gpu else "float32"
+    offered = ("float32", "float16") if on_gpu else ("float32",)
+    if precision not in offered:
+        where = "a GPU" if on_gpu else "the CPU"
+        raise ValueError(
+            f"precision is {precision!r}, but on {where} ONNX Runtime runs {' and '.join(offered)}; use that, or 'auto'"
+        )
+    return precision
+
+
+def _provider_options(provider: str, index: int, precision: str, folder: Path) -> dict[str, str]:
+    if provider == "CUDAExecutionProvider":
+        return {"device_id": str(index), "use_tf32": "0"}
+    # TensorRT takes minutes to build an engine; it names them by network, version and GPU itself.
+    return {
+        "device_id": str(index),
+        "trt_fp16_enable": str(precision == "float16"),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(folder / "tensorrt"),
+    }

@@ -1,0 +1,104 @@
+"""The network run by OpenVINO on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.backends.backend import StepResult, one_by_one
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.errors import BackendError
+from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, first_line
+from eomt_ros.engine.export_cache import exported
+
+INSTALL = "pip install 'eomt_ros[openvino]'"
+CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
+TYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
+
+
+def is_installed() -> bool:
+    """Whether there is an OpenVINO to try."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+class OpenVinoBackend:
+    """Runs an export of the network on the CPU, frame by frame."""
+
+    name = "openvino"
+    runs_on = "cpu"
+    device = torch.device("cpu")
+    dtype = torch.float32
+
+    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
+        """Exports the network where that has not been done, and makes sure that OpenVINO computes the same.
+
+        precision: "auto" is float32.
+
+        Raises `BackendError` where any of it fails, `ValueError` for a precision that the CPU does not compute in.
+        """
+        openvino = _load()
+        core = openvino.Core()
+        self.precision = _choose_precision(core, precision)
+        folder = exported(checkpoint, torch.float32)
+        try:
+            # Not mapped: a file that changes later must not reach into a running robot.
+            core.set_property({"ENABLE_MMAP": False})
+            hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": TYPES[self.precision]}
+            compiled = core.compile_model(core.read_model(folder / MODEL), "CPU", hints)
+            self._request = compiled.create_infer_request()
+            self._shapes = [tuple(compiled.output(name).shape) for name in OUTPUTS]
+            self._tensor = openvino.Tensor
+            self._lock = threading.Lock()
+            self.first_queries = checkpoint.network.first_queries().clone()
+            check_step(self, checkpoint.network, self.precision, folder, "OpenVINO")
+        except (RuntimeError, OSError) as error:
+            raise BackendError(
+                f"OpenVINO {openvino.__version__} cannot run the network: {first_line(error)}"
+            ) from error
+
+    def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
+        return one_by_one(self._run, pixels, queries)
+
+    def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
+        # OpenVINO writes into tensors of ours, else its next run would overwrite this one's results.
+        outputs = StepResult(*map(torch.empty, self._shapes))
+        tensors = (pixels.contiguous(), queries.contiguous(), *outputs)
+        with self._lock:
+            for name, tensor in zip((*INPUTS, *OUTPUTS), tensors, strict=True):
+                self._request.set_tensor(name, self._tensor(tensor.numpy(), shared_memory=True))
+            self._request.infer()
+        return outputs
+
+
+def _load() -> Any:
+    # Importing OpenVINO reports that to its makers. A robot tells nobody: without this package it does not.
+    silenced = "openvino_telemetry" not in sys.modules
+    if silenced:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    except Exception as error:  # a library that does not load, or that a NumPy breaks: not ImportError alone
+        raise BackendError(f"OpenVINO cannot be loaded ({first_line(error)}): {INSTALL}") from error
+    finally:
+        if silenced:
+            sys.modules.pop("openvino_telemetry", None)
+    return openvino
+
+
+def _choose_precision(core: Any, precision: str) -> str:
+    """Raises `ValueError` where this CPU does not compute in `precision`: OpenVINO would take another, unsaid."""
+    # Left to itself it takes bfloat16 where the CPU has that.
+    wanted = "float32" if precision == "auto" else precision
+    offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if CAPABILITIES[wanted] not in offered:
+        names = [name for name, capability in CAPABILITIES.items() if capability in offered]
+        raise ValueError(
+            f"precision is {precision!r}, but on this CPU OpenVINO computes in {' and '.join(names)}; "
+            "use one of them, or 'auto'"
+        )
+    return wanted
