@@ -1,0 +1,50 @@
+"""`eomt-ros export`: the network as OpenVINO and ONNX Runtime run it, made ahead of time."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eomt_ros.cli.errors import UserError
+
+if TYPE_CHECKING:
+    from eomt_ros.cli import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Adds the command to the command line."""
+    parser = commands.add_parser(
+        "export",
+        help="export a model for OpenVINO and ONNX Runtime, ahead of time",
+        description="Export a model's network to ONNX, for the backends openvino and onnxruntime. They would do it at "
+        "their first start; a robot that finds the export next to the model needs neither the time nor the exporter.",
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument("model", help="a folder with config.json and model.safetensors, a hub id, or demo")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where to put it (default: the folder 'exported' next to model.safetensors, where it is looked for)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "float16"),
+        default="float32",
+        help="float32 for a CPU, float16 for ONNX Runtime on a GPU (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Exports the model and says where to. Raises `UserError`."""
+    from eomt_ros.engine import EngineError, checkpoint
+    from eomt_ros.engine.accelerate import PRECISIONS
+    from eomt_ros.engine.export_cache import beside, exported
+
+    try:
+        loaded = checkpoint.load(options.model)
+        place = options.out or beside(loaded)
+        print(exported(loaded, PRECISIONS[options.precision], [place]))
+    except EngineError as error:
+        raise UserError(str(error)) from error
