@@ -49,16 +49,14 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
 
     Raises `BackendError` where it is not there and cannot be made or kept.
     """
-    cache = user_cache() / FOLDER
-    places = places or (cache, beside(checkpoint))
-    name = _name(checkpoint.network, dtype)
-    for place in places:
-        if _is_sound(place / name):
-            with contextlib.suppress(OSError):  # of somebody else's, who need not know when it was used
-                os.utime(place / name)
-            return place / name
+    places = places or _places(checkpoint)
+    found = find(checkpoint, dtype, places)
+    if found is not None:
+        return found
     log.info("exporting the network of %s, once for all later starts: this can take a minute", checkpoint.name)
     export = export_step(checkpoint.network, dtype)
+    name = _name(checkpoint.network, dtype)
+    cache = user_cache() / FOLDER
     refusals = []
     for place in places:
         try:
@@ -73,6 +71,24 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
         f"the exported network cannot be kept in {', nor in '.join(refusals)}. Make room or make one of them writable, "
         "or name another folder by the environment variable XDG_CACHE_HOME"
     )
+
+
+def find(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | None = None) -> Path | None:
+    """The folder of a network's export, as `exported`; None where there is none that can be used."""
+    places = [place for place in places or _places(checkpoint) if place.is_dir()]
+    if not places:  # and no need to read all the weights for a name
+        return None
+    name = _name(checkpoint.network, dtype)
+    for place in places:
+        if _is_sound(place / name):
+            with contextlib.suppress(OSError):  # of somebody else's, who need not know when it was used
+                os.utime(place / name)
+            return place / name
+    return None
+
+
+def _places(checkpoint: Checkpoint) -> tuple[Path, Path]:
+    return user_cache() / FOLDER, beside(checkpoint)
 
 
 def beside(checkpoint: Checkpoint) -> Path:
@@ -110,14 +126,14 @@ def _is_sound(entry: Path) -> bool:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         if manifest["version"] != EXPORT_VERSION:
             found = manifest["version"]
-            log.warning("%s is of export version %s, expected %d: made anew", entry, found, EXPORT_VERSION)
+            log.warning("%s is of export version %s, expected %d: not used", entry, found, EXPORT_VERSION)
             return False
         damaged = sorted(name for name, expected in manifest["files"].items() if _digest(entry / name) != expected)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("%s cannot be read (%s): made anew", entry, first_line(error))
+        log.warning("%s cannot be read (%s): not used", entry, first_line(error))
         return False
     if damaged:
-        log.warning("%s is damaged (%s): made anew", entry, ", ".join(damaged))
+        log.warning("%s is damaged (%s): not used", entry, ", ".join(damaged))
     return not damaged
 
 

@@ -166,15 +166,17 @@ class Segmenter:
         precision: "float32" (the reference), "bfloat16", "float16", or "auto": float32 on a CPU; on a GPU bfloat16
         where it computes in it, else float16.
         backend: what runs the network: "torch", "openvino", "onnxruntime", or "auto": torch on a GPU; on a CPU OpenVINO
-        where it is installed and works, else torch. "auto" with precision "float32" is torch, to the last bit.
+        where it is installed and has an export of the model, else torch. "auto" with precision "float32" is torch, to
+        the last bit.
         task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for.
         fit: "stretch", as Hugging Face.
         score_threshold: None for Hugging Face's default, panoptic 0.8 and instance 0.5; the semantic task uses none.
         fuse_stuff: in the panoptic task, all regions of a stuff class are one segment.
         labels: a label table to use instead of the one that fits the checkpoint.
 
-        OpenVINO and ONNX Runtime run an export of the network, which the first load makes and keeps in the user's
-        cache, or next to the checkpoint; every load holds its answer to torch's in float32.
+        OpenVINO and ONNX Runtime run an export of the network, which `eomt-ros export` makes, or the first load that
+        names them, and which is kept next to the checkpoint or in the user's cache. Every load holds its answer to
+        torch's in float32.
 
         Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `BackendError` for a backend that was asked
         for by name and is not installed or fails, `ValueError` for an argument that is not one of the above.

@@ -75,7 +75,7 @@ class Parameters:
     backend: str = _parameter(
         "auto",
         "What runs the network: 'torch', 'openvino' or 'onnxruntime'. 'auto': torch on a GPU; on the CPU OpenVINO where"
-        " it is installed and works, else torch.",
+        " it is installed and has an export of the model, else torch.",
     )
     fit: str = _parameter(
         "stretch",

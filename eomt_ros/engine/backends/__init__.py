@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+import torch
+
 from eomt_ros.engine.accelerate import choose_device, choose_precision, expect_device, expect_precision
 from eomt_ros.engine.backends import openvino_backend
 from eomt_ros.engine.backends.backend import Backend, StepResult
@@ -12,6 +14,7 @@ from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError
+from eomt_ros.engine.export_cache import find
 
 __all__ = ["BACKENDS", "Backend", "StepResult", "open_backend"]
 
@@ -43,8 +46,20 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
     chosen = choose_device(device)
     # float32 asks for the reference, to the last bit.
     if backend == "auto" and chosen.type == "cpu" and precision != "float32" and openvino_backend.is_installed():
-        try:
-            return OpenVinoBackend(checkpoint, precision)
-        except (BackendError, ValueError) as error:
-            log.warning("backend 'auto': not OpenVINO but torch, because %s", error)
+        faster = _openvino_or_none(checkpoint, precision)
+        if faster is not None:
+            return faster
     return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))
+
+
+def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
+    # Nothing is exported that was not asked for: it takes up to a minute, and not on every CPU does it pay.
+    folder = find(checkpoint, torch.float32)
+    if folder is None:
+        log.info("backend 'auto': torch; for OpenVINO the model has to be exported once: eomt-ros export MODEL")
+        return None
+    try:
+        return OpenVinoBackend(checkpoint, precision, folder)
+    except (BackendError, ValueError) as error:
+        log.warning("backend 'auto': not OpenVINO but torch, because %s", error)
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,17 +35,17 @@ class OpenVinoBackend:
     device = torch.device("cpu")
     dtype = torch.float32
 
-    def __init__(self, checkpoint: Checkpoint, precision: str) -> None:
-        """Exports the network where that has not been done, and makes sure that OpenVINO computes the same.
+    def __init__(self, checkpoint: Checkpoint, precision: str, folder: Path | None = None) -> None:
+        """Makes sure that OpenVINO computes the same as torch.
 
-        precision: "auto" is float32.
+        precision: "auto" is float32. folder: the network's float32 export; None to find it, or to make it.
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the CPU does not compute in.
         """
         openvino = _load()
         core = openvino.Core()
         self.precision = _choose_precision(core, precision)
-        folder = exported(checkpoint, torch.float32)
+        folder = folder or exported(checkpoint, torch.float32)
         try:
             # Not mapped: a file that changes later must not reach into a running robot.
             core.set_property({"ENABLE_MMAP": False})
