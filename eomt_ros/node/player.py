@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEPTH = 100
 LOOK_EVERY = 0.05  # s between two looks at who listens
+SIGNAL_PATIENCE = 2.0  # s
 DELIVERY_PATIENCE = 5.0  # s that reliable subscribers get to confirm what was sent last
 
 
@@ -212,7 +213,8 @@ def _wait_for_line(stop: threading.Event) -> None:
         if select.select([sys.stdin], [], [], LOOK_EVERY)[0]:
             if sys.stdin.readline():
                 return
-            if not stop.is_set():  # who stops a process may close its input, too
+            # Who stops a process may close its input, too, and that may be seen before the signal.
+            if not stop.wait(SIGNAL_PATIENCE):
                 raise PlayError("--hold: standard input ended without the line that was waited for")
     raise StoppedError
 
