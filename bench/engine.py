@@ -1,116 +1,183 @@
-"""The engine beside Hugging Face's processor and model: preprocessing, network step, whole frame; and its memory over
-time.
-"""
+"""The engine beside Hugging Face's processor, model and post-processing: each stage, and whole frames."""
 
 from __future__ import annotations
 
-import gc
 import tempfile
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
+from bench import models
+from bench.pictures import picture
 from bench.timing import Row, compare
-from eomt_ros.engine import Segmenter, checkpoint
+from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.preprocess import Preprocessor
-from test.engine.checkpoints import write_checkpoint
 
-SMALL = {
-    "hidden_size": 384,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 6,
-    "image_size": 640,
-    "num_blocks": 3,
-    "num_queries": 200,
-    "id2label": {index: f"class {index}" for index in range(40)},
+DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
+SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured of one model."""
+
+    tasks: dict[str, tuple[str, ...]]
+    """By size of the image."""
+    pairs: int
+    """After one that warms up."""
+    plain: bool = False
+    """Whether the network's step is also measured beside our own as plain torch."""
+
+
+PLANS = {
+    "demo": Plan({"1920x1080": ("panoptic",), "640x480": ("panoptic",)}, 9, plain=True),
+    "ViT-S 640": Plan(
+        {"1920x1080": ("panoptic", "instance", "semantic"), "640x480": ("panoptic", "instance")}, 5, plain=True
+    ),
+    "ViT-B 640": Plan({"1920x1080": ("panoptic",)}, 3),
+    "ViT-L 640": Plan({"1920x1080": ("panoptic",)}, 2),
 }
-"""The shape of videomt-dinov2-small-ytvis2019."""
 
-FRAMES = 1000
+
+class Stages(NamedTuple):
+    """Seconds of one frame."""
+
+    network: float
+    whole: float
 
 
 def rows() -> Iterator[Row]:
-    """All measurements of this file; random weights, random frames."""
+    """All measurements of this file, on the CPU and, where there is one, on the GPU."""
+    yield from preprocessing()
+    image = picture()
     with tempfile.TemporaryDirectory() as folder:
-        model = write_checkpoint(Path(folder) / "vit-s", **SMALL)
-        yield preprocessing()
-        yield from frames(model)
-    yield memory()
+        for name, plan in PLANS.items():
+            model = DEMO if name == "demo" else models.write(name, image, Path(folder) / name)
+            yield from frames(name, model, plan, "cpu")
+            if torch.cuda.is_available():
+                yield from frames(name, model, plan, "cuda")
+    if not torch.cuda.is_available():
+        yield Row("the same on a GPU", note="skipped: this machine has none that torch can use")
 
 
-def frame(height: int = 1080, width: int = 1920, seed: int = 0) -> np.ndarray:
-    """A smooth random picture, (height, width, 3) uint8."""
-    coarse = torch.rand(1, 3, 12, 20, generator=torch.Generator().manual_seed(seed))
-    fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")[0].clamp(0, 1)
-    return (255 * fine).byte().permute(1, 2, 0).contiguous().numpy()
-
-
-def preprocessing() -> Row:
-    """A full-HD image to the network's 640 x 640."""
-    image = frame()
+def preprocessing() -> Iterator[Row]:
+    """An image to the network's 640 x 640."""
     processor = VideomtVideoProcessor()
     ours = Preprocessor((640, 640), processor.image_mean, processor.image_std)
-    clip = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return compare(
-        "preprocessing, 1920x1080 to 640x640",
-        lambda: ours(image),
-        lambda: processor(videos=clip, return_tensors="pt"),
-    )
-
-
-@torch.inference_mode()
-def frames(model: Path) -> Iterator[Row]:
-    """The network's step, and whole frames of both tasks, at the shape of ViT-S."""
-    image = frame()
-    network = checkpoint.load(model).network
-    reference = VideomtForUniversalSegmentation.from_pretrained(model).eval()
-    processor = VideomtVideoProcessor()
-    pixels = torch.randn(1, 3, 640, 640)
-    queries = network.first_queries()
-    yield compare(
-        "network step, ViT-S 640, float32",
-        lambda: network(pixels, queries),
-        lambda: reference(pixel_values_videos=pixels[None]),
-        pairs=5,
-    )
-    clip = torch.from_numpy(image).permute(2, 0, 1)[None]
-    methods = {
-        "panoptic": processor.post_process_panoptic_segmentation,
-        "instance": processor.post_process_instance_segmentation,
-    }
-    for task, method in methods.items():
-        segmenter = Segmenter.load(model, task=task, device="cpu")
-        stream = segmenter.open_stream()
-
-        def theirs(method=method) -> object:
-            prepared = processor(videos=clip, return_tensors="pt")
-            return method(reference(**prepared), target_sizes=[image.shape[:2]])
-
+    for size, shape in SIZES.items():
+        image = picture(*shape)
+        clip = _clip(image)
         yield compare(
-            f"whole frame, 1920x1080, ViT-S 640, {task}",
-            lambda segmenter=segmenter, stream=stream: segmenter.segment(image, stream),
-            theirs,
-            pairs=5,
-            note="image in memory to label maps in memory",
+            f"preprocessing, {size} to 640x640",
+            lambda image=image: ours(image),
+            lambda clip=clip: processor(videos=clip, return_tensors="pt"),
         )
 
 
-def memory() -> Row:
-    """Growth of the process over a thousand frames of the demo model."""
-    segmenter = Segmenter.load("demo", device="cpu")
-    stream = segmenter.open_stream()
-    images = [frame(240, 424, seed) for seed in range(10)]
+@torch.inference_mode()
+def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
+    """The network's step on the CPU, and whole frames."""
+    where = "" if device == "cpu" else f", {device}"
+    theirs = HuggingFace(model, device)
+    if plan.plain and device == "cpu":
+        yield beside_plain_torch(name, model, plan.pairs)
+    step_is_told = device != "cpu"  # there the host runs ahead, and the engine's timings do not tell the network's own
+    for size, tasks in plan.tasks.items():
+        image = picture(*SIZES[size])
+        for task in tasks:
+            segmenter = Segmenter.load(model, task=task, device=device, fuse_stuff=False)  # as Hugging Face by default
+            result, expected = segmenter.segment(image, segmenter.open_stream()), theirs.segment(image, task)[1]
+            ours = Ours(segmenter)
+            times = [(ours.segment(image), theirs.segment(image, task)[0]) for _ in range(plan.pairs)]
+            our, their = zip(*times, strict=True)
+            if not step_is_told:
+                step_is_told = True
+                reference = [stages.network for stages in their]
+                yield Row.of(f"network step, {name}", [stages.network for stages in our], reference)
+            yield Row.of(
+                f"whole frame, {size}, {name}, {task}{where}",
+                [stages.whole for stages in our],
+                [stages.whole for stages in their],
+                note=f"{len(result.segments)} segments, {_agreement(result, expected, task)}",
+            )
 
-    def run(count: int) -> int:
-        for index in range(count):
-            segmenter.segment(images[index % len(images)], stream)
-        gc.collect()
-        return psutil.Process().memory_info().rss
 
-    before = run(100)
-    grown = (run(FRAMES) - before) / 2**20
-    return Row(f"memory over {FRAMES} frames, demo, 424x240", note=f"{grown:+.1f} MiB")
+def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
+    """What the backend brings: the step as it comes, and the same as torch runs it layer by layer."""
+    image = picture(*SIZES["640x480"])
+    ours, plain = (
+        Ours(Segmenter.load(model, device="cpu", **choice))
+        for choice in ({}, {"backend": "torch", "precision": "float32"})
+    )
+    ours.segment(image), plain.segment(image)
+    times = [(ours.segment(image).network, plain.segment(image).network) for _ in range(pairs)]
+    return Row.of(
+        f"network step, {name}, beside plain torch",
+        *zip(*times, strict=True),
+        note="reference: our own step, eager, float32",
+    )
+
+
+class Ours:
+    """The engine on one stream."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+        self._stream = segmenter.open_stream()
+
+    def segment(self, image: np.ndarray) -> Stages:
+        """Segments an image in memory to label images in memory."""
+        start = time.perf_counter()
+        result = self._segmenter.segment(image, self._stream)
+        return Stages(result.timings.network, time.perf_counter() - start)
+
+
+class HuggingFace:
+    """Hugging Face's processor, model and post-processing, on clips of one frame."""
+
+    def __init__(self, model: Path, device: str) -> None:
+        self._device = device
+        # By default it computes in the type of the file, which for the demo is float16.
+        network = VideomtForUniversalSegmentation.from_pretrained(model, dtype=torch.float32)
+        self._network = network.eval().to(device)
+        size = self._network.config.image_size
+        self._processor = VideomtVideoProcessor(size={"height": size, "width": size})
+
+    def segment(self, image: np.ndarray, task: str) -> tuple[Stages, np.ndarray]:
+        """Segments an image in memory; also gives the label image, (H, W): -1 or a segment, or a class."""
+        start = time.perf_counter()
+        prepared = self._processor(videos=_clip(image), return_tensors="pt").to(self._device)
+        begin = self._now()
+        output = self._network(**prepared)
+        end = self._now()
+        method = getattr(self._processor, f"post_process_{task}_segmentation")
+        (found,) = method(output, target_sizes=[image.shape[:2]])
+        labels = (found if task == "semantic" else found["segmentation"]).cpu().numpy()
+        return Stages(end - begin, time.perf_counter() - start), labels
+
+    def _now(self) -> float:
+        if self._device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+def _clip(image: np.ndarray) -> torch.Tensor:
+    """(1, 3, H, W), as Hugging Face's processor takes it."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+def _agreement(ours: FrameResult, theirs: np.ndarray, task: str) -> str:
+    """In how many pixels the segmentations differ."""
+    if task == "semantic":
+        differ = ours.semantic != theirs
+    else:
+        number = {segment.id: index for index, segment in enumerate(ours.segments)}
+        order = np.array([number.get(segment_id, -1) for segment_id in range(1 + max(number, default=0))])
+        differ = order[ours.panoptic] != theirs
+    return f"{np.count_nonzero(differ)} of {differ.size} pixels differ"

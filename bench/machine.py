@@ -7,20 +7,36 @@ import platform
 import re
 from pathlib import Path
 
+import psutil
 import torch
 
+FEATURES = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx512_bf16": "AVX-512 BF16",
+    "amx_bf16": "AMX BF16",
+    "asimd": "NEON",
+    "sve": "SVE",
+    "bf16": "BF16",
+}
+"""What decides how fast a processor multiplies matrices, as Linux names it and as people do."""
 
-def describe() -> dict[str, str | int]:
-    """Processor, cores and versions; the processor's name stands for the machine, whose own name says nothing to
-    others.
+
+def describe() -> dict[str, str | int | float]:
+    """Processor, cores, memory and versions; the processor's name stands for the machine, whose own name says nothing
+    to others.
     """
     return {
         "processor": _processor(),
+        "features": ", ".join(word for flag, word in FEATURES.items() if flag in _flags()),
         "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torch_threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -32,7 +48,15 @@ def slug() -> str:
 
 
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.machine()
+
+
+def _flags() -> set[str]:
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+
+
+def _cpuinfo(entry: str) -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
+        if line.split(":")[0].strip() == entry:
             return line.partition(":")[2].strip()
-    return platform.machine()
+    return ""

@@ -1,4 +1,4 @@
-"""Post-processing at full HD beside Hugging Face's, of blobs, as a trained network gives them, and of noise, the
+"""Post-processing beside Hugging Face's, of blobs, as a trained network gives them, and of noise, the
 hardest there is.
 """
 
@@ -17,41 +17,49 @@ from test.engine import reference
 QUERIES = 200
 KEPT = 12
 SAMPLES = (160, 160)
-SIZE = (1080, 1920)
+SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
 CLASSES = {"panoptic": 40, "instance": 40, "semantic": 124}
 """As YouTube-VIS 2019 and VSPW have."""
 
 
 def rows() -> Iterator[Row]:
-    """Each task on each kind of logits."""
-    for structure in (reference.blobs, reference.noise):
-        for task, classes in CLASSES.items():
-            logits = structure(QUERIES, SAMPLES), reference.confident(QUERIES, classes, KEPT)
-            yield row(task, structure.__name__, *logits)
+    """Each task on each kind of logits, at each size."""
+    for size in SIZES:
+        for structure in (reference.blobs, reference.noise):
+            for task, classes in CLASSES.items():
+                yield row(
+                    f"post-processing, {size}, {task}, {structure.__name__}", task, structure, SIZES[size], classes
+                )
 
 
-def row(task: str, structure: str, mask_logits: Tensor, class_logits: Tensor) -> Row:
+def row(
+    name: str,
+    task: str,
+    structure: Callable[[int, tuple[int, int]], Tensor],
+    size: tuple[int, int],
+    classes: int,
+    kept: int = KEPT,
+    *,
+    pairs: int = 5,
+) -> Row:
     """One task; the note says in how many pixels the results differ."""
+    mask_logits, class_logits = structure(QUERIES, SAMPLES), reference.confident(QUERIES, classes, kept)
     ours: Callable[[], Segmentation] = partial(
         postprocess,
         mask_logits,
         class_logits,
-        SIZE,
+        size,
         task=task,
-        is_thing=(True,) * (class_logits.shape[1] - 1),
+        is_thing=(True,) * classes,
         score_threshold=None,
         mask_threshold=0.5,
         overlap_threshold=0.8,
         fuse_stuff=True,
     )
-    theirs: Callable[[], reference.Reference] = partial(getattr(reference, task), mask_logits, class_logits, SIZE)
+    theirs: Callable[[], reference.Reference] = partial(getattr(reference, task), mask_logits, class_logits, size)
     found, expected = ours(), theirs().index
     pixels = found.semantic if task == "semantic" else found.segment_index.astype(int) - 1
-    kept = f"{CLASSES[task]} classes" if task == "semantic" else f"{KEPT} of {QUERIES} queries kept"
+    what = f"{classes} classes" if task == "semantic" else f"{kept} of {QUERIES} queries kept"
     return compare(
-        f"post-processing, 1920x1080, {task}, {structure}",
-        ours,
-        theirs,
-        pairs=5,
-        note=f"{kept}, {np.count_nonzero(pixels != expected)} pixels differ",
+        name, ours, theirs, pairs=pairs, note=f"{what}, {np.count_nonzero(pixels != expected)} pixels differ"
     )

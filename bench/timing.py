@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. Times are medians in milliseconds; None where there is nothing to compare with."""
+    """One line of the table. Times are medians in milliseconds; None where there is nothing to tell or compare."""
 
     name: str
     ours_ms: float | None = None
@@ -22,8 +22,33 @@ class Row:
     ratio_low: float | None = None
     ratio_high: float | None = None
     """The lowest and the highest ratio of a pair."""
+    ours_low_ms: float | None = None
+    ours_high_ms: float | None = None
+    """The shortest and the longest of our times."""
     pairs: int = 0
+    """How many times were taken."""
+    growth_mib: float | None = None
     note: str = ""
+    target: str = ""
+    met: bool | None = None
+    """Whether the target is met; None where there is none."""
+
+    @classmethod
+    def of(cls, name: str, ours: Sequence[float], reference: Sequence[float] = (), *, note: str = "") -> Row:
+        """A row from seconds; where there is a reference, its times belong to ours in pairs."""
+        ratios = [their / our for our, their in zip(ours, reference, strict=True)] if reference else []
+        return cls(
+            name,
+            ours_ms=1e3 * statistics.median(ours),
+            reference_ms=1e3 * statistics.median(reference) if reference else None,
+            ratio=statistics.median(ratios) if ratios else None,
+            ratio_low=min(ratios, default=None),
+            ratio_high=max(ratios, default=None),
+            ours_low_ms=1e3 * min(ours),
+            ours_high_ms=1e3 * max(ours),
+            pairs=len(ours),
+            note=note,
+        )
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -39,14 +64,10 @@ def compare(
     """Times both in turn, after a warm-up call of each."""
     ours(), reference()
     times = [(seconds(ours), seconds(reference)) for _ in range(pairs)]
-    ratios = [theirs / our for our, theirs in times]
-    return Row(
-        name=name,
-        ours_ms=1e3 * statistics.median(our for our, _ in times),
-        reference_ms=1e3 * statistics.median(theirs for _, theirs in times),
-        ratio=statistics.median(ratios),
-        ratio_low=min(ratios),
-        ratio_high=max(ratios),
-        pairs=pairs,
-        note=note,
-    )
+    return Row.of(name, *zip(*times, strict=True), note=note)
+
+
+def repeat(name: str, ours: Callable[[], object], *, times: int = 9, note: str = "") -> Row:
+    """Times what has no reference, after a warm-up call."""
+    ours()
+    return Row.of(name, [seconds(ours) for _ in range(times)], note=note)

@@ -42,7 +42,11 @@ def write_checkpoint(folder: Path, *, seed: int = 0, **config_overrides: Any) ->
     from query to query and follow the image, and queries that change from frame to frame.
     config_overrides: entries of `VideomtConfig` that differ from `SMALL`; `id2label={...}` sets the classes.
     """
-    network = random_network(seed=seed, **config_overrides)
+    return save(random_network(seed=seed, **config_overrides), folder)
+
+
+def save(network: VideomtForUniversalSegmentation, folder: Path) -> Path:
+    """Writes a network as `write_checkpoint` does, and returns the folder."""
     network.save_pretrained(folder)
     size = network.config.image_size
     preprocessor = {**PREPROCESSOR, "size": {"height": size, "width": size}}

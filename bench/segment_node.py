@@ -1,0 +1,42 @@
+"""The node as a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import randint
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 60.0
+"""Seconds that it gets to end."""
+
+
+def isolated() -> dict[str, str]:
+    """Environment variables that keep topics to this machine and away from other programs."""
+    return {**os.environ, "ROS_DOMAIN_ID": str(randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+
+@contextmanager
+def segment_node(environment: dict[str, str], **parameters: str) -> Iterator[int]:
+    """Runs the node with some parameters; gives its process id. Raises `RuntimeError` if it ended by itself."""
+    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={value}"]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            yield process.pid
+        finally:
+            ended = process.poll() is not None
+            if not ended:
+                process.send_signal(signal.SIGINT)
+                process.wait(PATIENCE)
+            log.seek(0)
+            if ended or process.returncode:
+                raise RuntimeError(f"the node ended with {process.returncode} and said:\n{log.read()}")

@@ -1,0 +1,71 @@
+"""What is to be reached, on two cores without a GPU, and whether a row does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bench.timing import Row
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """So many times as fast as the reference."""
+
+    ratio: float
+
+    def __str__(self) -> str:
+        return f">= {self.ratio:g} x"
+
+    def met(self, row: Row) -> bool:
+        """Whether the row's ratio is high enough; one without a ratio never is."""
+        return row.ratio is not None and row.ratio >= self.ratio
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """So many milliseconds."""
+
+    ms: float
+
+    def __str__(self) -> str:
+        return f"<= {self.ms:g} ms"
+
+    def met(self, row: Row) -> bool:
+        """Whether the row's time is short enough; one without a time never is."""
+        return row.ours_ms is not None and row.ours_ms <= self.ms
+
+
+@dataclass(frozen=True)
+class GrowsAtMost:
+    """So many MiB: noise."""
+
+    mib: float
+
+    def __str__(self) -> str:
+        return f"<= {self.mib:g} MiB"
+
+    def met(self, row: Row) -> bool:
+        """Whether the row's growth is that low."""
+        return row.growth_mib is not None and row.growth_mib <= self.mib
+
+
+TARGETS = {
+    "post-processing, 1920x1080, panoptic, blobs": AtLeast(20),
+    "post-processing, 1920x1080, instance, blobs": AtLeast(80),
+    "post-processing, 1920x1080, semantic, blobs": AtLeast(15),
+    "network step, ViT-S 640": AtLeast(3.3),
+    "whole frame, 1920x1080, ViT-S 640, panoptic": AtLeast(6.5),
+    "whole frame, 1920x1080, ViT-S 640, instance": AtLeast(20),
+    "node beyond the engine, 640x480, raw, profile": AtMost(6),
+    "node beyond the engine, 1920x1080, raw, profile": AtMost(25),
+    "node beside the engine's own loop, demo, 640x480": AtLeast(0.95),
+    "node, demo, 424x240": AtMost(50),
+    "memory over 10000 frames": GrowsAtMost(2),
+}
+"""By the names of rows."""
+
+
+def judge(row: Row) -> Row:
+    """The row with its target, if it has one, and whether that is met."""
+    target = TARGETS.get(row.name)
+    return row if target is None else replace(row, target=str(target), met=target.met(row))
