@@ -52,8 +52,10 @@ class Preprocessor:
         elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
             image, channels = image[:, :, ::-1], [2, 1, 0]
         column_major = image.strides[0] < image.strides[1]  # torch 2.13 misreads one that is a single column wide
-        if min(image.strides) < 0 or column_major or not image.flags.writeable:
+        if min(image.strides) < 0 or column_major:
             image = image.copy()
+        elif not image.flags.writeable:
+            image = np.asarray(_Writable(image))
         pixels = torch.from_numpy(image).to(self.mean.device, non_blocking=True).permute(2, 0, 1)[None]
         if pixels.is_cuda:
             resized = F.interpolate(pixels.float(), self.size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
@@ -64,3 +66,12 @@ class Preprocessor:
     def normalise(self, pixels: Tensor) -> Tensor:
         """Grey levels 0..255 to the network's numbers, (batch, 3, height, width)."""
         return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
+
+
+class _Writable:
+    """An array that may not be written to as one that may: torch warns of the former, and nothing here writes."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self._owner = array  # of the memory, which numpy keeps as long as it keeps this

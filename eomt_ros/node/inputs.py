@@ -30,9 +30,11 @@ MOST_TOPICS = 5  # that a hint names
 
 @dataclass(frozen=True)
 class Arrival:
-    """An image message and the moment it arrived, by time.monotonic."""
+    """An image message, in CDR as it came, and the moment it arrived, by time.monotonic."""
 
-    message: Image | CompressedImage
+    message: bytes
+    kind: type[Any]
+    """sensor_msgs Image or CompressedImage."""
     time: float
 
 
@@ -69,6 +71,7 @@ class Input:
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=self._incompatible_qos_callback, message_lost=self._message_lost_callback
                 ),
+                raw=True,  # what is dropped or skipped is never unpacked
             )
         except RuntimeError as error:  # how rclpy refuses a value in qos_overrides
             raise ParameterError(f"parameters qos_overrides.{self.topic}.subscription: {error}") from error
@@ -97,14 +100,14 @@ class Input:
         there = f"there is {', '.join(sources[:MOST_TOPICS])}" if sources else f"nor any other {wanted} topic"
         return f"nobody publishes it ({there}); remap 'image', or check ROS_DOMAIN_ID and the network"
 
-    def _image_callback(self, message: Image | CompressedImage) -> None:
+    def _image_callback(self, message: bytes) -> None:
         now = time.monotonic()
         self._statistics.count_received()
         parameters = self._parameters()
         if not self._enabled() or not self._pacer.admits(now, parameters.rate):
             self._statistics.count_skipped()
             return
-        pushed_out = self._mailbox.put(Arrival(message, now))
+        pushed_out = self._mailbox.put(Arrival(message, self._kind, now))
         if not pushed_out:
             return
         if parameters.policy == "latest":

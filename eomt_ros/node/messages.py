@@ -1,4 +1,7 @@
-"""What the engine found in a frame -> ROS messages; every message carries the header it is given."""
+"""What the engine found in a frame -> ROS messages; every message carries the header it is given.
+
+Images come as CDR, ready to publish.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,27 @@ import numpy as np
 from sensor_msgs.msg import RegionOfInterest
 
 from eomt_ros.msg import Instance, InstanceArray
-from eomt_ros.node.images import to_image
+from eomt_ros.node.cdr import write_image
 
 if TYPE_CHECKING:
-    from sensor_msgs.msg import Image
     from std_msgs.msg import Header
 
     from eomt_ros.engine import FrameResult, Segment
 
 
-def semantic_image(result: FrameResult, header: Header) -> Image:
+def semantic_image(result: FrameResult, header: Header) -> bytes:
     """Class ids, mono8 with 255 for unlabelled; 16UC1 with 65535 for a model of more than 254 classes."""
-    return to_image(result.semantic, "mono8" if result.semantic.dtype == np.uint8 else "16UC1", header)
+    return write_image(result.semantic, "mono8" if result.semantic.dtype == np.uint8 else "16UC1", header)
 
 
-def panoptic_image(result: FrameResult, header: Header) -> Image:
+def panoptic_image(result: FrameResult, header: Header) -> bytes:
     """Segment ids, 16UC1, 0 for none."""
-    return to_image(result.panoptic, "16UC1", header)
+    return write_image(result.panoptic, "16UC1", header)
 
 
-def confidence_image(result: FrameResult, header: Header) -> Image:
+def confidence_image(result: FrameResult, header: Header) -> bytes:
     """Probability of the winning class or segment, mono8: 255 is certain."""
-    return to_image(result.confidence, "mono8", header)
+    return write_image(result.confidence, "mono8", header)
 
 
 def instance_array(

@@ -11,7 +11,7 @@ from sensor_msgs.msg import Image
 from eomt_ros import overlay
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node import messages
-from eomt_ros.node.images import to_image
+from eomt_ros.node.cdr import write_image
 from eomt_ros.node.parameters import ParameterError
 
 try:
@@ -95,7 +95,7 @@ class Outputs:
             )
         if self._overlay.get_subscription_count():
             picture = overlay.draw(image, result, self._segmenter.labels, alpha=overlay_alpha)
-            self._overlay.publish(to_image(picture, "rgb8", header))
+            self._overlay.publish(write_image(picture, "rgb8", header))
         self._sequence += 1
 
     def destroy(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eomt_ros.engine import EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.node.cdr import read_image
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
@@ -94,8 +95,9 @@ class Worker:
     def _process(self, arrival: Arrival) -> None:
         taken = time.monotonic()
         parameters = self._parameters()
-        header = arrival.message.header
-        image = decode(arrival.message)
+        message = read_image(arrival.message, arrival.kind)
+        header = message.header
+        image = decode(message)
         decoded = time.monotonic()
 
         height, width, _ = image.shape

@@ -10,6 +10,7 @@ import pytest
 import torch
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.serialization import serialize_message
 from safetensors.torch import load_file, save_file
 from sensor_msgs.msg import Image
 
@@ -92,7 +93,7 @@ def test_image_that_the_device_has_no_memory_for_is_dropped_and_counted_and_rese
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     for stamp in (1.0, 1.1):
-        mailbox.put(Arrival(stamped(picture(1), stamp), time.monotonic()))
+        mailbox.put(Arrival(serialize_message(stamped(picture(1), stamp)), Image, time.monotonic()))
     worker.start()
     deadline = time.monotonic() + PATIENCE
     while not statistics.counts.processed:

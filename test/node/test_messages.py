@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from eomt_ros.engine import FrameResult, Segment, Segmenter, Timings
@@ -28,7 +30,7 @@ def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
 @pytest.mark.parametrize(("dtype", "encoding"), [(np.uint8, "mono8"), (np.uint16, "16UC1")])
 def test_class_image_is_as_wide_as_the_classes_need(dtype: type[np.integer], encoding: str) -> None:
     classes = np.array([[0, 1, np.iinfo(dtype).max], [3, 4, 5]], dtype)
-    message = messages.semantic_image(result(classes), Header())
+    message = deserialize_message(messages.semantic_image(result(classes), Header()), Image)
     assert message.encoding == encoding
     np.testing.assert_array_equal(pixels_of(message), classes)
 
