@@ -239,6 +239,9 @@ class Reporter:
             arrived = newest.received - oldest.received
             message = f"{overload} of the last {arrived} images dropped: they come faster than they are processed"
             return DiagnosticStatus.WARN, message
+        lost = newest.lost - oldest.lost
+        if lost:
+            return DiagnosticStatus.WARN, f"{lost} images lost before they arrived: see depth, and README, Large images"
         return DiagnosticStatus.OK, "processing images"
 
     def _rates(self) -> dict[str, str]:

@@ -55,6 +55,7 @@ class Input:
         self._parameters = parameters
         self._enabled = enabled
         self._pacer = Pacer()
+        self._last_number: int | None = None
         self._logger = node.get_logger()
 
         chosen = parameters()
@@ -100,9 +101,10 @@ class Input:
         there = f"there is {', '.join(sources[:MOST_TOPICS])}" if sources else f"nor any other {wanted} topic"
         return f"nobody publishes it ({there}); remap 'image', or check ROS_DOMAIN_ID and the network"
 
-    def _image_callback(self, message: bytes) -> None:
+    def _image_callback(self, message: bytes, info: dict[str, Any]) -> None:
         now = time.monotonic()
         self._statistics.count_received()
+        self._count_missing(info.get("publication_sequence_number"))
         parameters = self._parameters()
         if not self._enabled() or not self._pacer.admits(now, parameters.rate):
             self._statistics.count_skipped()
@@ -120,8 +122,21 @@ class Input:
             throttle_duration_sec=WARNING_PERIOD,
         )
 
+    def _count_missing(self, number: int | None) -> None:
+        """Count the images between this one and the last: lost on the way, or pushed out of the subscription's queue,
+        of which no middleware tells.
+
+        number: the publisher's own count; None where the middleware has none (and up to ROS 2 Humble).
+        """
+        last, self._last_number = self._last_number, number
+        if last is None or number is None or number <= last + 1:
+            return
+        if self._node.count_publishers(self.topic) == 1:  # several count each for itself
+            self._statistics.count_lost(number - last - 1)
+
     def _message_lost_callback(self, event: Any) -> None:
-        self._statistics.count_lost(event.total_count_change)
+        if self._last_number is None:  # else they are missing in the count
+            self._statistics.count_lost(event.total_count_change)
 
     def _incompatible_qos_callback(self, event: Any) -> None:
         if event.last_policy_kind == QoSPolicyKind.RELIABILITY:

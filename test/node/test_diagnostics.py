@@ -88,6 +88,20 @@ def test_overload_is_told_only_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -
     assert reporter.report(statistics, ACTIVE).level == DiagnosticStatus.OK
 
 
+def test_lost_images_are_a_warning_only_while_they_are_lost() -> None:
+    statistics = Statistics()
+    reporter = Reporter("node: segmentation")
+    reporter.observe(statistics)
+    statistics.count_lost(7)
+    reporter.observe(statistics)
+    status = reporter.report(statistics, ACTIVE)
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith("7 images lost before they arrived")
+    for _ in range(6):
+        reporter.observe(statistics)
+    assert reporter.report(statistics, ACTIVE).level == DiagnosticStatus.OK
+
+
 def test_rates_start_again_when_the_node_is_configured_anew() -> None:
     before, after = Statistics(), Statistics()
     for _ in range(100):
