@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.node.diagnostics import Drop, Statistics
@@ -66,7 +67,8 @@ class Input:
             self._subscription = node.create_subscription(
                 self._kind,
                 self.topic,
-                self._image_callback,
+                # Up to Humble, rclpy tells nothing about a message but its content.
+                self._image_callback if hasattr(Subscription, "CallbackType") else self._content_callback,
                 qos,
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
                 event_callbacks=SubscriptionEventCallbacks(
@@ -100,6 +102,9 @@ class Input:
         sources = [name for name in topics if self._node.count_publishers(name)]
         there = f"there is {', '.join(sources[:MOST_TOPICS])}" if sources else f"nor any other {wanted} topic"
         return f"nobody publishes it ({there}); remap 'image', or check ROS_DOMAIN_ID and the network"
+
+    def _content_callback(self, message: bytes) -> None:
+        self._image_callback(message, {})
 
     def _image_callback(self, message: bytes, info: dict[str, Any]) -> None:
         now = time.monotonic()
