@@ -163,6 +163,11 @@ def test_threshold_out_of_range_is_one_line(shell: Shell, bag: Path, model: Path
     assert "score_threshold is 2.0, expected a number from 0 to 1" in shell.refused(bag, *options)
 
 
+def test_backend_that_is_none_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
+    options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4", "--backend", "tensorrt")
+    assert "backend is 'tensorrt', expected one of 'auto', 'torch', 'openvino'" in shell.refused(bag, *options)
+
+
 def test_malformed_label_table_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.yaml").write_text("name: mine")
     options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4")

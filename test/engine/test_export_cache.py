@@ -22,6 +22,8 @@ from eomt_ros.engine.export import ANSWERS, EXPORT_VERSION, MODEL
 from eomt_ros.engine.export_cache import FOLDER, MANIFEST, exported
 from test.engine.checkpoints import write_checkpoint
 
+ROOT = Path(__file__).parents[2]
+
 # An export takes seconds, and on a busy machine many.
 pytestmark = pytest.mark.timeout(600)
 
@@ -33,6 +35,14 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with its export beside it; for copies."""
     model = write_checkpoint(tmp_path_factory.mktemp("original") / "model")
+    exported(checkpoint.load(model), torch.float32, [model / FOLDER])
+    return model
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of the same shape with other weights, and its export beside it."""
+    model = write_checkpoint(tmp_path_factory.mktemp("other") / "model", seed=1)
     exported(checkpoint.load(model), torch.float32, [model / FOLDER])
     return model
 
@@ -182,28 +192,31 @@ def _list_for_a_manifest(entry: Path) -> None:
         (_other_version, f"is of export version {EXPORT_VERSION + 1}, expected {EXPORT_VERSION}: not used"),
     ],
 )
-def test_a_damaged_entry_is_told_of_and_made_anew(
-    entry: Path,
-    model: Path,
-    damage: Callable[[Path], None],
-    told: str,
-    caplog: pytest.LogCaptureFixture,
+def test_a_damaged_entry_is_told_of_and_not_used(
+    entry: Path, model: Path, damage: Callable[[Path], None], told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    assert load(model, "auto", "auto").backend == "openvino"
     damage(entry)
     assert load(model, "auto", "auto").backend == "torch"
     assert told in caplog.text
+
+
+def test_a_damaged_entry_is_replaced_where_the_backend_is_named(
+    entry: Path, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    _truncated(entry)
     assert_works(model)
+    assert "is damaged" in caplog.text
     caplog.clear()
     assert_works(model)
-    assert "not used" not in caplog.text
+    assert "is damaged" not in caplog.text
     assert list(entry.parent.iterdir()) == [entry]
 
 
 @pytest.fixture
-def foreign(entry: Path, tmp_path: Path) -> Path:
+def foreign(entry: Path, other: Path) -> Path:
     """In the place of the export that of another network, whole and with a right manifest."""
-    other = write_checkpoint(tmp_path / "other", seed=1)
-    made = exported(checkpoint.load(other), torch.float32, [tmp_path / "elsewhere"])
+    (made,) = (other / FOLDER).iterdir()
     shutil.copy(made / MODEL, entry / MODEL)
     manifest = json.loads((entry / MANIFEST).read_text())
     manifest["files"][MODEL] = export_cache._digest(entry / MODEL)
@@ -269,6 +282,23 @@ def test_a_network_that_float32_cannot_compute_is_not_exported(model: Path) -> N
     save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BackendError, match="in float32 the network's mask_logits are NaN or infinite"):
         load(model)
+
+
+def test_an_exporter_that_fails_is_one_line(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnxscript.py").write_text("raise ImportError('built for another NumPy')")
+    code = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    answer = subprocess.run(
+        [sys.executable, "-c", code, "export", str(model)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert answer.returncode == 1
+    (line,) = (line for line in answer.stderr.splitlines() if line.startswith("eomt-ros: "))
+    assert f"torch {torch.__version__} cannot export the network: " in line
+    assert "Traceback" not in answer.stderr
 
 
 # --- several at once
