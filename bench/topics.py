@@ -72,6 +72,8 @@ def throughput(name: str, segmenter: Segmenter, shape: tuple[int, int]) -> Row:
     with segment_node(environment) as node:
         for _ in range(TURNS):
             driven = drive(environment, node, size=shape, in_flight=2, seconds=SECONDS / 2)
+            if not driven.latencies:
+                return Row(name, note=f"0 of {driven.sent} arrive")
             node_times.append(driven.seconds / len(driven.latencies))
             engine_times.append(_loop(segmenter, shape, SECONDS / 2).seconds)
     note = f"{1 / statistics.median(node_times):.1f} frames/s; reference: the engine alone"
