@@ -67,6 +67,7 @@ class EnginePredictions:
             "task": segmenter.task,
             "weights_sha256": _digest(segmenter.folder),
             "device": segmenter.device,
+            "backend": segmenter.backend,
             "precision": segmenter.precision,
             "threads": torch.get_num_threads(),
             "score_threshold": segmenter.score_threshold,

@@ -362,7 +362,8 @@ def test_the_settings_say_how_to_have_the_same_again(bag: Path, segmenter: Segme
     settings = found.settings
     assert (settings["command"], settings["model"]) == (["eomt-ros", "evaluate"], "here")
     assert (settings["topics"], settings["truth"]) == ([bags.IMAGES], [f"{bags.SEMANTIC}, {bags.PANOPTIC}"])
-    assert (settings["task"], settings["device"], settings["precision"]) == ("panoptic", "cpu", "float32")
+    assert (settings["task"], settings["device"], settings["backend"]) == ("panoptic", "cpu", "torch")
+    assert settings["precision"] == "float32"
     assert (settings["score_threshold"], settings["mask_threshold"], settings["overlap_threshold"]) == (0.2, 0.5, 0.8)
     assert settings["versions"].keys() == {"eomt_ros", "python", "torch", "numpy", "cv2", "av"}
 
