@@ -31,7 +31,7 @@ from demo import TRAINING_SEEDS_FROM
 from demo.training.checkpoint import save
 from demo.training.dataset import Clip, load_clip, render, rendered
 from demo.training.losses import Trainee, chunk_loss
-from demo.training.optimizers import average_gradients, optimizer_of
+from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
@@ -122,7 +122,7 @@ def run_stage(
 
     Streams that began with the optimizer of the single frames, and its sense of scale, took the network apart.
     """
-    optimizer, parameters = optimizer_of(trainee, recipe), list(trainee.parameters())
+    optimizers = Optimizers(trainee, recipe, rank, workers)
     begin, step, smooth, reported = time.monotonic(), 0, 0.0, 0.0
     clock = torch.zeros(1)
     with tqdm.tqdm(total=round(seconds), desc="training", unit="s", mininterval=30, disable=rank > 0) as bar:
@@ -134,11 +134,9 @@ def run_stage(
             loss = next(losses)
             trainee.zero_grad(set_to_none=True)
             loss.backward()
-            average_gradients(parameters, workers)
-            nn.utils.clip_grad_norm_(parameters, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = highest_rate * schedule(step / recipe.warmup_steps, clock.item() / seconds)
-            optimizer.step()
+            average_gradients(optimizers.parameters, workers)
+            nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+            optimizers.step(highest_rate * schedule(step / recipe.warmup_steps, clock.item() / seconds))
             decay = min(recipe.average_decay, (step + 1) / (step + 10))
             with torch.no_grad():
                 torch._foreach_lerp_(list(average.parameters()), list(trainee.network.parameters()), 1 - decay)

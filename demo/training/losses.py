@@ -50,9 +50,7 @@ class Trainee(nn.Module):
             patches.append(tokens[:, settings.num_queries + 1 + settings.num_register_tokens :])
             queries = network.next_queries(after[-1]).float()
         features = network.layernorm(torch.stack(patches, 1).flatten(0, 1)).transpose(1, 2)
-        # Channels last: the depthwise convolutions and their gradients then take half the time.
-        features = features.unflatten(2, (settings.grid, settings.grid)).contiguous(memory_format=torch.channels_last)
-        features = network.upscale_block(features)
+        features = network.upscale_block(features.unflatten(2, (settings.grid, settings.grid)))
         answers = torch.stack(
             [torch.stack(after, 1) for after in carried], 1
         )  # batch, frames, answers, queries, hidden
@@ -82,8 +80,7 @@ def chunk_loss(
     parts = [stream.take(length) for stream in streams]
     pixels = torch.stack([part[0] for part in parts])
     segments = torch.stack([part[1] for part in parts])
-    # One context for the chunk: it converts each weight once.
-    with torch.autocast("cpu", torch.bfloat16, enabled=computes_in_bfloat16()):
+    with torch.autocast("cpu", torch.bfloat16):  # one context for the chunk: it converts each weight once
         answers, dense = trainee(pixels, queries)
     with torch.no_grad():
         for row, stream in enumerate(streams):
@@ -97,28 +94,7 @@ def chunk_loss(
     class_of = [torch.from_numpy(stream.clip.classes).long() for stream in streams]
     dense_target = torch.stack([table[segments[row, :, ::2, ::2]] for row, table in enumerate(class_of)])
     dense_loss = F.cross_entropy(dense.float().flatten(0, 1), dense_target.flatten(0, 1))
-    owners = torch.stack([target[0] for target in targets])[..., ::2, ::2]
-    loss = loss + recipe.dense_weight * dense_loss + recipe.owner_weight * owner_loss(answers[-1], owners)
-    return loss, answers[-1].queries[:, -1].detach().float()
-
-
-def owner_loss(output: StepOutput, owners: Tensor) -> Tensor:
-    """Whether each pixel goes to the query that should have it: the cross-entropy of the contest that panoptic
-    post-processing holds between the queries.
-
-    Without it two queries that claim the same thing are each right by the other losses, and one of them is dropped for
-    what the other covers of it. owners: (batch, frames, h, w), the query of each pixel, -1 for none.
-    """
-    something = torch.logsumexp(output.class_logits[..., :-1].float(), -1) - torch.logsumexp(
-        output.class_logits.float(), -1
-    )
-    claims = F.logsigmoid(output.mask_logits.float()) + something[..., None, None]
-    return F.cross_entropy(claims.flatten(0, 1), owners.flatten(0, 1), ignore_index=-1)
-
-
-def computes_in_bfloat16() -> bool:
-    """Whether the processor does; one that does not is sixty times slower in it than in float32 (measured: AVX2)."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return loss + recipe.dense_weight * dense_loss, answers[-1].queries[:, -1].detach().float()
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,51 @@ from __future__ import annotations
 import torch
 from torch import distributed, nn
 
+from demo.training.losses import Trainee
 from demo.training.recipe import Recipe
 
 
-def optimizer_of(trainee: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW, with weight decay on everything but biases, norms and scales.
+class Optimizers:
+    """Muon for the transformer's matrices, AdamW for all else.
 
-    Muon for the matrices did no better in the same time (demo/README.md), and torch's computes in bfloat16, which takes
-    most processors three times as long as the rest of a step.
+    Muon's step costs several matrix products, so each worker makes that of its share of the matrices, and they are
+    exchanged.
     """
-    parameters = list(trainee.parameters())
-    decayed = [value for value in parameters if value.ndim > 1]
-    plain = [value for value in parameters if value.ndim <= 1]
-    return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        betas=(0.9, 0.98),
-    )
+
+    def __init__(self, trainee: Trainee, recipe: Recipe, rank: int, workers: int) -> None:
+        named = list(trainee.named_parameters())
+        in_layers = {name for name, value in named if value.ndim == 2 and ("layers." in name or "mask_head." in name)}
+        matrices = [value for name, value in named if name in in_layers]
+        decayed = [value for name, value in named if name not in in_layers and value.ndim > 1]
+        plain = [value for name, value in named if value.ndim <= 1]
+        adamw = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            betas=(0.9, 0.98),
+        )
+        muon = torch.optim.Muon(
+            matrices[rank::workers], weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"
+        )
+        self.parameters = [*matrices, *decayed, *plain]
+        self._optimizers = (adamw, muon)
+        self._matrices = matrices
+        self._rank = rank
+        self._workers = workers
+
+    def step(self, learning_rate: float) -> None:
+        """One step of all parameters, the same in every worker."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+        with torch.no_grad():
+            mine = [
+                matrix.flatten() if number % self._workers == self._rank else torch.zeros(matrix.numel())
+                for number, matrix in enumerate(self._matrices)
+            ]
+            flat = torch.cat(mine)
+            distributed.all_reduce(flat)
+            for matrix, value in zip(self._matrices, flat.split([one.numel() for one in mine]), strict=True):
+                matrix.copy_(value.view_as(matrix))
 
 
 def average_gradients(parameters: list[nn.Parameter], workers: int) -> None:

@@ -46,7 +46,6 @@ class Recipe:
     mask_weight: float = 5.0
     dice_weight: float = 5.0
     dense_weight: float = 1.0
-    owner_weight: float = 2.0
     smallest_area: int = 12
     """Pixels of the label map (half the network's size) under which a segment is not asked for: it counts as not in
     view.
