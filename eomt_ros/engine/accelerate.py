@@ -59,12 +59,13 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         if device.type == "cpu":
             return torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == "cpu" and not _cpu_computes_in(precision):
+    if device.type == "cpu" and not cpu_computes_in(precision):
         log.warning("precision %r: this CPU does not compute in it, which makes it far slower than float32", precision)
     return PRECISIONS[precision]
 
 
-def _cpu_computes_in(precision: str) -> bool:
+def cpu_computes_in(precision: str) -> bool:
+    """Whether this CPU computes in one of `PRECISIONS` itself; an AVX2 one emulates bfloat16 sixty times slower."""
     # What older torch cannot tell is taken to be missing: it costs a warning.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     names = {"bfloat16": "bf16", "float16": "fp16"}
