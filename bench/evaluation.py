@@ -58,7 +58,7 @@ def cost(frames: list[SourceFrame], segmenter: Segmenter) -> Row:
             predictions.find(frame)
 
     row = compare(
-        f"evaluation, demo bag, {len(frames)} frames, beside the engine",
+        "evaluation, demo bag, beside the engine",
         _timed(evaluation, processor["ours"]),
         _timed(engine, processor["reference"]),
         pairs=PAIRS,
@@ -127,5 +127,5 @@ def memory(bag: Sequence, predictions: Again) -> Row:
         long = Sequence("long", read, count=FRAMES)
         found = run.evaluate([long], predictions, Path(out), run.Options())
     grown = (used[FRAMES] - used[SETTLED]) / 2**20
-    note = f"{grown:+.1f} MiB of resident memory from frame {SETTLED:,} to {FRAMES:,}, {found.objects} objects"
-    return Row(f"memory of an evaluation, demo bag over and over, {FRAMES:,} frames", note=note)
+    note = f"{grown:+.1f} MiB of resident memory from frame {SETTLED} on, {found.objects} objects"
+    return Row(f"memory of an evaluation over {FRAMES} frames", growth_mib=grown, note=note)
