@@ -22,9 +22,10 @@ def test_callbacks_are_served_within_the_block_only(ros: Context) -> None:
     node = Node("served", context=ros, start_parameter_services=False)
     called = threading.Event()
     node.create_timer(0.001, called.set, clock=STEADY)
+    others = set(threading.enumerate())  # of other tests, whose robots go on
     with spinning(node):
         assert called.wait(PATIENCE), "the timer was not served"
-    assert "spinner" not in {thread.name for thread in threading.enumerate()}
+    assert set(threading.enumerate()) <= others
     node.destroy_node()
 
 
@@ -37,13 +38,14 @@ def test_the_thread_ends_cleanly_at_whatever_moment_it_is_asked_to(
     node = Node("busy", context=ros, start_parameter_services=False)
     node.create_timer(1e-4, lambda: None, clock=STEADY)
     moments = random.Random(0)
+    others = set(threading.enumerate())
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # as many different orders of the two threads' steps as there can be
     try:
         for _ in range(500):
             with spinning(node):
                 time.sleep(moments.uniform(0.0, 0.002))
-            assert "spinner" not in {thread.name for thread in threading.enumerate()}
+            assert set(threading.enumerate()) <= others
     finally:
         sys.setswitchinterval(before)
         node.destroy_node()
