@@ -5,7 +5,6 @@ waiting.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -125,7 +124,7 @@ def waiting() -> Row:
         while len(looks) <= LOOKS:
             executor.spin_once(timeout_sec=1.0)
     finally:
-        camera.send_signal(signal.SIGINT)
+        camera.terminate()
         camera.wait(PATIENCE)
         node.close(1.0)
         listener.destroy_node()
@@ -137,14 +136,10 @@ def waiting() -> Row:
 
 
 def run_camera() -> None:
-    """A camera in a process of its own, until SIGINT."""
+    """A camera in a process of its own, until it is ended."""
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = Node("camera")
-    camera = Camera(node, "/image")
+    Camera(node, "/image")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    try:
-        executor.spin()
-    except KeyboardInterrupt:
-        camera.stop()
-    rclpy.shutdown()
+    executor.spin()

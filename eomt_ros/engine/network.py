@@ -111,7 +111,7 @@ class Videomt(nn.Module):
         self.embeddings = Embeddings(settings)
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.num_hidden_layers))
         self.layernorm = nn.LayerNorm(hidden, eps=settings.layer_norm_eps)
-        self.query = nn.Embedding(settings.num_queries, hidden)
+        self.query = embedding(settings.num_queries, hidden)
         self.query_updater = nn.Linear(hidden, hidden)
         self.class_predictor = nn.Linear(hidden, settings.num_labels + 1)
         self.mask_head = MaskHead(settings)
@@ -158,6 +158,19 @@ class Videomt(nn.Module):
         return mask_logits, self.class_predictor(queries)
 
 
+def embedding(count: int, hidden: int) -> nn.Embedding:
+    """Random vectors, as `nn.Embedding` draws them.
+
+    On the meta device none are drawn, since nothing is there to hold them: torch would load its compiler for it, which
+    is a second or more of every start.
+    """
+    vectors = torch.empty(count, hidden)
+    if not vectors.is_meta:
+        nn.init.normal_(vectors)
+    whole: nn.Embedding = nn.Embedding.from_pretrained(vectors, freeze=False)  # type: ignore[no-untyped-call]
+    return whole
+
+
 class Embeddings(nn.Module):
     """Pixels to tokens: one class token, the register tokens, then a token per patch with its position added."""
 
@@ -167,7 +180,7 @@ class Embeddings(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, hidden))
         self.register_tokens = nn.Parameter(torch.zeros(1, settings.num_register_tokens, hidden))
         self.patch_embeddings = PatchEmbeddings(settings)
-        self.position_embeddings = nn.Embedding(settings.grid**2, hidden)
+        self.position_embeddings = embedding(settings.grid**2, hidden)
 
     def forward(self, pixels: Tensor) -> Tensor:
         batch = pixels.shape[0]

@@ -5,6 +5,8 @@ import logging
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -459,3 +461,14 @@ def test_an_index_without_a_map_of_weights_is_refused(folder, weight_map):
     (folder / WEIGHTS).unlink()
     (folder / INDEX).write_text(json.dumps({"weight_map": weight_map}))
     assert f"{folder / INDEX}: weight_map is malformed" in refusal(folder)
+
+
+def test_loading_brings_in_none_of_torchs_compiler() -> None:
+    """It takes seconds to import, and every start of the node would wait for it."""
+    program = (
+        "import sys, torch; before = {'torch._dynamo', 'sympy'} - set(sys.modules)\n"
+        "from eomt_ros.engine import checkpoint; checkpoint.load('demo')\n"
+        "print('loaded', sorted(before & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert done.stdout.strip() == "loaded []"
