@@ -26,6 +26,7 @@ from bench.pictures import picture
 from bench.segment_node import isolated, segment_node
 from bench.timing import Row
 from eomt_ros.node.images import to_image
+from eomt_ros.node.spinning import spinning
 
 ROOT = Path(__file__).parent.parent
 STARTS = 5
@@ -58,20 +59,14 @@ def _time_to_first_map() -> float:
     node = Node("camera", context=context)
     camera = Camera(node, "/image")
     node.create_subscription(Image, "/segment/semantic", lambda _: arrived.set(), 1)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    spinner = threading.Thread(target=executor.spin, daemon=True)
-    spinner.start()
     try:
         start = time.perf_counter()
-        with segment_node(dict(os.environ)):
+        with spinning(node), segment_node(dict(os.environ)):
             if not arrived.wait(PATIENCE):
                 raise TimeoutError(f"no class image came within {PATIENCE:.0f} s of the node's start")
             return time.perf_counter() - start
     finally:
         camera.stop()
-        executor.shutdown()
-        spinner.join(PATIENCE)
         node.destroy_node()
         rclpy.shutdown(context=context)
 
