@@ -19,7 +19,6 @@ from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.preprocess import Preprocessor
 
-DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
 SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
 
 
@@ -58,7 +57,7 @@ def rows() -> Iterator[Row]:
     image = picture()
     with tempfile.TemporaryDirectory() as folder:
         for name, plan in PLANS.items():
-            model = DEMO if name == "demo" else models.write(name, image, Path(folder) / name)
+            model = models.write(name, image, Path(folder) / name)
             yield from frames(name, model, plan, "cpu")
             if torch.cuda.is_available():
                 yield from frames(name, model, plan, "cuda")
@@ -92,6 +91,7 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
         image = picture(*SIZES[size])
         for task in tasks:
             segmenter = Segmenter.load(model, task=task, device=device, fuse_stuff=False)  # as Hugging Face by default
+            means = f"{segmenter.backend} {segmenter.precision}"
             result, expected = segmenter.segment(image, segmenter.open_stream()), theirs.segment(image, task)[1]
             ours = Ours(segmenter)
             times = [(ours.segment(image), theirs.segment(image, task)[0]) for _ in range(plan.pairs)]
@@ -99,28 +99,26 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
             if not step_is_told:
                 step_is_told = True
                 reference = [stages.network for stages in their]
-                yield Row.of(f"network step, {name}", [stages.network for stages in our], reference)
+                yield Row.of(f"network step, {name}", [stages.network for stages in our], reference, note=means)
             yield Row.of(
                 f"whole frame, {size}, {name}, {task}{where}",
                 [stages.whole for stages in our],
                 [stages.whole for stages in their],
-                note=f"{len(result.segments)} segments, {_agreement(result, expected, task)}",
+                note=f"{means}; {len(result.segments)} segments, {_agreement(result, expected, task)}",
             )
 
 
 def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
     """What the backend brings: the step as it comes, and the same as torch runs it layer by layer."""
     image = picture(*SIZES["640x480"])
-    ours, plain = (
-        Ours(Segmenter.load(model, device="cpu", **choice))
-        for choice in ({}, {"backend": "torch", "precision": "float32"})
-    )
+    segmenter = Segmenter.load(model, device="cpu")
+    ours, plain = Ours(segmenter), Ours(Segmenter.load(model, device="cpu", backend="torch", precision="float32"))
     ours.segment(image), plain.segment(image)
     times = [(ours.segment(image).network, plain.segment(image).network) for _ in range(pairs)]
     return Row.of(
         f"network step, {name}, beside plain torch",
         *zip(*times, strict=True),
-        note="reference: our own step, eager, float32",
+        note=f"{segmenter.backend} {segmenter.precision}; reference: our own step, eager, float32",
     )
 
 

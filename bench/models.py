@@ -4,6 +4,7 @@ trained network finds, a dozen blobs: with anything else the time of a whole fra
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ import torch
 from torch import Tensor, nn
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
+from eomt_ros.engine import checkpoint
+from eomt_ros.engine.backends import openvino_backend
+from eomt_ros.engine.export_cache import beside, exported
 from test.engine import reference
 from test.engine.checkpoints import random_network, save
 
+DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
 SHAPES: dict[str, dict[str, Any]] = {
     "ViT-S 640": {"hidden_size": 384, "num_hidden_layers": 12, "num_attention_heads": 6, "num_blocks": 3},
     "ViT-B 640": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "num_blocks": 3},
@@ -29,11 +34,25 @@ KEPT = 12
 """Queries that are sure of a class."""
 
 
+def write(name: str, image: np.ndarray, folder: Path) -> Path:
+    """Writes the demo checkpoint, or one of a published shape, with the export that `backend: auto` takes where
+    OpenVINO is installed.
+    """
+    if name == "demo":
+        shutil.copytree(DEMO, folder)
+    else:
+        _write(SHAPES[name], image, folder)
+    if openvino_backend.is_installed():
+        loaded = checkpoint.load(folder)
+        exported(loaded, torch.float32, [beside(loaded)])
+    return folder
+
+
 @torch.no_grad()
-def write(shape: str, image: np.ndarray, folder: Path) -> Path:
-    """Writes a checkpoint of a published shape that finds `KEPT` segments in an image, (height, width, 3) uint8."""
+def _write(shape: dict[str, Any], image: np.ndarray, folder: Path) -> None:
+    """Writes a checkpoint that finds `KEPT` segments in an image, (height, width, 3) uint8."""
     network = random_network(
-        **SHAPES[shape],
+        **shape,
         image_size=640,
         num_queries=QUERIES,
         mlp_ratio=4,
@@ -48,7 +67,7 @@ def write(shape: str, image: np.ndarray, folder: Path) -> Path:
         layer.conv1.weight.copy_(layer.conv1.weight.mean((2, 3), keepdim=True))
         nn.init.constant_(layer.conv2.weight, 1 / 9)
     _solve_heads(network, image)
-    return save(network, folder)
+    save(network, folder)
 
 
 def _slow_waves(positions: Tensor) -> None:

@@ -50,14 +50,14 @@ def expect_precision(precision: str) -> None:
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """What torch computes in: "float32" (the reference), "bfloat16", "float16", or "auto".
 
-    "auto" is float32 on the CPU; on CUDA it is bfloat16 where the GPU computes in it, else float16. On a CPU that only
+    "auto" is bfloat16 where the device computes in it, else float32 on a CPU and float16 on CUDA. On a CPU that only
     emulates the type, which takes many times as long as float32, it is done with a warning.
     Raises `ValueError` for another word.
     """
     expect_precision(precision)
     if precision == "auto":
         if device.type == "cpu":
-            return torch.float32
+            return torch.bfloat16 if cpu_computes_in("bfloat16") else torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu" and not cpu_computes_in(precision):
         log.warning("precision %r: this CPU does not compute in it, which makes it far slower than float32", precision)

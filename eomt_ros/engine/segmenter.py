@@ -163,8 +163,8 @@ class Segmenter:
 
         model: a folder with `config.json` and `model.safetensors`, a hub id, or "demo", which ships with the package.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32" (the reference), "bfloat16", "float16", or "auto": float32 on a CPU; on a GPU bfloat16
-        where it computes in it, else float16.
+        precision: "float32" (the reference), "bfloat16", "float16", or "auto": bfloat16 where the
+        device computes in it, else float32 on a CPU and float16 on a GPU.
         backend: what runs the network: "torch", "openvino", "onnxruntime", or "auto": torch on a GPU; on a CPU OpenVINO
         where it is installed and has an export of the model, else torch. "auto" with precision "float32" is torch, to
         the last bit.

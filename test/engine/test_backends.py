@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine import BackendError, FrameResult, Segmenter, Stream
+from eomt_ros.engine.accelerate import cpu_computes_in
 from eomt_ros.engine.shipped import PACKAGE
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.metrics import Figures, Scores
@@ -24,15 +25,22 @@ EXPORTED = ("openvino", "onnxruntime")
 BAG = PACKAGE.parent / "demo" / "bag"
 TASKS = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
 """With score thresholds at which random networks find a good number of segments."""
+HALF = ("torch", "openvino")
+"""Those that compute in bfloat16 where the CPU does."""
+HALF_AGREEMENT = 0.995
+"""The share of pixels that must be the same in bfloat16, over the bag; in one frame a segment may just be left out."""
 AGREEMENT = 0.9999
 """The share of pixels that must be the same: float32 summed in another order moves those on the very edge of a mask."""
 CLOSENESS = 1e-4
 """How far logits and queries may be apart, as a share of the largest: float32 has 1e-7, and a network adds up."""
 
+AUTO = "bfloat16" if cpu_computes_in("bfloat16") else "float32"
+"""What precision "auto" is on this machine's CPU."""
 
-def segmenter(model: Path | str, backend: str, **settings: object) -> Segmenter:
-    loaded = Segmenter.load(model, backend=backend, device="cpu", precision="float32", **settings)  # type: ignore[arg-type]
-    assert (loaded.backend, loaded.device, loaded.precision) == (backend, "cpu", "float32")
+
+def segmenter(model: Path | str, backend: str, precision: str = "float32", **settings: object) -> Segmenter:
+    loaded = Segmenter.load(model, backend=backend, device="cpu", precision=precision, **settings)  # type: ignore[arg-type]
+    assert (loaded.backend, loaded.device, loaded.precision) == (backend, "cpu", precision)
     return loaded
 
 
@@ -60,7 +68,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 def queries(stream: Stream) -> np.ndarray:
     """What the stream's next frame starts from."""
     assert stream._queries is not None
-    return stream._queries.numpy()
+    return stream._queries.float().numpy()
 
 
 def assert_same(one: FrameResult, other: FrameResult) -> None:
@@ -99,6 +107,8 @@ class Run:
 def demo_bag() -> dict[str, Run]:
     """The whole demo bag, each backend with its own stream, so that what one frame changes all later ones have."""
     segmenters = {name: segmenter("demo", name) for name in ("torch", *EXPORTED)}
+    if cpu_computes_in("bfloat16"):
+        segmenters |= {f"{name}, bfloat16": segmenter("demo", name, "bfloat16") for name in HALF}
     labels = segmenters["torch"].labels
     streams = {name: each.open_stream() for name, each in segmenters.items()}
     runs = {name: Run(Scores(labels.class_names, labels.is_thing)) for name in segmenters}
@@ -141,6 +151,18 @@ def test_the_demo_metrics_are_torchs(demo_bag: dict[str, Run], backend: str) -> 
         assert reference > 0.4, "a model that finds nothing agrees with everything"
         assert getattr(found, name) == pytest.approx(reference, abs=0.0005)
     assert found.id_switches == expected.id_switches
+
+
+@pytest.mark.parametrize("backend", HALF)
+def test_bfloat16_agrees_with_float32_over_the_whole_demo_bag(demo_bag: dict[str, Run], backend: str) -> None:
+    run = demo_bag.get(f"{backend}, bfloat16")
+    if run is None:
+        pytest.skip("this CPU does not compute in bfloat16")
+    assert len(run.classes) == 200
+    assert np.mean(run.classes) >= HALF_AGREEMENT
+    assert np.mean(run.ids) >= HALF_AGREEMENT
+    for name in ("miou", "vpq", "stq"):
+        assert getattr(run.figures, name) == pytest.approx(getattr(demo_bag["torch"].figures, name), abs=0.005)
 
 
 # --- random networks
@@ -224,7 +246,7 @@ def auto_is_openvino(model: Path) -> None:
     """The model has its export, and all is as it should be."""
     Segmenter.load(model, device="cpu", backend="openvino")
     loaded = Segmenter.load(model, device="cpu")
-    assert (loaded.backend, loaded.device, loaded.precision) == ("openvino", "cpu", "float32")
+    assert (loaded.backend, loaded.device, loaded.precision) == ("openvino", "cpu", AUTO)
 
 
 def test_auto_is_openvino_where_the_model_is_exported_and_exports_nothing_itself(
@@ -232,7 +254,7 @@ def test_auto_is_openvino_where_the_model_is_exported_and_exports_nothing_itself
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     loaded = Segmenter.load(model, device="cpu")
-    assert (loaded.backend, loaded.device, loaded.precision) == ("torch", "cpu", "float32")
+    assert (loaded.backend, loaded.device, loaded.precision) == ("torch", "cpu", AUTO)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,7 +265,7 @@ def test_auto_is_the_reference_itself_where_float32_is_asked_for(model: Path, au
 def test_auto_without_openvino_is_torch(model: Path, auto_is_openvino: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     loaded = Segmenter.load(model, device="cpu")
-    assert (loaded.backend, loaded.precision) == ("torch", "float32")
+    assert (loaded.backend, loaded.precision) == ("torch", AUTO)
 
 
 @pytest.mark.parametrize("backend", EXPORTED)

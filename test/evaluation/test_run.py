@@ -32,9 +32,8 @@ SHAPE = (48, 64)
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
-    return Segmenter.load(
-        write_checkpoint(tmp_path_factory.mktemp("model") / "small"), device="cpu", score_threshold=0.2
-    )
+    model = write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+    return Segmenter.load(model, device="cpu", precision="float32", score_threshold=0.2)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eomt_ros.engine.accelerate import cpu_computes_in
 from eomt_ros.engine.backends.backend import StepResult, one_by_one
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError
@@ -38,7 +39,8 @@ class OpenVinoBackend:
     def __init__(self, checkpoint: Checkpoint, precision: str, folder: Path | None = None) -> None:
         """Makes sure that OpenVINO computes the same as torch.
 
-        precision: "auto" is float32. folder: the network's float32 export; None to find it, or to make it.
+        precision: "auto" is bfloat16 where the CPU computes in it, else float32. folder: the network's float32 export;
+        None to find it, or to make it.
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the CPU does not compute in.
         """
@@ -93,9 +95,10 @@ def _load() -> Any:
 
 def _choose_precision(core: Any, precision: str) -> str:
     """Raises `ValueError` where this CPU does not compute in `precision`: OpenVINO would take another, unsaid."""
-    # Left to itself it takes bfloat16 where the CPU has that.
-    wanted = "float32" if precision == "auto" else precision
     offered = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    wanted = precision
+    if precision == "auto":
+        wanted = "bfloat16" if CAPABILITIES["bfloat16"] in offered and cpu_computes_in("bfloat16") else "float32"
     if CAPABILITIES[wanted] not in offered:
         names = [name for name, capability in CAPABILITIES.items() if capability in offered]
         raise ValueError(
