@@ -31,6 +31,7 @@ setup(
         "opencv-python-headless>=4.5",
         "PyYAML>=5.4",
         "safetensors>=0.4.3",
+        "scipy>=1.8",
         "torch>=2.4",
     ],
     extras_require={
@@ -43,6 +44,7 @@ setup(
             "rosbags>=0.11",
             "tqdm>=4.60",
         ],
+        "mask2former": ["pillow>=9", "torchvision>=0.19", "transformers>=5.23"],
         "onnxruntime": ["onnx>=1.17", "onnxruntime>=1.17", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
         "test": [
@@ -53,7 +55,6 @@ setup(
             "pytest>=7.4",
             "pytest-timeout>=2.2",
             "ruff>=0.6",
-            "scipy>=1.8",
             "torchmetrics>=1.4",
             "torchvision>=0.19",
             "transformers>=5.23",

@@ -17,6 +17,7 @@ from bench import models
 from bench.pictures import picture
 from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
+from eomt_ros.engine.fit import stretch
 from eomt_ros.engine.preprocess import Preprocessor
 
 SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
@@ -68,13 +69,14 @@ def rows() -> Iterator[Row]:
 def preprocessing() -> Iterator[Row]:
     """An image to the network's 640 x 640."""
     processor = VideomtVideoProcessor()
-    ours = Preprocessor((640, 640), processor.image_mean, processor.image_std)
+    ours = Preprocessor(processor.image_mean, processor.image_std)
+    fit = stretch((640, 640))
     for size, shape in SIZES.items():
         image = picture(*shape)
         clip = _clip(image)
         yield compare(
             f"preprocessing, {size} to 640x640",
-            lambda image=image: ours(image),
+            lambda image=image: ours(image, fit(image.shape[:2])),
             lambda clip=clip: processor(videos=clip, return_tensors="pt"),
         )
 

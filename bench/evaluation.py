@@ -87,6 +87,7 @@ class Again:
 
     def __init__(self, predictions: EnginePredictions, results: list[Found | None]) -> None:
         self.labels, self.task, self.model = predictions.labels, predictions.task, predictions.model
+        self.identity = predictions.identity
         self.settings = predictions.settings
         self._results = results
         self._given = 0

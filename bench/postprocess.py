@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from bench.timing import Row, compare
+from eomt_ros.engine.families import VIDEO
+from eomt_ros.engine.fit import stretch
 from eomt_ros.engine.postprocess import Segmentation, postprocess
 from test.engine import reference
 
@@ -46,12 +48,12 @@ def row(
     mask_logits, class_logits = structure(QUERIES, SAMPLES), reference.confident(QUERIES, classes, kept)
     ours: Callable[[], Segmentation] = partial(
         postprocess,
-        mask_logits,
-        class_logits,
-        size,
+        mask_logits[None],
+        class_logits[None],
+        stretch(SAMPLES)(size),
         task=task,
         is_thing=(True,) * classes,
-        score_threshold=None,
+        score_threshold=VIDEO.get(task, 0.0),
         mask_threshold=0.5,
         overlap_threshold=0.8,
         fuse_stuff=True,

@@ -36,7 +36,7 @@ from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.networks import Videomt
 
 VALIDATION_SEEDS = range(200, 206)
 
@@ -175,8 +175,8 @@ def grow(network: Videomt) -> Videomt:
     grown = Videomt(dataclasses.replace(network.settings, image_size=SETTINGS.image_size))
     weights = network.state_dict()
     name = "embeddings.position_embeddings.weight"
-    grid = weights[name].T.unflatten(1, (network.settings.grid, network.settings.grid))[None]
-    grid = F.interpolate(grid, (grown.settings.grid, grown.settings.grid), mode="bicubic")
+    grid = weights[name].T.unflatten(1, network.settings.grid)[None]
+    grid = F.interpolate(grid, grown.settings.grid, mode="bicubic")
     grown.load_state_dict({**weights, name: grid[0].flatten(1).T})
     return grown
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from demo import CLASS_NAMES
 from demo.training.recipe import NUM_CLASSES
 from demo.training.streams import MEAN, SIDE, STD
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.networks import Videomt
 
 
 def save(network: Videomt, folder: Path) -> None:

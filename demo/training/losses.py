@@ -12,7 +12,7 @@ from demo.training.assignment import assign, targets_of
 from demo.training.recipe import NUM_CLASSES, Recipe
 from demo.training.streams import Stream
 from eomt_ros.engine.accelerate import cpu_computes_in
-from eomt_ros.engine.network import StepOutput, Videomt
+from eomt_ros.engine.networks import StepOutput, Videomt
 
 ANSWER_WEIGHTS = (0.2, 0.3, 1.0)
 """How much the answers after each joint layer count; only the last one is used later."""
@@ -52,7 +52,7 @@ class Trainee(nn.Module):
             queries = network.next_queries(after[-1]).float()
         features = network.layernorm(torch.stack(patches, 1).flatten(0, 1)).transpose(1, 2)
         # Channels last: the depthwise convolutions and their gradients then take half the time.
-        features = features.unflatten(2, (settings.grid, settings.grid)).contiguous(memory_format=torch.channels_last)
+        features = features.unflatten(2, settings.grid).contiguous(memory_format=torch.channels_last)
         features = network.upscale_block(features)
         answers = torch.stack(
             [torch.stack(after, 1) for after in carried], 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demo import CLASS_NAMES
-from eomt_ros.engine.network import VideomtSettings
+from eomt_ros.engine.networks import Dinov2Settings
 
 NUM_CLASSES = len(CLASS_NAMES)
 
-SETTINGS = VideomtSettings(
+SETTINGS = Dinov2Settings(
     num_labels=NUM_CLASSES,
     hidden_size=192,
     num_hidden_layers=6,

@@ -9,7 +9,7 @@ from demo import CLASS_NAMES
 from demo.training.dataset import NUM_STUFF, RATE, Clip
 from demo.training.recipe import NUM_CLASSES
 from demo.training.streams import SIDE, normalise, resize
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.networks import Videomt
 
 
 @torch.no_grad()

@@ -83,6 +83,16 @@ class Canvas:
         self.owner[piece.rows, piece.columns] = to_host(owner)
         self.confidence[piece.rows, piece.columns] = to_host(confidence)
 
+    def fill(self, owner: Tensor, probability: Tensor, extent: Extent) -> None:
+        """Gives all pixels at once.
+
+        owner: (H, W) int32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
+        """
+        self.owner[...] = to_host(owner)
+        self.confidence[...] = to_host(probability.mul(255).add_(0.5))
+        self._rows += extent.rows
+        self._columns += extent.columns
+
     def measure(self, piece: Piece, extent: Extent) -> None:
         """Takes pixels into the areas and boxes of the piece's maps."""
         self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)

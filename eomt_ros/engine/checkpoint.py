@@ -16,17 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from eomt_ros.engine.errors import CheckpointError
+from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.families import FAMILIES, Family, Network, Settings
 from eomt_ros.engine.labels import Labels, labels_for
-from eomt_ros.engine.network import TRAINING_ONLY, Videomt, VideomtSettings
 from eomt_ros.engine.shipped import shipped
-from eomt_ros.engine.weights import SHARD_INDEX, WEIGHTS, load_weights, read_json
+from eomt_ros.engine.weights import SHARD_INDEX, WEIGHTS, read_json
 
 log = logging.getLogger(__name__)
-
-MODEL_TYPES = ("videomt",)
 
 CONFIG = "config.json"
 PREPROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
@@ -48,9 +44,10 @@ class Checkpoint:
     """The hub id, or the folder's own name."""
     folder: Path
     """Where its files are."""
-    network: Videomt
+    family: Family
+    network: Network
     """float32, on the CPU, in evaluation mode, without gradients."""
-    settings: VideomtSettings
+    settings: Settings
     labels: Labels
     image_mean: tuple[float, ...]
     """Per RGB channel, of pixels scaled to 0..1."""
@@ -60,11 +57,6 @@ class Checkpoint:
     def task(self) -> str:
         """What the checkpoint is made for: "semantic", "instance" or "panoptic"."""
         return self.labels.task
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the network's input."""
-        return self.settings.image_size, self.settings.image_size
 
 
 def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
@@ -79,12 +71,15 @@ def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
     folder, name = _locate(model)
     try:
         config = _read_config(folder)
-        settings = _settings(config, folder)
-        mean, std = _normalisation(folder)
+        preprocessing = _preprocessing(folder)
+        family = FAMILIES[config["model_type"]]
+        settings = _settings(family, config, preprocessing, folder)
+        mean, std = _normalisation(preprocessing, folder)
         return Checkpoint(
             name=name,
             folder=folder,
-            network=_network(settings, folder),
+            family=family,
+            network=family.load(settings, folder),
             settings=settings,
             labels=labels_for(name, _class_names(config, settings, folder), labels),
             image_mean=mean,
@@ -147,7 +142,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
                 f"check the network, or get it on another machine with `hf download {repository} --local-dir FOLDER` "
                 "and give that folder"
             )
-        raise CheckpointError(f"{looked_for}; {remedy} ({type(error).__name__}: {_first_line(error)})") from error
+        raise CheckpointError(f"{looked_for}; {remedy} ({first_line(error)})") from error
 
 
 def _read_config(folder: Path) -> Mapping[str, Any]:
@@ -158,16 +153,17 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         )
     config = read_json(path)
     model_type = config.get("model_type")
-    if model_type not in MODEL_TYPES:
-        raise CheckpointError(f"{path}: model_type is {reprlib.repr(model_type)}, supported: {', '.join(MODEL_TYPES)}")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise CheckpointError(f"{path}: model_type is {reprlib.repr(model_type)}, supported: {', '.join(FAMILIES)}")
     if "auto_map" in config:
         log.warning("%s asks for code of its own (auto_map): it is not run, the network is eomt_ros's own", path)
     return config
 
 
-def _settings(config: Mapping[str, Any], folder: Path) -> VideomtSettings:
+def _settings(family: Family, config: Mapping[str, Any], preprocessing: Mapping[str, Any], folder: Path) -> Settings:
+    sizes = {name: preprocessing[name] for name in ("size", "size_divisor") if name in preprocessing}
     try:
-        settings = VideomtSettings.from_config(config)
+        settings = family.settings({**config, **sizes})
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no network that can be built: {error}") from error
     if settings.num_channels != 3:
@@ -175,7 +171,7 @@ def _settings(config: Mapping[str, Any], folder: Path) -> VideomtSettings:
     return settings
 
 
-def _class_names(config: Mapping[str, Any], settings: VideomtSettings, folder: Path) -> tuple[str, ...]:
+def _class_names(config: Mapping[str, Any], settings: Settings, folder: Path) -> tuple[str, ...]:
     """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders without any."""
     indices = [str(index) for index in range(settings.num_labels)]
     names = config.get("id2label", {index: f"LABEL_{index}" for index in indices})
@@ -184,16 +180,26 @@ def _class_names(config: Mapping[str, Any], settings: VideomtSettings, folder: P
     return tuple(names[index] for index in indices)
 
 
-def _normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel: the checkpoint's own, else ImageNet's, as DINOv2 was trained with."""
-    path = next((folder / name for name in PREPROCESSORS if (folder / name).exists()), None)
+def _preprocessing(folder: Path) -> Mapping[str, Any]:
+    """What the checkpoint's processor is told to do; nothing where it has no file of that."""
+    path = _preprocessor(folder)
     if path is None:
-        return IMAGENET_MEAN, IMAGENET_STD
+        return {}
     preprocessing = read_json(path)
     for name, expected in FIXED_PREPROCESSING.items():
         value = preprocessing.get(name, expected)
         if value != expected and not (isinstance(value, float) and math.isclose(value, expected, rel_tol=1e-6)):
             raise CheckpointError(f"{path}: {name} is {reprlib.repr(value)}, supported: {expected!r}")
+    return preprocessing
+
+
+def _preprocessor(folder: Path) -> Path | None:
+    return next((folder / name for name in PREPROCESSORS if (folder / name).exists()), None)
+
+
+def _normalisation(preprocessing: Mapping[str, Any], folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel: the checkpoint's own, else ImageNet's, as DINOv2 was trained with."""
+    path = _preprocessor(folder)
     mean = _per_channel(preprocessing.get("image_mean", IMAGENET_MEAN), f"{path}: image_mean")
     std = _per_channel(preprocessing.get("image_std", IMAGENET_STD), f"{path}: image_std")
     if min(std) <= 0:
@@ -206,19 +212,3 @@ def _per_channel(values: Any, where: str) -> tuple[float, ...]:
     if len(numbers) != 3 or not all(type(number) in (int, float) and abs(number) <= 1000 for number in numbers):
         raise CheckpointError(f"{where} is {reprlib.repr(values)}, expected three numbers for pixels from 0 to 1")
     return tuple(float(number) for number in numbers)
-
-
-def _network(settings: VideomtSettings, folder: Path) -> Videomt:
-    try:
-        with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
-            network = Videomt(settings)
-    except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
-        raise CheckpointError(
-            f"{folder / CONFIG} describes a network too large to build: {_first_line(error)}"
-        ) from error
-    load_weights(network, folder, ignored=TRAINING_ONLY)
-    return network.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -23,3 +23,8 @@ class OutOfMemoryError(EngineError):
 
 class BackendError(EngineError):
     """A backend is not installed, cannot run the network on this machine, or does not answer as torch does."""
+
+
+def first_line(error: Exception) -> str:
+    """An error of someone else's, in one line."""
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -22,8 +22,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from eomt_ros.engine.errors import BackendError
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.errors import BackendError, first_line
+from eomt_ros.engine.networks import QueryVit
 
 EXPORT_VERSION = 1
 """Changes whenever this module writes something else for the same network."""
@@ -54,7 +55,16 @@ class Export:
         (folder / ANSWERS).write_bytes(save(self.answers))
 
 
-def export_step(network: Videomt, dtype: torch.dtype) -> Export:
+def exportable(checkpoint: Checkpoint) -> QueryVit:
+    """A checkpoint's network, where it can be exported; raises `BackendError` where it cannot."""
+    if not isinstance(checkpoint.network, QueryVit):
+        raise BackendError(
+            f"{checkpoint.name} is a {checkpoint.family.name}, which has no export: use backend 'torch', or 'auto'"
+        )
+    return checkpoint.network
+
+
+def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
     """Exports a network's step, and takes down what float32 torch answers to a made-up frame.
 
     network: float32, on the CPU. dtype: what the export computes in; pixels, queries and outputs are float32 always.
@@ -103,7 +113,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def check_step(step: Step, network: Videomt, precision: str, folder: Path, who: str) -> None:
+def check_step(step: Step, network: QueryVit, precision: str, folder: Path, who: str) -> None:
     """Raises `BackendError` unless a step that was made from `folder` answers as torch did when it was exported."""
     answers = load_file(folder / ANSWERS)
     for name, found in zip(OUTPUTS, step(*probe(network)), strict=True):
@@ -119,7 +129,7 @@ def check_step(step: Step, network: Videomt, precision: str, folder: Path, who: 
             )
 
 
-def probe(network: Videomt) -> tuple[Tensor, Tensor]:
+def probe(network: QueryVit) -> tuple[Tensor, Tensor]:
     """Pixels and queries of a made-up frame, the same on every machine: (1, 3, size, size), (1, queries, hidden)."""
     size = network.settings.image_size
     count = 3 * size * size
@@ -137,7 +147,7 @@ def _sample(answer: Tensor) -> Tensor:
 class _Step(nn.Module):
     """The network with its query updater: what goes in and out of one frame."""
 
-    def __init__(self, network: Videomt, dtype: torch.dtype) -> None:
+    def __init__(self, network: QueryVit, dtype: torch.dtype) -> None:
         super().__init__()
         self.network = network
         self.dtype = dtype
@@ -147,11 +157,6 @@ class _Step(nn.Module):
         return masks.float(), classes.float(), following.float()
 
 
-def _step(network: Videomt, pixels: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _step(network: QueryVit, pixels: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mask_logits, class_logits, left = network(pixels, queries)
     return mask_logits, class_logits, network.next_queries(left)
-
-
-def first_line(error: Exception) -> str:
-    """An error of someone else's, in one line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import BackendError
-from eomt_ros.engine.export import EXPORT_VERSION, Export, export_step, first_line
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.errors import BackendError, first_line
+from eomt_ros.engine.export import EXPORT_VERSION, Export, export_step, exportable
+from eomt_ros.engine.networks import QueryVit
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +49,14 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
 
     Raises `BackendError` where it is not there and cannot be made or kept.
     """
+    network = exportable(checkpoint)
     places = places or _places(checkpoint)
     found = find(checkpoint, dtype, places)
     if found is not None:
         return found
     log.info("exporting the network of %s, once for all later starts: this can take a minute", checkpoint.name)
-    export = export_step(checkpoint.network, dtype)
-    name = _name(checkpoint.network, dtype)
+    export = export_step(network, dtype)
+    name = _name(network, dtype)
     cache = user_cache() / FOLDER
     refusals = []
     for place in places:
@@ -75,10 +76,11 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
 
 def find(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | None = None) -> Path | None:
     """The folder of a network's export, as `exported`; None where there is none that can be used."""
+    network = exportable(checkpoint)
     places = [place for place in places or _places(checkpoint) if place.is_dir()]
     if not places:  # and no need to read all the weights for a name
         return None
-    name = _name(checkpoint.network, dtype)
+    name = _name(network, dtype)
     for place in places:
         if _is_sound(place / name):
             with contextlib.suppress(OSError):  # of somebody else's, who need not know when it was used
@@ -109,7 +111,7 @@ def user_cache() -> Path:
     return Path(os.path.expanduser(base)) / "eomt_ros"
 
 
-def _name(network: Videomt, dtype: torch.dtype) -> str:
+def _name(network: QueryVit, dtype: torch.dtype) -> str:
     """Names an entry by all that decides what the network computes."""
     digest = hashlib.sha256(json.dumps(asdict(network.settings), sort_keys=True).encode())
     for name, weight in sorted(network.state_dict().items()):

@@ -31,6 +31,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
@@ -102,19 +104,29 @@ class Identities:
         self._stuff: dict[tuple[int, int], Track] = {}
         self._last_id = 0
         self._frame = -1
+        self._before = 0.0
         self._now = 0.0
         self._stamp: float | None = None
 
-    def update(self, observations: Sequence[Observation], width: int, stamp: float | None = None) -> list[Identity]:
+    def update(
+        self,
+        observations: Sequence[Observation],
+        width: int,
+        stamp: float | None = None,
+        segment_index: np.ndarray | None = None,
+    ) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
         width: of the image, in pixels. stamp: of the frame, in seconds; a frame without one, or with one that is not
-        after the one before, counts a tenth of a second.
+        after the one before, counts a tenth of a second. segment_index: (H, W), i + 1 where segment i is seen; this
+        rule does not look at it.
         """
         self._frame += 1
-        before, self._now = self._now, self._now + self._elapsed(stamp)
+        self._before, self._now = self._now, self._now + self._elapsed(stamp)
         self._things = [
-            track for track in self._things if track.last_seen == before or self._now - track.last_seen <= MAX_ABSENCE
+            track
+            for track in self._things
+            if track.last_seen == self._before or self._now - track.last_seen <= MAX_ABSENCE
         ]
 
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
@@ -124,7 +136,7 @@ class Identities:
         births = sum(track is None for track in tracks)
         if self._last_id + births > LARGEST_ID:
             self.restart()
-            return self.update(observations, width, stamp)
+            return self.update(observations, width, stamp, segment_index)
         for index, seen in enumerate(observations):
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
         return [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]

@@ -1,9 +1,9 @@
-"""Mask and class logits of one frame to a segmentation at the image's own size.
+"""Mask and class logits of one frame to a segmentation at the image's own size, for VidEoMT and EoMT.
 
-Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoProcessor` (transformers,
-models/videomt/video_processing_videomt.py) on the same logits in float32. Its cost is not: Hugging Face resizes the
-masks of all queries to the image before it looks at the scores. Here the scores come first, and what they leave is
-resized only in the tiles of the image where it can matter.
+Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoProcessor` and `EomtImageProcessor`
+(transformers, models/videomt/video_processing_videomt.py, models/eomt/image_processing_eomt.py) on the same logits in
+float32. Its cost is not: Hugging Face resizes the masks of all queries to the image before it looks at the scores. Here
+the scores come first, and what they leave is resized only in the tiles of the image where it can matter.
 
 A pixel may differ where two queries tie but for the last bit of a float: none of 111 million did, on random logits.
 """
@@ -20,25 +20,23 @@ from torch import Tensor
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
 from eomt_ros.engine.contest import SLACK, contending, first_highest
 from eomt_ros.engine.errors import NotFiniteError
+from eomt_ros.engine.fit import Placement
 from eomt_ros.engine.overlap import Tally, passing
 from eomt_ros.engine.run_lengths import decode_mask
 from eomt_ros.engine.tiles import Piece, Tiles
 
-__all__ = ["SCORE_THRESHOLDS", "Segmentation", "decode_mask", "postprocess"]
-
-SCORE_THRESHOLDS = {"panoptic": 0.8, "instance": 0.5}
-"""Hugging Face's defaults."""
+__all__ = ["Segmentation", "check_finite", "decode_mask", "postprocess", "semantic"]
 
 
 @torch.inference_mode()
 def postprocess(
     mask_logits: Tensor,
     class_logits: Tensor,
-    size: tuple[int, int],
+    placement: Placement,
     *,
     task: str,
     is_thing: Sequence[bool],
-    score_threshold: float | None,
+    score_threshold: float,
     mask_threshold: float,
     overlap_threshold: float,
     fuse_stuff: bool,
@@ -46,31 +44,30 @@ def postprocess(
 ) -> Segmentation:
     """Segments one frame.
 
-    mask_logits: (queries, h, w). class_logits: (queries, classes + 1), the last one "no object". Of any float type; the
-    arithmetic is float32. size: (height, width) of the image. task: "semantic", "instance" or "panoptic". is_thing: one
-    entry per class. score_threshold: None is Hugging Face's default for the task. The thresholds lie in 0..1; the
+    mask_logits: (windows or 1, queries, h, w). class_logits: (windows or 1, queries, classes + 1), the last one "no
+    object". Of any float type; the arithmetic is float32. placement: of the image. task: "semantic", "instance" or
+    "panoptic", several windows for the first only. is_thing: one entry per class. The thresholds lie in 0..1; the
     instance task has no overlap threshold, the semantic task none at all. Raises `NotFiniteError` for NaN or infinity
     in the logits.
     """
-    _check_finite("mask", mask_logits)
-    _check_finite("class", class_logits)
+    check_finite("mask", mask_logits)
+    check_finite("class", class_logits)
     probabilities = class_logits.float().softmax(-1)
     if task == "semantic":
-        return _semantic(mask_logits, probabilities[:, :-1], size, with_masks)
-    if score_threshold is None:
-        score_threshold = SCORE_THRESHOLDS[task]
+        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks)
+    masks, probabilities = mask_logits[0], probabilities[0]
     if task == "instance":
-        return _instance(mask_logits, probabilities[:, :-1], size, score_threshold, mask_threshold, with_masks)
+        return _instance(masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks)
     fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
     return _panoptic(
-        mask_logits, probabilities, size, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
+        masks, probabilities, placement, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
     )
 
 
 def _panoptic(
     mask_logits: Tensor,
     probabilities: Tensor,
-    size: tuple[int, int],
+    placement: Placement,
     score_threshold: float,
     mask_threshold: float,
     overlap_threshold: float,
@@ -81,11 +78,11 @@ def _panoptic(
     classes = probabilities.shape[1] - 1
     scores, class_ids = probabilities.max(-1)
     kept = ((class_ids != classes) & (scores > score_threshold)).nonzero()[:, 0]
-    canvas = Canvas(len(kept), size, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[kept][:, None, None]
-    tiles = Tiles(mask_logits[kept].float(), size)
+    tiles = Tiles(placement.masks(mask_logits[kept].float()), placement.image)
 
     def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Tensor, Extent]:
         probability = values.sigmoid_()
@@ -125,7 +122,7 @@ def _panoptic(
 def _instance(
     mask_logits: Tensor,
     probabilities: Tensor,
-    size: tuple[int, int],
+    placement: Placement,
     score_threshold: float,
     mask_threshold: float,
     with_masks: bool,
@@ -134,13 +131,13 @@ def _instance(
     classes = probabilities.shape[1]
     scores, class_ids = probabilities.max(-1)
     kept = (scores >= score_threshold).nonzero()[:, 0]
-    canvas = Canvas(len(kept), size, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[kept][:, None, None]
-    tiles = Tiles(mask_logits[kept].float(), size)
+    tiles = Tiles(placement.masks(mask_logits[kept].float()), placement.image)
     threshold = torch.tensor(mask_threshold).logit().item()
-    whole = np.zeros((len(kept), *size), np.bool_) if with_masks else None
+    whole = np.zeros((len(kept), *placement.image), np.bool_) if with_masks else None
 
     def show(piece: Piece, values: Tensor) -> tuple[Tensor, Extent]:
         mask = torch.gt(values, threshold, out=torch.empty_like(values))
@@ -177,12 +174,18 @@ def _instance(
     return canvas.segmentation(segments, classes, with_masks=with_masks, whole=whole)
 
 
-def _semantic(mask_logits: Tensor, probabilities: Tensor, size: tuple[int, int], with_masks: bool) -> Segmentation:
-    """A pixel goes to the class of the highest sum, over the queries, of class probability times mask probability."""
-    _, height, width = mask_logits.shape
-    maps = torch.matmul(probabilities.T[None], mask_logits.float().sigmoid().flatten(1)[None]).view(-1, height, width)
-    tiles = Tiles(maps, size)
-    canvas = Canvas(len(maps), size, maps.device)
+def semantic(mask_logits: Tensor, probabilities: Tensor, placement: Placement, with_masks: bool) -> Segmentation:
+    """A pixel goes to the class of the highest sum, over the queries, of class probability times mask probability.
+
+    mask_logits: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
+    """
+    sums = [
+        torch.matmul(classes.T[None], masks.sigmoid().flatten(1)[None]).view(-1, *masks.shape[1:])
+        for masks, classes in zip(map(placement.masks, mask_logits.float()), probabilities, strict=True)
+    ]
+    maps = placement.stitched(torch.stack(sums)) if placement.windows else sums[0]
+    tiles = Tiles(maps, placement.image)
+    canvas = Canvas(len(maps), placement.image, maps.device)
 
     def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent]:
         highest, first, _ = first_highest(values)
@@ -199,10 +202,11 @@ def _semantic(mask_logits: Tensor, probabilities: Tensor, size: tuple[int, int],
     present = canvas.areas().nonzero()[:, 0].tolist()
     segments = [Segment(-1, class_id, scores[class_id], [class_id]) for class_id in present]
     found = canvas.segmentation(segments, len(maps), with_masks=with_masks)
-    return replace(found, segment_index=np.zeros(size, np.uint8))
+    return replace(found, segment_index=np.zeros(placement.image, np.uint8))
 
 
-def _check_finite(name: str, logits: Tensor) -> None:
+def check_finite(name: str, logits: Tensor) -> None:
+    """Raises `NotFiniteError` for NaN or infinity."""
     # The sum costs a tenth of a look at every value, and is finite where they are, but for overflow.
     if logits.sum(dtype=torch.float32).isfinite() or logits.isfinite().all():
         return

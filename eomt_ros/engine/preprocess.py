@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eomt_ros.engine.fit import Placement, Size
+
 
 class Preprocessor:
-    """Stretches an image to the network's size and normalises it, as Hugging Face's `VideomtVideoProcessor` does.
+    """Brings an image to the network's input and normalises it, as Hugging Face's processors do.
 
-    size: (height, width) of the network's input. mean, std: per channel, for pixels scaled to 0..1.
+    mean, std: per channel, for pixels scaled to 0..1.
 
     On the CPU the result differs from Hugging Face's by float rounding only (under 1e-6): both resize the uint8 image
     with antialiasing. On CUDA, where torch resizes no uint8, the resize is done in float and rounded, which can differ
@@ -22,30 +24,35 @@ class Preprocessor:
 
     def __init__(
         self,
-        size: tuple[int, int],
         mean: Sequence[float],
         std: Sequence[float],
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.size = size
         self.dtype = dtype
         self.mean = 255.0 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = 255.0 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
-    def __call__(self, image: np.ndarray) -> Tensor:
+    def __call__(self, image: np.ndarray, placement: Placement) -> Tensor:
         """Prepares one image.
 
         image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not
-        copied first.
-        Returns (1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
+        copied first. placement: of an image of its size.
+        Returns (windows or 1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-            raise ValueError(f"image is {image.shape} {image.dtype}, expected (height, width, 3) uint8")
-        return self.normalise(self.resize(image))
+        expect_image(image)
+        pixels = self.resize(image, placement.resized)
+        below, beside = placement.input[0] - pixels.shape[2], placement.input[1] - pixels.shape[3]
+        if placement.windows:
+            pixels = torch.cat([pixels[:, :, window.rows, window.columns] for window in placement.windows])
+        elif placement.pads_normalised:
+            return F.pad(self.normalise(pixels), (0, beside, 0, below))
+        elif below or beside:
+            pixels = F.pad(pixels, (0, beside, 0, below))
+        return self.normalise(pixels)
 
-    def resize(self, image: np.ndarray) -> Tensor:
-        """The image at the network's size, (1, 3, height, width) uint8 grey levels on the device (float32 on CUDA)."""
+    def resize(self, image: np.ndarray, size: Size) -> Tensor:
+        """The image at a size, (1, 3, *size) uint8 grey levels on the device (float32 on CUDA)."""
         channels = [0, 1, 2]
         if image.strides[2] == 0:  # one grey channel shown three times: resize it once
             image, channels = image[:, :, :1], [0, 0, 0]
@@ -58,14 +65,20 @@ class Preprocessor:
             image = np.asarray(_Writable(image))
         pixels = torch.from_numpy(image).to(self.mean.device, non_blocking=True).permute(2, 0, 1)[None]
         if pixels.is_cuda:
-            resized = F.interpolate(pixels.float(), self.size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
+            resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
         else:
-            resized = F.interpolate(pixels, self.size, mode="bilinear", antialias=True)
+            resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
         return resized if channels == [0, 1, 2] else resized[:, channels]
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Grey levels 0..255 to the network's numbers, (batch, 3, height, width)."""
         return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
+
+
+def expect_image(image: np.ndarray) -> None:
+    """Raises `ValueError` for what is no (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"image is {image.shape} {image.dtype}, expected (height, width, 3) uint8")
 
 
 class _Writable:

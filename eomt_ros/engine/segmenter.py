@@ -15,12 +15,17 @@ from torch import Tensor
 from eomt_ros.engine import checkpoint
 from eomt_ros.engine.accelerate import expect_device, expect_precision
 from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend
+from eomt_ros.engine.canvas import Segmentation
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import OutOfMemoryError
+from eomt_ros.engine.fit import Fit, Placement
 from eomt_ros.engine.identity import Identities, Identity, Observation
+from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
-from eomt_ros.engine.postprocess import SCORE_THRESHOLDS, Segmentation, postprocess
-from eomt_ros.engine.preprocess import Preprocessor
+from eomt_ros.engine.networks import QueryVit
+from eomt_ros.engine.preprocess import Preprocessor, expect_image
+
+FITS = ("stretch", "keep_aspect")
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ class Stream:
     Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time.
     """
 
-    def __init__(self) -> None:
-        self._identities = Identities()
+    def __init__(self, identities: Identities | None = None) -> None:
+        self._identities = identities or Identities()
         self._queries: Tensor | None = None
 
     @property
@@ -118,6 +123,7 @@ class Segmenter:
         *,
         backend: Backend,
         task: str,
+        fit: Fit,
         score_threshold: float,
         mask_threshold: float,
         overlap_threshold: float,
@@ -135,8 +141,9 @@ class Segmenter:
         self.overlap_threshold = overlap_threshold
         self.fuse_stuff = fuse_stuff
         self._step = backend
+        self._family = checkpoint.family
+        self._fit = fit
         self._preprocess = Preprocessor(
-            checkpoint.image_size,
             checkpoint.image_mean,
             checkpoint.image_std,
             device=backend.device,
@@ -182,7 +189,7 @@ class Segmenter:
         for by name and is not installed or fails, `ValueError` for an argument that is not one of the above.
         """
         _expect("backend", backend, BACKENDS)
-        _expect("fit", fit, ("stretch",))
+        _expect("fit", fit, FITS)
         _expect("task", task, (None, *TASKS))
         for name, threshold in (
             ("score_threshold", score_threshold),
@@ -196,20 +203,36 @@ class Segmenter:
         loaded = checkpoint.load(model, labels)
         chosen_task = task or loaded.task
         if score_threshold is None:
-            score_threshold = SCORE_THRESHOLDS.get(chosen_task, 0.0)
+            score_threshold = loaded.family.score_thresholds.get(chosen_task, 0.0)
+        torch_alone = _torch_alone(loaded, fit)
+        if torch_alone and backend not in ("auto", "torch"):
+            raise ValueError(
+                f"backend is {backend!r}, but {torch_alone} with backend 'torch' only; use that, or 'auto'"
+            )
+        placed = loaded.family.fit(loaded.settings, chosen_task, fit, None)
         return cls(
             loaded,
-            backend=open_backend(loaded, backend, device, precision),
+            backend=open_backend(loaded, "torch" if torch_alone else backend, device, precision),
             task=chosen_task,
+            fit=placed,
             score_threshold=score_threshold,
             mask_threshold=mask_threshold,
             overlap_threshold=overlap_threshold,
             fuse_stuff=fuse_stuff,
         )
 
+    @property
+    def identity(self) -> str:
+        """What the ids rest on: "query", the network's memory; "overlap", the place of things from frame to frame;
+        "none", in the semantic task.
+        """
+        if self.task == "semantic":
+            return "none"
+        return "query" if self._family.propagates else "overlap"
+
     def open_stream(self) -> Stream:
         """A stream for one camera."""
-        return Stream()
+        return Stream(Identities() if self._family.propagates else OverlapIdentities())
 
     def warm_up(self, height: int, width: int) -> None:
         """Runs a black image of that size, so that the first real one does not pay for what torch does once."""
@@ -282,15 +305,16 @@ class Segmenter:
     ) -> list[FrameResult]:
         fuse_stuff = self.fuse_stuff
         start = time.perf_counter()
-        pixels = torch.cat([self._preprocess(image) for image in images])
+        placements = [self._place(image) for image in images]
+        pixels = [self._preprocess(image, placement) for image, placement in zip(images, placements, strict=True)]
         prepared = time.perf_counter()
-        output = self._step(pixels, self._queries_of(streams))
+        outputs = self._run(pixels, [self._queries_of(stream) for stream in streams])
         computed = time.perf_counter()
 
         segmentations = []
         moments = [computed]
-        for index, image in enumerate(images):
-            segmentations.append(self._postprocess(output, index, image.shape[:2], fuse_stuff, with_masks))
+        for output, placement in zip(outputs, placements, strict=True):
+            segmentations.append(self._postprocess(output, placement, fuse_stuff, with_masks))
             moments.append(time.perf_counter())
 
         results = []
@@ -298,7 +322,7 @@ class Segmenter:
             begin = time.perf_counter()
             # Only now, when nothing can fail any more: a stream is never left half updated. As a copy, since a view
             # would keep those of the whole batch in memory.
-            stream._queries = output.next_queries[index : index + 1].clone()
+            stream._queries = outputs[index].next_queries[:1].clone()
             segments, panoptic = self._identify(stream._identities, segmentation, stamps[index], fuse_stuff)
             timings = Timings(
                 preprocess=prepared - start,
@@ -314,23 +338,41 @@ class Segmenter:
                     segments=segments,
                     epoch=stream.epoch,
                     timings=timings,
-                    logits=_logits(output, index) if with_logits else None,
+                    logits=_logits(outputs[index]) if with_logits else None,
                 )
             )
         return results
 
-    def _queries_of(self, streams: Sequence[Stream]) -> Tensor:
-        """What each stream's frame starts from, (batch, queries, hidden)."""
-        first = self._step.first_queries
-        return torch.cat([first if stream._queries is None else stream._queries for stream in streams])
+    def _place(self, image: np.ndarray) -> Placement:
+        expect_image(image)
+        return self._fit((image.shape[0], image.shape[1]))
+
+    def _run(self, pixels: Sequence[Tensor], queries: Sequence[Tensor]) -> list[StepResult]:
+        """The network's answer to each image, all that are of one size in one pass.
+
+        pixels: (windows or 1, 3, height, width) of each. queries: (1, queries, hidden) of each.
+        """
+        answers: dict[int, StepResult] = {}
+        for size in dict.fromkeys(each.shape[2:] for each in pixels):
+            members = [index for index, each in enumerate(pixels) if each.shape[2:] == size]
+            counts = [len(pixels[index]) for index in members]
+            starts = torch.cat([queries[index].expand(len(pixels[index]), -1, -1) for index in members])
+            output = self._step(torch.cat([pixels[index] for index in members]), starts)
+            parts = zip(*(torch.split(part, counts) for part in output), strict=True)
+            answers.update(zip(members, (StepResult(*part) for part in parts), strict=True))
+        return [answers[index] for index in range(len(pixels))]
+
+    def _queries_of(self, stream: Stream) -> Tensor:
+        """What the stream's frame starts from, (1, queries, hidden)."""
+        return self._step.first_queries if stream._queries is None else stream._queries
 
     def _postprocess(
-        self, output: StepResult, index: int, size: tuple[int, int], fuse_stuff: bool, with_masks: bool
+        self, output: StepResult, placement: Placement, fuse_stuff: bool, with_masks: bool
     ) -> Segmentation:
-        return postprocess(
-            output.mask_logits[index],
-            output.class_logits[index],
-            size,
+        return self._family.postprocess(
+            output.mask_logits,
+            output.class_logits,
+            placement,
             task=self.task,
             is_thing=self.labels.is_thing,
             score_threshold=self.score_threshold,
@@ -353,12 +395,13 @@ class Segmenter:
                 Observation(
                     slot=-1 - class_id if fused and not thing else query,
                     class_id=class_id,
-                    is_thing=thing,
+                    # Where place is all there is to go by, stuff of which a frame has several is followed like things.
+                    is_thing=thing or not (fused or self._family.propagates),
                     box=box,
                 )
                 for query, class_id, thing, box in zip(found.queries, found.class_ids, things, found.boxes, strict=True)
             ]
-            names = identities.update(observations, found.semantic.shape[1], stamp)
+            names = identities.update(observations, found.semantic.shape[1], stamp, found.segment_index)
         masks = found.masks or [None] * len(names)
         segments = [
             Segment(
@@ -385,6 +428,15 @@ def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> No
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def _logits(output: StepResult, index: int) -> Logits:
-    masks, classes = (logits[index].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits))
+def _torch_alone(loaded: Checkpoint, fit: str) -> str | None:
+    """What no export serves: it has one size of image, and the parts of a ViT only."""
+    if not isinstance(loaded.network, QueryVit):
+        return f"a {loaded.family.name} runs"
+    if fit == "keep_aspect" and loaded.family.propagates:
+        return "fit 'keep_aspect' runs"
+    return None
+
+
+def _logits(output: StepResult) -> Logits:
+    masks, classes = (logits[0].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits))
     return Logits(masks, classes)

@@ -78,6 +78,7 @@ class Account:
                 sequence=self._sequence_frames,
                 task=self._predictions.task,
                 model=self._predictions.model,
+                identity=self._predictions.identity,
             )
         self._sequence_frames += 1
         moment = self._pace.push(frame.stamp)

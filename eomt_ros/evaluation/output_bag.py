@@ -72,7 +72,7 @@ class OutputBag:
         self._recorded[topic] = recorded
         self._writer.write(self._connections[topic], recorded, data)
 
-    def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str) -> None:
+    def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str, identity: str) -> None:
         """Adds what was found in a frame, as the node publishes it; the header has no frame id.
 
         stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result.
@@ -89,6 +89,7 @@ class OutputBag:
             dropped=0,
             task=task,
             model=model,
+            identity=identity,
             height=height,
             width=width,
             instances=[self._instance(segment) for segment in found.segments],

@@ -40,6 +40,8 @@ class Predictions(Protocol):
     labels: Labels
     task: str
     model: str
+    identity: str
+    """What the ids rest on, as `InstanceArray` says it."""
     settings: Mapping[str, Any]
     """What it takes to have the same predictions again."""
 
@@ -63,6 +65,7 @@ class EnginePredictions:
         self.labels = segmenter.labels
         self.task = segmenter.task
         self.model = segmenter.name
+        self.identity = segmenter.identity
         self.settings: Mapping[str, Any] = {
             "task": segmenter.task,
             "weights_sha256": _digest(segmenter.folder),

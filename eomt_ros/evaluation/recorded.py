@@ -50,7 +50,7 @@ class RecordedPredictions:
         if not self._paths:
             self._paths = {name: path / bag_name(name) for name in names}
         summaries = [_summary(each) for each in self._paths.values()]
-        self.task, self.model = summaries[0].task, summaries[0].model
+        self.task, self.model, self.identity = summaries[0].task, summaries[0].model, summaries[0].identity
         for one, other in pairwise(summaries):
             if (one.task, one.model) != (other.task, other.model):
                 raise SourceError(
@@ -135,6 +135,7 @@ def bag_name(sequence: str) -> str:
 class _Summary:
     task: str
     model: str
+    identity: str
     classes: Mapping[int, tuple[str, bool]]
     """Name of each class that was found, and whether it is of things."""
 
@@ -155,7 +156,9 @@ def _summary(path: Path) -> _Summary:
             raise SourceError(f"--predictions: {error}") from error
     if first is None:
         raise SourceError(f"--predictions {path} has no results: nothing was published while it was recorded")
-    return _Summary(first.task, first.model, classes)
+    # Before there was such a field, only networks with a memory of their own were run.
+    identity = getattr(first, "identity", "none" if first.task == "semantic" else "query")
+    return _Summary(first.task, first.model, identity, classes)
 
 
 def _instances_topic(bag: Bag) -> str:

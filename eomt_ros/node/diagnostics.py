@@ -179,6 +179,7 @@ class Activity:
     model: str = ""
     task: str = ""
     device: str = ""
+    score_threshold: float = 0.0
     epoch: int = 0
 
     @property
@@ -212,6 +213,7 @@ class Reporter:
             "model": activity.model,
             "task": activity.task,
             "device": activity.device,
+            "score threshold": f"{activity.score_threshold:g}",
             "epoch": str(activity.epoch),
             **self._rates(),
             **_totals(self._history[-1][1]),

@@ -24,7 +24,6 @@ from rclpy.utilities import remove_ros_args
 
 from eomt_ros.cli.evaluate import summary
 from eomt_ros.engine import EngineError
-from eomt_ros.engine.postprocess import SCORE_THRESHOLDS
 from eomt_ros.engine.shipped import shipped
 from eomt_ros.evaluation import results, run
 from eomt_ros.evaluation.counting import counted
@@ -179,10 +178,9 @@ def _no_half_bag(out: Path) -> Iterator[None]:
 
 def _settings(options: Options, replayed: Replayed) -> dict[str, Any]:
     given = {name: value for name, value in replayed.parameters.items() if value != ""}
-    if given["score_threshold"] < 0:
-        given["score_threshold"] = SCORE_THRESHOLDS.get(replayed.report.task, 0.0)
     return {
         **given,
+        "score_threshold": replayed.report.score_threshold,
         "device": replayed.report.device,
         "play_rate": options.rate,
         "command": list(options.words),

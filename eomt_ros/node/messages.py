@@ -36,7 +36,7 @@ def confidence_image(result: FrameResult, header: Header) -> bytes:
 
 
 def instance_array(
-    result: FrameResult, header: Header, *, sequence: int, dropped: int, task: str, model: str
+    result: FrameResult, header: Header, *, sequence: int, dropped: int, task: str, model: str, identity: str
 ) -> InstanceArray:
     """Everything segmented in one frame."""
     height, width = result.semantic.shape
@@ -47,6 +47,7 @@ def instance_array(
         dropped=dropped,
         task=task,
         model=model,
+        identity=identity,
         height=height,
         width=width,
         instances=[_instance(segment) for segment in result.segments],

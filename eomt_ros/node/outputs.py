@@ -91,6 +91,7 @@ class Outputs:
                     dropped=dropped,
                     task=self._segmenter.task,
                     model=self._segmenter.name,
+                    identity=self._segmenter.identity,
                 )
             )
         if self._overlay.get_subscription_count():

@@ -49,6 +49,7 @@ class Report:
     model: str
     task: str
     device: str
+    score_threshold: float
     publishers: int
     """Of the images that the node listens to, as far as it knows of them."""
     received: int
@@ -110,6 +111,7 @@ def _report(status: DiagnosticStatus) -> Report:
         model=values["model"],
         task=values["task"],
         device=values["device"],
+        score_threshold=float(values["score threshold"]),
         publishers=int(values["publishers"]),
         received=int(values["received"]),
         processed=int(values["processed"]),

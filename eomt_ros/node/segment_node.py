@@ -271,6 +271,7 @@ class SegmentNode(LifecycleNode):
             segmenter.name,
             segmenter.task,
             segmenter.device,
+            segmenter.score_threshold,
             self._configured.stream.epoch,
         )
 

@@ -12,7 +12,7 @@ from demo.train import grow, initialise
 from demo.training.losses import Trainee
 from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.networks import Videomt
 
 SMALL = dataclasses.replace(
     SETTINGS, hidden_size=16, num_attention_heads=2, num_hidden_layers=3, num_blocks=2, image_size=64, num_queries=5
@@ -49,12 +49,12 @@ def test_a_network_of_another_size_keeps_its_weights_and_stretches_its_positions
     name = "embeddings.position_embeddings.weight"
     before, after = network.state_dict(), grown.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before if key != name)
-    side = grown.settings.grid
+    (side, _), (old_side, _) = grown.settings.grid, network.settings.grid
     field = after[name].view(side, side, -1)
     # Positions keep their place: the middle of each quarter says what it said before.
-    old = before[name].view(network.settings.grid, network.settings.grid, -1)
-    ratio = side // network.settings.grid
-    block = field.view(network.settings.grid, ratio, network.settings.grid, ratio, -1).mean((1, 3))
+    old = before[name].view(old_side, old_side, -1)
+    ratio = side // old_side
+    block = field.view(old_side, ratio, old_side, ratio, -1).mean((1, 3))
     assert torch.corrcoef(torch.stack([block.flatten(), old.flatten()]))[0, 1] > 0.95
 
 

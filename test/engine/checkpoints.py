@@ -1,4 +1,4 @@
-"""Small random VidEoMT checkpoints in Hugging Face's own format, written by Hugging Face's own code."""
+"""Small random checkpoints of every family in Hugging Face's own format, written by Hugging Face's own code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import VideomtConfig, VideomtForUniversalSegmentation
+from transformers import (
+    EomtConfig,
+    EomtDinov3Config,
+    EomtDinov3ForUniversalSegmentation,
+    EomtForUniversalSegmentation,
+    EomtImageProcessor,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    Mask2FormerImageProcessor,
+    PreTrainedModel,
+    SwinConfig,
+    VideomtConfig,
+    VideomtForUniversalSegmentation,
+)
 
 SMALL: dict[str, Any] = {
     "hidden_size": 32,
@@ -56,9 +69,85 @@ def save(network: VideomtForUniversalSegmentation, folder: Path) -> Path:
 
 def random_network(*, seed: int = 0, **config_overrides: Any) -> VideomtForUniversalSegmentation:
     """The network that `write_checkpoint` writes, float32, in evaluation mode."""
+    return _like_a_scene(VideomtForUniversalSegmentation, VideomtConfig(**{**SMALL, **config_overrides}), seed)
+
+
+def write_eomt(folder: Path, *, seed: int = 0, attn_mask_probs: float = 0.0, **config_overrides: Any) -> Path:
+    """Writes a small random EoMT, as `write_checkpoint` does; `attn_mask_probs` is 0 at the end of a training."""
+    return _write_eomt(folder, EomtForUniversalSegmentation, EomtConfig, seed, attn_mask_probs, config_overrides)
+
+
+def write_eomt_dinov3(folder: Path, *, seed: int = 0, attn_mask_probs: float = 0.0, **config_overrides: Any) -> Path:
+    """Writes a small random EoMT on DINOv3, as `write_eomt` does."""
+    return _write_eomt(
+        folder,
+        EomtDinov3ForUniversalSegmentation,
+        EomtDinov3Config,
+        seed,
+        attn_mask_probs,
+        {"intermediate_size": 64, **config_overrides},
+    )
+
+
+def _write_eomt(
+    folder: Path,
+    model: type[PreTrainedModel],
+    config: type[EomtConfig | EomtDinov3Config],
+    seed: int,
+    attn_mask_probs: float,
+    overrides: dict[str, Any],
+) -> Path:
+    network = _like_a_scene(model, config(**{**SMALL, **overrides}), seed)
+    network.attn_mask_probs.fill_(attn_mask_probs)
+    network.save_pretrained(folder)
+    side = network.config.image_size
+    EomtImageProcessor(size={"shortest_edge": side, "longest_edge": side}).save_pretrained(folder)
+    return Path(folder)
+
+
+def write_mask2former(folder: Path, *, seed: int = 0, size: dict[str, int] | None = None) -> Path:
+    """Writes a small random Mask2Former on a small Swin, as `write_checkpoint` does."""
+    swin = SwinConfig(
+        embed_dim=16,
+        depths=[1, 1, 1, 1],
+        num_heads=[1, 2, 2, 4],
+        window_size=4,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = Mask2FormerConfig(
+        backbone_config=swin,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_feedforward_dim=64,
+        encoder_layers=2,
+        decoder_layers=3,
+        num_attention_heads=4,
+        dim_feedforward=64,
+        num_queries=SMALL["num_queries"],
+        id2label=SMALL["id2label"],
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = VideomtForUniversalSegmentation(VideomtConfig(**{**SMALL, **config_overrides}))
+        network = Mask2FormerForUniversalSegmentation(config).eval()
+        with torch.no_grad():
+            network.class_predictor.weight.normal_(std=1.5)
+            decoder = network.model.transformer_module
+            decoder.queries_features.weight.normal_(std=3)
+            features = network.model.pixel_level_module.decoder.mask_projection
+            features.weight.mul_(8)
+            head = decoder.decoder.mask_predictor.mask_embedder.get_submodule("2.0")
+            head.weight.normal_(std=2)
+            _keep_masks_small(features.bias, head.bias)
+    network.save_pretrained(folder)
+    Mask2FormerImageProcessor(size=size or {"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
+    return Path(folder)
+
+
+def _like_a_scene(model: type[PreTrainedModel], config: Any, seed: int) -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = model(config)
         with torch.no_grad():
             for name, weight in network.named_parameters():
                 if weight.ndim > 1:
@@ -72,8 +161,12 @@ def random_network(*, seed: int = 0, **config_overrides: Any) -> VideomtForUnive
                     weight.normal_(std=0.1)
             network.class_predictor.weight.mul_(4)
             network.mask_head.fc3.weight.mul_(4)
-            # Opposite biases on the two sides of the product that gives a mask keep most masks small: few overlap.
-            direction = torch.nn.functional.normalize(torch.randn(network.config.hidden_size), dim=0)
-            network.upscale_block.block[-1].layernorm2d.bias.copy_(3.5 * direction)
-            network.mask_head.fc3.bias.copy_(-3.5 * direction)
+            _keep_masks_small(network.upscale_block.block[-1].layernorm2d.bias, network.mask_head.fc3.bias)
     return network.eval()
+
+
+def _keep_masks_small(features: torch.Tensor, queries: torch.Tensor) -> None:
+    """Opposite biases on the two sides of the product that gives a mask: few masks then overlap."""
+    direction = torch.nn.functional.normalize(torch.randn(len(features)), dim=0)
+    features.copy_(3.5 * direction)
+    queries.copy_(-3.5 * direction)

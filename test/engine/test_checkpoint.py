@@ -16,7 +16,7 @@ from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros.engine import checkpoint, shipped
 from eomt_ros.engine.errors import CheckpointError, LabelsError
-from eomt_ros.engine.network import TRAINING_ONLY
+from eomt_ros.engine.networks import Videomt
 from test.engine.checkpoints import SMALL, random_network, write_checkpoint
 
 WEIGHTS = "model.safetensors"
@@ -63,7 +63,7 @@ def shard(folder: Path) -> list[Path]:
 
 def assert_same_weights(loaded: checkpoint.Checkpoint, reference: torch.nn.Module) -> None:
     weights = loaded.network.state_dict()
-    expected = {name: weight for name, weight in reference.state_dict().items() if name not in TRAINING_ONLY}
+    expected = {name: weight for name, weight in reference.state_dict().items() if name not in Videomt.TRAINING_ONLY}
     assert weights.keys() == expected.keys()
     for name, weight in weights.items():
         assert weight.dtype == torch.float32
@@ -105,9 +105,9 @@ def test_the_network_comes_ready_to_run_without_gradients_on_the_cpu(pristine):
 
 
 def test_training_only_weights_may_be_there_or_not(folder):
-    assert load_file(folder / WEIGHTS).keys() >= TRAINING_ONLY
+    assert load_file(folder / WEIGHTS).keys() >= Videomt.TRAINING_ONLY
     before = checkpoint.load(folder)
-    edit_weights(folder, lambda weights: [weights.pop(name) for name in TRAINING_ONLY])
+    edit_weights(folder, lambda weights: [weights.pop(name) for name in Videomt.TRAINING_ONLY])
     assert before.network.state_dict().keys() == checkpoint.load(folder).network.state_dict().keys()
 
 
@@ -122,7 +122,7 @@ def test_the_file_may_change_after_loading_without_reaching_the_network(folder):
 def test_name_size_task_and_labels_come_with_the_network(folder):
     loaded = checkpoint.load(folder)
     assert loaded.name == "spoilt"
-    assert loaded.image_size == (64, 64)
+    assert loaded.settings.image_size == 64
     assert loaded.labels.class_names == tuple(SMALL["id2label"].values())
     assert loaded.task == loaded.labels.task == "panoptic"
 
@@ -276,10 +276,13 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(folder, monkeypatch, cap
 # --- config.json
 
 
-@pytest.mark.parametrize("model_type", ["mask2former", None, ["videomt"], 3])
+@pytest.mark.parametrize("model_type", ["maskformer", None, ["videomt"], 3])
 def test_another_architecture_is_refused_with_those_that_are_supported(folder, model_type):
     edit_json(folder / "config.json", model_type=model_type)
-    assert f"model_type is {model_type!r}, supported: videomt" in refusal(folder)
+    assert (
+        f"model_type is {model_type!r}, supported: videomt, videomt_dinov3, eomt, eomt_dinov3, mask2former"
+        in refusal(folder)
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import VideomtConfig
 
-from eomt_ros.engine.network import TRAINING_ONLY, StepOutput, Videomt, VideomtSettings
+from eomt_ros.engine.networks import Dinov2Settings, StepOutput, Videomt
 from test.engine.checkpoints import random_network
 
 TOLERANCE = 1e-5
@@ -44,8 +44,8 @@ def pair(**shape: Any) -> tuple[torch.nn.Module, Videomt]:
         # Random weights give mask logits of 100, where float32 itself is no finer than 1e-5; trained ones stay near 10.
         theirs.mask_head.fc3.weight.mul_(0.1)
         theirs.mask_head.fc3.bias.mul_(0.1)
-    ours = Videomt(VideomtSettings.from_config(theirs.config.to_dict()))
-    weights = {name: weight for name, weight in theirs.state_dict().items() if name not in TRAINING_ONLY}
+    ours = Videomt(Dinov2Settings.from_config(theirs.config.to_dict()))
+    weights = {name: weight for name, weight in theirs.state_dict().items() if name not in Videomt.TRAINING_ONLY}
     ours.load_state_dict(weights)
     return theirs, ours.eval()
 
@@ -142,9 +142,9 @@ def test_what_a_stream_carries_does_not_grow():
 )
 def test_settings_that_describe_no_network_are_refused(entries, message):
     with pytest.raises(ValueError, match=message):
-        VideomtSettings.from_config(entries)
+        Dinov2Settings.from_config(entries)
 
 
 def test_settings_that_a_config_leaves_out_are_hugging_faces():
-    ours = VideomtSettings.from_config({})
+    ours = Dinov2Settings.from_config({})
     assert vars(ours) == {name: getattr(VideomtConfig(), name) for name in vars(ours)}

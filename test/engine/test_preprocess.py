@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import VideomtVideoProcessor
 
+from eomt_ros.engine.fit import stretch
 from eomt_ros.engine.preprocess import Preprocessor
 from test.engine.checkpoints import PREPROCESSOR
 
@@ -14,9 +15,20 @@ SIZE = (64, 64)
 SIZES = [(64, 64), (48, 40), (63, 65), (240, 320), (333, 517), (500, 30), (30, 500), (3, 700), (2, 3), (1, 9), (1, 1)]
 
 
+class Stretching:
+    """A preprocessor of images that all become one size."""
+
+    def __init__(self, size: tuple[int, int], *settings: object, **more: object) -> None:
+        self._preprocess = Preprocessor(*settings, **more)
+        self._place = stretch(size)
+
+    def __call__(self, image: np.ndarray) -> torch.Tensor:
+        return self._preprocess(image, self._place(image.shape[:2]))
+
+
 @pytest.fixture(scope="module")
-def preprocess() -> Preprocessor:
-    return Preprocessor(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"])
+def preprocess() -> Stretching:
+    return Stretching(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"])
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -56,7 +68,7 @@ def test_black_and_white_equal_hugging_faces(preprocess):
 def test_another_size_mean_and_deviation_equal_hugging_faces():
     mean, std = [0.5, 0.1, 0.9], [0.5, 0.3, 0.7]
     image = picture(90, 70)
-    ours = Preprocessor((32, 96), mean, std)(image)
+    ours = Stretching((32, 96), mean, std)(image)
     assert (ours - hugging_faces(image, (32, 96), image_mean=mean, image_std=std)).abs().max() <= 1e-6
 
 
@@ -173,14 +185,14 @@ def test_what_is_no_image_is_refused_with_its_shape_and_type(preprocess, image, 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_rounds_the_same_numbers(preprocess, dtype):
     image = picture(90, 120)
-    half = Preprocessor(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"], dtype=dtype)(image)
+    half = Stretching(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"], dtype=dtype)(image)
     assert half.dtype == dtype
     assert torch.equal(half, preprocess(image).to(dtype))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_cuda_pixels_differ_by_one_grey_level_at_most(preprocess):
-    on_cuda = Preprocessor(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"], device="cuda")
+    on_cuda = Stretching(SIZE, PREPROCESSOR["image_mean"], PREPROCESSOR["image_std"], device="cuda")
     grey_level = 1 / 255 / min(PREPROCESSOR["image_std"])
     for size in SIZES:
         image = picture(*size)

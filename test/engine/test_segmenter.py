@@ -580,7 +580,7 @@ def test_memory_stays_flat_over_many_frames(segmenter):
         ({"precision": "int8"}, "precision is 'int8', expected 'auto' or one of 'float32', 'bfloat16', 'float16'"),
         ({"backend": "tensorrt"}, "backend is 'tensorrt', expected one of 'auto', 'torch', 'openvino', 'onnxruntime'"),
         ({"task": "depth"}, "task is 'depth', expected one of None, 'semantic', 'instance', 'panoptic'"),
-        ({"fit": "keep_aspect"}, "fit is 'keep_aspect', expected one of 'stretch'"),
+        ({"fit": "crop"}, "fit is 'crop', expected one of 'stretch', 'keep_aspect'"),
         ({"score_threshold": 1.01}, "score_threshold is 1.01, expected a number from 0 to 1"),
         ({"mask_threshold": -0.1}, "mask_threshold is -0.1, expected a number from 0 to 1"),
         ({"overlap_threshold": float("nan")}, "overlap_threshold is nan, expected a number from 0 to 1"),

@@ -43,7 +43,7 @@ def result(classes: int = 5, segments: int = 2) -> FrameResult:
 
 def write(path: Path, found: FrameResult) -> Path:
     with OutputBag(path) as bag:
-        bag.write_found(found, STAMP, sequence=12, task="panoptic", model="toy")
+        bag.write_found(found, STAMP, sequence=12, task="panoptic", model="toy", identity="query")
     return path
 
 
@@ -95,7 +95,9 @@ def test_everything_is_as_the_node_publishes_it(segments: int, tmp_path: Path) -
 
     found, store = result(segments=segments), typestore()
     header = Header(stamp=Time(sec=STAMP // 10**9, nanosec=STAMP % 10**9))
-    instances = node.instance_array(found, header, sequence=12, dropped=0, task="panoptic", model="toy")
+    instances = node.instance_array(
+        found, header, sequence=12, dropped=0, task="panoptic", model="toy", identity="query"
+    )
     expected = {
         "/segment/semantic": node.semantic_image(found, header),
         "/segment/panoptic": node.panoptic_image(found, header),

@@ -33,7 +33,7 @@ def record(
     """A bag with the result of every frame whose stamp is among `stamps`; `segment` changes it, see `result`."""
     with OutputBag(path) as bag:
         for number, stamp in enumerate(stamps):
-            bag.write_found(result(number, **segment), stamp, sequence=number, task=task, model=model)  # type: ignore[arg-type]
+            bag.write_found(result(number, **segment), stamp, sequence=number, task=task, model=model, identity="query")  # type: ignore[arg-type]
     return path
 
 

@@ -46,7 +46,9 @@ def test_instance_carries_every_field_of_its_segment() -> None:
         dropped=6,
         task="panoptic",
         model="m",
+        identity="overlap",
     )
+    assert array.identity == "overlap"
     assert (array.header.frame_id, array.epoch, array.sequence, array.dropped) == ("camera", 2, 5, 6)
     assert (array.task, array.model, array.height, array.width) == ("panoptic", "m", 6, 8)
     (instance,) = array.instances

@@ -14,8 +14,8 @@ from torch import Tensor
 from eomt_ros.engine.accelerate import PRECISIONS
 from eomt_ros.engine.backends.backend import StepResult, one_by_one
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import BackendError
-from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, first_line
+from eomt_ros.engine.errors import BackendError, first_line
+from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
 from eomt_ros.engine.export_cache import exported
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class OnnxRuntimeBackend:
         self._session = onnxruntime.InferenceSession(folder / MODEL, options, providers=[*providers, CPU_PROVIDER])
         self._provider = self._session.get_providers()[0]
         self.runs_on = f"cuda:{index}" if self._provider in gpus else "cpu"
-        check_step(self, checkpoint.network, self.precision, folder, "ONNX Runtime")
+        check_step(self, exportable(checkpoint), self.precision, folder, "ONNX Runtime")
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
         return one_by_one(self._run, pixels, queries)

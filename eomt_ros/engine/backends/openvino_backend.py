@@ -14,8 +14,8 @@ from torch import Tensor
 from eomt_ros.engine.accelerate import cpu_computes_in
 from eomt_ros.engine.backends.backend import StepResult, one_by_one
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import BackendError
-from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, first_line
+from eomt_ros.engine.errors import BackendError, first_line
+from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
 from eomt_ros.engine.export_cache import exported
 
 INSTALL = "pip install 'eomt_ros[openvino]'"
@@ -58,7 +58,7 @@ class OpenVinoBackend:
             self._tensor = openvino.Tensor
             self._lock = threading.Lock()
             self.first_queries = checkpoint.network.first_queries().clone()
-            check_step(self, checkpoint.network, self.precision, folder, "OpenVINO")
+            check_step(self, exportable(checkpoint), self.precision, folder, "OpenVINO")
         except (RuntimeError, OSError) as error:
             raise BackendError(
                 f"OpenVINO {openvino.__version__} cannot run the network: {first_line(error)}"

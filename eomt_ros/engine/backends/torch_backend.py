@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends.backend import StepResult
-from eomt_ros.engine.network import Videomt
+from eomt_ros.engine.families import Network
 
 
 class TorchBackend:
@@ -14,7 +14,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, network: Videomt, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, device: torch.device, dtype: torch.dtype) -> None:
         """Takes the network over: its weights are moved and rounded."""
         self.device = device
         self.runs_on = str(device)

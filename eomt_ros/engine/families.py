@@ -1,0 +1,153 @@
+"""The model families: what sets one apart from the next, beside its network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine import postprocess, postprocess_mask2former
+from eomt_ros.engine.canvas import Segmentation
+from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.fit import (
+    Fit,
+    keep_aspect,
+    pad_to_square,
+    sliding_windows,
+    stretch,
+    stretch_to_masks,
+    stretch_to_multiple,
+)
+from eomt_ros.engine.networks import (
+    Dinov2Settings,
+    Dinov3Settings,
+    Eomt,
+    Mask2FormerSettings,
+    QueryVit,
+    StepOutput,
+    Videomt,
+    load_mask2former,
+)
+from eomt_ros.engine.weights import load_weights
+
+Settings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
+
+TRAINED_SHARE = 0.7
+"""Of the size that VidEoMT was trained at, the short side it is used with where no label table says another: that of
+YouTube-VIS, 448 of 640."""
+
+
+class Network(Protocol):
+    """One frame step of a network."""
+
+    def __call__(self, pixels: Tensor, queries: Tensor) -> StepOutput:
+        """pixels: (batch, 3, height, width), normalised. queries: (batch, queries, hidden)."""
+        ...
+
+    def first_queries(self, batch: int = 1) -> Tensor:
+        """The queries of a stream's first frame, (batch, queries, hidden)."""
+        ...
+
+    def next_queries(self, previous: Tensor) -> Tensor:
+        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
+        ...
+
+    def to(self, *, device: torch.device, dtype: torch.dtype) -> Network:
+        """Moves and rounds the weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of network and the way it was published to be used."""
+
+    name: str
+    """As people call it."""
+    settings: Callable[[Mapping[str, Any]], Settings]
+    """Reads `config.json`; raises `ValueError` that names the entry at fault."""
+    load: Callable[[Any, Path], Network]
+    """The network of these settings with the weights of a folder; raises `CheckpointError`."""
+    fit: Callable[[Any, str, str, int | None], Fit]
+    """How images are placed, by settings, task, the word of `Segmenter.load` and the label table's short side."""
+    score_thresholds: Mapping[str, float]
+    """Hugging Face's defaults, by task."""
+    postprocess: Callable[..., Segmentation]
+    propagates: bool = False
+    """Whether queries go from frame to frame, so that each stays with its object."""
+
+
+def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings, Path], Network]:
+    def load(settings: Dinov2Settings | Dinov3Settings, folder: Path) -> Network:
+        try:
+            with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
+                network = kind(settings)
+        except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
+            raise CheckpointError(f"{folder} describes a network too large to build: {first_line(error)}") from error
+        load_weights(network, folder, ignored=kind.TRAINING_ONLY)
+        try:
+            network.settle()
+        except ValueError as error:
+            raise CheckpointError(f"the weights in {folder}: {error}") from error
+        return network.eval().requires_grad_(False)
+
+    return load
+
+
+def _fit_videomt(settings: Dinov2Settings | Dinov3Settings, task: str, fit: str, short_side: int | None) -> Fit:
+    if fit == "keep_aspect":
+        return keep_aspect(short_side or round(TRAINED_SHARE * settings.image_size))
+    return stretch((settings.image_size, settings.image_size))
+
+
+def _fit_eomt(settings: Dinov2Settings | Dinov3Settings, task: str, fit: str, short_side: int | None) -> Fit:
+    side = settings.image_size
+    return sliding_windows(side) if task == "semantic" else pad_to_square(side)
+
+
+def _fit_mask2former(settings: Mask2FormerSettings, task: str, fit: str, short_side: int | None) -> Fit:
+    if settings.size is not None:
+        return stretch_to_masks(settings.size, settings.size_divisor)
+    return stretch_to_multiple(settings.shortest_edge, settings.longest_edge, settings.size_divisor)
+
+
+VIDEO = {"panoptic": 0.8, "instance": 0.5}
+IMAGE = {"panoptic": 0.8, "instance": 0.8}
+MASK2FORMER = {"panoptic": 0.5, "instance": 0.5}
+
+FAMILIES = {
+    "videomt": Family(
+        "VidEoMT",
+        Dinov2Settings.from_config,
+        _load_vit(Videomt),
+        _fit_videomt,
+        VIDEO,
+        postprocess.postprocess,
+        propagates=True,
+    ),
+    "videomt_dinov3": Family(
+        "VidEoMT-DINOv3",
+        Dinov3Settings.from_config,
+        _load_vit(Videomt),
+        _fit_videomt,
+        VIDEO,
+        postprocess.postprocess,
+        propagates=True,
+    ),
+    "eomt": Family("EoMT", Dinov2Settings.from_config, _load_vit(Eomt), _fit_eomt, IMAGE, postprocess.postprocess),
+    "eomt_dinov3": Family(
+        "EoMT-DINOv3", Dinov3Settings.from_config, _load_vit(Eomt), _fit_eomt, IMAGE, postprocess.postprocess
+    ),
+    "mask2former": Family(
+        "Mask2Former",
+        Mask2FormerSettings.from_config,
+        load_mask2former,
+        _fit_mask2former,
+        MASK2FORMER,
+        postprocess_mask2former.postprocess,
+    ),
+}
+"""By `model_type`, as `config.json` has it."""

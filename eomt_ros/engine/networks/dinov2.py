@@ -1,0 +1,83 @@
+"""The DINOv2 backbone: learned positions, which are resampled for images of another size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eomt_ros.engine.networks.layers import Attention, GatedMlp, Layer, Rotations, embedding
+from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov2Settings
+
+
+class Embeddings(nn.Module):
+    """Pixels to tokens: one class token, the register tokens, then a token per patch with its position added."""
+
+    def __init__(self, settings: Dinov2Settings) -> None:
+        super().__init__()
+        hidden = settings.hidden_size
+        self._grid = settings.grid
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, hidden))
+        self.register_tokens = nn.Parameter(torch.zeros(1, settings.num_register_tokens, hidden))
+        self.patch_embeddings = PatchEmbeddings(settings)
+        self.position_embeddings = embedding(self._grid[0] * self._grid[1], hidden)
+        self._resampled: tuple[tuple[int, int], Tensor] | None = None
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        patches = self.patch_embeddings(pixels)
+        positions = self._positions((patches.shape[2], patches.shape[3]))
+        prefix = torch.cat((self.cls_token, self.register_tokens), dim=1)
+        return torch.cat((prefix.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2) + positions), dim=1)
+
+    def _positions(self, grid: tuple[int, int]) -> Tensor:
+        """(patches, hidden) for an image of so many patches down and across, kept until another size comes."""
+        trained = self.position_embeddings.weight
+        if grid == self._grid:
+            return trained
+        if self._resampled is None or self._resampled[0] != grid:
+            maps = trained.float().T.view(1, -1, *self._grid)
+            # As timm's resample_abs_pos_embed, with which the published models run images of any size.
+            maps = F.interpolate(maps, grid, mode="bicubic", antialias=True)
+            self._resampled = grid, maps.flatten(2)[0].T.to(trained.dtype)
+        return self._resampled[1]
+
+
+class PatchEmbeddings(nn.Module):
+    def __init__(self, settings: Dinov2Settings) -> None:
+        super().__init__()
+        patch = settings.patch_size
+        self.projection = nn.Conv2d(settings.num_channels, settings.hidden_size, kernel_size=patch, stride=patch)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.projection(pixels)
+
+
+class Dinov2Attention(Attention):
+    def __init__(self, settings: Dinov2Settings) -> None:
+        super().__init__(settings)
+        self.out_proj = nn.Linear(settings.hidden_size, settings.hidden_size)
+
+    def forward(self, tokens: Tensor, rotate: Rotations | None, mask: Tensor | None) -> Tensor:
+        return self.out_proj(super().forward(tokens, rotate, mask))
+
+
+class Mlp(nn.Module):
+    def __init__(self, settings: Dinov2Settings) -> None:
+        super().__init__()
+        wide = settings.hidden_size * settings.mlp_ratio
+        self.fc1 = nn.Linear(settings.hidden_size, wide)
+        self.fc2 = nn.Linear(wide, settings.hidden_size)
+        self.activation = ACTIVATIONS[settings.hidden_act]
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(self.activation(self.fc1(tokens)))
+
+
+def layer(settings: Dinov2Settings) -> Layer:
+    """One of the backbone's layers."""
+    mlp: nn.Module = Mlp(settings)
+    if settings.use_swiglu_ffn:
+        # As the giant has it: two thirds of the usual width, rounded up to a multiple of 8.
+        wide = (settings.hidden_size * settings.mlp_ratio * 2 // 3 + 7) // 8 * 8
+        mlp = GatedMlp(settings.hidden_size, wide, "silu")
+    return Layer(settings, Dinov2Attention(settings), mlp)

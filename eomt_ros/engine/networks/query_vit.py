@@ -1,0 +1,119 @@
+"""A plain ViT with queries: what EoMT and VidEoMT share, on either backbone.
+
+The first layers see the image alone; before the last `num_blocks` layers the queries are prepended to the image's
+tokens, and they leave as masks and classes (EoMT, Kerssies et al., CVPR 2025).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eomt_ros.engine.networks import dinov2, dinov3
+from eomt_ros.engine.networks.layers import MaskHead, Rotations, ScaleBlock, embedding
+from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
+
+
+class StepOutput(NamedTuple):
+    """What one frame gives."""
+
+    mask_logits: Tensor
+    """(batch, queries, h, w), at a quarter of the network's image size where `patch_size` is 16 and
+    `num_upscale_blocks` 2."""
+    class_logits: Tensor
+    """(batch, queries, classes + 1), the last one for "no object"."""
+    queries: Tensor
+    """(batch, queries, hidden), as the last layer leaves them: what the next frame's queries are made from."""
+
+
+class QueryVit(nn.Module):
+    """One frame step. What the queries of a frame are, a family says."""
+
+    TRAINING_ONLY = frozenset({"embeddings.mask_token", "criterion.empty_weight"})
+    """Tensors of a published checkpoint that only its training needs."""
+
+    def __init__(self, settings: Dinov2Settings | Dinov3Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        hidden = settings.hidden_size
+        if isinstance(settings, Dinov3Settings):
+            self.embeddings: nn.Module = dinov3.Embeddings(settings)
+            self.layers = nn.ModuleList(dinov3.layer(settings) for _ in range(settings.num_hidden_layers))
+        else:
+            self.embeddings = dinov2.Embeddings(settings)
+            self.layers = nn.ModuleList(dinov2.layer(settings) for _ in range(settings.num_hidden_layers))
+        self.layernorm = nn.LayerNorm(hidden, eps=settings.layer_norm_eps)
+        self.query = embedding(settings.num_queries, hidden)
+        self.class_predictor = nn.Linear(hidden, settings.num_labels + 1)
+        self.mask_head = MaskHead(settings)
+        self.upscale_block = ScaleBlock(settings)
+        self._rotations: tuple[tuple[int, int], Rotations] | None = None
+
+    def forward(self, pixels: Tensor, queries: Tensor) -> StepOutput:
+        """Runs one frame of each stream in the batch.
+
+        pixels: (batch, 3, height, width), normalised, whole patches. queries: (batch, queries, hidden) from
+        `first_queries` or `next_queries`.
+        """
+        return self.decode(self.encode(pixels), queries, self.grid_of(pixels))
+
+    def grid_of(self, pixels: Tensor) -> tuple[int, int]:
+        """Patches down and across an image."""
+        patch = self.settings.patch_size
+        return pixels.shape[-2] // patch, pixels.shape[-1] // patch
+
+    def first_queries(self, batch: int = 1) -> Tensor:
+        """The queries of a stream's first frame, (batch, queries, hidden)."""
+        return self.query.weight.expand(batch, -1, -1)
+
+    def next_queries(self, previous: Tensor) -> Tensor:
+        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Draws from the loaded weights what they say about the network's course; raises `ValueError` where it has none
+        that is certain.
+        """
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The image's tokens before the queries join them, (batch, tokens, hidden): no memory of earlier frames."""
+        tokens: Tensor = self.embeddings(pixels)
+        rotate = self._rotate(self.grid_of(pixels))
+        for layer in self.layers[: -self.settings.num_blocks]:
+            tokens = layer(tokens, rotate)
+        return tokens
+
+    def decode(self, tokens: Tensor, queries: Tensor, grid: tuple[int, int] | None = None) -> StepOutput:
+        """The joint layers and the heads: tokens from `encode` and the frame's queries to what the frame gives.
+
+        grid: patches down and across the image; None for the size that the network was trained on.
+        """
+        grid = grid or self.settings.grid
+        rotate = self._rotate(grid)
+        tokens = torch.cat((queries, tokens), dim=1)
+        for block, layer in enumerate(self.layers[-self.settings.num_blocks :]):
+            tokens = layer(tokens, rotate, self._attention_mask(block, tokens, grid))
+        mask_logits, class_logits = self.predict(self.layernorm(tokens), grid)
+        return StepOutput(mask_logits, class_logits, tokens[:, : self.settings.num_queries])
+
+    def predict(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Mask logits (batch, queries, h, w) and class logits (batch, queries, classes + 1) of normalised tokens."""
+        queries = tokens[:, : self.settings.num_queries]
+        patches = tokens[:, self.settings.num_queries + 1 + self.settings.num_register_tokens :]
+        features = self.upscale_block(patches.transpose(1, 2).reshape(len(patches), -1, *grid))
+        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
+        return mask_logits, self.class_predictor(queries)
+
+    def _attention_mask(self, block: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor | None:
+        """Which tokens may look at which in one of the joint layers, (batch, 1, tokens, tokens); None for all."""
+        return None
+
+    def _rotate(self, grid: tuple[int, int]) -> Rotations | None:
+        """The backbone's rotations, kept until another size comes."""
+        if not isinstance(self.settings, Dinov3Settings):
+            return None
+        if self._rotations is None or self._rotations[0] != grid:
+            self._rotations = grid, dinov3.rotations(self.settings, grid, self.query.weight)
+        return self._rotations[1]

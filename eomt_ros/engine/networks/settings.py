@@ -1,0 +1,128 @@
+"""The shape of a network, read from a checkpoint's `config.json` and checked before anything is built from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+
+MAY_BE_ZERO = ("num_register_tokens", "num_upscale_blocks")
+
+Settings = TypeVar("Settings", bound="VitSettings")
+
+
+@dataclass(frozen=True)
+class VitSettings:
+    """What every plain ViT with queries has, in the words of Hugging Face's configs (the defaults are their own)."""
+
+    num_labels: int
+    hidden_size: int = 1024
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    hidden_act: str = "gelu"
+    layer_norm_eps: float = 1e-6
+    image_size: int = 640
+    patch_size: int = 16
+    num_channels: int = 3
+    num_upscale_blocks: int = 2
+    num_blocks: int = 4
+    num_queries: int = 200
+    num_register_tokens: int = 4
+
+    @classmethod
+    def from_config(cls: type[Settings], config: Mapping[str, Any]) -> Settings:
+        """Reads a `config.json`.
+
+        Raises `ValueError` that names the entry where the network could not be built from it.
+        """
+        known = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        settings = cls(**{**known, "num_labels": num_labels_of(config)})
+        settings.check()
+        return settings
+
+    def check(self) -> None:
+        """Raises `ValueError` that names the entry from which no network can be built."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ValueError(f"{field.name} is {value!r}, expected true or false")
+            if field.type != "int":
+                continue
+            least = 0 if field.name in MAY_BE_ZERO else 1
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{field.name} is {value!r}, expected a whole number of at least {least}")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act is {self.hidden_act!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, expected a multiple of num_attention_heads "
+                f"({self.num_attention_heads})"
+            )
+        if self.image_size % self.patch_size:
+            raise ValueError(f"image_size is {self.image_size}, expected a multiple of patch_size ({self.patch_size})")
+        if self.num_blocks > self.num_hidden_layers:
+            raise ValueError(
+                f"num_blocks is {self.num_blocks}, expected at most num_hidden_layers ({self.num_hidden_layers})"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across the square image that the network was trained on."""
+        side = self.image_size // self.patch_size
+        return side, side
+
+
+@dataclass(frozen=True)
+class Dinov2Settings(VitSettings):
+    """A DINOv2 backbone: learned positions (Hugging Face's `EomtConfig` and `VideomtConfig`)."""
+
+    mlp_ratio: int = 4
+    use_swiglu_ffn: bool = False
+
+
+@dataclass(frozen=True)
+class Dinov3Settings(VitSettings):
+    """A DINOv3 backbone: positions are rotations (Hugging Face's `EomtDinov3Config`)."""
+
+    intermediate_size: int = 4096
+    rope_theta: float = 100.0
+    query_bias: bool = True
+    key_bias: bool = False
+    value_bias: bool = True
+    proj_bias: bool = True
+    mlp_bias: bool = True
+    use_gated_mlp: bool = False
+    norm_queries: bool = False
+    """Whether queries pass the last norm before they go to the next frame (VidEoMT on DINOv3; not in Hugging Face)."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Dinov3Settings:
+        """Reads a `config.json`, where the rotations' base lies in `rope_parameters` or, in older ones, beside it."""
+        rope = config.get("rope_parameters") or {}
+        if not isinstance(rope, Mapping):
+            raise ValueError(f"rope_parameters is {rope!r}, expected an object with rope_theta")
+        if rope.get("rope_type", "default") != "default":
+            raise ValueError(f"rope_type is {rope['rope_type']!r}, expected 'default'")
+        theta = rope.get("rope_theta", config.get("rope_theta", cls.rope_theta))
+        return super().from_config({**config, "rope_theta": theta})
+
+    def check(self) -> None:
+        """Raises `ValueError` that names the entry from which no network can be built."""
+        super().check()
+        if isinstance(self.rope_theta, bool) or not isinstance(self.rope_theta, (int, float)) or self.rope_theta <= 0:
+            raise ValueError(f"rope_theta is {self.rope_theta!r}, expected a number above 0")
+        head = self.hidden_size // self.num_attention_heads
+        if head % 4:
+            raise ValueError(f"a head has {head} channels, expected a multiple of 4 (a rotation each down and across)")
+
+
+def num_labels_of(config: Mapping[str, Any]) -> int:
+    """The number of classes a `config.json` declares: the length of `id2label`, and without it Hugging Face's 2."""
+    if "id2label" in config:
+        return len(config["id2label"])
+    return int(config.get("num_labels", 2))
