@@ -40,6 +40,7 @@ MESSAGES = {
         uint32 dropped
         string task
         string model
+        string identity
         uint32 height
         uint32 width
         Instance[] instances

@@ -62,7 +62,7 @@ class OverlapIdentities(Identities):
 
     def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
         """Rule 1."""
-        seen = [index for index, track in enumerate(tracks) if track is None]
+        seen = [index for index, each in enumerate(observations) if each.is_thing]
         before = [track for track in self._things if track.last_seen == self._before]
         if not seen or not before or self._shown is None:
             return

@@ -4,6 +4,8 @@ and images.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     EomtDinov3ForUniversalSegmentation,
     EomtForUniversalSegmentation,
@@ -22,7 +25,8 @@ from transformers import (
     VideomtVideoProcessor,
 )
 
-from eomt_ros.engine import FrameResult, Segmenter
+from eomt_ros.engine import CheckpointError, FrameResult, Segmenter
+from eomt_ros.engine.postprocess import decode_mask
 from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
 
 STUFF = (0, 1)
@@ -180,3 +184,189 @@ def test_every_family_in_every_task_finds_what_hugging_face_finds(
         assert_equal(result, expected(family, models[family], image, task))
         found += len(result.segments)
     assert found > len(IMAGES), "networks that find nothing agree about everything"
+
+
+@pytest.mark.parametrize("size", [{"height": 64, "width": 96}, {"shortest_edge": 48, "longest_edge": 200}], ids=str)
+def test_a_mask2former_takes_the_size_that_its_processor_is_told(
+    tmp_path: Path, table: Path, size: dict[str, int]
+) -> None:
+    folder = write_mask2former(tmp_path / "model", seed=3, size=size)
+    segmenter = Segmenter.load(
+        folder, device="cpu", precision="float32", labels=table, task="instance", score_threshold=0.3
+    )
+    image = picture((90, 200), 7)
+    result = segmenter.segment(image, segmenter.open_stream())
+    assert_equal(result, expected("mask2former", folder, image, "instance"))
+    assert len(result.segments) >= 2
+
+
+@pytest.mark.parametrize("write", [write_eomt, write_eomt_dinov3])
+def test_an_eomt_whose_attention_is_masked_for_good_equals_hugging_faces(
+    tmp_path: Path, table: Path, write: Callable[..., Path]
+) -> None:
+    """A training that never let go of the masks, as Hugging Face's own leaves `attn_mask_probs`."""
+    folder = write(tmp_path / "model", seed=5, attn_mask_probs=1.0)
+    family = "eomt" if write is write_eomt else "eomt_dinov3"
+    segmenter = Segmenter.load(
+        folder,
+        device="cpu",
+        precision="float32",
+        labels=table,
+        task="panoptic",
+        score_threshold=THRESHOLDS["panoptic"],
+        overlap_threshold=OVERLAP,
+    )
+    image = picture((70, 90), 1)
+    result = segmenter.segment(image, segmenter.open_stream(), with_logits=True)
+    assert_equal(result, expected(family, folder, image, "panoptic"))
+    unmasked = write(tmp_path / "unmasked", seed=5)
+    other = Segmenter.load(unmasked, device="cpu", precision="float32", labels=table)
+    logits = other.segment(image, other.open_stream(), with_logits=True).logits
+    assert logits is not None
+    assert result.logits is not None
+    assert np.abs(result.logits.masks - logits.masks).max() > 0.1, "the masks change nothing"
+
+
+def test_an_eomt_whose_attention_is_masked_at_random_is_refused(tmp_path: Path) -> None:
+    folder = write_eomt(tmp_path / "model", attn_mask_probs=0.25)
+    with pytest.raises(CheckpointError, match=r"attn_mask_probs is \[0.25, 0.25\].*middle of its training"):
+        Segmenter.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_cameras_of_several_sizes_in_one_batch_are_as_each_alone(
+    load: Callable[..., Segmenter], family: str, task: str
+) -> None:
+    segmenter = load(family, task)
+    images = [picture(size, 20 + number) for number, size in enumerate([(70, 90), (40, 130), (70, 90)])]
+    together, alone = ([segmenter.open_stream() for _ in images] for _ in range(2))
+    for _ in range(2):
+        batch = segmenter.segment_batch(images, together)
+        for image, stream, result in zip(images, alone, batch, strict=True):
+            expected = segmenter.segment(image, stream)
+            assert [(each.id, each.class_id, each.age) for each in result.segments] == [
+                (each.id, each.class_id, each.age) for each in expected.segments
+            ]
+            assert differing(result.panoptic, expected.panoptic) <= LAST_BIT
+            assert differing(result.semantic, expected.semantic) <= 3 * LAST_BIT
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_masks_boxes_and_areas_describe_the_segments(load: Callable[..., Segmenter], family: str, task: str) -> None:
+    segmenter = load(family, task)
+    image = picture((90, 140), 3)
+    result = segmenter.segment(image, segmenter.open_stream(), with_masks=True)
+    assert result.segments
+    for segment in result.segments:
+        x, y, width, height = segment.box
+        assert segment.mask is not None
+        mask = decode_mask(segment.mask, segment.box)
+        assert mask.sum() == segment.area
+        assert all(mask.any(axis).all() or mask.any(axis)[[0, -1]].all() for axis in (0, 1))
+        if task == "instance":
+            shown = result.panoptic == segment.id
+            outside = shown.copy()
+            outside[y : y + height, x : x + width] &= ~mask
+            assert not outside.any(), "what is shown of an instance is part of its mask"
+        else:
+            image_of = result.semantic == segment.class_id if task == "semantic" else result.panoptic == segment.id
+            assert np.array_equal(image_of[y : y + height, x : x + width], mask)
+            assert image_of.sum() == segment.area
+
+
+@pytest.mark.parametrize("family", ["eomt", "eomt_dinov3", "mask2former"])
+def test_families_that_carry_nothing_over_see_every_frame_alike_and_keep_ids_by_place(
+    load: Callable[..., Segmenter], family: str
+) -> None:
+    segmenter = load(family, "panoptic")
+    stream = segmenter.open_stream()
+    results = [segmenter.segment(picture((70, 90), 4), stream) for _ in range(3)]
+    assert segmenter.identity == "overlap"
+    assert results[0].segments
+    for age, result in enumerate(results):
+        assert [segment.id for segment in result.segments] == [segment.id for segment in results[0].segments]
+        assert [segment.score for segment in result.segments] == [segment.score for segment in results[0].segments]
+        assert {segment.age for segment in result.segments} == {age}
+    black = segmenter.segment(np.zeros((70, 90, 3), np.uint8), stream)
+    again = segmenter.segment(picture((70, 90), 4), stream)
+    assert [each.id for each in again.segments if each.is_thing] == [
+        each.id for each in results[0].segments if each.is_thing
+    ], f"ids are not kept over a frame of {len(black.segments)} segments"
+
+
+def test_stuff_that_is_not_fused_has_an_id_for_each_region(load: Callable[..., Segmenter]) -> None:
+    segmenter = load("eomt", "panoptic", fuse_stuff=False, overlap_threshold=0.0)
+    segmenter.score_threshold = 0.0
+    stream = segmenter.open_stream()
+    for seed in (4, 4, 5):
+        result = segmenter.segment(picture((70, 90), seed), stream)
+        ids = [segment.id for segment in result.segments]
+        assert len(set(ids)) == len(ids)
+    stuff = [segment.class_id for segment in result.segments if not segment.is_thing]
+    assert len(stuff) > len(set(stuff)), "the scene has no two regions of one stuff class"
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_an_eomt_runs_on_every_backend(load: Callable[..., Segmenter], models: dict[str, Path], backend: str) -> None:
+    segmenter = load("eomt_dinov3", "semantic", backend=backend)
+    image = picture((150, 70), 0)
+    result = segmenter.segment(image, segmenter.open_stream())
+    assert segmenter.backend == backend
+    assert_equal(result, expected("eomt_dinov3", models["eomt_dinov3"], image, "semantic"))
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_mask2former_runs_with_torch_alone_and_says_so(load: Callable[..., Segmenter], backend: str) -> None:
+    with pytest.raises(ValueError, match=f"backend is '{backend}', but a Mask2Former runs with backend 'torch' only"):
+        load("mask2former", "panoptic", backend=backend)
+    assert load("mask2former", "panoptic", backend="auto").backend == "torch"
+
+
+def test_an_image_too_narrow_for_windows_is_refused(load: Callable[..., Segmenter]) -> None:
+    segmenter = load("eomt", "semantic")
+    with pytest.raises(ValueError, match="image is 5x200, which the semantic task would cut into 40 windows"):
+        segmenter.segment(picture((200, 5), 0), segmenter.open_stream())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (1, 9), (15, 8)], ids=str)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_smaller_than_a_patch_are_segmented(
+    load: Callable[..., Segmenter], family: str, task: str, size: tuple[int, int]
+) -> None:
+    segmenter = load(family, task)
+    result = segmenter.segment(picture(size, 0), segmenter.open_stream())
+    assert result.semantic.shape == result.panoptic.shape == size
+
+
+def test_mask2former_without_transformers_says_what_to_install(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(CheckpointError, match=r"cannot be loaded \(.*: pip install 'eomt_ros\[mask2former\]'"):
+        Segmenter.load(models["mask2former"], device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("missing", lambda weights: weights.pop("class_predictor.weight"), "missing.*class_predictor.weight"),
+        ("unknown", lambda weights: weights.update(other=torch.zeros(3)), "unknown to the network.*other"),
+        (
+            "misshaped",
+            lambda weights: weights.update({"class_predictor.bias": torch.zeros(9)}),
+            "class_predictor.bias",
+        ),
+    ],
+)
+def test_mask2former_weights_that_do_not_fit_are_refused(
+    models: dict[str, Path], tmp_path: Path, name: str, spoil: Callable[[dict[str, torch.Tensor]], None], said: str
+) -> None:
+    folder = shutil.copytree(models["mask2former"], tmp_path / name)
+    weights = load_file(folder / "model.safetensors")
+    spoil(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=said):
+        Segmenter.load(folder, device="cpu")

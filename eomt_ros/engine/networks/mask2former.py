@@ -109,6 +109,7 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # for them to be named: below they are refused
                 output_loading_info=True,
             )
         except Exception as error:  # transformers raises what it comes across
