@@ -78,6 +78,8 @@ class Family:
     postprocess: Callable[..., Segmentation]
     propagates: bool = False
     """Whether queries go from frame to frame, so that each stays with its object."""
+    top_k: str | None = None
+    """What scores are in the authors' own choice of the likeliest instances: those of "classes", or of "masks" too."""
 
 
 def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings, Path], Network]:
@@ -127,6 +129,7 @@ FAMILIES = {
         VIDEO,
         postprocess.postprocess,
         propagates=True,
+        top_k="classes",
     ),
     "videomt_dinov3": Family(
         "VidEoMT-DINOv3",
@@ -136,10 +139,25 @@ FAMILIES = {
         VIDEO,
         postprocess.postprocess,
         propagates=True,
+        top_k="classes",
     ),
-    "eomt": Family("EoMT", Dinov2Settings.from_config, _load_vit(Eomt), _fit_eomt, IMAGE, postprocess.postprocess),
+    "eomt": Family(
+        "EoMT",
+        Dinov2Settings.from_config,
+        _load_vit(Eomt),
+        _fit_eomt,
+        IMAGE,
+        postprocess.postprocess,
+        top_k="masks",
+    ),
     "eomt_dinov3": Family(
-        "EoMT-DINOv3", Dinov3Settings.from_config, _load_vit(Eomt), _fit_eomt, IMAGE, postprocess.postprocess
+        "EoMT-DINOv3",
+        Dinov3Settings.from_config,
+        _load_vit(Eomt),
+        _fit_eomt,
+        IMAGE,
+        postprocess.postprocess,
+        top_k="masks",
     ),
     "mask2former": Family(
         "Mask2Former",

@@ -40,6 +40,8 @@ def postprocess(
     mask_threshold: float,
     overlap_threshold: float,
     fuse_stuff: bool,
+    top_k: int = 0,
+    score_masks: bool = True,
     with_masks: bool = False,
 ) -> Segmentation:
     """Segments one frame.
@@ -47,8 +49,10 @@ def postprocess(
     mask_logits: (windows or 1, queries, h, w). class_logits: (windows or 1, queries, classes + 1), the last one "no
     object". Of any float type; the arithmetic is float32. placement: of the image. task: "semantic", "instance" or
     "panoptic", several windows for the first only. is_thing: one entry per class. The thresholds lie in 0..1; the
-    instance task has no overlap threshold, the semantic task none at all. Raises `NotFiniteError` for NaN or infinity
-    in the logits.
+    instance task has no overlap threshold, the semantic task none at all. top_k: in the instance task, the pairs of
+    query and class that can be segments, the likeliest; 0: each query with its likeliest class. score_masks: whether an
+    instance's score is class probability times mean mask probability, or the former alone. Raises `NotFiniteError` for
+    NaN or infinity in the logits.
     """
     check_finite("mask", mask_logits)
     check_finite("class", class_logits)
@@ -57,7 +61,9 @@ def postprocess(
         return semantic(mask_logits, probabilities[..., :-1], placement, with_masks)
     masks, probabilities = mask_logits[0], probabilities[0]
     if task == "instance":
-        return _instance(masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks)
+        return _instance(
+            masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, top_k, score_masks, with_masks
+        )
     fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
     return _panoptic(
         masks, probabilities, placement, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
@@ -125,16 +131,26 @@ def _instance(
     placement: Placement,
     score_threshold: float,
     mask_threshold: float,
+    top_k: int,
+    score_masks: bool,
     with_masks: bool,
 ) -> Segmentation:
-    """A pixel goes to the last query whose mask has it. A score is class probability times mean mask probability."""
+    """A pixel goes to the last query whose mask has it."""
     classes = probabilities.shape[1]
-    scores, class_ids = probabilities.max(-1)
-    kept = (scores >= score_threshold).nonzero()[:, 0]
+    if top_k:
+        scores, pairs = probabilities.flatten().topk(min(top_k, probabilities.numel()))
+        scores, pairs = scores.flip(0), pairs.flip(0)  # the likeliest last, so that it is not covered
+        queries, class_ids = torch.div(pairs, classes, rounding_mode="floor"), pairs % classes
+    else:
+        scores, class_ids = probabilities.max(-1)
+        queries = torch.arange(len(scores), device=scores.device)
+    # A mean mask probability lowers a score and never raises it.
+    likely = scores >= score_threshold
+    scores, class_ids, kept = scores[likely], class_ids[likely], queries[likely]
     canvas = Canvas(len(kept), placement.image, kept.device)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
-    weights = scores[kept][:, None, None]
+    weights = scores[:, None, None]
     tiles = Tiles(placement.masks(mask_logits[kept].float()), placement.image)
     threshold = torch.tensor(mask_threshold).logit().item()
     whole = np.zeros((len(kept), *placement.image), np.bool_) if with_masks else None
@@ -158,14 +174,15 @@ def _instance(
         totals.index_add_(0, piece.maps, total.double())
         canvas.measure(piece, extent)
     areas = canvas.areas()
-    scores = scores[kept] * (totals.float() / (areas + 1e-6))
+    if score_masks:
+        scores = scores * (totals.float() / (areas + 1e-6))
     found = (areas > 0) & (scores.double() >= score_threshold)
 
     lost = (areas > 0) & ~found
     if lost.any():  # what they covered comes to light
         tiles.resize(wanted & wanted[lost].any(0) & ~lost[:, None, None], show)
 
-    candidates = zip(kept.tolist(), class_ids[kept].tolist(), scores.tolist(), found.tolist(), strict=True)
+    candidates = zip(kept.tolist(), class_ids.tolist(), scores.tolist(), found.tolist(), strict=True)
     segments = [
         Segment(query, class_id, score, [index])
         for index, (query, class_id, score, is_found) in enumerate(candidates)

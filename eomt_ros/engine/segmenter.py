@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Preprocessor, expect_image
 
 FITS = ("stretch", "keep_aspect")
+MOST_QUERIES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,23 @@ class FrameResult:
     logits: Logits | None = None
 
 
+class Memory(NamedTuple):
+    """The class logits that a stream's frames have had so far."""
+
+    class_logits: Tensor
+    """(1, queries, classes + 1), their mean."""
+    frames: int
+
+    @classmethod
+    def after(cls, before: Memory | None, class_logits: Tensor, memory: float) -> Memory:
+        """With one frame more; its part in the mean is 1 - `memory`, but where that is 1, the same as any frame's."""
+        logits = class_logits.float()
+        if before is None:
+            return cls(logits, 1)
+        part = 1 - memory if memory < 1 else 1 / (before.frames + 1)
+        return cls(torch.lerp(before.class_logits, logits, part), before.frames + 1)
+
+
 class Stream:
     """One camera: the queries that the next frame starts from, and the ids given so far.
 
@@ -98,6 +117,7 @@ class Stream:
     def __init__(self, identities: Identities | None = None) -> None:
         self._identities = identities or Identities()
         self._queries: Tensor | None = None
+        self._memory: Memory | None = None
 
     @property
     def epoch(self) -> int:
@@ -107,6 +127,7 @@ class Stream:
     def reset(self) -> None:
         """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
         self._queries = None
+        self._memory = None
         self._identities.restart()
 
 
@@ -128,6 +149,8 @@ class Segmenter:
         mask_threshold: float,
         overlap_threshold: float,
         fuse_stuff: bool,
+        score_memory: float,
+        top_k: int,
     ) -> None:
         self.name = checkpoint.name
         self.folder = checkpoint.folder
@@ -140,6 +163,8 @@ class Segmenter:
         self.mask_threshold = mask_threshold
         self.overlap_threshold = overlap_threshold
         self.fuse_stuff = fuse_stuff
+        self.score_memory = score_memory
+        self.top_k = top_k
         self._step = backend
         self._family = checkpoint.family
         self._fit = fit
@@ -164,6 +189,8 @@ class Segmenter:
         mask_threshold: float = 0.5,
         overlap_threshold: float = 0.8,
         fuse_stuff: bool = True,
+        score_memory: float = 0.0,
+        top_k: int = 0,
         labels: str | Path | None = None,
     ) -> Segmenter:
         """Loads a checkpoint and makes it ready.
@@ -176,9 +203,18 @@ class Segmenter:
         where it is installed and has an export of the model, else torch. "auto" with precision "float32" is torch, to
         the last bit.
         task: "semantic", "instance" or "panoptic"; None for what the checkpoint is made for.
-        fit: "stretch", as Hugging Face.
+        fit: how VidEoMT's images are brought to the network: "stretch", as Hugging Face; "keep_aspect", as published:
+        the shorter side to what the checkpoint is used with (448 of YouTube-VIS, 544 of OVIS, 720 of VIPSeg and VSPW;
+        else 0.7 of its size), the longer to at most 1333, padded to a multiple of 32. The other families have one way
+        each, Hugging Face's and their authors' alike.
         score_threshold: None for Hugging Face's default, panoptic 0.8 and instance 0.5; the semantic task uses none.
         fuse_stuff: in the panoptic task, all regions of a stuff class are one segment.
+        score_memory: for VidEoMT, how much of a query's class scores is remembered from frame to frame: 0 nothing, as
+        Hugging Face; 1 the mean of all frames of the stream, which after the last one is what the authors' evaluation
+        averages over a video (`post_processing` in videomt.py); between, an exponential mean.
+        top_k: in VidEoMT's and EoMT's instance task, how many pairs of query and class can be instances, as in the
+        authors' evaluation (`MAX_NUM` of VidEoMT, with class probabilities for scores; `eval_top_k_instances` of EoMT);
+        0: each query with its likeliest class, as Hugging Face.
         labels: a label table to use instead of the one that fits the checkpoint.
 
         OpenVINO and ONNX Runtime run an export of the network, which `eomt-ros export` makes, or the first load that
@@ -195,9 +231,12 @@ class Segmenter:
             ("score_threshold", score_threshold),
             ("mask_threshold", mask_threshold),
             ("overlap_threshold", overlap_threshold),
+            ("score_memory", score_memory),
         ):
             if threshold is not None and not 0.0 <= threshold <= 1.0:
                 raise ValueError(f"{name} is {threshold!r}, expected a number from 0 to 1")
+        if top_k < 0:
+            raise ValueError(f"top_k is {top_k!r}, expected a whole number, 0 for Hugging Face's way")
         expect_device(device)
         expect_precision(precision)
         loaded = checkpoint.load(model, labels)
@@ -209,6 +248,15 @@ class Segmenter:
             raise ValueError(
                 f"backend is {backend!r}, but {torch_alone} with backend 'torch' only; use that, or 'auto'"
             )
+        if score_memory and not loaded.family.propagates:
+            raise ValueError(
+                f"score_memory is {score_memory!r}, but a query of {loaded.family.name} is another object in every "
+                "frame and has nothing to remember; use 0, or a VidEoMT"
+            )
+        if top_k and loaded.family.top_k is None:
+            raise ValueError(
+                f"top_k is {top_k!r}, but {loaded.family.name} has as many instances as queries at most, always; use 0"
+            )
         placed = loaded.family.fit(loaded.settings, chosen_task, fit, None)
         return cls(
             loaded,
@@ -219,6 +267,8 @@ class Segmenter:
             mask_threshold=mask_threshold,
             overlap_threshold=overlap_threshold,
             fuse_stuff=fuse_stuff,
+            score_memory=score_memory,
+            top_k=top_k,
         )
 
     @property
@@ -309,12 +359,14 @@ class Segmenter:
         pixels = [self._preprocess(image, placement) for image, placement in zip(images, placements, strict=True)]
         prepared = time.perf_counter()
         outputs = self._run(pixels, [self._queries_of(stream) for stream in streams])
+        memories = [self._remember(stream, output) for stream, output in zip(streams, outputs, strict=True)]
         computed = time.perf_counter()
 
         segmentations = []
         moments = [computed]
-        for output, placement in zip(outputs, placements, strict=True):
-            segmentations.append(self._postprocess(output, placement, fuse_stuff, with_masks))
+        for output, memory, placement in zip(outputs, memories, placements, strict=True):
+            scored = output if memory is None else output._replace(class_logits=memory.class_logits)
+            segmentations.append(self._postprocess(scored, placement, fuse_stuff, with_masks))
             moments.append(time.perf_counter())
 
         results = []
@@ -323,6 +375,7 @@ class Segmenter:
             # Only now, when nothing can fail any more: a stream is never left half updated. As a copy, since a view
             # would keep those of the whole batch in memory.
             stream._queries = outputs[index].next_queries[:1].clone()
+            stream._memory = memories[index]
             segments, panoptic = self._identify(stream._identities, segmentation, stamps[index], fuse_stuff)
             timings = Timings(
                 preprocess=prepared - start,
@@ -366,6 +419,12 @@ class Segmenter:
         """What the stream's frame starts from, (1, queries, hidden)."""
         return self._step.first_queries if stream._queries is None else stream._queries
 
+    def _remember(self, stream: Stream, output: StepResult) -> Memory | None:
+        """The stream's memory with the next frame in it."""
+        if not self.score_memory:
+            return None
+        return Memory.after(stream._memory, output.class_logits, self.score_memory)
+
     def _postprocess(
         self, output: StepResult, placement: Placement, fuse_stuff: bool, with_masks: bool
     ) -> Segmentation:
@@ -380,6 +439,7 @@ class Segmenter:
             overlap_threshold=self.overlap_threshold,
             fuse_stuff=fuse_stuff,
             with_masks=with_masks,
+            **({"top_k": self.top_k, "score_masks": self._family.top_k == "masks"} if self.top_k else {}),
         )
 
     def _identify(
@@ -391,15 +451,18 @@ class Segmenter:
         if self.task == "semantic":
             names = [Identity(id=0, age=0)] * len(things)
         else:
+            owner = {query: index for index, query in enumerate(found.queries)}
             observations = [
                 Observation(
-                    slot=-1 - class_id if fused and not thing else query,
+                    slot=-1 - class_id if fused and not thing else _slot(query, class_id, owner[query] == index),
                     class_id=class_id,
                     # Where place is all there is to go by, stuff of which a frame has several is followed like things.
                     is_thing=thing or not (fused or self._family.propagates),
                     box=box,
                 )
-                for query, class_id, thing, box in zip(found.queries, found.class_ids, things, found.boxes, strict=True)
+                for index, (query, class_id, thing, box) in enumerate(
+                    zip(found.queries, found.class_ids, things, found.boxes, strict=True)
+                )
             ]
             names = identities.update(observations, found.semantic.shape[1], stamp, found.segment_index)
         masks = found.masks or [None] * len(names)
@@ -426,6 +489,11 @@ class Segmenter:
 def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def _slot(query: int, class_id: int, owns: bool) -> int:
+    """The slot of a segment; with `top_k` a query can be several, of which the likeliest, the last, owns its own."""
+    return query if owns else query + MOST_QUERIES * (1 + class_id)
 
 
 def _torch_alone(loaded: Checkpoint, fit: str) -> str | None:
