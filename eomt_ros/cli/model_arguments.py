@@ -28,13 +28,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="auto", help="auto, float32, bfloat16 or float16 (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="auto, torch, openvino or onnxruntime (default: %(default)s)")
     parser.add_argument(
-        "--fit", default="stretch", help="how a picture is brought to the network's size (default: %(default)s)"
+        "--fit",
+        default="stretch",
+        help="how a picture is brought to VidEoMT's size: stretch, or keep_aspect as published (default: %(default)s)",
     )
     parser.add_argument(
         "--score-threshold",
         type=float,
         metavar="0..1",
-        help="leave out segments that score lower (default: panoptic 0.8, instance 0.5)",
+        help="leave out segments that score lower (default of VidEoMT: panoptic 0.8, instance 0.5)",
     )
     parser.add_argument(
         "--mask-threshold",
@@ -49,6 +51,22 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.8,
         metavar="0..1",
         help="panoptic: leave out segments of which others cover more than the rest (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--score-memory",
+        type=float,
+        default=0.0,
+        metavar="0..1",
+        help="VidEoMT: how much of a query's class scores is remembered from frame to frame; 1: the mean of all, as "
+        "published (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        default=0,
+        metavar="COUNT",
+        help="instance task: so many likeliest pairs of query and class can be instances, as published; 0: each query "
+        "with its likeliest class (default: %(default)s)",
     )
 
 
@@ -68,6 +86,8 @@ def load_model(options: argparse.Namespace) -> Segmenter:
             score_threshold=options.score_threshold,
             mask_threshold=options.mask_threshold,
             overlap_threshold=options.overlap_threshold,
+            score_memory=options.score_memory,
+            top_k=options.top_k,
         )
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -5,9 +5,9 @@ the place. The rule, for things, once per frame, in place of the first one in `e
 
 1. **Continuation.** The segments and the tracks seen in the frame before are paired so that the sum of their scores is
    the highest (assignment). A pair's score is the overlap of the two masks (IoU) plus `NEARNESS` times how near the
-   centres of the boxes are: 1 in the same place, 0 half a diagonal of the larger box away. A pair is possible if the
-   masks overlap by `OVERLAP`, or the class is the same and the centres are nearer than that. Of another class, the
-   masks must overlap by `SAME_PLACE`: a class that flickers on a thing that stays is no new thing.
+   centres of the boxes are: 1 in the same place, 0 a diagonal of the larger box away, from where on no pair is
+   possible. Of another class, the masks must overlap by `SAME_PLACE`: a class that flickers on a thing that stays is no
+   new thing.
 
 Hand-over (here: of a track that was hidden for a while to a segment in its place), birth, absence and death are the
 same. It is less than a network that follows objects can do: two things of a class that cross may exchange their ids.
@@ -25,8 +25,6 @@ from scipy.optimize import linear_sum_assignment
 
 from eomt_ros.engine.identity import SAME_PLACE, Identities, Identity, Observation, Track, centre
 
-OVERLAP = 0.3
-"""IoU of two masks from which on they can be the same thing, whatever lies between."""
 NEARNESS = 0.3
 """What being near counts beside overlap."""
 PIXELS = 1 << 16
@@ -94,6 +92,6 @@ def _score(seen: Observation, track: Track, overlap: float) -> float:
     """How well a segment continues a track; 0 where it cannot."""
     if track.class_id != seen.class_id:
         return overlap if overlap >= SAME_PLACE else 0.0
-    reach = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:])) / 2
-    nearness = max(0.0, 1 - math.dist(centre(track.box), centre(seen.box)) / reach)
-    return overlap + NEARNESS * nearness if overlap >= OVERLAP or nearness > 0 else 0.0
+    reach = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
+    nearness = 1 - math.dist(centre(track.box), centre(seen.box)) / reach
+    return overlap + NEARNESS * nearness if nearness > 0 else 0.0

@@ -48,6 +48,8 @@ class Labels:
     """RGB, 0..255."""
     task: str
     """What checkpoints with these classes are made for, one of `TASKS`."""
+    short_side: int | None = None
+    """Pixels of the shorter side with which VidEoMT's authors use such checkpoints; None where they do not."""
     checkpoints: tuple[str, ...] = ()
     """Glob patterns of the model names that the table is for."""
 

@@ -144,7 +144,7 @@ class Segmenter:
         *,
         backend: Backend,
         task: str,
-        fit: Fit,
+        fit: str,
         score_threshold: float,
         mask_threshold: float,
         overlap_threshold: float,
@@ -167,7 +167,8 @@ class Segmenter:
         self.top_k = top_k
         self._step = backend
         self._family = checkpoint.family
-        self._fit = fit
+        self.fit = fit
+        self._place_in = checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side)
         self._preprocess = Preprocessor(
             checkpoint.image_mean,
             checkpoint.image_std,
@@ -257,12 +258,11 @@ class Segmenter:
             raise ValueError(
                 f"top_k is {top_k!r}, but {loaded.family.name} has as many instances as queries at most, always; use 0"
             )
-        placed = loaded.family.fit(loaded.settings, chosen_task, fit, None)
         return cls(
             loaded,
             backend=open_backend(loaded, "torch" if torch_alone else backend, device, precision),
             task=chosen_task,
-            fit=placed,
+            fit=fit,
             score_threshold=score_threshold,
             mask_threshold=mask_threshold,
             overlap_threshold=overlap_threshold,
@@ -398,7 +398,7 @@ class Segmenter:
 
     def _place(self, image: np.ndarray) -> Placement:
         expect_image(image)
-        return self._fit((image.shape[0], image.shape[1]))
+        return self._place_in((image.shape[0], image.shape[1]))
 
     def _run(self, pixels: Sequence[Tensor], queries: Sequence[Tensor]) -> list[StepResult]:
         """The network's answer to each image, all that are of one size in one pass.

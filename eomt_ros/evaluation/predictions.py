@@ -76,6 +76,9 @@ class EnginePredictions:
             "score_threshold": segmenter.score_threshold,
             "mask_threshold": segmenter.mask_threshold,
             "overlap_threshold": segmenter.overlap_threshold,
+            "score_memory": segmenter.score_memory,
+            "top_k": segmenter.top_k,
+            "fit": segmenter.fit,
             "fuse_stuff": segmenter.fuse_stuff,
             "max_gap": max_gap,
         }

@@ -79,7 +79,8 @@ class Parameters:
     )
     fit: str = _parameter(
         "stretch",
-        "How an image is brought to the network's size: 'stretch' as in Hugging Face, 'keep_aspect' as published.",
+        "How an image is brought to VidEoMT's size: 'stretch' as in Hugging Face, 'keep_aspect' as published. The other"
+        " families have one way each.",
         choices=("stretch", "keep_aspect"),
     )
     labels: str = _parameter(
@@ -89,7 +90,8 @@ class Parameters:
 
     score_threshold: float = _parameter(
         -1.0,
-        "Segments that score lower are left out. Negative: the task's default (panoptic 0.8, instance 0.5).",
+        "Segments that score lower are left out. Negative: the family's default for the task"
+        " (VidEoMT: panoptic 0.8, instance 0.5).",
         minimum=-1.0,
         maximum=1.0,
         live=True,
@@ -105,6 +107,20 @@ class Parameters:
         live=True,
     )
     fuse_stuff: bool = _parameter(True, "Panoptic: regions of one stuff class become one segment.", live=True)
+    score_memory: float = _parameter(
+        0.0,
+        "VidEoMT: how much of a query's class scores is remembered from frame to frame. 0: nothing, as Hugging Face. 1:"
+        " the mean of all frames, as published. Between: an exponential mean.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    top_k: int = _parameter(
+        0,
+        "VidEoMT and EoMT, instance task: so many likeliest pairs of query and class can be instances, as published. 0:"
+        " each query with its likeliest class, as Hugging Face.",
+        minimum=0,
+        maximum=10000,
+    )
 
     rate: float = _parameter(
         0.0,

@@ -156,6 +156,8 @@ class SegmentNode(LifecycleNode):
             backend=chosen.backend,
             task=chosen.task or None,
             fit=chosen.fit,
+            score_memory=chosen.score_memory,
+            top_k=chosen.top_k,
             labels=chosen.labels or None,
         )
         segmenter.warm_up(*WARM_UP_SIZE)
