@@ -19,7 +19,7 @@ from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend
 from eomt_ros.engine.canvas import Segmentation
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import OutOfMemoryError
-from eomt_ros.engine.fit import Fit, Placement
+from eomt_ros.engine.fit import Placement
 from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS

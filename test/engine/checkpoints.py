@@ -105,7 +105,13 @@ def _write_eomt(
     return Path(folder)
 
 
-def write_mask2former(folder: Path, *, seed: int = 0, size: dict[str, int] | None = None) -> Path:
+def write_mask2former(
+    folder: Path,
+    *,
+    seed: int = 0,
+    size: dict[str, int] | None = None,
+    id2label: dict[int, str] = SMALL["id2label"],
+) -> Path:
     """Writes a small random Mask2Former on a small Swin, as `write_checkpoint` does."""
     swin = SwinConfig(
         embed_dim=16,
@@ -125,7 +131,7 @@ def write_mask2former(folder: Path, *, seed: int = 0, size: dict[str, int] | Non
         num_attention_heads=4,
         dim_feedforward=64,
         num_queries=SMALL["num_queries"],
-        id2label=SMALL["id2label"],
+        id2label=id2label,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -19,6 +19,8 @@ from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.networks.query_vit import StepOutput
 from eomt_ros.engine.networks.settings import num_labels_of
 
+_operators: Any = None
+
 LARGEST_SIDE = 8192
 """Pixels."""
 
@@ -94,6 +96,7 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
 
     Raises `CheckpointError` where transformers is missing or the weights do not fit.
     """
+    tolerate_torchvision()
     try:
         from transformers import Mask2FormerForUniversalSegmentation
     except Exception as error:  # a torchvision that does not load brings down transformers, with whatever it raises
@@ -103,7 +106,7 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
         ) from error
     with _quiet():
         try:
-            loaded: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
+            network, found = Mask2FormerForUniversalSegmentation.from_pretrained(
                 folder,
                 dtype=torch.float32,
                 local_files_only=True,
@@ -114,7 +117,6 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
             )
         except Exception as error:  # transformers raises what it comes across
             raise CheckpointError(f"transformers cannot load {folder}: {first_line(error)}") from error
-    network, found = loaded
     faults = {
         "missing": found["missing_keys"],
         "unknown to the network": found["unexpected_keys"],
@@ -128,12 +130,28 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
     return Mask2Former(network).eval().requires_grad_(False)
 
 
+def tolerate_torchvision() -> None:
+    """Lets transformers, whose models import torchvision, be imported beside one that was built for another torch.
+
+    Such a torchvision cannot load its operators, and stumbles over the two that it describes to torch on import. No
+    network here calls them: it is enough that torch has heard of their names.
+    """
+    global _operators
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        pass  # transformers does without
+    except RuntimeError:
+        library: Any = torch.library
+        _operators = library.Library("torchvision", "DEF")  # torch forgets them with it
+        _operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _operators.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps transformers' progress bars and advice from our users: what is wrong is said in one line."""
-    from transformers.utils import logging as typed
-
-    logging: Any = typed  # without types
+    from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
