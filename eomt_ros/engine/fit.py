@@ -6,7 +6,7 @@ Each model family was published with a way of its own; the sizes here are those 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
@@ -55,18 +55,22 @@ class Placement:
         """
         if self.between is None:
             return logits
-        maps = F.interpolate(logits[None], self.between, mode="bilinear")[0]
-        if self.between == self.input:
-            maps = maps[:, : self.resized[0], : self.resized[1]]
-        return maps
+        height, width = self.shown
+        return F.interpolate(logits[None], self.between, mode="bilinear")[0, :, :height, :width]
 
-    def stitched(self, maps: Tensor) -> Tensor:
+    @property
+    def shown(self) -> Size:
+        """The part of `between` that shows the image, from the top left."""
+        assert self.between is not None
+        return self.between if self.between != self.input or self.windows else self.resized
+
+    def stitched(self, maps: Sequence[Tensor]) -> Tensor:
         """The mean of what the windows say where they overlap, (n, *resized).
 
-        maps: (windows, n, *input).
+        maps: (n, *input) of each window.
         """
-        total = maps.new_zeros(maps.shape[1], *self.resized)
-        times = maps.new_zeros(self.resized)
+        total = maps[0].new_zeros(len(maps[0]), *self.resized)
+        times = total.new_zeros(self.resized)
         for part, window in zip(maps, self.windows, strict=True):
             total[:, window.rows, window.columns] += part
             times[window.rows, window.columns] += 1

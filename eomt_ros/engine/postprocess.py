@@ -11,21 +11,21 @@ A pixel may differ where two queries tie but for the last bit of a float: none o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
-from eomt_ros.engine.contest import SLACK, contending, first_highest
+from eomt_ros.engine.contest import SLACK, first_highest
 from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.fit import Placement
 from eomt_ros.engine.overlap import Tally, passing
+from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.run_lengths import decode_mask
 from eomt_ros.engine.tiles import Piece, Tiles
 
-__all__ = ["Segmentation", "check_finite", "decode_mask", "postprocess", "semantic"]
+__all__ = ["Segmentation", "check_finite", "decode_mask", "postprocess"]
 
 
 @torch.inference_mode()
@@ -189,37 +189,6 @@ def _instance(
         if is_found
     ]
     return canvas.segmentation(segments, classes, with_masks=with_masks, whole=whole)
-
-
-def semantic(mask_logits: Tensor, probabilities: Tensor, placement: Placement, with_masks: bool) -> Segmentation:
-    """A pixel goes to the class of the highest sum, over the queries, of class probability times mask probability.
-
-    mask_logits: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
-    """
-    sums = [
-        torch.matmul(classes.T[None], masks.sigmoid().flatten(1)[None]).view(-1, *masks.shape[1:])
-        for masks, classes in zip(map(placement.masks, mask_logits.float()), probabilities, strict=True)
-    ]
-    maps = placement.stitched(torch.stack(sums)) if placement.windows else sums[0]
-    tiles = Tiles(maps, placement.image)
-    canvas = Canvas(len(maps), placement.image, maps.device)
-
-    def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent]:
-        highest, first, _ = first_highest(values)
-        confidence = highest.clamp_(max=1)
-        total, extent = (first * confidence).sum((1, 2)), Extent.of(first)
-        canvas.paint(piece, first, confidence)
-        return total, extent
-
-    totals = torch.zeros(len(maps), dtype=torch.float64, device=maps.device)
-    for piece, (total, extent) in tiles.resize(tiles.where(contending), compare):
-        totals.index_add_(0, piece.maps, total.double())
-        canvas.measure(piece, extent)
-    scores = (totals / canvas.areas()).tolist()
-    present = canvas.areas().nonzero()[:, 0].tolist()
-    segments = [Segment(-1, class_id, scores[class_id], [class_id]) for class_id in present]
-    found = canvas.segmentation(segments, len(maps), with_masks=with_masks)
-    return replace(found, segment_index=np.zeros(placement.image, np.uint8))
 
 
 def check_finite(name: str, logits: Tensor) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
 from eomt_ros.engine.contest import SLACK, contending, first_highest
 from eomt_ros.engine.fit import Placement
-from eomt_ros.engine.postprocess import check_finite, semantic
+from eomt_ros.engine.postprocess import check_finite
+from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.tiles import Piece, Tiles
 
 __all__ = ["postprocess"]

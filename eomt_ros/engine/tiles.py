@@ -86,8 +86,8 @@ class Tiles:
     def pixels(self) -> Tensor:
         """How many pixels lie in each cell, (h, w) float32."""
         _, height, width = self.maps.shape
-        rows = _taps(height, self.size[0], self.maps.device).low.bincount(minlength=height)
-        columns = _taps(width, self.size[1], self.maps.device).low.bincount(minlength=width)
+        rows = taps_of(height, self.size[0], self.maps.device).low.bincount(minlength=height)
+        columns = taps_of(width, self.size[1], self.maps.device).low.bincount(minlength=width)
         return torch.outer(rows, columns).float()
 
     def where(self, rule: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -116,7 +116,7 @@ class Tiles:
             return []
         wide = F.interpolate(self.maps[used][None], self.size[1], mode="linear")[0]
         place = used.view(-1).cumsum(0).view(count, height) - 1
-        taps = _taps(height, self.size[0], device)
+        taps = taps_of(height, self.size[0], device)
         places = torch.stack([place[:, taps.low], place[:, taps.high]], 1)
 
         def values(piece: Piece) -> Tensor:
@@ -159,7 +159,8 @@ def _right(maps: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _taps(samples: int, pixels: int, device: torch.device) -> Taps:
+def taps_of(samples: int, pixels: int, device: torch.device) -> Taps:
+    """How torch resizes so many samples to so many pixels."""
     # Resizing an identity shows torch's own weights.
     weights = F.interpolate(torch.eye(samples, device=device)[None, None], (pixels, samples), mode="bilinear")[0, 0]
     low = weights.ne(0).int().argmax(1)
@@ -171,7 +172,7 @@ def _taps(samples: int, pixels: int, device: torch.device) -> Taps:
 @lru_cache(maxsize=32)
 def _spans(samples: int, pixels: int, longest: int, device: torch.device) -> list[Span]:
     """Cuts an axis into tiles of about equal length."""
-    taps = _taps(samples, pixels, device)
+    taps = taps_of(samples, pixels, device)
     low, high = taps.low.tolist(), taps.high.tolist()
     count = -(-pixels // longest)
     return [

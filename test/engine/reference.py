@@ -99,3 +99,17 @@ def confident(queries: int, classes: int, kept: int, seed: int = 0) -> Tensor:
     logits[sure, classes] -= 16
     logits[sure, torch.randint(classes, (kept,), generator=generator)] += 8
     return logits
+
+
+def fill(masks: Tensor, classes: Tensor) -> None:
+    """Lets the queries that are sure of a class share the whole image, as semantic networks are trained to: each has
+    what is nearest to a centre of its own.
+    """
+    y, x = torch.meshgrid(*(torch.linspace(0, 1, side) for side in masks.shape[2:]), indexing="ij")
+    for mask, logits in zip(masks, classes, strict=True):
+        sure = (logits.argmax(-1) < logits.shape[1] - 1).nonzero()[:, 0]
+        centres = torch.rand(2, len(sure), 1, 1, generator=torch.Generator().manual_seed(0))
+        distance = ((y - centres[0]) ** 2 + (x - centres[1]) ** 2).sqrt()
+        nearest = distance.topk(2, dim=0, largest=False).values
+        others = torch.where(distance == nearest[0], nearest[1], nearest[0])
+        mask[sure] = (100 * (others - distance)).clamp(-8, 8)

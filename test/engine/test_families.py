@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,10 @@ from transformers import (
 )
 
 from eomt_ros.engine import CheckpointError, FrameResult, Segmenter
+from eomt_ros.engine import families as engine_families
+from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings
 from eomt_ros.engine.postprocess import decode_mask
+from test.engine import reference
 from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
 
 STUFF = (0, 1)
@@ -370,3 +374,50 @@ def test_mask2former_weights_that_do_not_fit_are_refused(
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=said):
         Segmenter.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["every pixel has a class of its own", "some have none"])
+@pytest.mark.parametrize("size", [(300, 500), (500, 280), (90, 70)], ids=str)
+@pytest.mark.parametrize("family", ["eomt", "mask2former"])
+def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size: tuple[int, int], filled: bool) -> None:
+    """Where sure classes fill the image the others are never summed up, and where they do not they are."""
+    classes = 60
+    if family == "eomt":
+        processor: Any = EomtImageProcessor(size={"shortest_edge": 96, "longest_edge": None}, do_split_image=True)
+        fit = engine_families.FAMILIES["eomt"].fit(
+            Dinov2Settings(num_labels=classes, image_size=96), "semantic", "stretch", None
+        )
+    else:
+        processor = Mask2FormerImageProcessor(size={"shortest_edge": 96, "longest_edge": 150})
+        settings = Mask2FormerSettings(classes, shortest_edge=96, longest_edge=150)
+        fit = engine_families.FAMILIES["mask2former"].fit(settings, "semantic", "stretch", None)
+    placement = fit(size)
+    windows = max(1, len(placement.windows))
+    samples = placement.input[0] // 4, placement.input[1] // 4
+    logits = torch.stack([reference.confident(50, classes, 6, seed) for seed in range(windows)])
+    masks = torch.stack([reference.blobs(50, samples, seed) for seed in range(windows)])
+    if filled:
+        reference.fill(masks, logits)
+    ours = engine_families.FAMILIES[family].postprocess(
+        masks,
+        logits,
+        placement,
+        task="semantic",
+        is_thing=(True,) * classes,
+        score_threshold=0.0,
+        mask_threshold=0.5,
+        overlap_threshold=0.8,
+        fuse_stuff=False,
+    )
+    tall = placement.resized[0] > placement.resized[1]
+    along = [part.rows if tall else part.columns for part in placement.windows]
+    output = SimpleNamespace(
+        masks_queries_logits=masks,
+        class_queries_logits=logits,
+        patch_offsets=[torch.tensor([0, part.start, part.stop]) for part in along],
+    )
+    (expected,) = processor.post_process_semantic_segmentation(output, target_sizes=[size])
+    assert differing(ours.semantic, expected.numpy()) <= LAST_BIT
+    assert len(ours.class_ids) <= 6 * windows if filled else len(ours.class_ids) > 6 * windows
+    shown = np.array([np.count_nonzero(expected.numpy() == class_id) for class_id in ours.class_ids])
+    assert np.abs(np.array(ours.areas) - shown).max() <= 2
