@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli import compare, evaluate, export, models, overlay
+from eomt_ros.cli import compare, convert, evaluate, export, models, overlay
 from eomt_ros.cli.errors import UserError
 from eomt_ros.openmp import wait_asleep
 
@@ -37,6 +37,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="eomt-ros", description="Video segmentation for robots.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (evaluate, compare, overlay, models, export):
+    for command in (evaluate, compare, overlay, models, export, convert):
         command.add_to(commands)
     return parser
