@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -197,13 +198,20 @@ def test_input_is_never_overwritten(shell: Shell, model: Path, tmp_path: Path) -
     assert video.read_bytes() == b"precious"
 
 
-def test_models_lists_the_tables_with_task_and_classes() -> None:
+def test_models_lists_what_is_known_with_task_classes_size_and_licence() -> None:
     done = eomt_ros("models")
     assert done.returncode == 0, done.stderr
-    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line}
-    assert rows["demo"][:3] == ["panoptic", "5", "3"]
-    assert rows["vspw"] == ["semantic", "58", "66", "*videomt*vspw*"]
-    assert rows["youtube_vis_2019"][:3] == ["instance", "40", "0"]
+    rows = {line.split()[0]: re.split(r" {2,}", line)[1:] for line in done.stdout.splitlines() if line}
+    assert rows["tue-mps/videomt-dinov2-large-vspw"] == [
+        *("VidEoMT", "semantic", "vspw", "124", "ViT-L", "1280", "desktop GPU", "MIT")
+    ]
+    assert rows["tue-mps/coco_panoptic_eomt_small_640_dinov3"] == [
+        *("EoMT-DINOv3", "panoptic", "coco_panoptic", "133", "ViT-S", "640", "robot computer", "MIT, DINOv3 License")
+    ]
+    assert rows["facebook/mask2former-swin-tiny-cityscapes-instance"][:4] == [
+        *("Mask2Former", "instance", "cityscapes_instance", "8")
+    ]
+    assert done.stdout.splitlines()[-1].startswith("model demo comes with the package: ")
 
 
 def test_refusal_ends_the_process_with_code_1_and_no_traceback(bag: Path, tmp_path: Path) -> None:

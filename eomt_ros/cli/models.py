@@ -15,27 +15,37 @@ def add_to(commands: Commands) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "models",
-        help="list the label tables that come with the package",
-        description="List the label tables that come with the package: task, classes, and the checkpoints they fit.",
+        help="list the models that are known",
+        description="List the models that are published and known to run, with task, data set, number of classes, "
+        "network, size that it was trained at, what computer it takes, and licence. Any other model of these families "
+        "runs too: your own, or one that eomt-ros convert made. Hub ids are downloaded on first use.",
     )
     parser.set_defaults(command=run)
 
 
 def run(_: argparse.Namespace) -> None:
-    """Prints the tables. Raises `UserError`."""
+    """Prints them. Raises `UserError`."""
     from eomt_ros.engine import LabelsError
-    from eomt_ros.engine.labels import shipped_tables
+    from eomt_ros.engine.families import FAMILIES
+    from eomt_ros.engine.labels import shipped_tables, task_of
+    from eomt_ros.engine.published import published
     from eomt_ros.engine.shipped import shipped
 
     try:
         tables = list(shipped_tables())
     except LabelsError as error:
         raise UserError(str(error)) from error
-    print(f"{'labels':<18}{'task':<10}{'things':>7}{'stuff':>7}  for checkpoints named")
-    for table in tables:
-        things = sum(table.is_thing)
-        stuff = len(table.is_thing) - things
-        print(f"{table.name:<18}{table.task:<10}{things:>7}{stuff:>7}  {', '.join(table.checkpoints)}")
+    rows = [("model", "family", "task", "labels", "classes", "network", "size", "runs on", "licence")]
+    for model in published():
+        table, task = next((table, task) for table in tables if (task := task_of(model.id, table)) is not None)
+        classes = str(len(table.class_names))
+        family = FAMILIES[model.family].name
+        rows.append(
+            (model.id, family, task, table.name, classes, model.network, model.image_size, model.runs_on, model.licence)
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip())
     try:
         print(f"\nmodel demo comes with the package: {shipped('checkpoint', 'demo/checkpoint')}")
     except FileNotFoundError:

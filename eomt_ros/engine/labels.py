@@ -10,7 +10,7 @@ import colorsys
 import logging
 import reprlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ Color = tuple[int, int, int]
 
 TABLE_ENTRIES = {"name", "task", "classes"}
 CLASS_ENTRIES = {"name", "thing"}
+LONGEST_SIDE = 8192
+"""Pixels."""
 LARGEST_TABLE = 1 << 20
 """Bytes: thousands of classes; a larger file was given by mistake."""
 
@@ -47,11 +49,11 @@ class Labels:
     colors: tuple[Color, ...]
     """RGB, 0..255."""
     task: str
-    """What checkpoints with these classes are made for, one of `TASKS`."""
+    """What the checkpoint is made for, one of `TASKS`."""
     short_side: int | None = None
     """Pixels of the shorter side with which VidEoMT's authors use such checkpoints; None where they do not."""
-    checkpoints: tuple[str, ...] = ()
-    """Glob patterns of the model names that the table is for."""
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    """Glob patterns of the model names that the table is for, each with the task that those are made for."""
 
 
 def labels_for(model: str, class_names: Sequence[str], table: str | Path | None = None) -> Labels:
@@ -76,8 +78,9 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
     for labels in shipped_tables():
         if len(labels.class_names) != len(class_names):
             continue
-        if any(fnmatchcase(model.lower(), pattern.lower()) for pattern in labels.checkpoints):
-            return labels
+        task = task_of(model, labels)
+        if task is not None:
+            return replace(labels, task=task)
         if labels.class_names == tuple(class_names):
             namesake = namesake or labels
     if namesake is not None:
@@ -91,6 +94,12 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
     return Labels(model, tuple(class_names), (True,) * len(class_names), distinct_colors(len(class_names)), "panoptic")
 
 
+def task_of(model: str, labels: Labels) -> str | None:
+    """The task that a model of this name is made for, by the first pattern that fits it; None where none does."""
+    fitting = (task for pattern, task in labels.checkpoints.items() if fnmatchcase(model.lower(), pattern.lower()))
+    return next(fitting, None)
+
+
 def shipped_tables() -> Iterator[Labels]:
     """Reads the tables of `config/labels` one by one; raises `LabelsError` where they are missing or malformed."""
     try:
@@ -102,21 +111,22 @@ def shipped_tables() -> Iterator[Labels]:
 
 
 def load_labels(path: str | Path) -> Labels:
-    """Reads a table: `name`, `task`, `classes` (each with `name`, `thing`, optional `color`), optional `checkpoints`.
+    """Reads a table: `name`, `task`, `classes` (each with `name`, `thing`, optional `color`), and optionally
+    `short_side` and `checkpoints`, a list of patterns or, where some are made for another task, patterns with tasks.
 
     Raises `LabelsError` that names the file, the entry, its value and what was expected.
     """
     path = Path(path).expanduser()
-    table = _known_entries(_read(path), f"{path}: the table", TABLE_ENTRIES, {"checkpoints"})
+    table = _known_entries(_read(path), f"{path}: the table", TABLE_ENTRIES, {"checkpoints", "short_side"})
     task = table["task"]
     if task not in TASKS:
         raise LabelsError(f"{path}: task is {reprlib.repr(task)}, expected one of {', '.join(TASKS)}")
     classes = table["classes"]
     if not isinstance(classes, list) or not classes:
         raise LabelsError(f"{path}: classes is {reprlib.repr(classes)}, expected a list with one entry per class")
-    checkpoints = table.get("checkpoints", [])
-    if not isinstance(checkpoints, list):
-        raise LabelsError(f"{path}: checkpoints is {reprlib.repr(checkpoints)}, expected a list of model name patterns")
+    short_side = table.get("short_side")
+    if short_side is not None and (type(short_side) is not int or not 0 < short_side <= LONGEST_SIDE):
+        raise LabelsError(f"{path}: short_side is {reprlib.repr(short_side)}, expected pixels, at most {LONGEST_SIDE}")
 
     places: dict[str, int] = {}
     things: list[bool] = []
@@ -137,8 +147,27 @@ def load_labels(path: str | Path) -> Labels:
         is_thing=tuple(things),
         colors=tuple(colors),
         task=task,
-        checkpoints=tuple(_text(pattern, f"{path}: checkpoints[{i}]") for i, pattern in enumerate(checkpoints)),
+        short_side=short_side,
+        checkpoints=_checkpoints(table.get("checkpoints", []), task, path),
     )
+
+
+def _checkpoints(given: Any, task: str, path: Path) -> dict[str, str]:
+    """Patterns with their tasks."""
+    if isinstance(given, list):
+        given = {_text(pattern, f"{path}: checkpoints[{index}]"): task for index, pattern in enumerate(given)}
+    if not isinstance(given, dict):
+        raise LabelsError(
+            f"{path}: checkpoints is {reprlib.repr(given)}, expected a list of model name patterns, or patterns with "
+            "tasks"
+        )
+    for pattern, made_for in given.items():
+        _text(pattern, f"{path}: checkpoints")
+        if made_for not in TASKS:
+            raise LabelsError(
+                f"{path}: checkpoints[{pattern!r}] is {reprlib.repr(made_for)}, expected one of {', '.join(TASKS)}"
+            )
+    return given
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eomt_ros.engine import Segment, Timings
-from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped_tables
+from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.frame import Labels as LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
@@ -188,9 +187,7 @@ def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
         for table in shipped_tables()
         if all(table.class_names[number : number + 1] == (name,) for number, (name, _) in classes.items())
     ]
-    named = [
-        table for table in fitting if any(fnmatchcase(model.lower(), pattern.lower()) for pattern in table.checkpoints)
-    ]
+    named = [table for table in fitting if task_of(model, table) is not None]
     if named or len(fitting) == 1:
         return (named or fitting)[0]
     count = max(classes, default=-1) + 1

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eomt_ros.engine.errors import LabelsError
-from eomt_ros.engine.labels import TASKS, Labels, distinct_colors, labels_for, load_labels, shipped_tables
+from eomt_ros.engine.families import FAMILIES
+from eomt_ros.engine.labels import TASKS, Labels, distinct_colors, labels_for, load_labels, shipped_tables, task_of
+from eomt_ros.engine.published import published
 
 SHIPPED = {table.name: table for table in shipped_tables()}
 
@@ -36,6 +38,11 @@ def write(tmp_path):
 @pytest.mark.parametrize(
     ("name", "task", "classes", "things"),
     [
+        ("ade20k", "semantic", 150, 100),
+        ("cityscapes", "semantic", 19, 8),
+        ("cityscapes_instance", "instance", 8, 8),
+        ("coco_instance", "instance", 80, 80),
+        ("coco_panoptic", "panoptic", 133, 80),
         ("demo", "panoptic", 8, 5),
         ("ovis", "instance", 25, 25),
         ("vipseg", "panoptic", 124, 58),
@@ -96,6 +103,47 @@ def test_a_published_checkpoint_gets_its_data_sets_table_whatever_its_own_names_
     assert labels_for(model, [f"LABEL_{index}" for index in range(count)]).name == table
 
 
+@pytest.mark.parametrize("model", list(published()), ids=lambda model: model.id)
+def test_every_published_model_that_is_known_gets_a_table_and_the_task_that_its_name_says(model):
+    fitting = {table.name for table in SHIPPED.values() if task_of(model.id, table) is not None}
+    assert len(fitting) == 1
+    (name,) = fitting
+    labels = labels_for(model.id, ["?"] * len(SHIPPED[name].class_names))
+    said = [task for task in TASKS if task in model.id]
+    assert labels.task == (said[0] if said else SHIPPED[name].task)
+    assert model.family in FAMILIES
+
+
+def test_things_and_stuff_are_those_of_the_data_sets():
+    coco, ade, city = (SHIPPED[name] for name in ("coco_panoptic", "ade20k", "cityscapes"))
+    assert coco.is_thing == (True,) * 80 + (False,) * 53
+    assert (coco.class_names[0], coco.class_names[79], coco.class_names[80], coco.class_names[132]) == (
+        "person",
+        "toothbrush",
+        "banner",
+        "rug-merged",
+    )
+    assert SHIPPED["coco_instance"].class_names == coco.class_names[:80]
+    assert ade.class_names[:4] == ("wall", "building", "sky", "floor")
+    assert [ade.is_thing[ade.class_names.index(name)] for name in ("bed", "person", "sky", "road, route")] == [1, 1, 0, 0]
+    assert city.class_names[:2] == ("road", "sidewalk")
+    assert SHIPPED["cityscapes_instance"].class_names == city.class_names[11:]
+    assert all(city.is_thing[11:])
+    assert not any(city.is_thing[:11])
+
+
+def test_the_short_side_is_that_of_the_authors_own_tests():
+    sides = {name: table.short_side for name, table in SHIPPED.items() if table.short_side}
+    years = {f"youtube_vis_{year}": 448 for year in (2019, 2021, 2022)}
+    assert sides == {**years, "ovis": 544, "vipseg": 720, "vspw": 720}
+
+
+def test_patterns_say_what_their_models_are_made_for(write):
+    table = load_labels(write(GOOD + "short_side: 448\ncheckpoints: {'*-sem': semantic, '*-pan*': panoptic}\n"))
+    assert table.short_side == 448
+    assert [task_of(name, table) for name in ("a-sem", "A-PAN-2", "other")] == ["semantic", "panoptic", None]
+
+
 def test_a_table_given_by_parameter_wins_over_the_one_that_fits_the_name(write):
     assert labels_for("demo", ["a", "b"], write(GOOD)).class_names == ("gravel", "forklift")
 
@@ -145,6 +193,12 @@ def test_a_well_formed_table_is_read_as_written(write):
         ("task: panoptic", "task: [panoptic]", "task is ['panoptic'], expected one of"),
         ("task: panoptic", "task: panoptic\ncheckpoints: yard*", "checkpoints is 'yard*', expected a list"),
         ("task: panoptic", "task: panoptic\ncheckpoints: [1]", "checkpoints[0] is 1, expected text"),
+        (
+            "task: panoptic",
+            "task: panoptic\ncheckpoints: {a: depth}",
+            "checkpoints['a'] is 'depth', expected one of semantic, instance, panoptic",
+        ),
+        ("task: panoptic", "task: panoptic\nshort_side: 0", "short_side is 0, expected pixels, at most 8192"),
         ("thing: true", "thing: maybe", "classes[1].thing is 'maybe', expected true or false"),
         ("thing: true", "thing: 1", "classes[1].thing is 1, expected true or false"),
         (", thing: true", "", "classes[1] has no thing, expected name, thing, color (optional)"),
@@ -220,7 +274,7 @@ near_tables = st.fixed_dictionaries(
         "task": st.sampled_from(TASKS) | scalars,
         "classes": st.lists(structures, max_size=4) | structures,
     },
-    optional={"checkpoints": structures},
+    optional={"checkpoints": structures, "short_side": structures},
 )
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros.engine import Segmenter
-from test.engine.checkpoints import PREPROCESSOR, write_checkpoint, write_eomt, write_mask2former
+from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint, write_eomt, write_mask2former
 from test.engine.test_families import picture
 
 SHORT_SIDE = 45
@@ -266,3 +266,13 @@ def test_a_setting_that_means_nothing_for_a_family_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         Segmenter.load(write(tmp_path / "model"), device="cpu", **settings)
+
+
+def test_the_short_side_is_the_label_tables(load: Callable[..., Segmenter], tmp_path: Path) -> None:
+    table = tmp_path / "small.yaml"
+    classes = "".join(f"  - {{name: {name}, thing: true}}\n" for name in SMALL["id2label"].values())
+    table.write_text(f"name: small\ntask: panoptic\nshort_side: 96\nclasses:\n{classes}")
+    segmenter = load(labels=table)
+    logits = segmenter.segment(picture((90, 160), 0), segmenter.open_stream(), with_logits=True).logits
+    assert logits is not None
+    assert logits.masks.shape[1:] == (96 // 4, 192 // 4)
