@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import engine, evaluation, growth, machine, node, postprocess, topics
+from bench import engine, evaluation, families, growth, machine, node, postprocess, topics
 from bench.targets import TARGETS, judge
 from bench.timing import Row
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "postprocess": postprocess.rows,
     "engine": engine.rows,
+    "families": families.rows,
     "node": node.rows,
     "topics": topics.rows,
     "growth": growth.rows,

@@ -17,8 +17,8 @@ from bench.postprocess import KEPT, QUERIES
 from bench.timing import Row, compare
 from eomt_ros.engine.canvas import Segmentation
 from eomt_ros.engine.families import FAMILIES
-from eomt_ros.engine.fit import Fit, Placement
-from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings
+from eomt_ros.engine.fit import Fit, Placement, keep_aspect, stretch
+from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
 from eomt_ros.engine.preprocess import Preprocessor
 from test.engine import reference
 
@@ -27,8 +27,14 @@ CLASSES = {"panoptic": 133, "instance": 80, "semantic": 150}
 """As COCO and ADE20K have."""
 
 
+ASPECT = {"YouTube-VIS": (640, 448), "VIPSeg": (1280, 720)}
+"""The square that VidEoMT was trained at, and the shorter side that its authors use it with, by data set."""
+
+
 def rows() -> Iterator[Row]:
-    """Each task of EoMT and of Mask2Former, of a frame in which the networks find a dozen blobs."""
+    """Each task of EoMT and of Mask2Former, of a frame in which the networks find a dozen blobs; then what keeping the
+    aspect saves.
+    """
     for task in CLASSES:
         side = 512 if task == "semantic" else 640
         windows = task == "semantic"
@@ -42,6 +48,28 @@ def rows() -> Iterator[Row]:
     for task in CLASSES:
         fit = FAMILIES["mask2former"].fit(Mask2FormerSettings(CLASSES[task]), task, "stretch", None)
         yield from family("Mask2Former", "mask2former", Mask2FormerImageProcessor(), fit, task)
+
+    for data, (side, short_side) in ASPECT.items():
+        yield aspect(data, side, short_side)
+
+
+@torch.inference_mode()
+def aspect(data: str, side: int, short_side: int) -> Row:
+    """The network's step of ViT-S on a 16:9 image: as published, beside stretched to the square, both in torch."""
+    settings = Dinov2Settings(
+        num_labels=40, hidden_size=384, num_hidden_layers=12, num_attention_heads=6, num_blocks=3, image_size=side
+    )
+    network = Videomt(settings).eval()
+    sizes = [keep_aspect(short_side)(SIZE).input, stretch((side, side))(SIZE).input]
+    published, square = (torch.randn(1, 3, *size) for size in sizes)
+    queries = network.first_queries()
+    return compare(
+        f"network step, ViT-S, keep_aspect, 1920x1080, {data}",
+        lambda: network(published, queries),
+        lambda: network(square, queries),
+        pairs=3,
+        note=f"{sizes[0][1]}x{sizes[0][0]}; reference: stretch, {side}x{side}",
+    )
 
 
 def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator[Row]:

@@ -56,6 +56,13 @@ TARGETS = {
     "network step, ViT-S 640": AtLeast(3.3),
     "whole frame, 1920x1080, ViT-S 640, panoptic": AtLeast(6.5),
     "whole frame, 1920x1080, ViT-S 640, instance": AtLeast(20),
+    **{
+        f"post-processing, 1920x1080, {family}, {task}": AtLeast(10)
+        for family in ("EoMT", "Mask2Former")
+        for task in ("panoptic", "instance", "semantic")
+    },
+    "network step, ViT-S, keep_aspect, 1920x1080, YouTube-VIS": AtLeast(1.2),
+    "network step, ViT-S, keep_aspect, 1920x1080, VIPSeg": AtLeast(1.2),
     "node beyond the engine, 640x480, raw, profile": AtMost(6),
     "node beyond the engine, 1920x1080, raw, profile": AtMost(25),
     "node beside the engine's own loop, demo, 640x480": AtLeast(0.95),

@@ -125,7 +125,12 @@ def test_things_and_stuff_are_those_of_the_data_sets():
     )
     assert SHIPPED["coco_instance"].class_names == coco.class_names[:80]
     assert ade.class_names[:4] == ("wall", "building", "sky", "floor")
-    assert [ade.is_thing[ade.class_names.index(name)] for name in ("bed", "person", "sky", "road, route")] == [1, 1, 0, 0]
+    assert [ade.is_thing[ade.class_names.index(name)] for name in ("bed", "person", "sky", "road, route")] == [
+        1,
+        1,
+        0,
+        0,
+    ]
     assert city.class_names[:2] == ("road", "sidewalk")
     assert SHIPPED["cityscapes_instance"].class_names == city.class_names[11:]
     assert all(city.is_thing[11:])
