@@ -73,7 +73,10 @@ def _with_config(folder: Path, **entries: Any) -> dict[str, Any]:
         (lambda folder: {"model": str(folder), "device": "cuda"}, "device.*cuda"),
         (lambda folder: {"model": str(folder), "precision": "float8"}, "precision.*float8"),
         (lambda folder: {"model": str(folder), "backend": "tensorrt"}, "backend.*tensorrt"),
-        (lambda folder: {"model": str(folder), "fit": "keep_aspect"}, "fit.*keep_aspect"),
+        (
+            lambda folder: {"model": str(folder), "fit": "keep_aspect", "backend": "onnxruntime"},
+            "backend.*onnxruntime.*keep_aspect",
+        ),
     ],
 )
 def test_configuring_fails_with_one_message_that_names_the_trouble(
