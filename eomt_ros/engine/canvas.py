@@ -86,7 +86,7 @@ class Canvas:
     def fill(self, owner: Tensor, probability: Tensor, extent: Extent) -> None:
         """Gives all pixels at once.
 
-        owner: (H, W) int32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
+        owner: (H, W) float32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
         """
         self.owner[...] = to_host(owner)
         self.confidence[...] = to_host(probability.mul(255).add_(0.5))

@@ -25,7 +25,7 @@ from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.run_lengths import decode_mask
 from eomt_ros.engine.tiles import Piece, Tiles
 
-__all__ = ["Segmentation", "check_finite", "decode_mask", "postprocess"]
+__all__ = ["Segmentation", "check_finite", "decode_mask", "fuse", "postprocess"]
 
 
 @torch.inference_mode()
@@ -111,10 +111,19 @@ def _panoptic(
         canvas.measure(piece, extent)
     passes = passing(tiles, weights, Tally(masks, canvas.areas(), won, wanted), overlap_threshold)
 
+    candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
+    segments = fuse(candidates, passes.nonzero()[:, 0].tolist(), fused)
+    return canvas.segmentation(segments, classes, with_masks=with_masks)
+
+
+def fuse(candidates: Sequence[tuple[int, int, float]], passing: Sequence[int], fused: set[int]) -> list[Segment]:
+    """Segments of the maps that pass; those of one class in `fused` are one, by the name and score of the first.
+
+    candidates: query, class and score of each map.
+    """
     segments: list[Segment] = []
     stuff: dict[int, Segment] = {}
-    candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
-    for index in passes.nonzero()[:, 0].tolist():
+    for index in passing:
         query, class_id, score = candidates[index]
         if class_id in stuff:
             stuff[class_id].maps.append(index)
@@ -122,7 +131,7 @@ def _panoptic(
         segments.append(Segment(query, class_id, score, [index]))
         if class_id in fused:
             stuff[class_id] = segments[-1]
-    return canvas.segmentation(segments, classes, with_masks=with_masks)
+    return segments
 
 
 def _instance(

@@ -19,7 +19,7 @@ from torch import Tensor
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
 from eomt_ros.engine.contest import SLACK, contending, first_highest
 from eomt_ros.engine.fit import Placement
-from eomt_ros.engine.postprocess import check_finite
+from eomt_ros.engine.postprocess import check_finite, fuse
 from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.tiles import Piece, Tiles
 
@@ -97,17 +97,8 @@ def _panoptic(
     # Divided in float32, compared in float64, as by Hugging Face.
     passes = (masks > 0) & ((canvas.areas() / masks.clamp(min=1)).double() > overlap_threshold) & (canvas.areas() > 0)
 
-    segments: list[Segment] = []
-    stuff: dict[int, Segment] = {}
     candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
-    for index in passes.nonzero()[:, 0].tolist():
-        query, class_id, score = candidates[index]
-        if class_id in stuff:
-            stuff[class_id].maps.append(index)
-            continue
-        segments.append(Segment(query, class_id, score, [index]))
-        if class_id in fused:
-            stuff[class_id] = segments[-1]
+    segments = fuse(candidates, passes.nonzero()[:, 0].tolist(), fused)
     return canvas.segmentation(segments, classes, with_masks=with_masks)
 
 
@@ -144,11 +135,11 @@ def _instance(
     found = (((down * times_down).sum(1) > 0) & (scores.double() >= score_threshold)).nonzero()[:, 0]
 
     canvas = Canvas(len(found), placement.image, masks.device)
-    owner = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    confidence = torch.zeros(masks.shape[1:], device=masks.device)
-    for name, index in enumerate(found, start=1):
-        owner.masked_fill_(masks[index], name)
-        confidence = torch.where(masks[index], scores[index] * probability[index], confidence)
+    if not len(found):
+        return canvas.segmentation([], classes, with_masks=with_masks)
+    owner = (shown[found] * torch.arange(1.0, len(found) + 1, device=shown.device)[:, None, None]).amax(0)
+    own = (owner.long() - 1).clamp(min=0)[None]
+    confidence = (probability[found] * scores[found][:, None, None]).gather(0, own)[0]
     canvas.fill(
         owner[rows][:, columns], confidence[rows][:, columns], Extent(down[found][:, rows], across[found][:, columns])
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Preprocessor, expect_image
+
+log = logging.getLogger(__name__)
 
 FITS = ("stretch", "keep_aspect")
 MOST_QUERIES = 1 << 16
@@ -242,6 +245,13 @@ class Segmenter:
         expect_precision(precision)
         loaded = checkpoint.load(model, labels)
         chosen_task = task or loaded.task
+        if chosen_task != loaded.task:
+            log.warning(
+                "task %r, but %s is made for %r: it is segmented as asked, and finds what the model was trained for",
+                chosen_task,
+                loaded.name,
+                loaded.task,
+            )
         if score_threshold is None:
             score_threshold = loaded.family.score_thresholds.get(chosen_task, 0.0)
         torch_alone = _torch_alone(loaded, fit)
