@@ -39,19 +39,30 @@ def postprocess(
     overlap_threshold: float,
     fuse_stuff: bool,
     with_masks: bool = False,
+    with_confidence: bool = True,
 ) -> Segmentation:
     """Segments one frame: as `eomt_ros.engine.postprocess.postprocess`, of one window."""
     check_finite("mask", mask_logits)
     check_finite("class", class_logits)
     probabilities = class_logits.float().softmax(-1)
     if task == "semantic":
-        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks)
+        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks, with_confidence)
     masks, probabilities = mask_logits[0].float(), probabilities[0]
     if task == "instance":
-        return _instance(masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks)
+        return _instance(
+            masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks, with_confidence
+        )
     fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
     return _panoptic(
-        masks, probabilities, placement, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
+        masks,
+        probabilities,
+        placement,
+        score_threshold,
+        mask_threshold,
+        overlap_threshold,
+        fused,
+        with_masks,
+        with_confidence,
     )
 
 
@@ -64,6 +75,7 @@ def _panoptic(
     overlap_threshold: float,
     fused: set[int],
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """A pixel goes to the query of the highest score times probability, however low, if the query is kept.
 
@@ -72,7 +84,7 @@ def _panoptic(
     classes = probabilities.shape[1] - 1
     scores, class_ids = probabilities.max(-1)
     kept = ((class_ids != classes) & (scores > score_threshold)).nonzero()[:, 0]
-    canvas = Canvas(len(kept), placement.image, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device, with_confidence=with_confidence)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[kept][:, None, None]
@@ -109,6 +121,7 @@ def _instance(
     score_threshold: float,
     mask_threshold: float,
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """As many pairs of query and class as there are queries, the likeliest: one query can be several instances.
 
@@ -134,7 +147,7 @@ def _instance(
     down, across = (shown * times_across).sum(2), (shown * times_down[:, None]).sum(1)
     found = (((down * times_down).sum(1) > 0) & (scores.double() >= score_threshold)).nonzero()[:, 0]
 
-    canvas = Canvas(len(found), placement.image, masks.device)
+    canvas = Canvas(len(found), placement.image, masks.device, with_confidence=with_confidence)
     if not len(found):
         return canvas.segmentation([], classes, with_masks=with_masks)
     owner = (shown[found] * torch.arange(1.0, len(found) + 1, device=shown.device)[:, None, None]).amax(0)
