@@ -141,12 +141,14 @@ class Ours:
 class HuggingFace:
     """Hugging Face's processor, model and post-processing, on clips of one frame."""
 
-    def __init__(self, model: Path, device: str) -> None:
+    def __init__(self, model: Path, device: str, *, compiled: bool = False) -> None:
         self._device = device
         # By default it computes in the type of the file, which for the demo is float16.
         network = VideomtForUniversalSegmentation.from_pretrained(model, dtype=torch.float32)
+        size = network.config.image_size
         self._network = network.eval().to(device)
-        size = self._network.config.image_size
+        if compiled:
+            self._network.compile()
         self._processor = VideomtVideoProcessor(size={"height": size, "width": size})
 
     def segment(self, image: np.ndarray, task: str) -> tuple[Stages, np.ndarray]:

@@ -21,8 +21,9 @@ class Segmentation:
     """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""
     segment_index: np.ndarray
     """(H, W) uint8, 0 none, i + 1 for segment i; uint16 above 254 segments. All 0 in the semantic task."""
-    confidence: np.ndarray
-    """(H, W) uint8: the probability, 0..255, of the pixel's segment (semantic task: class); 0 where there is none."""
+    confidence: np.ndarray | None
+    """(H, W) uint8: the probability, 0..255, of the pixel's segment (semantic task: class); 0 where there is none. None
+    where it was not asked for."""
     queries: tuple[int, ...]
     """Query slots; of fused stuff the first; -1 in the semantic task, where no class has a query of its own."""
     class_ids: tuple[int, ...]
@@ -60,36 +61,39 @@ class Extent:
 
 
 class Canvas:
-    """An image of `size` (height, width) on which so many maps find their place."""
+    """An image of `size` (height, width) on which so many maps find their place, and how sure that is if asked for."""
 
-    def __init__(self, maps: int, size: tuple[int, int], device: torch.device) -> None:
+    def __init__(self, maps: int, size: tuple[int, int], device: torch.device, *, with_confidence: bool) -> None:
         self.owner = np.zeros(size, _smallest(maps))
         """(H, W): 0 none, else 1 + the map that the pixel belongs to."""
-        self.confidence = np.zeros(size, np.uint8)
+        self.confidence = np.zeros(size, np.uint8) if with_confidence else None
         self._names = torch.arange(1.0, maps + 1, device=device)[:, None, None]
         self._rows = torch.zeros((maps, size[0]), device=device)
         self._columns = torch.zeros((maps, size[1]), device=device)
 
-    def paint(self, piece: Piece, masks: Tensor, probability: Tensor) -> None:
+    def paint(self, piece: Piece, masks: Tensor, probability: Tensor | None) -> None:
         """Gives pixels to the piece's maps.
 
         masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
-        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel.
+        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where nobody
+        asks how sure that is.
         """
         owner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
-        confidence = probability.mul_(255).add_(0.5)
-        if owner.is_cuda:  # a quarter of the bytes to copy; on the CPU numpy converts faster than torch
-            owner, confidence = owner.to(torch.int32), confidence.to(torch.uint8)
-        self.owner[piece.rows, piece.columns] = to_host(owner)
-        self.confidence[piece.rows, piece.columns] = to_host(confidence)
+        # A quarter of the bytes to copy; on the CPU numpy converts faster than torch.
+        self.owner[piece.rows, piece.columns] = to_host(owner.to(torch.int32) if owner.is_cuda else owner)
+        if self.confidence is not None and probability is not None:
+            levels = probability.mul_(255).add_(0.5)
+            levels = levels.to(torch.uint8) if levels.is_cuda else levels
+            self.confidence[piece.rows, piece.columns] = to_host(levels)
 
     def fill(self, owner: Tensor, probability: Tensor, extent: Extent) -> None:
         """Gives all pixels at once.
 
-        owner: (H, W) int32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
+        owner: (H, W) float32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
         """
         self.owner[...] = to_host(owner)
-        self.confidence[...] = to_host(probability.mul(255).add_(0.5))
+        if self.confidence is not None:
+            self.confidence[...] = to_host(probability.mul(255).add_(0.5))
         self._rows += extent.rows
         self._columns += extent.columns
 
@@ -131,7 +135,7 @@ class Canvas:
         return Segmentation(
             semantic=_look_up(class_ids, self.owner),
             segment_index=segment_index,
-            confidence=self.confidence * (segment_index > 0),
+            confidence=None if self.confidence is None else self.confidence * (segment_index > 0),
             queries=tuple(segment.query for segment in segments),
             class_ids=tuple(segment.class_id for segment in segments),
             scores=tuple(segment.score for segment in segments),

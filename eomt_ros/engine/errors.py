@@ -13,6 +13,10 @@ class LabelsError(EngineError):
     """A label table is not there, is malformed, or does not fit the checkpoint."""
 
 
+class UnfitImageError(EngineError, ValueError):
+    """The image cannot be brought to the network's input."""
+
+
 class NotFiniteError(EngineError):
     """The network gave NaN or infinite logits for a frame."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor
 
+from eomt_ros.engine.errors import UnfitImageError
+
 Size = tuple[int, int]
 """(height, width)."""
 
@@ -116,7 +118,7 @@ def pad_to_square(side: int) -> Fit:
 def sliding_windows(side: int) -> Fit:
     """The shorter side to `side`, the longer cut into overlapping squares (EoMT's semantic task).
 
-    Raises `ValueError` for an image that is too narrow.
+    Raises `UnfitImageError` for an image that is too narrow.
     """
 
     def place(image: Size) -> Placement:
@@ -124,7 +126,7 @@ def sliding_windows(side: int) -> Fit:
         longer = max(resized)
         count = math.ceil(longer / side)
         if count > MOST_WINDOWS:
-            raise ValueError(
+            raise UnfitImageError(
                 f"image is {image[1]}x{image[0]}, which the semantic task would cut into {count} windows, expected at "
                 f"most {MOST_WINDOWS}: a side at most {MOST_WINDOWS} times the other; crop the image"
             )

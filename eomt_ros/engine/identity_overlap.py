@@ -48,8 +48,7 @@ class OverlapIdentities(Identities):
     ) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
-        width, stamp: as in `Identities`. segment_index: (H, W), 0 none, i + 1 where segment i is seen; the same size in
-        all frames.
+        width, stamp: as in `Identities`. segment_index: (H, W), 0 none, i + 1 where segment i is seen.
         """
         assert segment_index is not None
         step = max(1, math.isqrt(segment_index.size // PIXELS))
@@ -62,8 +61,8 @@ class OverlapIdentities(Identities):
         """Rule 1."""
         seen = [index for index, each in enumerate(observations) if each.is_thing]
         before = [track for track in self._things if track.last_seen == self._before]
-        if not seen or not before or self._shown is None:
-            return
+        if not seen or not before or self._shown is None or self._shown.shape != self._index.shape:
+            return  # after a change of the image's size rule 2 has the boxes
         overlaps = self._overlaps(seen, before)
         scores = np.zeros_like(overlaps)
         for row, index in enumerate(seen):

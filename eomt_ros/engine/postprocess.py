@@ -25,7 +25,7 @@ from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.run_lengths import decode_mask
 from eomt_ros.engine.tiles import Piece, Tiles
 
-__all__ = ["Segmentation", "check_finite", "decode_mask", "postprocess"]
+__all__ = ["Segmentation", "check_finite", "decode_mask", "fuse", "postprocess"]
 
 
 @torch.inference_mode()
@@ -43,6 +43,7 @@ def postprocess(
     top_k: int = 0,
     score_masks: bool = True,
     with_masks: bool = False,
+    with_confidence: bool = True,
 ) -> Segmentation:
     """Segments one frame.
 
@@ -58,15 +59,31 @@ def postprocess(
     check_finite("class", class_logits)
     probabilities = class_logits.float().softmax(-1)
     if task == "semantic":
-        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks)
+        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks, with_confidence)
     masks, probabilities = mask_logits[0], probabilities[0]
     if task == "instance":
         return _instance(
-            masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, top_k, score_masks, with_masks
+            masks,
+            probabilities[:, :-1],
+            placement,
+            score_threshold,
+            mask_threshold,
+            top_k,
+            score_masks,
+            with_masks,
+            with_confidence,
         )
     fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
     return _panoptic(
-        masks, probabilities, placement, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
+        masks,
+        probabilities,
+        placement,
+        score_threshold,
+        mask_threshold,
+        overlap_threshold,
+        fused,
+        with_masks,
+        with_confidence,
     )
 
 
@@ -79,12 +96,13 @@ def _panoptic(
     overlap_threshold: float,
     fused: set[int],
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """A pixel goes to the query of the highest score times probability, if that probability is high enough."""
     classes = probabilities.shape[1] - 1
     scores, class_ids = probabilities.max(-1)
     kept = ((class_ids != classes) & (scores > score_threshold)).nonzero()[:, 0]
-    canvas = Canvas(len(kept), placement.image, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device, with_confidence=with_confidence)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[kept][:, None, None]
@@ -111,10 +129,19 @@ def _panoptic(
         canvas.measure(piece, extent)
     passes = passing(tiles, weights, Tally(masks, canvas.areas(), won, wanted), overlap_threshold)
 
+    candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
+    segments = fuse(candidates, passes.nonzero()[:, 0].tolist(), fused)
+    return canvas.segmentation(segments, classes, with_masks=with_masks)
+
+
+def fuse(candidates: Sequence[tuple[int, int, float]], passing: Sequence[int], fused: set[int]) -> list[Segment]:
+    """Segments of the maps that pass; those of one class in `fused` are one, by the name and score of the first.
+
+    candidates: query, class and score of each map.
+    """
     segments: list[Segment] = []
     stuff: dict[int, Segment] = {}
-    candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
-    for index in passes.nonzero()[:, 0].tolist():
+    for index in passing:
         query, class_id, score = candidates[index]
         if class_id in stuff:
             stuff[class_id].maps.append(index)
@@ -122,7 +149,7 @@ def _panoptic(
         segments.append(Segment(query, class_id, score, [index]))
         if class_id in fused:
             stuff[class_id] = segments[-1]
-    return canvas.segmentation(segments, classes, with_masks=with_masks)
+    return segments
 
 
 def _instance(
@@ -134,6 +161,7 @@ def _instance(
     top_k: int,
     score_masks: bool,
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """A pixel goes to the last query whose mask has it."""
     classes = probabilities.shape[1]
@@ -147,7 +175,7 @@ def _instance(
     # A mean mask probability lowers a score and never raises it.
     likely = scores >= score_threshold
     scores, class_ids, kept = scores[likely], class_ids[likely], queries[likely]
-    canvas = Canvas(len(kept), placement.image, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device, with_confidence=with_confidence)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[:, None, None]
@@ -164,7 +192,9 @@ def _instance(
         total = probability.sum((1, 2))
         order = torch.arange(1.0, mask.shape[0] + 1, device=mask.device)[:, None, None] * mask
         last = order.eq_(order.amax(0)).mul_(mask)
-        confidence = probability.mul_(last).mul_(weights.index_select(0, piece.maps)).amax(0)
+        confidence = None
+        if with_confidence:
+            confidence = probability.mul_(last).mul_(weights.index_select(0, piece.maps)).amax(0)
         canvas.paint(piece, last, confidence)
         return total, extent
 

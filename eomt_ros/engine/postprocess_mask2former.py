@@ -19,7 +19,7 @@ from torch import Tensor
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
 from eomt_ros.engine.contest import SLACK, contending, first_highest
 from eomt_ros.engine.fit import Placement
-from eomt_ros.engine.postprocess import check_finite
+from eomt_ros.engine.postprocess import check_finite, fuse
 from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.tiles import Piece, Tiles
 
@@ -39,19 +39,30 @@ def postprocess(
     overlap_threshold: float,
     fuse_stuff: bool,
     with_masks: bool = False,
+    with_confidence: bool = True,
 ) -> Segmentation:
     """Segments one frame: as `eomt_ros.engine.postprocess.postprocess`, of one window."""
     check_finite("mask", mask_logits)
     check_finite("class", class_logits)
     probabilities = class_logits.float().softmax(-1)
     if task == "semantic":
-        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks)
+        return semantic(mask_logits, probabilities[..., :-1], placement, with_masks, with_confidence)
     masks, probabilities = mask_logits[0].float(), probabilities[0]
     if task == "instance":
-        return _instance(masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks)
+        return _instance(
+            masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks, with_confidence
+        )
     fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
     return _panoptic(
-        masks, probabilities, placement, score_threshold, mask_threshold, overlap_threshold, fused, with_masks
+        masks,
+        probabilities,
+        placement,
+        score_threshold,
+        mask_threshold,
+        overlap_threshold,
+        fused,
+        with_masks,
+        with_confidence,
     )
 
 
@@ -64,6 +75,7 @@ def _panoptic(
     overlap_threshold: float,
     fused: set[int],
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """A pixel goes to the query of the highest score times probability, however low, if the query is kept.
 
@@ -72,7 +84,7 @@ def _panoptic(
     classes = probabilities.shape[1] - 1
     scores, class_ids = probabilities.max(-1)
     kept = ((class_ids != classes) & (scores > score_threshold)).nonzero()[:, 0]
-    canvas = Canvas(len(kept), placement.image, kept.device)
+    canvas = Canvas(len(kept), placement.image, kept.device, with_confidence=with_confidence)
     if not len(kept):
         return canvas.segmentation([], classes, with_masks=with_masks)
     weights = scores[kept][:, None, None]
@@ -97,17 +109,8 @@ def _panoptic(
     # Divided in float32, compared in float64, as by Hugging Face.
     passes = (masks > 0) & ((canvas.areas() / masks.clamp(min=1)).double() > overlap_threshold) & (canvas.areas() > 0)
 
-    segments: list[Segment] = []
-    stuff: dict[int, Segment] = {}
     candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
-    for index in passes.nonzero()[:, 0].tolist():
-        query, class_id, score = candidates[index]
-        if class_id in stuff:
-            stuff[class_id].maps.append(index)
-            continue
-        segments.append(Segment(query, class_id, score, [index]))
-        if class_id in fused:
-            stuff[class_id] = segments[-1]
+    segments = fuse(candidates, passes.nonzero()[:, 0].tolist(), fused)
     return canvas.segmentation(segments, classes, with_masks=with_masks)
 
 
@@ -118,6 +121,7 @@ def _instance(
     score_threshold: float,
     mask_threshold: float,
     with_masks: bool,
+    with_confidence: bool,
 ) -> Segmentation:
     """As many pairs of query and class as there are queries, the likeliest: one query can be several instances.
 
@@ -143,12 +147,12 @@ def _instance(
     down, across = (shown * times_across).sum(2), (shown * times_down[:, None]).sum(1)
     found = (((down * times_down).sum(1) > 0) & (scores.double() >= score_threshold)).nonzero()[:, 0]
 
-    canvas = Canvas(len(found), placement.image, masks.device)
-    owner = torch.zeros(masks.shape[1:], dtype=torch.int32, device=masks.device)
-    confidence = torch.zeros(masks.shape[1:], device=masks.device)
-    for name, index in enumerate(found, start=1):
-        owner.masked_fill_(masks[index], name)
-        confidence = torch.where(masks[index], scores[index] * probability[index], confidence)
+    canvas = Canvas(len(found), placement.image, masks.device, with_confidence=with_confidence)
+    if not len(found):
+        return canvas.segmentation([], classes, with_masks=with_masks)
+    owner = (shown[found] * torch.arange(1.0, len(found) + 1, device=shown.device)[:, None, None]).amax(0)
+    own = (owner.long() - 1).clamp(min=0)[None]
+    confidence = (probability[found] * scores[found][:, None, None]).gather(0, own)[0]
     canvas.fill(
         owner[rows][:, columns], confidence[rows][:, columns], Extent(down[found][:, rows], across[found][:, columns])
     )

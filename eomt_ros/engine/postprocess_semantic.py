@@ -30,14 +30,16 @@ BLOCK = 4
 """Samples along a side of what has one bound."""
 
 
-def semantic(mask_logits: Tensor, probabilities: Tensor, placement: Placement, with_masks: bool) -> Segmentation:
+def semantic(
+    mask_logits: Tensor, probabilities: Tensor, placement: Placement, with_masks: bool, with_confidence: bool
+) -> Segmentation:
     """Segments one frame.
 
     mask_logits: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
     """
     classes = probabilities.shape[2]
     everything = torch.arange(classes, device=probabilities.device)
-    canvas = Canvas(classes, placement.image, probabilities.device)
+    canvas = Canvas(classes, placement.image, probabilities.device, with_confidence=with_confidence)
     totals = torch.zeros(classes, dtype=torch.float64, device=probabilities.device)
     masks = mask_logits.float()
 

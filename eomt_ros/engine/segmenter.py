@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Preprocessor, expect_image
+
+log = logging.getLogger(__name__)
 
 FITS = ("stretch", "keep_aspect")
 MOST_QUERIES = 1 << 16
@@ -82,8 +85,8 @@ class FrameResult:
     """(H, W) uint8 class ids, 255 unlabelled (uint16 and 65535 above 254 classes)."""
     panoptic: np.ndarray
     """(H, W) uint16 segment ids, 0 none; all 0 in the semantic task."""
-    confidence: np.ndarray
-    """(H, W) uint8, the probability of the pixel's class or segment times 255."""
+    confidence: np.ndarray | None
+    """(H, W) uint8, the probability of the pixel's class or segment times 255; None where it was not asked for."""
     segments: list[Segment]
     epoch: int
     """Ids are comparable within one epoch of the stream only."""
@@ -242,6 +245,13 @@ class Segmenter:
         expect_precision(precision)
         loaded = checkpoint.load(model, labels)
         chosen_task = task or loaded.task
+        if chosen_task != loaded.task:
+            log.warning(
+                "task %r, but %s is made for %r: it is segmented as asked, and finds what the model was trained for",
+                chosen_task,
+                loaded.name,
+                loaded.task,
+            )
         if score_threshold is None:
             score_threshold = loaded.family.score_thresholds.get(chosen_task, 0.0)
         torch_alone = _torch_alone(loaded, fit)
@@ -296,18 +306,27 @@ class Segmenter:
         stamp: float | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
+        with_confidence: bool = True,
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
         image: (H, W, 3) uint8 RGB, with any strides.
         stamp: seconds, on any clock that runs with the camera's; the ids use it.
-        with_masks, with_logits: also give the segments' masks, the network's logits.
+        with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
+        confidence of every pixel.
 
         Raises `ValueError` for what is no such image, `NotFiniteError` where the network gives NaN or infinity,
         `OutOfMemoryError` where the device has no memory left. The stream is then as before, and goes on if the caller
         wants.
         """
-        return self.segment_batch([image], [stream], stamps=[stamp], with_masks=with_masks, with_logits=with_logits)[0]
+        return self.segment_batch(
+            [image],
+            [stream],
+            stamps=[stamp],
+            with_masks=with_masks,
+            with_logits=with_logits,
+            with_confidence=with_confidence,
+        )[0]
 
     def segment_batch(
         self,
@@ -317,6 +336,7 @@ class Segmenter:
         stamps: Sequence[float | None] | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
+        with_confidence: bool = True,
     ) -> list[FrameResult]:
         """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
 
@@ -336,7 +356,7 @@ class Segmenter:
         if not images:
             return []
         try:
-            return self._segment(images, streams, stamps, with_masks, with_logits)
+            return self._segment(images, streams, stamps, with_masks, with_logits, with_confidence)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemoryError(
@@ -352,6 +372,7 @@ class Segmenter:
         stamps: Sequence[float | None],
         with_masks: bool,
         with_logits: bool,
+        with_confidence: bool,
     ) -> list[FrameResult]:
         fuse_stuff = self.fuse_stuff
         start = time.perf_counter()
@@ -366,7 +387,7 @@ class Segmenter:
         moments = [computed]
         for output, memory, placement in zip(outputs, memories, placements, strict=True):
             scored = output if memory is None else output._replace(class_logits=memory.class_logits)
-            segmentations.append(self._postprocess(scored, placement, fuse_stuff, with_masks))
+            segmentations.append(self._postprocess(scored, placement, fuse_stuff, with_masks, with_confidence))
             moments.append(time.perf_counter())
 
         results = []
@@ -426,7 +447,7 @@ class Segmenter:
         return Memory.after(stream._memory, output.class_logits, self.score_memory)
 
     def _postprocess(
-        self, output: StepResult, placement: Placement, fuse_stuff: bool, with_masks: bool
+        self, output: StepResult, placement: Placement, fuse_stuff: bool, with_masks: bool, with_confidence: bool
     ) -> Segmentation:
         return self._family.postprocess(
             output.mask_logits,
@@ -439,6 +460,7 @@ class Segmenter:
             overlap_threshold=self.overlap_threshold,
             fuse_stuff=fuse_stuff,
             with_masks=with_masks,
+            with_confidence=with_confidence,
             **({"top_k": self.top_k, "score_masks": self._family.top_k == "masks"} if self.top_k else {}),
         )
 

@@ -9,6 +9,7 @@ from array import array
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from sensor_msgs.msg import RegionOfInterest
 
 from eomt_ros.msg import Instance, InstanceArray
@@ -30,9 +31,9 @@ def panoptic_image(result: FrameResult, header: Header) -> bytes:
     return write_image(result.panoptic, "16UC1", header)
 
 
-def confidence_image(result: FrameResult, header: Header) -> bytes:
+def confidence_image(confidence: npt.NDArray[np.uint8], header: Header) -> bytes:
     """Probability of the winning class or segment, mono8: 255 is certain."""
-    return write_image(result.confidence, "mono8", header)
+    return write_image(confidence, "mono8", header)
 
 
 def instance_array(

@@ -56,6 +56,10 @@ class Outputs:
         """Say whether anybody would receive instance masks."""
         return self._instances.get_subscription_count() > 0
 
+    def wants_confidence(self) -> bool:
+        """Say whether anybody would receive confidences."""
+        return self._confidence.get_subscription_count() > 0
+
     def publish_label_info(self) -> None:
         """Tell the class names to present and future subscribers, where vision_msgs is installed."""
         if self._label_info is None:
@@ -78,10 +82,11 @@ class Outputs:
         for publisher, image_message in (
             (self._semantic, messages.semantic_image),
             (self._panoptic, messages.panoptic_image),
-            (self._confidence, messages.confidence_image),
         ):
             if publisher.get_subscription_count():
                 publisher.publish(image_message(result, header))
+        if result.confidence is not None and self._confidence.get_subscription_count():
+            self._confidence.publish(messages.confidence_image(result.confidence, header))
         if self._instances.get_subscription_count():
             self._instances.publish(
                 messages.instance_array(

@@ -109,7 +109,10 @@ class Worker:
         if broken_by:
             self._reset(broken_by)
         with_masks = parameters.publish_masks and self._outputs.wants_masks()
-        result = self._segmenter.segment(image, self._stream, stamp=stamp, with_masks=with_masks)
+        with_confidence = self._outputs.wants_confidence()
+        result = self._segmenter.segment(
+            image, self._stream, stamp=stamp, with_masks=with_masks, with_confidence=with_confidence
+        )
         segmented = time.monotonic()
 
         dropped = self._statistics.counts.dropped.total()

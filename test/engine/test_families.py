@@ -421,3 +421,39 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
     assert len(ours.class_ids) <= 6 * windows if filled else len(ours.class_ids) > 6 * windows
     shown = np.array([np.count_nonzero(expected.numpy() == class_id) for class_id in ours.class_ids])
     assert np.abs(np.array(ours.areas) - shown).max() <= 2
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_confidence_all_else_is_the_same(load: Callable[..., Segmenter], family: str, task: str) -> None:
+    segmenter = load(family, task)
+    image = picture((90, 140), 3)
+    sure, unsure = (
+        segmenter.segment(image, segmenter.open_stream(), with_masks=True, with_confidence=wanted)
+        for wanted in (True, False)
+    )
+    assert sure.confidence is not None
+    assert sure.confidence.any()
+    assert unsure.confidence is None
+    assert unsure.segments == sure.segments != []
+    assert np.array_equal(unsure.panoptic, sure.panoptic)
+    assert np.array_equal(unsure.semantic, sure.semantic)
+
+
+def test_a_task_that_the_model_is_not_made_for_is_warned_of(
+    load: Callable[..., Segmenter], caplog: pytest.LogCaptureFixture
+) -> None:
+    load("eomt", "panoptic")
+    assert "is made for" not in caplog.text
+    load("eomt", "semantic")
+    assert "task 'semantic', but eomt is made for 'panoptic': it is segmented as asked" in caplog.text
+
+
+def test_what_swin_computes_itself_may_be_in_a_mask2former(
+    models: dict[str, Path], tmp_path: Path, table: Path
+) -> None:
+    folder = shutil.copytree(models["mask2former"], tmp_path / "published")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.pixel_level_module.encoder.layers.0.attention.relative_position_index"] = torch.zeros(16, 16)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert Segmenter.load(folder, device="cpu", labels=table).name == "published"

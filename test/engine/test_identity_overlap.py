@@ -140,6 +140,14 @@ def test_stuff_never_continues_a_thing(camera: Camera) -> None:
     assert camera.show(Thing(100, size=300)) == [1]
 
 
+def test_an_image_of_another_size_is_matched_by_boxes(camera: Camera) -> None:
+    assert camera.show(Thing(100, 100)) == [1]
+    index = np.zeros((HEIGHT // 2, WIDTH), np.uint8)
+    index[100:160, 100:160] = 1
+    seen = [Observation(7, BALL, True, (100, 100, 60, 60))]
+    assert [name.id for name in camera.identities.update(seen, WIDTH, camera.frames / 10, index)] == [1]
+
+
 def test_a_restart_begins_the_next_epoch_with_id_1(camera: Camera) -> None:
     camera.show(Thing(100), Thing(300))
     camera.identities.restart()
