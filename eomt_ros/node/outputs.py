@@ -85,7 +85,7 @@ class Outputs:
         ):
             if publisher.get_subscription_count():
                 publisher.publish(image_message(result, header))
-        if result.confidence is not None and self._confidence.get_subscription_count():
+        if self.wants_confidence() and result.confidence is not None:
             self._confidence.publish(messages.confidence_image(result.confidence, header))
         if self._instances.get_subscription_count():
             self._instances.publish(
