@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from bench.__main__ import line
+from bench.table import line
 from bench.targets import TARGETS, AtLeast, AtMost, GrowsAtMost, judge
 from bench.timing import Row, compare
 
