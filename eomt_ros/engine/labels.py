@@ -73,7 +73,8 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
                 f"labels: {table} has {len(labels.class_names)} classes, but {model} has {len(class_names)}; "
                 "give a table with one entry per class of the checkpoint, in its order, or leave the parameter empty"
             )
-        return labels
+        return replace(labels, task=task_of(model, labels) or labels.task)
+    own_names = tuple(name.strip() for name in class_names)  # published ADE20K models have a "bed "
     namesake = None
     for labels in shipped_tables():
         if len(labels.class_names) != len(class_names):
@@ -81,7 +82,7 @@ def labels_for(model: str, class_names: Sequence[str], table: str | Path | None 
         task = task_of(model, labels)
         if task is not None:
             return replace(labels, task=task)
-        if labels.class_names == tuple(class_names):
+        if labels.class_names == own_names:
             namesake = namesake or labels
     if namesake is not None:
         return namesake

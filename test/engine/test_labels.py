@@ -112,6 +112,9 @@ def test_every_published_model_that_is_known_gets_a_table_and_the_task_that_its_
     said = [task for task in TASKS if task in model.id]
     assert labels.task == (said[0] if said else SHIPPED[name].task)
     assert model.family in FAMILIES
+    data = name.replace("ade20k", "ade").replace("youtube_vis_", "ytvis").partition("_")[0]
+    assert data in model.id
+    assert not model.id.endswith("_dinov3"), "differences from a DINOv3, which do not load"
 
 
 def test_things_and_stuff_are_those_of_the_data_sets():
@@ -124,13 +127,10 @@ def test_things_and_stuff_are_those_of_the_data_sets():
         "rug-merged",
     )
     assert SHIPPED["coco_instance"].class_names == coco.class_names[:80]
-    assert ade.class_names[:4] == ("wall", "building", "sky", "floor")
-    assert [ade.is_thing[ade.class_names.index(name)] for name in ("bed", "person", "sky", "road, route")] == [
-        1,
-        1,
-        0,
-        0,
-    ]
+    assert ade.class_names[:9] == ("wall", "building", "sky", "floor", "tree", "ceiling", "road", "bed", "windowpane")
+    assert (ade.class_names[89], ade.class_names[149]) == ("television receiver", "flag")
+    assert [ade.is_thing[ade.class_names.index(name)] for name in ("bed", "person", "sky", "road")] == [1, 1, 0, 0]
+    assert not any("," in name for name in ade.class_names), "one name, not all of a class's synonyms"
     assert city.class_names[:2] == ("road", "sidewalk")
     assert SHIPPED["cityscapes_instance"].class_names == city.class_names[11:]
     assert all(city.is_thing[11:])
@@ -153,6 +153,12 @@ def test_a_table_given_by_parameter_wins_over_the_one_that_fits_the_name(write):
     assert labels_for("demo", ["a", "b"], write(GOOD)).class_names == ("gravel", "forklift")
 
 
+def test_a_table_given_by_parameter_says_what_a_model_of_that_name_is_made_for(write):
+    path = write(GOOD + "checkpoints: {'*-sem': semantic}\n")
+    assert labels_for("yard-sem", ["a", "b"], path).task == "semantic"
+    assert labels_for("yard", ["a", "b"], path).task == "panoptic"
+
+
 def test_a_table_given_by_parameter_with_another_number_of_classes_is_refused(write):
     path = write(GOOD)
     with pytest.raises(LabelsError, match=r"yard\.yaml has 2 classes, but my/model has 3"):
@@ -167,6 +173,11 @@ def test_an_unknown_checkpoint_with_the_names_of_a_table_gets_that_table():
     names = SHIPPED["ovis"].class_names
     assert labels_for("runs/17", names).name == "ovis"
     assert labels_for("runs/17", names[::-1]).name == "runs/17", "the same names in another order are other classes"
+
+
+def test_names_are_compared_without_the_spaces_around_them():
+    names = [f"{name} " if name == "bed" else name for name in SHIPPED["ade20k"].class_names]
+    assert labels_for("runs/17", names).name == "ade20k"
 
 
 def test_without_a_table_the_checkpoints_names_stay_every_class_is_a_thing_and_a_warning_says_so(caplog):
