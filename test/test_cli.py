@@ -205,11 +205,11 @@ def test_models_lists_what_is_known_with_task_classes_size_and_licence() -> None
     assert rows["tue-mps/videomt-dinov2-large-vspw"] == [
         *("VidEoMT", "semantic", "vspw", "124", "ViT-L", "1280", "desktop GPU", "MIT")
     ]
-    assert rows["tue-mps/coco_panoptic_eomt_small_640_dinov3"] == [
+    assert rows["tue-mps/eomt-dinov3-coco-panoptic-small-640"] == [
         *("EoMT-DINOv3", "panoptic", "coco_panoptic", "133", "ViT-S", "640", "robot computer", "MIT, DINOv3 License")
     ]
-    assert rows["facebook/mask2former-swin-tiny-cityscapes-instance"][:4] == [
-        *("Mask2Former", "instance", "cityscapes_instance", "8")
+    assert rows["facebook/mask2former-swin-tiny-cityscapes-instance"] == [
+        *("Mask2Former", "instance", "cityscapes_instance", "8", "Swin-T", "384", "robot computer", "CC BY-NC 4.0")
     ]
     assert done.stdout.splitlines()[-1].startswith("model demo comes with the package: ")
 

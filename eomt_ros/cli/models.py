@@ -17,8 +17,10 @@ def add_to(commands: Commands) -> None:
         "models",
         help="list the models that are known",
         description="List the models that are published and known to run, with task, data set, number of classes, "
-        "network, size that it was trained at, what computer it takes, and licence. Any other model of these families "
-        "runs too: your own, or one that eomt-ros convert made. Hub ids are downloaded on first use.",
+        "network, pixels of its input's side, what computer it takes, and licence of the weights. What computer is a "
+        "guess by the number of parameters, and for inputs of 1024 and more always a desktop GPU: measure with "
+        "eomt-ros evaluate. Any other model of these families runs too: your own, or one that eomt-ros convert made. "
+        "Hub ids are downloaded on first use.",
     )
     parser.set_defaults(command=run)
 

@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 RUNS_ON = {
-    "S": "robot computer",
     "T": "robot computer",
+    "S": "robot computer",
     "B": "Jetson Orin, desktop GPU",
     "L": "desktop GPU",
     "g": "desktop GPU",
 }
-"""By the size of the network, which is most of its cost: 24, 48, 94, 318 and 1,160 million parameters and about."""
+"""By the size of the network, which is most of its cost: 24, 94, 318 and 1,160 million parameters and about in ViT-S to
+ViT-g, 47, 69, 108 and 216 in Swin-T to Swin-L."""
 
 DINOV3 = "DINOv3 License"
 MIT = "MIT"
+NON_COMMERCIAL = "CC BY-NC 4.0"
+"""Of all weights in Mask2Former's MODEL_ZOO.md; MIT is its code, and the pages on the hub say "other"."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Published:
     network: str
     """Its backbone and size: "ViT-S", "Swin-T"."""
     image_size: str
-    """What it was trained at, in pixels: of a square, or "aspect kept"."""
+    """Pixels of a side of its input, a square, with the preprocessing that is published beside it."""
     licence: str
     """Of the repository that publishes it, and of what it was made from; the hub's page has the last word."""
 
@@ -69,22 +72,30 @@ def published() -> Iterator[Published]:
         ("cityscapes_semantic_eomt_large_1024", "L", "1024"),
     ):
         yield Published(f"tue-mps/{name}", "eomt", f"ViT-{size}", side, MIT)
+    # Whole weights; those of the authors' model zoo, tue-mps/*_dinov3, are differences from a DINOv3.
     for name, size, side in (
-        ("coco_panoptic_eomt_small_640_dinov3", "S", "640"),
-        ("coco_panoptic_eomt_base_640_dinov3", "B", "640"),
-        ("coco_panoptic_eomt_large_640_dinov3", "L", "640"),
-        ("coco_panoptic_eomt_large_1280_dinov3", "L", "1280"),
-        ("coco_instance_eomt_large_640_dinov3", "L", "640"),
-        ("coco_instance_eomt_large_1280_dinov3", "L", "1280"),
-        ("ade_semantic_eomt_large_512_dinov3", "L", "512"),
+        ("coco-panoptic-small-640", "S", "640"),
+        ("coco-panoptic-base-640", "B", "640"),
+        ("coco-panoptic-large-640", "L", "640"),
+        ("coco-panoptic-large-1280", "L", "1280"),
+        ("coco-instance-large-640", "L", "640"),
+        ("coco-instance-large-1280", "L", "1280"),
+        ("ade-semantic-large-512", "L", "512"),
     ):
-        yield Published(f"tue-mps/{name}", "eomt_dinov3", f"ViT-{size}", side, f"{MIT}, {DINOV3}")
-    for size in ("tiny", "small", "base", "large"):
-        swin = f"Swin-{size[0].upper()}"
-        tasks = ["coco-instance", "coco-panoptic", "ade-semantic"] + ["ade-panoptic"] * (size == "large")
-        for task in tasks:
-            yield Published(f"facebook/mask2former-swin-{size}-{task}", "mask2former", swin, "aspect kept", MIT)
-        trained = "base-IN21k" if size == "base" else size
-        for task in ("semantic", "instance", "panoptic"):
-            name = f"facebook/mask2former-swin-{trained}-cityscapes-{task}"
-            yield Published(name, "mask2former", swin, "aspect kept", MIT)
+        yield Published(f"tue-mps/eomt-dinov3-{name}", "eomt_dinov3", f"ViT-{size}", side, f"{MIT}, {DINOV3}")
+    for size, data in (
+        *(
+            (size, data)
+            for size in ("tiny", "small", "base", "large")
+            for data in ("coco-panoptic", "coco-instance", "ade-semantic")
+        ),
+        *(("base-IN21k", data) for data in ("coco-instance", "ade-semantic")),
+        ("large", "ade-panoptic"),
+        *(
+            (size, f"cityscapes-{task}")
+            for size in ("tiny", "small", "base-IN21k", "large")
+            for task in ("panoptic", "instance", "semantic")
+        ),
+    ):
+        name = f"facebook/mask2former-swin-{size}-{data}"
+        yield Published(name, "mask2former", f"Swin-{size[0].upper()}", "384", NON_COMMERCIAL)
