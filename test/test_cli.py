@@ -227,3 +227,12 @@ def test_misunderstood_command_line_shows_the_usage(arguments: list[str], capsys
         main(arguments)
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("usage: eomt-ros")
+
+
+def test_convert_refuses_what_is_no_model_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "page.pth").write_text("<html>not found</html>")
+    done = eomt_ros("convert", tmp_path / "page.pth", tmp_path / "model")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"eomt-ros: {tmp_path / 'page.pth'} is no file of torch's")
+    assert len(done.stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["page.pth"]

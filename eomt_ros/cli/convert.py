@@ -67,6 +67,10 @@ def run(options: argparse.Namespace) -> None:
         f"{config['hidden_size']}, {config['num_queries']} queries, {len(config['id2label'])} classes, "
         f"{config['image_size']}x{config['image_size']}"
     )
-    left_out = f", {len(done.left_out)} left out, which only training needs" if done.left_out else ""
-    print(f"{done.mapped} tensors mapped{left_out}")
-    print(f"{options.out}: try it with --model {options.out}")
+    if done.model_type.endswith("_dinov3") and options.image_size is None:
+        print(f"its size is not in the file: {config['image_size']} is a guess, give --image-size if it is another")
+    print(f"{done.mapped} tensors mapped")
+    if done.left_out:
+        print(f"{len(done.left_out)} left out, which only training needs: {', '.join(done.left_out)}")
+    labels = f" --labels {options.labels}" if options.labels else ""
+    print(f"{options.out}: try it with --model {options.out}{labels}")

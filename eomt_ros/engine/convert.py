@@ -14,6 +14,7 @@ import pickle
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.checkpoint import IMAGENET_MEAN, IMAGENET_STD
+from eomt_ros.engine.checkpoint import CONFIG, IMAGENET_MEAN, IMAGENET_STD, PREPROCESSORS
 from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.weights import WEIGHTS
@@ -35,8 +36,8 @@ CHANNELS_PER_HEAD = 64
 WRAPPERS = ("state_dict", "model")
 """What trainers keep the weights under, beside their own state."""
 TRAINING_ONLY = re.compile(r"(criterion\.|.*pixel_mean$|.*pixel_std$|.*\.mask_token$|.*\.rope_embeddings\.)")
-DELTA = 0.1
-"""Mean scale of the first norm below which weights are differences: a trained norm's is far above, a difference's 0."""
+PIXEL_STD = "encoder.pixel_std"
+"""Which EoMT's files hold beside their weights, and which is all 0 in differences: no training moves it."""
 
 HEADS = {
     r"q\.weight": "query.weight",
@@ -103,19 +104,27 @@ def convert(
     image_size: int | None = None,
     norm_queries: bool = False,
 ) -> Conversion:
-    """Writes `config.json`, `model.safetensors` and `preprocessor_config.json` into the new folder `out`.
+    """Writes `config.json`, `model.safetensors` and the processor's settings into the new folder `out`.
 
-    source: the authors' file. labels: names of the classes, in the order of the class logits. backbone: the safetensors
-    file of the DINOv3 that a file of differences (all of EoMT's on DINOv3 that are published) belongs to. image_size:
-    of the square that a network on DINOv3 was trained at, which its weights do not say; 640 if not given. norm_queries:
-    whether VidEoMT on DINOv3 normalises what it hands on (`NORM_QUERIES` in the authors' configs: VIPSeg and VSPW).
+    source: the authors' file. labels: names of the classes, in the order of the class logits, and the task, of which
+    only Hugging Face's processor is told. backbone: the safetensors file of the DINOv3 that a file of differences (all
+    of EoMT's on DINOv3 that are published) belongs to. image_size: of the square that a network on DINOv3 was trained
+    at, which its weights do not say; 640 if not given. norm_queries: whether VidEoMT on DINOv3 normalises what it hands
+    on (`NORM_QUERIES` in the authors' configs: VIPSeg and VSPW).
 
     Raises `CheckpointError` for a file that is none, holds objects, or does not fit; `OSError`.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is there already, expected a new or an empty folder")
-    weights, left_out = _own_names(_read(source), source)
-    differences = float(weights["layers.0.norm1.weight"].abs().mean()) < DELTA
+    content = _read(source)
+    weights, left_out = _own_names(content, source)
+    model_type = _model_type(weights)
+    if norm_queries and model_type != "videomt_dinov3":
+        raise CheckpointError(
+            f"norm_queries is for VidEoMT on DINOv3, but {source} is of {model_type} and hands on no such queries; "
+            "leave it out"
+        )
+    differences = _differences(content, model_type, source)
     if differences and backbone is None:
         raise CheckpointError(
             f"{source} holds differences from the weights of a DINOv3, as the authors publish them; get that DINOv3 "
@@ -125,7 +134,6 @@ def convert(
         if not differences:
             raise CheckpointError(f"{source} holds whole weights, to which no backbone is added; leave it out")
         _add(weights, backbone)
-    model_type = _model_type(weights)
     config = _config(weights, model_type, image_size, norm_queries, source)
     names = labels.class_names if labels else tuple(f"LABEL_{index}" for index in range(config["num_labels"]))
     if len(names) != config["num_labels"]:
@@ -138,22 +146,24 @@ def convert(
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
     }
-    _write(out, config, weights)
-    return Conversion(model_type, config, len(weights), tuple(left_out))
+    _write(out, config, weights, labels.task if labels else None, source)
+    return Conversion(model_type, config, len(content) - len(left_out), tuple(left_out))
 
 
 def _read(source: Path) -> Mapping[str, Any]:
     if not source.is_file():
         raise CheckpointError(f"{source} is no file, expected the weights as their authors publish them (.pth or .bin)")
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        # Mapped, so that a trainer's state beside the weights is not read; torch's older format cannot be.
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
     except pickle.UnpicklingError as error:
         if "Unsupported global" not in str(error):
             raise CheckpointError(f"{source} is no file of torch's ({first_line(error)}); get it again") from error
         raise CheckpointError(
             f"{source} holds Python objects beside tensors, and reading them can run any code, so it is not read. "
-            'Where you trust it, leave only the tensors: python3 -c "import torch; '
-            "torch.save(torch.load('IN', weights_only=False)['model'], 'OUT')\""
+            "Ask its author for the weights alone, or leave only them, on a machine where you trust it: "
+            f"python3 -c \"import torch; torch.save(torch.load('{source}', weights_only=False)['model'], 'OUT')\" "
+            "(EoMT's are under 'state_dict')"
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} is truncated or no file of torch's; get it again") from error
@@ -216,6 +226,16 @@ def _parts(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
         yield (name.replace(braces[0], part) if braces else name), piece.clone(memory_format=torch.contiguous_format)
 
 
+def _differences(content: Mapping[str, Any], model_type: str, source: Path) -> bool:
+    """Whether the weights are what a training changed, which is how EoMT on DINOv3 is published."""
+    stds = [value for name, value in content.items() if name.endswith(PIXEL_STD) and isinstance(value, Tensor)]
+    if model_type == "eomt_dinov3" and len(stds) != 1:
+        raise CheckpointError(
+            f"{source} has no {PIXEL_STD}, which tells whole weights from differences; get it again as it is published"
+        )
+    return len(stds) == 1 and not stds[0].any()
+
+
 def _add(weights: dict[str, Tensor], backbone: Path) -> None:
     """Adds a backbone's weights to the differences from it."""
     try:
@@ -239,6 +259,9 @@ def _add(weights: dict[str, Tensor], backbone: Path) -> None:
             f"{backbone} has {added} of the {expected} weights of the backbone: it is not the DINOv3 that the weights "
             "were made from"
         )
+    # As a difference from the ones that a training begins with it is -1; the authors run what they publish unmasked.
+    if "attn_mask_probs" in weights:
+        weights["attn_mask_probs"] = torch.zeros_like(weights["attn_mask_probs"])
 
 
 def _model_type(weights: Mapping[str, Tensor]) -> str:
@@ -312,25 +335,41 @@ def _count(weights: Mapping[str, Tensor], of: str) -> int:
     return len(numbers)
 
 
-def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], task: str | None, source: Path) -> None:
     """All files or none, and only such as load."""
-    side = config["image_size"]
-    size = {"height": side, "width": side}
-    if config["model_type"].startswith("eomt"):
-        size = {"shortest_edge": side, "longest_edge": side}
-    processor = {"size": size, "image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
+    out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    workshop = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    unfinished = workshop / out.name
     try:
-        (unfinished / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        (unfinished / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+        unfinished.mkdir()
+        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        name, processor = _processor(config, task)
+        (unfinished / name).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
         save_file(dict(weights), unfinished / WEIGHTS, metadata={"format": "pt"})
         checkpoint.load(unfinished)
-        unfinished.chmod(0o755)
         (unfinished / WEIGHTS).chmod(0o644)
         if out.exists():
             out.rmdir()
         unfinished.rename(out)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(unfinished), str(source))) from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _processor(config: Mapping[str, Any], task: str | None) -> tuple[str, Mapping[str, Any]]:
+    """What Hugging Face's processor is told, and the file that it reads."""
+    side = config["image_size"]
+    common = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
+    if config["model_type"].startswith("videomt"):
+        size = {"height": side, "width": side}
+        return PREPROCESSORS[0], {"video_processor_type": "VideomtVideoProcessor", "size": size, **common}
+    windows = task == "semantic"
+    return PREPROCESSORS[1], {
+        "image_processor_type": "EomtImageProcessor",
+        "size": {"shortest_edge": side, "longest_edge": None if windows else side},
+        "do_split_image": windows,
+        "do_pad": not windows,
+        **common,
+    }

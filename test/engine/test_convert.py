@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
+    AutoImageProcessor,
+    AutoVideoProcessor,
     EomtDinov3ForUniversalSegmentation,
     EomtForUniversalSegmentation,
     VideomtForUniversalSegmentation,
@@ -30,6 +32,7 @@ from eomt_ros.engine.labels import Labels, distinct_colors
 from test.engine.test_families import picture
 
 HIDDEN, HEADS, LAYERS, BLOCKS, QUERIES, CLASSES, SIDE, PATCH = 128, 2, 4, 2, 10, 5, 64, 16
+PIXEL_STD = torch.full((1, 3, 1, 1), 0.225)
 Weights = dict[str, Tensor]
 
 
@@ -73,6 +76,8 @@ def authors(*, dinov3: bool, video: bool, gated: bool = False, seed: int = 0) ->
         weights |= norm(draw, f"upscale.{block}.norm")
     if video:
         weights |= linear(draw, "query_updater", HIDDEN, HIDDEN)
+    else:  # VidEoMT's are detectron2's, which saves none
+        weights |= {"encoder.pixel_mean": torch.full((1, 3, 1, 1), 0.45), "encoder.pixel_std": PIXEL_STD}
     weights |= norm(draw, f"{backbone}.norm")
     embed = f"{backbone}.patch_embed"
     if dinov3:
@@ -134,7 +139,10 @@ def block(weights: Weights, layer: int, tokens: Tensor, dinov3: bool) -> Tensor:
     name, eps = f"encoder.backbone.blocks.{layer}", 1e-5 if dinov3 else 1e-6
     inputs = normalise(weights, f"{name}.norm1", tokens, eps)
     if dinov3:
-        query, key, value = (apply(weights, f"{name}.attention.{part}_proj", inputs) for part in "qkv")
+        if f"{name}.attention.qkv_proj.weight" in weights:
+            query, key, value = apply(weights, f"{name}.attention.qkv_proj", inputs).split(HIDDEN, dim=-1)
+        else:
+            query, key, value = (apply(weights, f"{name}.attention.{part}_proj", inputs) for part in "qkv")
     else:
         query, key, value = apply(weights, f"{name}.attn.qkv", inputs).split(HIDDEN, dim=-1)
     query, key, value = (part.unflatten(-1, (HEADS, -1)).transpose(0, 1) for part in (query, key, value))
@@ -273,29 +281,135 @@ def test_hugging_face_reads_the_folder_and_computes_the_same(
     assert_same(list(zip(output.masks_queries_logits, output.class_queries_logits, strict=True)), expected)
 
 
-def test_differences_from_a_dinov3_become_whole_with_it(written: Callable[..., Path], tmp_path: Path) -> None:
-    whole, base = (authors(dinov3=True, video=False, seed=seed) for seed in (1, 2))
+def test_a_dinov3_saved_with_fused_projections_computes_the_same(written: Callable[..., Path], tmp_path: Path) -> None:
+    """`FUSED_QKV` of the authors' benchmark, in which keys get a bias of 0."""
+    weights = authors(dinov3=True, video=True)
+    expected = forward(weights, FRAMES)
+    for layer in range(LAYERS):
+        name = f"encoder.backbone.blocks.{layer}.attention"
+        parts = [weights.pop(f"{name}.{part}_proj.weight") for part in "qkv"]
+        biases = [weights.pop(f"{name}.q_proj.bias"), torch.zeros(HIDDEN), weights.pop(f"{name}.v_proj.bias")]
+        weights |= {f"{name}.qkv_proj.weight": torch.cat(parts), f"{name}.qkv_proj.bias": torch.cat(biases)}
+    assert_same(forward(weights, FRAMES), expected)
+    convert(written(weights), tmp_path / "model", image_size=SIDE)
+    assert_same(converted(tmp_path / "model", FRAMES), expected)
+
+
+@pytest.mark.parametrize("dinov3", [False, True], ids=["DINOv2", "DINOv3"])
+@pytest.mark.parametrize("video", [False, True], ids=["EoMT", "VidEoMT"])
+def test_every_number_of_the_file_is_in_the_folder_or_said_to_be_left_out(
+    written: Callable[..., Path], tmp_path: Path, dinov3: bool, video: bool
+) -> None:
+    weights = authors(dinov3=dinov3, video=video)
+    done = convert(written(weights), tmp_path / "model", image_size=SIDE if dinov3 else None)
+    kept = [value.flatten() for name, value in weights.items() if name not in done.left_out]
+    found = [value.flatten() for value in load_file(tmp_path / "model" / "model.safetensors").values()]
+    assert torch.equal(torch.cat(found).sort().values, torch.cat(kept).sort().values)
+    assert done.mapped == len(kept)
+    assert done.left_out == (() if video else ("encoder.pixel_mean", "encoder.pixel_std"))
+
+
+def differences() -> tuple[Weights, Weights, Weights]:
+    """Whole weights, the DINOv3 they began with by transformers' names, and what the authors publish of the two.
+
+    Their loader adds the file to a state that was just made: heads of 0, the DINOv3's backbone, buffers as they begin.
+    """
     own = "encoder.backbone."
-    differences = {name: value - base[name] if name.startswith(own) else value for name, value in whole.items()}
-    for name in differences:
-        if "norm1.weight" in name:  # fine-tuning moves a norm a little
+    whole, base = (authors(dinov3=True, video=False, seed=seed) for seed in (1, 2))
+    for name in base:
+        if "norm" in name:  # fine-tuning moves a norm a little
             base[name] = whole[name] + 0.01
-            differences[name] = whole[name] - base[name]
-    source = written({"state_dict": {f"network.{name}": value for name, value in differences.items()}})
-    with pytest.raises(CheckpointError, match=r"holds differences from the weights of a DINOv3.*give its model\.saf"):
-        convert(source, tmp_path / "model", image_size=SIDE)
+    begins = {name: torch.zeros_like(value) for name, value in whole.items()}
+    begins |= {name: value for name, value in base.items() if name.startswith((own, "encoder.pixel_"))}
+    begins["attn_mask_probs"] = torch.ones(BLOCKS)
+    published = {f"network.{name}": value - begins[name] for name, value in whole.items()}
     backbone = {
         name.removeprefix(own).replace("patch_embed.", "embeddings.").replace("blocks.", "layer."): value
         for name, value in base.items()
         if name.startswith(own)
     }
+    return whole, backbone, published
+
+
+def test_differences_from_a_dinov3_become_whole_with_it(written: Callable[..., Path], tmp_path: Path) -> None:
+    whole, backbone, published = differences()
+    source = written({"state_dict": published})
+    with pytest.raises(CheckpointError, match=r"holds differences from the weights of a DINOv3.*give its model\.saf"):
+        convert(source, tmp_path / "model", image_size=SIDE)
     save_file(backbone, tmp_path / "dinov3.safetensors")
     convert(source, tmp_path / "model", image_size=SIDE, backbone=tmp_path / "dinov3.safetensors")
     assert_same(converted(tmp_path / "model", FRAMES), forward(whole, FRAMES))
+    theirs = EomtDinov3ForUniversalSegmentation.from_pretrained(tmp_path / "model", dtype=torch.float32)
+    assert theirs.attn_mask_probs.tolist() == [0.0] * BLOCKS
+    published.pop("network.attn_mask_probs")
+    with pytest.raises(CheckpointError, match="has no attn_mask_probs"):
+        convert(written(published), tmp_path / "other", backbone=tmp_path / "dinov3.safetensors")
+    published["network.attn_mask_probs"] = torch.full((BLOCKS,), -1.0)
     backbone.pop("norm.weight")
     save_file(backbone, tmp_path / "part.safetensors")
     with pytest.raises(CheckpointError, match=r"has \d+ of the \d+ weights of the backbone: it is not the DINOv3"):
-        convert(source, tmp_path / "other", image_size=SIDE, backbone=tmp_path / "part.safetensors")
+        convert(written(published), tmp_path / "other", image_size=SIDE, backbone=tmp_path / "part.safetensors")
+
+
+def test_what_does_not_say_whether_it_is_whole_is_refused(written: Callable[..., Path], tmp_path: Path) -> None:
+    _, backbone, published = differences()
+    published.pop("network.encoder.pixel_std")
+    save_file(backbone, tmp_path / "dinov3.safetensors")
+    for given in (None, tmp_path / "dinov3.safetensors"):
+        with pytest.raises(CheckpointError, match=r"has no encoder\.pixel_std, which tells whole weights from diff"):
+            convert(written(published), tmp_path / "model", backbone=given)
+
+
+def test_whole_weights_take_no_backbone(written: Callable[..., Path], tmp_path: Path) -> None:
+    _, backbone, _ = differences()
+    save_file(backbone, tmp_path / "dinov3.safetensors")
+    with pytest.raises(CheckpointError, match="holds whole weights, to which no backbone is added"):
+        convert(
+            written(authors(dinov3=True, video=False)), tmp_path / "model", backbone=tmp_path / "dinov3.safetensors"
+        )
+
+
+@pytest.mark.parametrize("video", [False, True], ids=["EoMT", "VidEoMT"])
+def test_small_weights_are_not_taken_for_differences(written: Callable[..., Path], tmp_path: Path, video: bool) -> None:
+    weights = authors(dinov3=False, video=video)
+    weights["encoder.backbone.blocks.0.norm1.weight"] *= 0.01
+    convert(written(weights), tmp_path / "model")
+    assert_same(converted(tmp_path / "model", FRAMES), forward(weights, FRAMES))
+
+
+@pytest.mark.parametrize(("dinov3", "video"), [(False, False), (True, False), (False, True)])
+def test_normalising_queries_where_none_are_normalised_is_refused(
+    written: Callable[..., Path], tmp_path: Path, dinov3: bool, video: bool
+) -> None:
+    with pytest.raises(CheckpointError, match="norm_queries is for VidEoMT on DINOv3, but"):
+        convert(written(authors(dinov3=dinov3, video=video)), tmp_path / "model", norm_queries=True)
+
+
+def test_torchs_older_file_format_is_read(tmp_path: Path) -> None:
+    weights = authors(dinov3=False, video=True)
+    torch.save({"model": weights}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    convert(tmp_path / "old.pth", tmp_path / "model")
+    assert_same(converted(tmp_path / "model", FRAMES), forward(weights, FRAMES))
+
+
+TABLE = Labels("mine", ("a", "b", "c", "d", "e"), (True,) * CLASSES, distinct_colors(CLASSES), "semantic")
+
+
+@pytest.mark.parametrize(("labels", "windows"), [(None, 1), (TABLE, 2)], ids=["panoptic", "semantic"])
+def test_hugging_faces_processor_feeds_an_eomt_its_square(
+    written: Callable[..., Path], tmp_path: Path, labels: Labels | None, windows: int
+) -> None:
+    convert(written(authors(dinov3=False, video=False)), tmp_path / "model", labels=labels)
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "model")
+    pixels = processor(picture((90, 160), 0), return_tensors="pt")["pixel_values"]
+    assert pixels.shape == (windows, 3, SIDE, SIDE)
+
+
+def test_hugging_faces_processor_feeds_a_videomt_its_square(written: Callable[..., Path], tmp_path: Path) -> None:
+    convert(written(authors(dinov3=False, video=True)), tmp_path / "model")
+    processor = AutoVideoProcessor.from_pretrained(tmp_path / "model")
+    assert type(processor).__name__ == "VideomtVideoProcessor"
+    assert (processor.size["height"], processor.size["width"]) == (SIDE, SIDE)
 
 
 def test_every_wrapping_of_the_authors_trainers_is_taken_off(written: Callable[..., Path], tmp_path: Path) -> None:
@@ -366,8 +480,10 @@ def spoilt(**changes: Tensor | None) -> Weights:
 def test_what_is_no_whole_model_is_refused_and_nothing_is_left(
     written: Callable[..., Path], tmp_path: Path, content: Any, said: str
 ) -> None:
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=said) as refused:
         convert(written(content), tmp_path / "model")
+    assert str(tmp_path / "authors.pth") in str(refused.value), "the file is not named"
+    assert ".model-" not in str(refused.value), "a folder that is gone is named"
     assert [path.name for path in tmp_path.iterdir()] == ["authors.pth"]
 
 
@@ -401,7 +517,17 @@ def test_the_command_says_what_it_recognised(
     assert main(["convert", str(source), str(tmp_path / "model"), "--image-size", str(SIDE), "--norm-queries"]) == 0
     said = capsys.readouterr().out
     assert "VidEoMT-DINOv3, 4 layers of 128, 10 queries, 5 classes, 64x64" in said
-    assert "tensors mapped, 1 left out, which only training needs" in said
+    assert f"{len(authors(dinov3=True, video=True))} tensors mapped" in said
+    assert "1 left out, which only training needs: criterion.empty_weight" in said
+    assert said.endswith(f"try it with --model {tmp_path / 'model'}\n")
+    assert "guess" not in said
     (tmp_path / "three.yaml").write_text("name: three\ntask: semantic\nclasses: [{name: a, thing: true}]\n")
     assert main(["convert", str(source), str(tmp_path / "other"), "--labels", str(tmp_path / "three.yaml")]) == 1
     assert "labels: the table three has 1 classes, but" in capsys.readouterr().err
+    (tmp_path / "five.yaml").write_text(
+        "name: five\ntask: semantic\nclasses:\n" + "".join(f"- {{name: c{i}, thing: true}}\n" for i in range(5))
+    )
+    assert main(["convert", str(source), str(tmp_path / "guessed"), "--labels", str(tmp_path / "five.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "640 is a guess, give --image-size" in said
+    assert said.endswith(f"--model {tmp_path / 'guessed'} --labels {tmp_path / 'five.yaml'}\n")

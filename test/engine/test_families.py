@@ -231,6 +231,24 @@ def test_an_eomt_whose_attention_is_masked_for_good_equals_hugging_faces(
     assert np.abs(result.logits.masks - logits.masks).max() > 0.1, "the masks change nothing"
 
 
+def test_an_eomt_whose_masks_are_below_0_masks_nothing_as_hugging_faces(tmp_path: Path, table: Path) -> None:
+    """As Hugging Face's converter leaves the difference from 1 that the authors publish on DINOv3."""
+    folder = write_eomt_dinov3(tmp_path / "model", seed=5, attn_mask_probs=-1.0)
+    segmenter = Segmenter.load(
+        folder,
+        device="cpu",
+        precision="float32",
+        labels=table,
+        task="panoptic",
+        score_threshold=THRESHOLDS["panoptic"],
+        overlap_threshold=OVERLAP,
+    )
+    image = picture((70, 90), 1)
+    result = segmenter.segment(image, segmenter.open_stream())
+    assert_equal(result, expected("eomt_dinov3", folder, image, "panoptic"))
+    assert result.segments
+
+
 def test_an_eomt_whose_attention_is_masked_at_random_is_refused(tmp_path: Path) -> None:
     folder = write_eomt(tmp_path / "model", attn_mask_probs=0.25)
     with pytest.raises(CheckpointError, match=r"attn_mask_probs is \[0.25, 0.25\].*middle of its training"):
