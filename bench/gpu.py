@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import models, table
-from bench.engine import HuggingFace
+from bench.engine import HuggingFace, Ours
 from bench.pictures import picture
 from bench.targets import judge
 from bench.timing import Row
@@ -52,7 +52,7 @@ class Bench:
         model = models.write(name, self._pictures[0], folder / name)
         for task in TASKS:
             segmenter = self._load(model, task=task)
-            ours = self.times(Stream(segmenter))
+            ours = self.times(Ours(segmenter).segment)
             for how in ("eager", "compiled"):
                 theirs = HuggingFace(model, self._device, compiled=how == "compiled")
                 reference = self.times(lambda image, theirs=theirs, task=task: theirs.segment(image, task))
@@ -171,18 +171,6 @@ class Bench:
         if self._device != "cpu":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-
-
-class Stream:
-    """The engine on one stream."""
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
-        self._stream = segmenter.open_stream()
-
-    def __call__(self, image: np.ndarray) -> FrameResult:
-        """The next frame."""
-        return self._segmenter.segment(image, self._stream)
 
 
 def main() -> None:

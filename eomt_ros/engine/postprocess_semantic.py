@@ -43,8 +43,8 @@ def semantic(
     totals = torch.zeros(classes, dtype=torch.float64, device=probabilities.device)
     masks = mask_logits.float()
 
-    def paint(chosen: Tensor, only: Tensor | None = None) -> tuple[Tiles, Tensor]:
-        """Paints the tiles with these classes; gives the lowest value that won in each."""
+    def paint(chosen: Tensor, only: Tensor | None = None) -> Tensor:
+        """Paints the tiles with these classes; gives the tiles in which another could have won, which stay open."""
         tiles = Tiles(_sums(masks, probabilities[:, :, chosen], placement), placement.image)
 
         def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent, Tensor]:
@@ -69,13 +69,13 @@ def semantic(
                 named = replace(piece, maps=chosen[piece.maps])
                 totals.index_add_(0, named.maps, total.double())
                 canvas.measure(named, extent)
-        return tiles, open_tiles
+        return open_tiles
 
     likely = everything
     if placement.between is not None:
         sure = (probabilities.amax((0, 1)) >= SURE).nonzero()[:, 0]
         likely = sure if 0 < len(sure) <= classes // 2 else everything
-    _, open_tiles = paint(likely)
+    open_tiles = paint(likely)
     if open_tiles.any():
         paint(everything, open_tiles)
 
@@ -145,7 +145,8 @@ def _blocks(
         ):
             first, last = max(part.start - start, 0), min(part.stop - start, size) - 1
             scale = count / size
-            low, high = int(first * scale) // BLOCK, int(last * scale) // BLOCK
+            # As torch places pixels: the sample before the first one, and the sample after the last one.
+            low, high = int(max((first + 0.5) * scale - 0.5, 0)) // BLOCK, int((last + 0.5) * scale + 0.5) // BLOCK
             spans.append(slice(low, min(high, -(-count // BLOCK) - 1) + 1) if first <= last else None)
         if spans[0] is not None and spans[1] is not None:
             parts.append((number, spans[0], spans[1]))

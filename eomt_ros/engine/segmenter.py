@@ -211,7 +211,8 @@ class Segmenter:
         the shorter side to what the checkpoint is used with (448 of YouTube-VIS, 544 of OVIS, 720 of VIPSeg and VSPW;
         else 0.7 of its size), the longer to at most 1333, padded to a multiple of 32. The other families have one way
         each, Hugging Face's and their authors' alike.
-        score_threshold: None for Hugging Face's default, panoptic 0.8 and instance 0.5; the semantic task uses none.
+        score_threshold: None for Hugging Face's default for the family and task (of VidEoMT, panoptic 0.8 and instance
+        0.5); the semantic task uses none.
         fuse_stuff: in the panoptic task, all regions of a stuff class are one segment.
         score_memory: for VidEoMT, how much of a query's class scores is remembered from frame to frame: 0 nothing, as
         Hugging Face; 1 the mean of all frames of the stream, which after the last one is what the authors' evaluation
