@@ -3,6 +3,7 @@
 from eomt_ros.engine.errors import (
     BackendError,
     CheckpointError,
+    DeviceLostError,
     EngineError,
     LabelsError,
     NotFiniteError,
@@ -10,11 +11,14 @@ from eomt_ros.engine.errors import (
 )
 from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.postprocess import decode_mask
-from eomt_ros.engine.segmenter import FrameResult, Logits, Segment, Segmenter, Stream, Timings
+from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
+from eomt_ros.engine.segmenter import Segmenter
+from eomt_ros.engine.stream import Stream
 
 __all__ = [
     "BackendError",
     "CheckpointError",
+    "DeviceLostError",
     "EngineError",
     "FrameResult",
     "Labels",

@@ -70,3 +70,8 @@ def cpu_computes_in(precision: str) -> bool:
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     names = {"bfloat16": "bf16", "float16": "fp16"}
     return precision == "float32" or any(name.endswith(names[precision]) and has for name, has in capabilities.items())
+
+
+def is_device_failure(error: RuntimeError) -> bool:
+    """Whether this says that a device, or its driver, has failed, after which the process cannot use it."""
+    return str(error).startswith(("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,17 +15,24 @@ from eomt_ros.engine.run_lengths import Box, encode_mask
 from eomt_ros.engine.tiles import Piece
 
 
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """One frame's segmentation. Entry i of each tuple is segment i."""
+class Painted(NamedTuple):
+    """The label images of a frame."""
 
     semantic: np.ndarray
     """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""
-    segment_index: np.ndarray
-    """(H, W) uint8, 0 none, i + 1 for segment i; uint16 above 254 segments. All 0 in the semantic task."""
+    panoptic: np.ndarray
+    """(H, W) uint16 ids, 0 none."""
     confidence: np.ndarray | None
     """(H, W) uint8: the probability, 0..255, of the pixel's segment (semantic task: class); 0 where there is none. None
     where it was not asked for."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Regions(ABC):
+    """One frame's segments, before they have ids. Entry i of each tuple is segment i."""
+
+    size: tuple[int, int]
+    """Height and width of the image."""
     queries: tuple[int, ...]
     """Query slots; of fused stuff the first; -1 in the semantic task, where no class has a query of its own."""
     class_ids: tuple[int, ...]
@@ -35,6 +44,35 @@ class Segmentation:
     """Around the pixels that the area counts."""
     masks: tuple[tuple[int, ...], ...] | None
     """Run lengths of the same pixels over the box, row by row, the first run counting zeros; None unless asked for."""
+
+    @abstractmethod
+    def seen(self) -> np.ndarray:
+        """(H, W) integers: 0 none, i + 1 where segment i is seen; all 0 in the semantic task."""
+
+    @abstractmethod
+    def painted(self, ids: Sequence[int]) -> Painted:
+        """The label images, with an id for each segment, or without any in the semantic task."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Segmentation(Regions):
+    """One frame's segmentation, on the host."""
+
+    semantic: np.ndarray
+    """As `Painted.semantic`."""
+    segment_index: np.ndarray
+    """(H, W) uint8, 0 none, i + 1 for segment i; uint16 above 254 segments. All 0 in the semantic task."""
+    confidence: np.ndarray | None
+    """As `Painted.confidence`."""
+
+    def seen(self) -> np.ndarray:
+        """`segment_index`."""
+        return self.segment_index
+
+    def painted(self, ids: Sequence[int]) -> Painted:
+        """The label images, with an id for each segment, or without any in the semantic task."""
+        id_of_index = np.array([0, *ids], np.uint16)
+        return Painted(self.semantic, id_of_index[self.segment_index], self.confidence)
 
 
 @dataclass(frozen=True)
@@ -64,7 +102,7 @@ class Canvas:
     """An image of `size` (height, width) on which so many maps find their place, and how sure that is if asked for."""
 
     def __init__(self, maps: int, size: tuple[int, int], device: torch.device, *, with_confidence: bool) -> None:
-        self.owner = np.zeros(size, _smallest(maps))
+        self.owner = np.zeros(size, label_type(maps))
         """(H, W): 0 none, else 1 + the map that the pixel belongs to."""
         self.confidence = np.zeros(size, np.uint8) if with_confidence else None
         self._names = torch.arange(1.0, maps + 1, device=device)[:, None, None]
@@ -114,8 +152,8 @@ class Canvas:
         classes: how many there are. whole: (maps, H, W) bool, the masks to encode where they are not what is painted.
         """
         rows, columns = to_host(self._rows), to_host(self._columns)
-        numbers = np.zeros(len(rows) + 1, _smallest(len(segments)))
-        class_ids = np.full(len(rows) + 1, np.iinfo(_smallest(classes)).max, _smallest(classes))
+        numbers = np.zeros(len(rows) + 1, label_type(len(segments)))
+        class_ids = np.full(len(rows) + 1, np.iinfo(label_type(classes)).max, label_type(classes))
         boxes: list[Box] = []
         for number, segment in enumerate(segments, start=1):
             names = np.array(segment.maps) + 1
@@ -133,6 +171,7 @@ class Canvas:
                 for number, (segment, part) in enumerate(zip(segments, parts, strict=True), start=1)
             )
         return Segmentation(
+            size=self.owner.shape[:2],
             semantic=_look_up(class_ids, self.owner),
             segment_index=segment_index,
             confidence=None if self.confidence is None else self.confidence * (segment_index > 0),
@@ -151,7 +190,7 @@ def to_host(tensor: Tensor) -> np.ndarray:
     return array
 
 
-def _smallest(values: int) -> type[np.uint8] | type[np.uint16]:
+def label_type(values: int) -> type[np.uint8] | type[np.uint16]:
     """The type for the numbers 0 to `values`, with its highest number to spare."""
     return np.uint8 if values <= 254 else np.uint16
 

@@ -25,6 +25,10 @@ class OutOfMemoryError(EngineError):
     """The device has no memory left for a frame."""
 
 
+class DeviceLostError(EngineError):
+    """The device, or its driver, failed; the process cannot use it any more."""
+
+
 class BackendError(EngineError):
     """A backend is not installed, cannot run the network on this machine, or does not answer as torch does."""
 

@@ -56,6 +56,10 @@ class Network(Protocol):
         """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
         ...
 
+    def constants(self) -> list[Tensor]:
+        """What was made for the sizes of images and is read beside the weights."""
+        ...
+
     def to(self, *, device: torch.device, dtype: torch.dtype) -> Network:
         """Moves and rounds the weights."""
         ...

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from eomt_ros.engine.fit import Placement, Size
 
+Channels = tuple[int, int, int]
+
 
 class Preprocessor:
     """Brings an image to the network's input and normalises it, as Hugging Face's processors do.
@@ -40,39 +42,56 @@ class Preprocessor:
         copied first. placement: of an image of its size.
         Returns (windows or 1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
         """
-        expect_image(image)
-        pixels = self.resize(image, placement.resized)
-        below, beside = placement.input[0] - pixels.shape[2], placement.input[1] - pixels.shape[3]
-        if placement.windows:
-            pixels = torch.cat([pixels[:, :, window.rows, window.columns] for window in placement.windows])
-        elif placement.pads_normalised:
-            return F.pad(self.normalise(pixels), (0, beside, 0, below))
-        elif below or beside:
-            pixels = F.pad(pixels, (0, beside, 0, below))
-        return self.normalise(pixels)
+        pixels, channels = rows_of(image)
+        return self.prepare(torch.from_numpy(pixels).to(self.mean.device, non_blocking=True), channels, placement)
 
-    def resize(self, image: np.ndarray, size: Size) -> Tensor:
-        """The image at a size, (1, 3, *size) uint8 grey levels on the device (float32 on CUDA)."""
-        channels = [0, 1, 2]
-        if image.strides[2] == 0:  # one grey channel shown three times: resize it once
-            image, channels = image[:, :, :1], [0, 0, 0]
-        elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
-            image, channels = image[:, :, ::-1], [2, 1, 0]
-        column_major = image.strides[0] < image.strides[1]  # torch 2.13 misreads one that is a single column wide
-        if min(image.strides) < 0 or column_major:
-            image = image.copy()
-        elif not image.flags.writeable:
-            image = np.asarray(_Writable(image))
-        pixels = torch.from_numpy(image).to(self.mean.device, non_blocking=True).permute(2, 0, 1)[None]
-        if pixels.is_cuda:
-            resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
-        else:
-            resized = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-        return resized if channels == [0, 1, 2] else resized[:, channels]
+    def prepare(self, pixels: Tensor, channels: Channels, placement: Placement) -> Tensor:
+        """Prepares one image that is on the device.
+
+        pixels, channels: from `rows_of`. Returns (windows or 1, 3, height, width).
+        """
+        resized = _resized(pixels.permute(2, 0, 1)[None], placement.resized)
+        if channels != (0, 1, 2):
+            resized = torch.cat([resized[:, channel : channel + 1] for channel in channels], 1)
+        below, beside = placement.input[0] - resized.shape[2], placement.input[1] - resized.shape[3]
+        if placement.windows:
+            resized = torch.cat([resized[:, :, window.rows, window.columns] for window in placement.windows])
+        elif placement.pads_normalised:
+            return F.pad(self.normalise(resized), (0, beside, 0, below))
+        elif below or beside:
+            resized = F.pad(resized, (0, beside, 0, below))
+        return self.normalise(resized)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Grey levels 0..255 to the network's numbers, (batch, 3, height, width)."""
         return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
+
+
+def rows_of(image: np.ndarray) -> tuple[np.ndarray, Channels]:
+    """The image as torch takes it, (H, W, 3 or 1) uint8, and which of its channels are red, green and blue.
+
+    image: (H, W, 3) uint8 RGB, with any strides; one grey channel shown three times is one channel of the answer.
+    Copied only where rows or columns run backwards. Raises `ValueError` for another shape or type.
+    """
+    expect_image(image)
+    channels = 0, 1, 2
+    if image.strides[2] == 0:  # resize it once
+        image, channels = image[:, :, :1], (0, 0, 0)
+    elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
+        image, channels = image[:, :, ::-1], (2, 1, 0)
+    column_major = image.strides[0] < image.strides[1]  # torch 2.13 misreads one that is a single column wide
+    if min(image.strides) < 0 or column_major:
+        image = image.copy()
+    elif not image.flags.writeable:
+        image = np.asarray(_Writable(image))
+    return image, channels
+
+
+def _resized(pixels: Tensor, size: Size) -> Tensor:
+    """Grey levels, (1, n, H, W) uint8, at a size; float32 on CUDA."""
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
 
 
 def expect_image(image: np.ndarray) -> None:

@@ -5,27 +5,29 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.accelerate import expect_device, expect_precision
+from eomt_ros.engine.accelerate import expect_device, expect_precision, is_device_failure
 from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend
-from eomt_ros.engine.canvas import Segmentation
+from eomt_ros.engine.canvas import Regions
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import OutOfMemoryError
-from eomt_ros.engine.fit import Placement
+from eomt_ros.engine.errors import DeviceLostError, OutOfMemoryError, first_line
+from eomt_ros.engine.frames import Recipe, Request, Settings, Started
+from eomt_ros.engine.gpu import open_frames
 from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Preprocessor, expect_image
+from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
+from eomt_ros.engine.stream import Start, Stream
 
 log = logging.getLogger(__name__)
 
@@ -33,105 +35,16 @@ FITS = ("stretch", "keep_aspect")
 MOST_QUERIES = 1 << 16
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One thing, or one region of stuff, in one frame."""
+class Begun(NamedTuple):
+    """Frames on their way, with what they were started with."""
 
-    id: int
-    """Lasts while the object is followed and is never used again in the epoch; 0 in the semantic task."""
-    class_id: int
-    class_name: str
-    is_thing: bool
-    score: float
-    """0..1."""
-    area: int
-    """Pixels; in the instance task those of the whole mask, also where a later instance covers it."""
-    box: tuple[int, int, int, int]
-    """x, y, width, height in pixels, around what the area counts."""
-    age: int
-    """Frames since the id was given; 0 in the first."""
-    mask: tuple[int, ...] | None = None
-    """Run lengths over the box, row by row, the first run outside; None unless asked for. See `decode_mask`."""
+    started: Started
+    request: Request
+    stamps: Sequence[float | None]
 
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds spent on one frame. On CUDA, where the host runs ahead, the network's share appears under `postprocess`.
-
-    The frames of a batch share the time of their preprocessing and network.
-    """
-
-    preprocess: float
-    network: float
-    postprocess: float
-    identity: float
-
-
-@dataclass(frozen=True, eq=False)
-class Logits:
-    """What the network said, before any threshold."""
-
-    masks: np.ndarray
-    """(queries, h, w) float32, at the network's own size."""
-    classes: np.ndarray
-    """(queries, classes + 1) float32, the last column for "no object"."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameResult:
-    """One frame, segmented at its own size."""
-
-    semantic: np.ndarray
-    """(H, W) uint8 class ids, 255 unlabelled (uint16 and 65535 above 254 classes)."""
-    panoptic: np.ndarray
-    """(H, W) uint16 segment ids, 0 none; all 0 in the semantic task."""
-    confidence: np.ndarray | None
-    """(H, W) uint8, the probability of the pixel's class or segment times 255; None where it was not asked for."""
-    segments: list[Segment]
-    epoch: int
-    """Ids are comparable within one epoch of the stream only."""
-    timings: Timings
-    logits: Logits | None = None
-
-
-class Memory(NamedTuple):
-    """The class logits that a stream's frames have had so far."""
-
-    class_logits: Tensor
-    """(1, queries, classes + 1), their mean."""
-    frames: int
-
-    @classmethod
-    def after(cls, before: Memory | None, class_logits: Tensor, memory: float) -> Memory:
-        """With one frame more; its part in the mean is 1 - `memory`, but where that is 1, the same as any frame's."""
-        logits = class_logits.float()
-        if before is None:
-            return cls(logits, 1)
-        part = 1 - memory if memory < 1 else 1 / (before.frames + 1)
-        return cls(torch.lerp(before.class_logits, logits, part), before.frames + 1)
-
-
-class Stream:
-    """One camera: the queries that the next frame starts from, and the ids given so far.
-
-    Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time.
-    """
-
-    def __init__(self, identities: Identities | None = None) -> None:
-        self._identities = identities or Identities()
-        self._queries: Tensor | None = None
-        self._memory: Memory | None = None
-
-    @property
-    def epoch(self) -> int:
-        """How often the ids began anew: by `reset`, or because an epoch's 65,535 ids had run out."""
-        return self._identities.epoch
-
-    def reset(self) -> None:
-        """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
-        self._queries = None
-        self._memory = None
-        self._identities.restart()
+    def start_of_next(self, index: int) -> Start:
+        """What the next frame of a stream starts from."""
+        return Start(self.started.next_queries[index], self.started.memories[index])
 
 
 class Segmenter:
@@ -154,6 +67,7 @@ class Segmenter:
         fuse_stuff: bool,
         score_memory: float,
         top_k: int,
+        compile: bool,
     ) -> None:
         self.name = checkpoint.name
         self.folder = checkpoint.folder
@@ -171,13 +85,18 @@ class Segmenter:
         self._step = backend
         self._family = checkpoint.family
         self.fit = fit
-        self._place_in = checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side)
-        self._preprocess = Preprocessor(
-            checkpoint.image_mean,
-            checkpoint.image_std,
-            device=backend.device,
-            dtype=backend.dtype,
+        recipe = Recipe(
+            family=checkpoint.family,
+            task=task,
+            place=checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side),
+            is_thing=tuple(checkpoint.labels.is_thing),
+            score_memory=score_memory,
+            top_k=top_k,
         )
+        preprocess = Preprocessor(
+            checkpoint.image_mean, checkpoint.image_std, device=backend.device, dtype=backend.dtype
+        )
+        self._frames = open_frames(backend, preprocess, recipe, compile=compile)
 
     @classmethod
     def load(
@@ -195,6 +114,7 @@ class Segmenter:
         fuse_stuff: bool = True,
         score_memory: float = 0.0,
         top_k: int = 0,
+        compile: bool = False,
         labels: str | Path | None = None,
     ) -> Segmenter:
         """Loads a checkpoint and makes it ready.
@@ -220,6 +140,8 @@ class Segmenter:
         top_k: in VidEoMT's and EoMT's instance task, how many pairs of query and class can be instances, as in the
         authors' evaluation (`MAX_NUM` of VidEoMT, with class probabilities for scores; `eval_top_k_instances` of EoMT);
         0: each query with its likeliest class, as Hugging Face.
+        compile: on a GPU, whether torch compiles each frame's work before it is captured, which takes a minute or more
+        for every size of image; whether it pays is for `python -m bench.gpu` to say.
         labels: a label table to use instead of the one that fits the checkpoint.
 
         OpenVINO and ONNX Runtime run an export of the network, which `eomt-ros export` makes, or the first load that
@@ -280,6 +202,7 @@ class Segmenter:
             fuse_stuff=fuse_stuff,
             score_memory=score_memory,
             top_k=top_k,
+            compile=compile,
         )
 
     @property
@@ -351,124 +274,135 @@ class Segmenter:
             )
         if len(set(streams)) < len(streams):
             raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
-        for stamp in stamps:
-            if stamp is not None and not math.isfinite(stamp):
-                raise ValueError(f"stamp is {stamp!r}, expected seconds, or None where the time is not known")
         if not images:
             return []
+        begun = self._begin(images, [stream._next for stream in streams], stamps, with_masks, with_confidence)
+        return self._complete(begun, streams, with_logits)
+
+    def segment_stream(
+        self,
+        frames: Iterable[tuple[np.ndarray, float | None]],
+        stream: Stream,
+        *,
+        with_masks: bool = False,
+        with_logits: bool = False,
+        with_confidence: bool = True,
+    ) -> Iterator[FrameResult]:
+        """Segments the frames of a recording, in order; each result is what `segment` gives.
+
+        frames: images and stamps, as in `segment`.
+
+        While a frame is waited for, the next one is taken and started, so that on a GPU the host and the bus work while
+        the network does. A `reset` of the stream between two results is heeded by the frame that has been started.
+
+        Raises what `segment` raises, and what `frames` does, after the results of the frames before; with that the
+        iteration is over.
+        """
+        source = iter(frames)
+        waiting: Begun | None = None
+        following: Begun | None = None
+        failure: Exception | None = None
         try:
-            return self._segment(images, streams, stamps, with_masks, with_logits, with_confidence)
+            while True:
+                try:
+                    taken = next(source, None)
+                    if taken is not None:
+                        start = stream._next if waiting is None else waiting.start_of_next(0)
+                        following = self._begin([taken[0]], [start], [taken[1]], with_masks, with_confidence)
+                except Exception as error:  # whatever it is, the frame before does not suffer from it
+                    failure = error
+                if waiting is not None:
+                    resets = stream._resets
+                    complete, waiting = waiting, None
+                    (result,) = self._complete(complete, [stream], with_logits)
+                    yield result
+                    if following is not None and resets != stream._resets:
+                        following.started.release()
+                        request = following.request
+                        following = self._begin(
+                            request.images, [stream._next], following.stamps, with_masks, with_confidence
+                        )
+                if failure is not None:
+                    raise failure
+                if following is None:
+                    return
+                waiting, following = following, None
+        finally:
+            for each in (waiting, following):
+                if each is not None:
+                    each.started.release()
+
+    def _begin(
+        self,
+        images: Sequence[np.ndarray],
+        starts: Sequence[Start],
+        stamps: Sequence[float | None],
+        with_masks: bool,
+        with_confidence: bool,
+    ) -> Begun:
+        for image, stamp in zip(images, stamps, strict=True):
+            expect_image(image)
+            if stamp is not None and not math.isfinite(stamp):
+                raise ValueError(f"stamp is {stamp!r}, expected seconds, or None where the time is not known")
+        settings = Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff)
+        first_queries = self._step.first_queries
+        request = Request(
+            images,
+            [first_queries if start.queries is None else start.queries for start in starts],
+            [start.memory for start in starts],
+            settings,
+            with_masks,
+            with_confidence,
+        )
+        with self._explained(len(images)), torch.inference_mode():
+            return Begun(self._frames.start(request), request, stamps)
+
+    def _complete(self, begun: Begun, streams: Sequence[Stream], with_logits: bool) -> list[FrameResult]:
+        try:
+            with self._explained(len(streams)), torch.inference_mode():
+                frames = begun.started.finish()
+                fuse_stuff = begun.request.settings.fuse_stuff
+                results = []
+                for index, (frame, stream, stamp) in enumerate(zip(frames, streams, begun.stamps, strict=True)):
+                    begin = time.perf_counter()
+                    # Only now, when nothing but the device itself can fail: a stream is never left half updated.
+                    stream._go_on(begun.start_of_next(index))
+                    segments = self._identify(stream._identities, frame.regions, stamp, fuse_stuff)
+                    identified = time.perf_counter()
+                    painted = frame.regions.painted([segment.id for segment in segments])
+                    timings = Timings(
+                        preprocess=frame.preprocess,
+                        network=frame.network,
+                        postprocess=frame.postprocess + time.perf_counter() - identified,
+                        identity=identified - begin,
+                    )
+                    logits = _logits(frame.output) if with_logits else None
+                    results.append(FrameResult(*painted, segments, stream.epoch, timings, logits))
+                return results
+        finally:
+            begun.started.release()
+
+    @contextmanager
+    def _explained(self, images: int) -> Iterator[None]:
+        """Says in the engine's words what a device reports."""
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemoryError(
-                f"{self.device} has no memory left for {len(images)} image(s): {str(error).splitlines()[0]} "
+                f"{self.device} has no memory left for {images} image(s): {str(error).splitlines()[0]} "
                 "Use a smaller model, precision float16 or fewer cameras, or free the device of other programs."
             ) from error
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
+            raise DeviceLostError(
+                f"{self.device} fails: {first_line(error)} A process cannot use a device again that has failed it: "
+                "start it anew; if that is no help, look at the driver's log (dmesg) and restart the computer."
+            ) from error
 
-    @torch.inference_mode()
-    def _segment(
-        self,
-        images: Sequence[np.ndarray],
-        streams: Sequence[Stream],
-        stamps: Sequence[float | None],
-        with_masks: bool,
-        with_logits: bool,
-        with_confidence: bool,
-    ) -> list[FrameResult]:
-        fuse_stuff = self.fuse_stuff
-        start = time.perf_counter()
-        placements = [self._place(image) for image in images]
-        pixels = [self._preprocess(image, placement) for image, placement in zip(images, placements, strict=True)]
-        prepared = time.perf_counter()
-        outputs = self._run(pixels, [self._queries_of(stream) for stream in streams])
-        memories = [self._remember(stream, output) for stream, output in zip(streams, outputs, strict=True)]
-        computed = time.perf_counter()
-
-        segmentations = []
-        moments = [computed]
-        for output, memory, placement in zip(outputs, memories, placements, strict=True):
-            scored = output if memory is None else output._replace(class_logits=memory.class_logits)
-            segmentations.append(self._postprocess(scored, placement, fuse_stuff, with_masks, with_confidence))
-            moments.append(time.perf_counter())
-
-        results = []
-        for index, (stream, segmentation) in enumerate(zip(streams, segmentations, strict=True)):
-            begin = time.perf_counter()
-            # Only now, when nothing can fail any more: a stream is never left half updated. As a copy, since a view
-            # would keep those of the whole batch in memory.
-            stream._queries = outputs[index].next_queries[:1].clone()
-            stream._memory = memories[index]
-            segments, panoptic = self._identify(stream._identities, segmentation, stamps[index], fuse_stuff)
-            timings = Timings(
-                preprocess=prepared - start,
-                network=computed - prepared,
-                postprocess=moments[index + 1] - moments[index],
-                identity=time.perf_counter() - begin,
-            )
-            results.append(
-                FrameResult(
-                    semantic=segmentation.semantic,
-                    panoptic=panoptic,
-                    confidence=segmentation.confidence,
-                    segments=segments,
-                    epoch=stream.epoch,
-                    timings=timings,
-                    logits=_logits(outputs[index]) if with_logits else None,
-                )
-            )
-        return results
-
-    def _place(self, image: np.ndarray) -> Placement:
-        expect_image(image)
-        return self._place_in((image.shape[0], image.shape[1]))
-
-    def _run(self, pixels: Sequence[Tensor], queries: Sequence[Tensor]) -> list[StepResult]:
-        """The network's answer to each image, all that are of one size in one pass.
-
-        pixels: (windows or 1, 3, height, width) of each. queries: (1, queries, hidden) of each.
-        """
-        answers: dict[int, StepResult] = {}
-        for size in dict.fromkeys(each.shape[2:] for each in pixels):
-            members = [index for index, each in enumerate(pixels) if each.shape[2:] == size]
-            counts = [len(pixels[index]) for index in members]
-            starts = torch.cat([queries[index].expand(len(pixels[index]), -1, -1) for index in members])
-            output = self._step(torch.cat([pixels[index] for index in members]), starts)
-            parts = zip(*(torch.split(part, counts) for part in output), strict=True)
-            answers.update(zip(members, (StepResult(*part) for part in parts), strict=True))
-        return [answers[index] for index in range(len(pixels))]
-
-    def _queries_of(self, stream: Stream) -> Tensor:
-        """What the stream's frame starts from, (1, queries, hidden)."""
-        return self._step.first_queries if stream._queries is None else stream._queries
-
-    def _remember(self, stream: Stream, output: StepResult) -> Memory | None:
-        """The stream's memory with the next frame in it."""
-        if not self.score_memory:
-            return None
-        return Memory.after(stream._memory, output.class_logits, self.score_memory)
-
-    def _postprocess(
-        self, output: StepResult, placement: Placement, fuse_stuff: bool, with_masks: bool, with_confidence: bool
-    ) -> Segmentation:
-        return self._family.postprocess(
-            output.mask_logits,
-            output.class_logits,
-            placement,
-            task=self.task,
-            is_thing=self.labels.is_thing,
-            score_threshold=self.score_threshold,
-            mask_threshold=self.mask_threshold,
-            overlap_threshold=self.overlap_threshold,
-            fuse_stuff=fuse_stuff,
-            with_masks=with_masks,
-            with_confidence=with_confidence,
-            **({"top_k": self.top_k, "score_masks": self._family.top_k == "masks"} if self.top_k else {}),
-        )
-
-    def _identify(
-        self, identities: Identities, found: Segmentation, stamp: float | None, fuse_stuff: bool
-    ) -> tuple[list[Segment], np.ndarray]:
-        """The segments with their ids, and the image of ids, (H, W) uint16."""
+    def _identify(self, identities: Identities, found: Regions, stamp: float | None, fuse_stuff: bool) -> list[Segment]:
+        """The segments with their ids."""
         things = [self.labels.is_thing[class_id] for class_id in found.class_ids]
         fused = fuse_stuff and self.task == "panoptic"
         if self.task == "semantic":
@@ -487,9 +421,10 @@ class Segmenter:
                     zip(found.queries, found.class_ids, things, found.boxes, strict=True)
                 )
             ]
-            names = identities.update(observations, found.semantic.shape[1], stamp, found.segment_index)
+            seen = None if self._family.propagates else found.seen()
+            names = identities.update(observations, found.size[1], stamp, seen)
         masks = found.masks or [None] * len(names)
-        segments = [
+        return [
             Segment(
                 id=name.id,
                 class_id=class_id,
@@ -505,8 +440,6 @@ class Segmenter:
                 names, found.class_ids, things, found.scores, found.areas, found.boxes, masks, strict=True
             )
         ]
-        id_of_index = np.array([0, *(segment.id for segment in segments)], dtype=np.uint16)
-        return segments, id_of_index[found.segment_index]
 
 
 def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
@@ -529,5 +462,6 @@ def _torch_alone(loaded: Checkpoint, fit: str) -> str | None:
 
 
 def _logits(output: StepResult) -> Logits:
-    masks, classes = (logits[0].float().cpu().numpy() for logits in (output.mask_logits, output.class_logits))
+    # Copies, because the next frame may be written to the same memory.
+    masks, classes = (logits[0].float().cpu().numpy().copy() for logits in (output.mask_logits, output.class_logits))
     return Logits(masks, classes)

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from eomt_ros.engine.segmenter import Segment
+from eomt_ros.engine.results import Segment
 from eomt_ros.engine.shipped import shipped
 from eomt_ros.evaluation.predictions import Found
 

@@ -523,10 +523,10 @@ def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
     images = without_red(clip(3))
     streams = [fragile.open_stream(), fragile.open_stream()]
     fragile.segment_batch(images[:2], streams)
-    queries = [stream._queries for stream in streams]
+    queries = [stream._next.queries for stream in streams]
     with pytest.raises(NotFiniteError):
         fragile.segment_batch([images[2], picture(60, 80, 0)], streams)
-    assert all(stream._queries is kept for stream, kept in zip(streams, queries, strict=True))
+    assert all(stream._next.queries is kept for stream, kept in zip(streams, queries, strict=True))
     expected = run(fragile, [images[0], images[2]])[-1]
     after = fragile.segment(images[2], streams[0])
     # The scores are those of a stream that was in a batch before, whose products are summed in another order.
@@ -545,7 +545,7 @@ def test_a_stream_holds_its_own_queries_and_no_more(segmenter):
     for _ in range(3):
         segmenter.segment_batch([picture(40, 50, 0)] * 4, streams)
         for stream in streams:
-            assert stream._queries.untyped_storage().nbytes() == 24 * SMALL["hidden_size"] * 4
+            assert stream._next.queries.untyped_storage().nbytes() == 24 * SMALL["hidden_size"] * 4
 
 
 def test_memory_stays_flat_over_many_frames(segmenter):

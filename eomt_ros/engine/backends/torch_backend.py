@@ -26,3 +26,7 @@ class TorchBackend:
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
         mask_logits, class_logits, left = self._network(pixels, queries)
         return StepResult(mask_logits, class_logits, self._network.next_queries(left))
+
+    def constants(self) -> list[Tensor]:
+        """What the network reads at present beside its weights; it may replace them for an image of another size."""
+        return self._network.constants()

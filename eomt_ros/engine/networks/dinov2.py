@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eomt_ros.engine.networks.layers import Attention, GatedMlp, Layer, Rotations, embedding
+from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Rotations, embedding, once
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov2Settings
 
 
@@ -21,7 +21,7 @@ class Embeddings(nn.Module):
         self.register_tokens = nn.Parameter(torch.zeros(1, settings.num_register_tokens, hidden))
         self.patch_embeddings = PatchEmbeddings(settings)
         self.position_embeddings = embedding(self._grid[0] * self._grid[1], hidden)
-        self._resampled: tuple[tuple[int, int], Tensor] | None = None
+        self._resampled: dict[Grid, Tensor] = {}
 
     def forward(self, pixels: Tensor) -> Tensor:
         patches = self.patch_embeddings(pixels)
@@ -29,17 +29,20 @@ class Embeddings(nn.Module):
         prefix = torch.cat((self.cls_token, self.register_tokens), dim=1)
         return torch.cat((prefix.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2) + positions), dim=1)
 
-    def _positions(self, grid: tuple[int, int]) -> Tensor:
-        """(patches, hidden) for an image of so many patches down and across, kept until another size comes."""
+    def constants(self) -> list[Tensor]:
+        """What was made for the sizes of images and is read beside the weights."""
+        return list(self._resampled.values())
+
+    def _positions(self, grid: Grid) -> Tensor:
+        """(patches, hidden) for an image of so many patches down and across."""
         trained = self.position_embeddings.weight
-        if grid == self._grid:
-            return trained
-        if self._resampled is None or self._resampled[0] != grid:
-            maps = trained.float().T.view(1, -1, *self._grid)
-            # As timm's resample_abs_pos_embed, with which the published models run images of any size.
-            maps = F.interpolate(maps, grid, mode="bicubic", antialias=True)
-            self._resampled = grid, maps.flatten(2)[0].T.to(trained.dtype)
-        return self._resampled[1]
+        return trained if grid == self._grid else once(self._resampled, grid, lambda: self._resample(trained, grid))
+
+    def _resample(self, trained: Tensor, grid: Grid) -> Tensor:
+        maps = trained.float().T.view(1, -1, *self._grid)
+        # As timm's resample_abs_pos_embed, with which the published models run images of any size.
+        maps = F.interpolate(maps, grid, mode="bicubic", antialias=True)
+        return maps.flatten(2)[0].T.to(trained.dtype)
 
 
 class PatchEmbeddings(nn.Module):

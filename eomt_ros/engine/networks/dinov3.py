@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eomt_ros.engine.networks.layers import Attention, GatedMlp, Layer, Rotations
+from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Rotations
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov3Settings
 
 
@@ -26,8 +26,12 @@ class Embeddings(nn.Module):
         prefix = torch.cat((self.cls_token, self.register_tokens), dim=1)
         return torch.cat((prefix.expand(len(pixels), -1, -1), patches), dim=1)
 
+    def constants(self) -> list[Tensor]:
+        """Nothing is made for the sizes of images."""
+        return []
 
-def rotations(settings: Dinov3Settings, grid: tuple[int, int], like: Tensor) -> Rotations:
+
+def rotations(settings: Dinov3Settings, grid: Grid, like: Tensor) -> Rotations:
     """Of an image of so many patches down and across, in the type and on the device of `like`."""
     head = settings.hidden_size // settings.num_attention_heads
     frequencies = 1 / settings.rope_theta ** torch.arange(0, 1, 4 / head, dtype=torch.float32)

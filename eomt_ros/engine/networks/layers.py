@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eomt_ros.engine.networks.settings import ACTIVATIONS, VitSettings
+
+Grid = tuple[int, int]
+"""Patches down and across an image."""
+Made = TypeVar("Made")
+
+MOST_GRIDS = 8
+"""Sizes of images that something is kept for."""
+
+
+def once(kept: dict[Grid, Made], grid: Grid, make: Callable[[], Made]) -> Made:
+    """What is made for images of a size, made again only where the last `MOST_GRIDS` sizes were others."""
+    if grid not in kept:
+        if len(kept) >= MOST_GRIDS:
+            del kept[next(iter(kept))]
+        kept[grid] = make()
+    return kept[grid]
 
 
 def embedding(count: int, hidden: int) -> nn.Embedding:
@@ -31,6 +48,7 @@ class Rotations:
         """cosine, sine: (patches, channels of a head)."""
         self._cosine = cosine
         self._sine = sine
+        self.tensors = cosine, sine
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """vectors: (batch, heads, tokens, channels), the patches last."""

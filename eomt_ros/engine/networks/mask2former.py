@@ -91,6 +91,10 @@ class Mask2Former(nn.Module):
         """Those of the first frame: nothing is carried over."""
         return previous
 
+    def constants(self) -> list[Tensor]:
+        """Nothing is made for the sizes of images that is kept."""
+        return []
+
 
 def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former:
     """Loads a checkpoint's network, float32, on the CPU.

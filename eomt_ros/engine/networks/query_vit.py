@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eomt_ros.engine.networks import dinov2, dinov3
-from eomt_ros.engine.networks.layers import MaskHead, Rotations, ScaleBlock, embedding
+from eomt_ros.engine.networks.layers import Grid, MaskHead, Rotations, ScaleBlock, embedding, once
 from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
 
 
@@ -39,7 +39,7 @@ class QueryVit(nn.Module):
         self.settings = settings
         hidden = settings.hidden_size
         if isinstance(settings, Dinov3Settings):
-            self.embeddings: nn.Module = dinov3.Embeddings(settings)
+            self.embeddings: dinov2.Embeddings | dinov3.Embeddings = dinov3.Embeddings(settings)
             self.layers = nn.ModuleList(dinov3.layer(settings) for _ in range(settings.num_hidden_layers))
         else:
             self.embeddings = dinov2.Embeddings(settings)
@@ -49,7 +49,7 @@ class QueryVit(nn.Module):
         self.class_predictor = nn.Linear(hidden, settings.num_labels + 1)
         self.mask_head = MaskHead(settings)
         self.upscale_block = ScaleBlock(settings)
-        self._rotations: tuple[tuple[int, int], Rotations] | None = None
+        self._rotations: dict[Grid, Rotations] = {}
 
     def forward(self, pixels: Tensor, queries: Tensor) -> StepOutput:
         """Runs one frame of each stream in the batch.
@@ -59,7 +59,7 @@ class QueryVit(nn.Module):
         """
         return self.decode(self.encode(pixels), queries, self.grid_of(pixels))
 
-    def grid_of(self, pixels: Tensor) -> tuple[int, int]:
+    def grid_of(self, pixels: Tensor) -> Grid:
         """Patches down and across an image."""
         patch = self.settings.patch_size
         return pixels.shape[-2] // patch, pixels.shape[-1] // patch
@@ -71,6 +71,10 @@ class QueryVit(nn.Module):
     def next_queries(self, previous: Tensor) -> Tensor:
         """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
         raise NotImplementedError
+
+    def constants(self) -> list[Tensor]:
+        """What was made for the sizes of images and is read beside the weights."""
+        return [*self.embeddings.constants(), *(each for made in self._rotations.values() for each in made.tensors)]
 
     def settle(self) -> None:
         """Draws from the loaded weights what they say about the network's course; raises `ValueError` where it has none
@@ -85,7 +89,7 @@ class QueryVit(nn.Module):
             tokens = layer(tokens, rotate)
         return tokens
 
-    def decode(self, tokens: Tensor, queries: Tensor, grid: tuple[int, int] | None = None) -> StepOutput:
+    def decode(self, tokens: Tensor, queries: Tensor, grid: Grid | None = None) -> StepOutput:
         """The joint layers and the heads: tokens from `encode` and the frame's queries to what the frame gives.
 
         grid: patches down and across the image; None for the size that the network was trained on.
@@ -98,7 +102,7 @@ class QueryVit(nn.Module):
         mask_logits, class_logits = self.predict(self.layernorm(tokens), grid)
         return StepOutput(mask_logits, class_logits, tokens[:, : self.settings.num_queries])
 
-    def predict(self, tokens: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def predict(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """Mask logits (batch, queries, h, w) and class logits (batch, queries, classes + 1) of normalised tokens."""
         queries = tokens[:, : self.settings.num_queries]
         patches = tokens[:, self.settings.num_queries + 1 + self.settings.num_register_tokens :]
@@ -106,14 +110,13 @@ class QueryVit(nn.Module):
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
         return mask_logits, self.class_predictor(queries)
 
-    def _attention_mask(self, block: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor | None:
+    def _attention_mask(self, block: int, tokens: Tensor, grid: Grid) -> Tensor | None:
         """Which tokens may look at which in one of the joint layers, (batch, 1, tokens, tokens); None for all."""
         return None
 
-    def _rotate(self, grid: tuple[int, int]) -> Rotations | None:
-        """The backbone's rotations, kept until another size comes."""
-        if not isinstance(self.settings, Dinov3Settings):
+    def _rotate(self, grid: Grid) -> Rotations | None:
+        """The backbone's rotations."""
+        settings = self.settings
+        if not isinstance(settings, Dinov3Settings):
             return None
-        if self._rotations is None or self._rotations[0] != grid:
-            self._rotations = grid, dinov3.rotations(self.settings, grid, self.query.weight)
-        return self._rotations[1]
+        return once(self._rotations, grid, lambda: dinov3.rotations(settings, grid, self.query.weight))

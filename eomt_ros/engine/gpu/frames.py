@@ -1,0 +1,382 @@
+"""Frames on a GPU: one upload, one launch, one download each, and the next one on its way meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.backends.backend import StepResult
+from eomt_ros.engine.backends.torch_backend import TorchBackend
+from eomt_ros.engine.canvas import Painted, Regions, label_type
+from eomt_ros.engine.fit import Placement, Size
+from eomt_ros.engine.frames import Frame, PlainFrames, Recipe, Request, Started, scored, segmented
+from eomt_ros.engine.gpu.dense import Report, Task
+from eomt_ros.engine.gpu.plan import Capture, Plan, Slot
+from eomt_ros.engine.gpu.queues import Mark, Queues
+from eomt_ros.engine.gpu.step import Inputs, WholeStep
+from eomt_ros.engine.postprocess import check_finite, fuse
+from eomt_ros.engine.preprocess import Channels, Preprocessor, rows_of
+from eomt_ros.engine.run_lengths import encode_mask
+from eomt_ros.engine.stream import Memory
+
+log = logging.getLogger(__name__)
+
+FIRST_MOST = 16
+"""Segments that a frame has room for, until one has more: each costs as much as a hundredth of a small network."""
+MOST_PLANS = 4
+"""Kinds of frames that memory is kept for. More of them - images of ever other sizes - go step by step."""
+
+
+class Kind(NamedTuple):
+    """What a plan depends on."""
+
+    images: tuple[tuple[Size, Channels, int], ...]
+    """Size, order and number of channels of each."""
+    with_confidence: bool
+    most: int
+
+
+class GpuFrames:
+    """Whole frames as CUDA graphs, one for each kind of frame that comes, captured when the first of it is served.
+
+    What a graph does not serve goes the plain way: more segments than it has room for, masks that overlap, a size too
+    many, a frame that no memory is left for.
+    """
+
+    def __init__(
+        self,
+        step: TorchBackend,
+        preprocess: Preprocessor,
+        recipe: Recipe,
+        classes: int,
+        queues: Queues,
+        capture: Capture | None,
+        *,
+        compile: bool,
+    ) -> None:
+        self._step = step
+        self._preprocess = preprocess
+        self._recipe = recipe
+        self._classes = classes
+        self._queues = queues
+        self._capture = capture
+        self._compile = compile
+        self._plain = PlainFrames(step, preprocess, recipe)
+        self._plans: OrderedDict[Kind, Plan] = OrderedDict()
+        self._full = False
+        self._lock = threading.Lock()
+        self._launching = threading.Lock()
+        limit = recipe.top_k if recipe.top_k and recipe.task == "instance" else step.first_queries.shape[1]
+        self._limit = classes if recipe.task == "semantic" else limit
+        self._most = classes if recipe.task == "semantic" else min(FIRST_MOST, limit)
+
+    def start(self, request: Request) -> Started:
+        """Uploads the images and launches the network, without waiting for either."""
+        if request.with_masks and self._recipe.task == "instance":
+            return self._plain.start(request)  # an instance's mask is whole also where another covers it
+        begin = time.perf_counter()
+        try:
+            rows = [rows_of(image) for image in request.images]
+            plan = self._plan(Kind(tuple(map(_layout, rows)), request.with_confidence, self._most))
+            if plan is None:
+                return self._plain.start(request)
+            return self._started(plan, [image for image, _ in rows], request, begin)
+        except torch.OutOfMemoryError:
+            with self._lock:
+                if not self._plans:
+                    raise
+                self._plans.clear()
+            torch.cuda.empty_cache()
+            log.warning("no memory is left for whole frames on the device: this one goes step by step, which is slower")
+            return self._plain.start(request)
+
+    def _started(self, plan: Plan, images: Sequence[np.ndarray], request: Request, begin: float) -> GpuStarted:
+        queues, slot = self._queues, plan.take()
+        slot.write(images, self._numbers(request))
+        queues.upload.do(slot.upload)
+        queues.compute.after(queues.upload.mark())
+        next_queries = [torch.empty_like(each) for each in request.queries]
+        shape = (1, next_queries[0].shape[1], self._classes + 1)
+        remembers = self._recipe.score_memory > 0
+        memories = [torch.empty(shape, device=self._step.device) if remembers else None for _ in images]
+        before = [None if memory is None else memory.class_logits for memory in request.memories]
+        plan.launch(slot, request.queries, before, next_queries, memories)
+        queues.download.after(queues.compute.mark())
+        queues.download.do(slot.download_reports)
+        following = [
+            None if made is None else Memory(made, 1 + (0 if memory is None else memory.frames))
+            for made, memory in zip(memories, request.memories, strict=True)
+        ]
+        return GpuStarted(
+            self._recipe,
+            request,
+            self._classes,
+            plan,
+            slot,
+            queues,
+            next_queries,
+            following,
+            self._make_room,
+            time.perf_counter() - begin,
+        )
+
+    def _numbers(self, request: Request) -> list[float]:
+        settings = request.settings
+        parts = [Memory.part(memory, self._recipe.score_memory) for memory in request.memories]
+        return [settings.score_threshold, settings.mask_threshold, settings.overlap_threshold, *parts]
+
+    def _plan(self, kind: Kind) -> Plan | None:
+        """The plan for a kind of frame; None where there is none and no room for one more."""
+        with self._lock:
+            plan = self._plans.get(kind)
+            if plan is None and len(self._plans) < MOST_PLANS:
+                plan = self._plans[kind] = self._made(kind)
+            if plan is None and not self._full:
+                self._full = True
+                log.warning(
+                    "images of more than %d kinds (numbers of cameras, sizes): the others go step by step, which is "
+                    "slower; resize the images before, or use a segmenter for each size",
+                    MOST_PLANS,
+                )
+            return plan
+
+    def _made(self, kind: Kind) -> Plan:
+        recipe, device = self._recipe, self._step.device
+        tasks = [
+            Task(recipe.task, recipe.place(size), kind.most, recipe.top_k, self._score_masks(), kind.with_confidence)
+            for size, _, _ in kind.images
+        ]
+        channels = [order for _, order, _ in kind.images]
+        queries = self._step.first_queries
+        count = len(kind.images)
+        memories = None
+        if recipe.score_memory:
+            memories = torch.zeros(count, queries.shape[1], self._classes + 1, device=device)
+        inputs = Inputs(
+            images=tuple(torch.zeros(*size, depth, dtype=torch.uint8, device=device) for size, _, depth in kind.images),
+            numbers=torch.zeros(3 + count, dtype=torch.float64, device=device),
+            queries=queries.repeat(count, 1, 1),
+            memories=memories,
+        )
+        return Plan(
+            WholeStep(self._step, self._preprocess, tasks, channels),
+            inputs,
+            self._queues,
+            self._capture,
+            self._step.constants,
+            self._launching,
+            compile=self._compile,
+        )
+
+    def _score_masks(self) -> bool:
+        return not self._recipe.top_k or self._recipe.family.top_k == "masks"
+
+    def _make_room(self, candidates: int) -> None:
+        """For frames with so many candidates."""
+        with self._lock:
+            if candidates <= self._most:
+                return
+            self._most = min(self._limit, max(2 * self._most, candidates))
+            self._plans.clear()  # they have less room
+        log.info("frames have room for %d segments from now on", self._most)
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """An image made of another by a table."""
+
+    table: np.ndarray
+    """(1 + candidates,): what a pixel of each candidate becomes."""
+    confidence: bool = False
+    """Whether it is the confidence that is shown where the table is not 0."""
+
+
+class GpuStarted:
+    """Frames on their way through a GPU."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        request: Request,
+        classes: int,
+        plan: Plan,
+        slot: Slot,
+        queues: Queues,
+        next_queries: Sequence[Tensor],
+        memories: Sequence[Memory | None],
+        make_room: Callable[[int], None],
+        prepared: float,
+    ) -> None:
+        self.next_queries = next_queries
+        self.memories = memories
+        self._recipe = recipe
+        self._request = request
+        self._classes = classes
+        self._plan = plan
+        self._slot: Slot | None = slot
+        self._queues = queues
+        self._make_room = make_room
+        self._prepared = prepared
+        self._mark: Mark = queues.download.mark()
+
+    def finish(self) -> list[Frame]:
+        """Waits for what the host has to know, and makes segments of it."""
+        begin = time.perf_counter()
+        self._mark.wait()
+        computed = time.perf_counter() - begin
+        assert self._slot is not None
+        assert self._slot.outputs is not None
+        frames = []
+        for index, (host, output) in enumerate(zip(self._slot.host_reports, self._slot.outputs, strict=True)):
+            begin = time.perf_counter()
+            report = Report.read(host.numpy())
+            answer = StepResult(output.mask_logits, output.class_logits, output.next_queries)
+            if not report.masks_finite:
+                check_finite("mask", answer.mask_logits)
+            if not report.classes_finite:
+                check_finite("class", answer.class_logits)
+            task = self._plan.whole.tasks[index]
+            regions: Regions
+            if report.candidates > task.most:
+                self._make_room(report.candidates)
+                answered = scored(answer, self.memories[index])
+                regions = segmented(self._recipe, answered, task.placement, self._request)
+            else:
+                regions = self._regions(index, report, task.placement)
+            frames.append(Frame(regions, answer, self._prepared, computed, time.perf_counter() - begin))
+        return frames
+
+    def release(self) -> None:
+        """Gives the memory to the next frames, when the device is done with it."""
+        if self._slot is None:
+            return
+        slot, self._slot = self._slot, None
+        self._mark.wait()
+        self._plan.give_back(slot)
+
+    def look_up(self, index: int, lookups: Sequence[Lookup]) -> list[np.ndarray]:
+        """Images made of a frame's image of candidates, (H, W) each of its table's type."""
+        assert self._slot is not None
+        assert self._slot.outputs is not None
+        output = self._slot.outputs[index]
+        images, tables = [], []
+        for lookup in lookups:
+            # torch computes with no other 16-bit integers.
+            table = lookup.table.view(np.int16) if lookup.table.dtype == np.uint16 else lookup.table
+            staging = self._queues.staging(table.shape, torch.from_numpy(table).dtype)
+            staging.copy_(torch.from_numpy(table))
+            tables.append(staging)
+            images.append(self._queues.staging(tuple(output.owner.shape), staging.dtype))
+
+        def work() -> None:
+            owner = output.owner.flatten().int()
+            for lookup, table, image in zip(lookups, tables, images, strict=True):
+                made = table.to(owner.device, non_blocking=True).index_select(0, owner).view(image.shape)
+                if lookup.confidence:
+                    assert output.confidence is not None
+                    made = made * output.confidence
+                image.copy_(made, non_blocking=True)
+
+        self._queues.download.do(work)
+        self._mark = self._queues.download.mark()
+        self._mark.wait()
+        return [image.numpy().view(lookup.table.dtype) for image, lookup in zip(images, lookups, strict=True)]
+
+    def _regions(self, index: int, report: Report, placement: Placement) -> GpuRegions:
+        fused = set()
+        if self._request.settings.fuse_stuff and self._recipe.task == "panoptic":
+            fused = {number for number, thing in enumerate(self._recipe.is_thing) if not thing}
+        candidates = [(each.query, each.class_id, each.score) for each in report.segments]
+        segments = fuse(candidates, range(len(candidates)), fused)
+        places = [[report.segments[number].maps[0] for number in segment.maps] for segment in segments]
+        regions = GpuRegions(
+            size=placement.image,
+            queries=tuple(segment.query for segment in segments),
+            class_ids=tuple(segment.class_id for segment in segments),
+            scores=tuple(segment.score for segment in segments),
+            areas=tuple(sum(report.areas[number] for number in segment.maps) for segment in segments),
+            boxes=tuple(_around([report.boxes[number] for number in segment.maps]) for segment in segments),
+            masks=None,
+            places=places,
+            rows=self._plan.whole.tasks[index].most,
+            classes=self._classes,
+            task=self._recipe.task,
+            with_confidence=self._request.with_confidence,
+            look_up=lambda lookups: self.look_up(index, lookups),
+        )
+        return regions.with_masks() if self._request.with_masks else regions
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class GpuRegions(Regions):
+    """One frame's segments, whose pixels are on the device."""
+
+    places: Sequence[Sequence[int]]
+    """Of each segment's candidates in the table."""
+    rows: int
+    """Of the table."""
+    classes: int
+    task: str
+    with_confidence: bool
+    look_up: Callable[[Sequence[Lookup]], list[np.ndarray]]
+
+    def seen(self) -> np.ndarray:
+        """(H, W) integers: 0 none, i + 1 where segment i is seen; all 0 in the semantic task."""
+        if self.task == "semantic":
+            return np.zeros(self.size, np.uint8)
+        return self._numbered()
+
+    def painted(self, ids: Sequence[int]) -> Painted:
+        """The label images, with an id for each segment, or without any in the semantic task."""
+        kind = label_type(self.classes)
+        lookups = [Lookup(self._table(self.class_ids, kind, np.iinfo(kind).max))]
+        if self.task != "semantic":
+            lookups.append(Lookup(self._table(ids, np.uint16, 0)))
+        if self.with_confidence:
+            lookups.append(Lookup(self._table([1] * len(self.places), np.uint8, 0), confidence=True))
+        images = self.look_up(lookups)
+        confidence = images.pop() if self.with_confidence else None
+        semantic, panoptic = images if len(images) == 2 else (images[0], np.zeros(self.size, np.uint16))
+        return Painted(semantic, panoptic, confidence)
+
+    def with_masks(self) -> GpuRegions:
+        """With run lengths."""
+        index = self._numbered()
+        masks = tuple(
+            encode_mask(index[y : y + height, x : x + width] == number)
+            for number, (x, y, width, height) in enumerate(self.boxes, start=1)
+        )
+        return GpuRegions(**{**vars(self), "masks": masks})
+
+    def _numbered(self) -> np.ndarray:
+        numbers = range(1, len(self.places) + 1)
+        (image,) = self.look_up([Lookup(self._table(numbers, label_type(len(self.places)), 0))])
+        return image
+
+    def _table(self, values: Sequence[int], kind: type[np.uint8] | type[np.uint16], none: int) -> np.ndarray:
+        table = np.full(1 + self.rows, none, kind)
+        for places, value in zip(self.places, values, strict=True):
+            for place in places:
+                table[1 + place] = value
+        return table
+
+
+def _layout(rows: tuple[np.ndarray, Channels]) -> tuple[Size, Channels, int]:
+    image, channels = rows
+    return (image.shape[0], image.shape[1]), channels, image.shape[2]
+
+
+def _around(boxes: Sequence[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    """The smallest box with all of these in it."""
+    x, y = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+    return x, y, right - x, bottom - y

@@ -1,0 +1,249 @@
+"""One kind of frame - so many cameras, images of these sizes - with all memory that it needs, and its CUDA graph."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.accelerate import is_device_failure
+from eomt_ros.engine.errors import first_line
+from eomt_ros.engine.gpu.dense import COLUMNS
+from eomt_ros.engine.gpu.queues import Queues
+from eomt_ros.engine.gpu.step import Inputs, Output, WholeStep
+
+log = logging.getLogger(__name__)
+
+TOLERANCE = 0.02
+"""How far a captured frame may be from the same frame without capture, as a share of the root mean square: what other
+kernels for the same half-precision work may round differently."""
+SAME_PIXELS = 0.995
+"""Share of the pixels that must be the same."""
+
+Work = Callable[[], list[Output]]
+
+
+class Replay(NamedTuple):
+    """Work that was recorded once."""
+
+    run: Callable[[], object]
+    """Does it again, with what is in its inputs by now, into the same outputs."""
+    outputs: list[Output]
+
+
+Capture = Callable[[Work], Replay]
+"""Records work; raises `RuntimeError` where that cannot be done."""
+
+
+class CudaCapture:
+    """Records a CUDA graph. All graphs of a segmenter share memory, since only one runs at a time."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Work) -> Replay:
+        """Records the work, after it has run a few times on a stream of its own, as torch asks for."""
+        beside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        beside.wait_stream(torch.cuda.default_stream(self._device))
+        with torch.cuda.stream(beside):
+            for _ in range(3):
+                work()
+        torch.cuda.default_stream(self._device).wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        # Other threads of a robot's process may use the GPU meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"):
+            outputs = work()
+        return Replay(graph.replay, outputs)
+
+
+class Slot:
+    """The memory of frames that are on their way: one of each stream, from their start until they are painted."""
+
+    def __init__(self, inputs: Inputs, queues: Queues, rows: Sequence[int]) -> None:
+        """inputs: what the frames are copied into. rows: of each frame's report."""
+        self.host_images = [queues.staging(tuple(image.shape), image.dtype) for image in inputs.images]
+        self.images = [torch.empty_like(image) for image in inputs.images]
+        self.host_numbers = queues.staging(tuple(inputs.numbers.shape), inputs.numbers.dtype)
+        self.numbers = torch.empty_like(inputs.numbers)
+        self.host_reports = [queues.staging((count, COLUMNS), torch.float64) for count in rows]
+        self.outputs: list[Output] | None = None
+        """Copies, since the next frame overwrites what it gives."""
+
+    def write(self, images: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
+        """Copies a frame to where the device can read it."""
+        for staging, image in zip(self.host_images, images, strict=True):
+            staging.copy_(torch.from_numpy(image))
+        self.host_numbers.copy_(torch.tensor(numbers, dtype=torch.float64))
+
+    def upload(self) -> None:
+        """To the device."""
+        for image, staging in zip((*self.images, self.numbers), (*self.host_images, self.host_numbers), strict=True):
+            image.copy_(staging, non_blocking=True)
+
+    def keep(self, outputs: list[Output]) -> None:
+        """Copies what the frames became."""
+        if self.outputs is None:
+            self.outputs = [each.cloned() for each in outputs]
+            return
+        for kept, new in zip(_tensors(self.outputs), _tensors(outputs), strict=True):
+            kept.copy_(new)
+
+    def download_reports(self) -> None:
+        """To the host."""
+        assert self.outputs is not None
+        for host, output in zip(self.host_reports, self.outputs, strict=True):
+            host.copy_(output.report, non_blocking=True)
+
+
+class Plan:
+    """Runs frames of one kind, one at a time on the device, as many on their way as there are slots."""
+
+    def __init__(
+        self,
+        work: WholeStep,
+        inputs: Inputs,
+        queues: Queues,
+        capture: Capture | None,
+        constants: Callable[[], Sequence[Tensor]],
+        launching: threading.Lock,
+        *,
+        compile: bool,
+    ) -> None:
+        """inputs: their contents do not matter. capture: None: the work is done anew each time. constants: what the
+        network reads beside its weights. launching: of all plans of the device.
+        """
+        self.whole = work
+        self._inputs = inputs
+        self._queues = queues
+        self._capture = capture
+        self._constants = constants
+        self._compiled: Callable[[Inputs], list[Output]] | None = None
+        if compile:
+            self._compiled = torch.compile(work.__call__, fullgraph=True, dynamic=False)
+        self._replay: Replay | None = None
+        self._kept: Sequence[Tensor] = ()
+        self._free: list[Slot] = []
+        self._lock = threading.Lock()
+        self._launching = launching
+
+    def take(self) -> Slot:
+        """A slot that nobody uses."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+            slot = Slot(self._inputs, self._queues, [1 + task.most for task in self.whole.tasks])
+            # Whatever had the memory before may still be at work with it.
+            self._queues.upload.after(self._queues.compute.mark())
+            return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """The slot of frames that are done with."""
+        with self._lock:
+            self._free.append(slot)
+
+    def launch(
+        self,
+        slot: Slot,
+        queries: Sequence[Tensor],
+        memories: Sequence[Tensor | None],
+        next_queries: Sequence[Tensor],
+        next_memories: Sequence[Tensor | None],
+    ) -> None:
+        """Puts a frame's work into the compute queue.
+
+        slot: uploaded. queries, memories: what the frames start from. next_queries, next_memories: where what they
+        leave goes.
+        """
+
+        def work() -> None:
+            self._fill(slot, queries, memories)
+            outputs = self._run()
+            slot.keep(outputs)
+            for output, following, memory in zip(outputs, next_queries, next_memories, strict=True):
+                following.copy_(output.next_queries)
+                if memory is not None and output.memory is not None:
+                    memory.copy_(output.memory)
+
+        with self._launching:  # the frames of two threads must not mix
+            self._queues.compute.do(work)
+            if self._capture is not None and self._replay is None:
+                self._record(slot)
+
+    def _fill(self, slot: Slot, queries: Sequence[Tensor], memories: Sequence[Tensor | None]) -> None:
+        for image, uploaded in zip(self._inputs.images, slot.images, strict=True):
+            image.copy_(uploaded)
+        self._inputs.numbers.copy_(slot.numbers)
+        for index, each in enumerate(queries):
+            self._inputs.queries[index].copy_(each[0])
+        if self._inputs.memories is not None:
+            for index, memory in enumerate(memories):
+                if memory is None:
+                    self._inputs.memories[index].zero_()
+                else:
+                    self._inputs.memories[index].copy_(memory[0])
+
+    def _run(self) -> list[Output]:
+        if self._replay is None:
+            return self._work()
+        self._replay.run()
+        return self._replay.outputs
+
+    def _work(self) -> list[Output]:
+        if self._compiled is not None:
+            try:
+                return self._compiled(self._inputs)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # what compilers raise is of many kinds
+                if is_device_failure(error):
+                    raise
+                log.warning("compile: torch cannot compile this, and runs it as it is: %s", first_line(error))
+                self._compiled = None
+        return self.whole(self._inputs)
+
+    def _record(self, slot: Slot) -> None:
+        """Captures the work, and makes sure that it gives what it gave without: only then it is used."""
+        assert self._capture is not None
+        assert slot.outputs is not None
+        if not all(part.isfinite().all() for part in _tensors(slot.outputs)):
+            return  # there is nothing to compare with; the next frame may be better
+        capture, self._capture = self._capture, None
+        try:
+            replay = capture(self._work)
+            replay.run()
+            wrong = _difference(slot.outputs, replay.outputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if is_device_failure(error) and "captur" not in str(error):
+                raise
+            wrong = first_line(error)
+        if wrong is None:
+            # The network may replace what it has made for an image's size, and a graph reads where it lay.
+            self._replay, self._kept = replay, self._constants()
+        else:
+            log.warning("frames are not captured as a CUDA graph, which makes them slower: %s", wrong)
+
+
+def _tensors(outputs: Sequence[Output]) -> list[Tensor]:
+    return [part for output in outputs for part in output if part is not None]
+
+
+def _difference(expected: Sequence[Output], found: Sequence[Output]) -> str | None:
+    """What is wrong with frames that should be the same; None where nothing is."""
+    for one, other in zip(expected, found, strict=True):
+        for name in ("mask_logits", "class_logits", "next_queries"):
+            before, after = getattr(one, name).float(), getattr(other, name).float()
+            error, size = float((after - before).square().mean().sqrt()), float(before.square().mean().sqrt())
+            if not error <= TOLERANCE * size:
+                return f"{name} of a captured frame differ by {error:.2g}, expected at most {TOLERANCE:g} of {size:.2g}"
+        same = float((one.owner == other.owner).float().mean())
+        if same < SAME_PIXELS:
+            return f"a captured frame has {same:.1%} of the pixels right, expected at least {SAME_PIXELS:.1%}"
+    return None

@@ -1,0 +1,423 @@
+"""Frames on the GPU's way are what they are on the plain way, which is held to Hugging Face elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from eomt_ros.engine import DeviceLostError, FrameResult, NotFiniteError, OutOfMemoryError, Segmenter, Stream
+from eomt_ros.engine.gpu import frames as module
+from eomt_ros.engine.gpu.frames import MOST_PLANS, GpuFrames
+from eomt_ros.engine.gpu.plan import Replay, Work
+from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
+from test.engine.gpu.machine import LateQueues, PromptQueues, Recorder, on_gpu, tensors
+from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
+
+WRITERS: dict[str, Callable[..., Path]] = {
+    "videomt": write_checkpoint,
+    "eomt": write_eomt,
+    "eomt_dinov3": write_eomt_dinov3,
+}
+ROUNDING = 1e-4
+"""Share of the pixels that may hang on the last bit of a float."""
+FRAMES = 4
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch) -> None:
+    """For all that random networks find, so that no plan is made twice."""
+    monkeypatch.setattr(module, "FIRST_MOST", 24)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    return {
+        name: write(tmp_path_factory.mktemp(name), **({"num_queries": 24} if name == "videomt" else {}))
+        for name, write in WRITERS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("labels") / "table.yaml"
+    path.write_text(TABLE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def load(folders, table):
+    """Loads a checkpoint for the plain way."""
+
+    def load(family: str = "videomt", task: str = "panoptic", **settings: Any) -> Segmenter:
+        usual = {"score_threshold": FOUND[task], "labels": table, "device": "cpu", "precision": "float32"}
+        return Segmenter.load(folders[family], backend="torch", task=task, **{**usual, **settings})
+
+    return load
+
+
+def run(segmenter: Segmenter, images: Sequence[np.ndarray], stream: Stream | None = None, **asked: Any):
+    stream = stream or segmenter.open_stream()
+    return [segmenter.segment(image, stream, stamp=0.1 * number, **asked) for number, image in enumerate(images)]
+
+
+def stamped(images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, float | None]]:
+    return ((image, 0.1 * number) for number, image in enumerate(images))
+
+
+def assert_same(ours: Sequence[FrameResult], expected: Sequence[FrameResult]) -> None:
+    assert len(ours) == len(expected)
+    for one, other in zip(ours, expected, strict=True):
+        assert one.epoch == other.epoch
+        for name in ("semantic", "panoptic", "confidence"):
+            mine, theirs = getattr(one, name), getattr(other, name)
+            if theirs is None:
+                assert mine is None, name
+                continue
+            assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype), name
+            # A level of confidence may be rounded up where it was rounded down.
+            apart = np.abs(mine.astype(int) - theirs) > (name == "confidence")
+            assert np.count_nonzero(apart) <= ROUNDING * theirs.size, name
+        for mine, theirs in zip(one.segments, other.segments, strict=True):
+            for name in ("id", "class_id", "class_name", "is_thing", "age", "mask"):
+                assert getattr(mine, name) == getattr(theirs, name), name
+            assert mine.score == pytest.approx(theirs.score, abs=2e-6)
+            assert mine.area == pytest.approx(theirs.area, abs=3)
+            assert mine.box == pytest.approx(theirs.box, abs=2)
+
+
+# --- the same as the plain way
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", WRITERS)
+def test_every_family_and_task_is_as_on_the_plain_way(load, family, task):
+    images = clip(FRAMES)
+    expected = run(load(family, task), images)
+    assert any(result.segments for result in expected)
+    recorder = Recorder()
+    assert_same(run(on_gpu(load(family, task), capture=recorder), images), expected)
+    assert recorder.captured == 1
+    assert recorder.replayed >= FRAMES - 1
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fit": "keep_aspect"},
+        {"score_memory": 1.0},
+        {"score_memory": 0.7, "fuse_stuff": False},
+        {"top_k": 5, "score_threshold": 0.01},
+        {"overlap_threshold": 0.3, "mask_threshold": 0.6},
+    ],
+    ids=str,
+)
+def test_every_setting_is_as_on_the_plain_way(load, task, settings):
+    images = clip(FRAMES, 61, 87)
+    expected = run(load(task=task, **settings), images)
+    assert_same(run(on_gpu(load(task=task, **settings), capture=Recorder()), images), expected)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_masks_and_logits_are_as_on_the_plain_way(load, task):
+    asked = {"with_masks": True, "with_logits": True, "with_confidence": False}
+    expected = run(load(task=task), clip(2), **asked)
+    ours = run(on_gpu(load(task=task)), clip(2), **asked)
+    assert_same(ours, expected)
+    for one, other in zip(ours, expected, strict=True):
+        assert np.allclose(one.logits.masks, other.logits.masks, atol=1e-4)
+        assert np.allclose(one.logits.classes, other.logits.classes, atol=1e-4)
+
+
+@pytest.mark.parametrize("cameras", [2, 3])
+def test_cameras_in_one_pass_are_as_on_the_plain_way(load, cameras):
+    """With images of different sizes, and of different aspects where the aspect is kept."""
+    for fit in ("stretch", "keep_aspect"):
+        plain, ours = load(fit=fit), on_gpu(load(fit=fit), capture=Recorder())
+        streams = [[each.open_stream() for _ in range(cameras)] for each in (plain, ours)]
+        for frame in range(FRAMES):
+            images = [picture(60 + 10 * camera, 80, 10 * camera + frame) for camera in range(cameras)]
+            expected, found = (
+                each.segment_batch(images, own) for each, own in zip((plain, ours), streams, strict=True)
+            )
+            assert_same(found, expected)
+
+
+def views(image: np.ndarray) -> dict[str, np.ndarray]:
+    """The same picture in other memory."""
+    padded = np.zeros((image.shape[0], image.shape[1] + 7, 3), np.uint8)
+    padded[:, :-7] = image
+    return {
+        "bgr": np.ascontiguousarray(image[:, :, ::-1])[:, :, ::-1],
+        "padded": padded[:, :-7],
+        "upside down": np.ascontiguousarray(image[::-1])[::-1],
+        "read-only": np.frombuffer(image.tobytes(), np.uint8).reshape(image.shape),
+        "column-major": np.asfortranarray(image),
+        "grey": np.broadcast_to(image[:, :, :1], image.shape),
+    }
+
+
+@pytest.mark.parametrize("kind", views(picture(2, 2, 0)))
+def test_images_of_any_layout_are_as_on_the_plain_way(load, kind):
+    images = [views(image)[kind] for image in clip(2)]
+    assert_same(run(on_gpu(load(), capture=Recorder()), images), run(load(), images))
+
+
+def test_settings_that_change_are_heeded_without_a_new_capture(load):
+    plain, recorder = load(), Recorder()
+    ours = on_gpu(load(), capture=recorder)
+    streams = plain.open_stream(), ours.open_stream()
+    counts = set()
+    for number, image in enumerate(clip(6)):
+        for segmenter in (plain, ours):
+            segmenter.score_threshold = (0.3, 0.35, 0.25)[number % 3]
+            segmenter.mask_threshold = (0.5, 0.4, 0.6)[number % 3]
+            segmenter.overlap_threshold = (0.8, 0.5, 0.2)[number % 3]
+            segmenter.fuse_stuff = number % 2 == 0
+        expected, found = plain.segment(image, streams[0]), ours.segment(image, streams[1])
+        assert_same([found], [expected])
+        counts.add(len(found.segments))
+    assert len(counts) > 1
+    assert recorder.captured == 1
+
+
+def test_streams_that_share_a_segmenter_do_not_mix(load):
+    segmenter = on_gpu(load(), capture=Recorder())
+    streams = [segmenter.open_stream() for _ in range(3)]
+    clips = [clip(FRAMES, seed=seed) for seed in range(3)]
+    found = [[segmenter.segment(clips[k][frame], streams[k]) for k in range(3)] for frame in range(FRAMES)]
+    for k in range(3):
+        alone = load().open_stream()
+        plain = load()
+        expected = [plain.segment(image, alone) for image in clips[k]]
+        assert_same([frame[k] for frame in found], expected)
+
+
+def test_threads_that_share_a_segmenter_do_not_mix(load):
+    segmenter = on_gpu(load(), capture=Recorder())
+    clips = [clip(8, seed=seed) for seed in range(4)]
+    found: dict[int, list[FrameResult]] = {}
+
+    def work(number: int) -> None:
+        found[number] = run(segmenter, clips[number])
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "a thread is still waiting for its frames"
+    for number in range(4):
+        assert_same(found[number], run(load(), clips[number]))
+
+
+# --- several frames on their way
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("settings", [{}, {"score_memory": 1.0}, {"task": "semantic"}], ids=str)
+def test_nothing_depends_on_when_the_device_does_its_work(load, seed, settings):
+    images = clip(6)
+    expected = run(load(**settings), images)
+    segmenter = on_gpu(load(**settings), queues=LateQueues(seed))
+    assert_same(list(segmenter.segment_stream(stamped(images), segmenter.open_stream())), expected)
+    assert_same(run(segmenter, images), expected)
+
+
+@pytest.mark.parametrize("way", [lambda segmenter: segmenter, lambda segmenter: on_gpu(segmenter, capture=Recorder())])
+def test_a_recording_gives_what_its_frames_give_one_by_one(load, way):
+    images = [*clip(4), *clip(3, 40, 50)]
+    segmenter = way(load())
+    expected = run(load(), images)
+    assert_same(list(segmenter.segment_stream(stamped(images), segmenter.open_stream())), expected)
+
+
+def test_a_recording_of_no_frames_gives_none(load):
+    segmenter = on_gpu(load())
+    assert list(segmenter.segment_stream([], segmenter.open_stream())) == []
+
+
+def test_a_frame_is_started_before_the_one_before_is_given(load):
+    segmenter, taken = on_gpu(load()), []
+
+    def frames() -> Iterator[tuple[np.ndarray, float | None]]:
+        for number, image in enumerate(clip(4)):
+            taken.append(number)
+            yield image, None
+
+    results = segmenter.segment_stream(frames(), segmenter.open_stream())
+    next(results)
+    assert taken == [0, 1]
+    next(results)
+    assert taken == [0, 1, 2]
+    results.close()
+
+
+def test_memory_is_kept_for_two_frames_and_not_for_more(load):
+    segmenter = on_gpu(load())
+    for _ in segmenter.segment_stream(stamped(clip(9)), segmenter.open_stream()):
+        pass
+    (plan,) = frames_of(segmenter)._plans.values()
+    assert len(plan._free) == 2
+
+
+def test_a_reset_between_two_results_is_heeded_by_the_frame_that_is_on_its_way(load):
+    plain = load()
+    images = clip(6)
+    stream = plain.open_stream()
+    expected = []
+    for number, image in enumerate(images):
+        expected.append(plain.segment(image, stream, stamp=0.1 * number))
+        if number == 2:
+            stream.reset()
+    segmenter = on_gpu(load(), queues=LateQueues(0))
+    stream = segmenter.open_stream()
+    found = []
+    for number, result in enumerate(segmenter.segment_stream(stamped(images), stream)):
+        found.append(result)
+        if number == 2:
+            stream.reset()
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize("bad", ["source", "image", "stamp"])
+def test_what_is_wrong_with_a_frame_comes_after_the_frames_before(load, bad):
+    images = clip(3)
+
+    def frames() -> Iterator[tuple[np.ndarray, float | None]]:
+        yield images[0], None
+        yield images[1], None
+        if bad == "source":
+            raise OSError("the disk is gone")
+        yield (images[2][:, :, 0], None) if bad == "image" else (images[2], float("nan"))
+
+    segmenter = on_gpu(load())
+    results = segmenter.segment_stream(frames(), segmenter.open_stream())
+    assert len([next(results), next(results)]) == 2
+    with pytest.raises(OSError if bad == "source" else ValueError, match="disk" if bad == "source" else bad):
+        next(results)
+
+
+# --- what does not go as planned
+
+
+def frames_of(segmenter: Segmenter) -> GpuFrames:
+    assert isinstance(segmenter._frames, GpuFrames)
+    return segmenter._frames
+
+
+def test_a_frame_with_more_segments_than_there_is_room_for_is_right_and_makes_room(load, monkeypatch):
+    monkeypatch.setattr(module, "FIRST_MOST", 1)
+    images, expected = clip(FRAMES), run(load(), clip(FRAMES))
+    assert max(len(result.segments) for result in expected) > 1
+    for queues in (PromptQueues(), LateQueues(3)):
+        segmenter = on_gpu(load(), queues=queues)
+        assert_same(list(segmenter.segment_stream(stamped(images), segmenter.open_stream())), expected)
+        assert_same(run(segmenter, images), expected)
+        assert frames_of(segmenter)._most > 1
+        assert len(frames_of(segmenter)._plans) == 1
+
+
+def test_sizes_that_change_all_the_time_go_the_plain_way_with_one_warning(load, caplog):
+    images = [picture(40 + 5 * number, 60, number) for number in range(MOST_PLANS + 3)] * 2
+    recorder = Recorder()
+    assert_same(run(on_gpu(load(), capture=recorder), images), run(load(), images))
+    assert recorder.captured == MOST_PLANS
+    assert [record.levelno for record in caplog.records if "kinds" in record.message] == [logging.WARNING]
+
+
+def refuse(work: Work) -> Replay:
+    raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nCUDA kernel errors might be ...")
+
+
+def spoil(work: Work) -> Replay:
+    outputs = [output.cloned() for output in work()]
+    for part in tensors(outputs):
+        part.zero_()
+    return Replay(lambda: None, outputs)
+
+
+@pytest.mark.parametrize("capture", [refuse, spoil])
+def test_a_capture_that_fails_or_gives_something_else_is_not_used(load, capture, caplog):
+    images = clip(FRAMES)
+    assert_same(run(on_gpu(load(), capture=capture), images), run(load(), images))
+    (warning,) = (record.message for record in caplog.records if "CUDA graph" in record.message)
+    assert ("capturing" if capture is refuse else "mask_logits") in warning
+    assert "\n" not in warning
+
+
+def test_a_first_frame_that_is_not_finite_leaves_the_capture_to_the_next(tmp_path, table):
+    model = write_fragile_checkpoint(tmp_path, red_mean=0.0)
+    recorder = Recorder()
+    segmenter = on_gpu(Segmenter.load(model, device="cpu", precision="float32", labels=table), capture=recorder)
+    stream = segmenter.open_stream()
+    red, (calm,) = picture(60, 80, 0), without_red(clip(1))
+    with pytest.raises(NotFiniteError, match="logits hold NaN or infinity"):
+        segmenter.segment(red, stream)
+    assert recorder.captured == 0
+    segmenter.segment(calm, stream)
+    assert recorder.captured == 1
+    before = stream._next
+    with pytest.raises(NotFiniteError):
+        segmenter.segment(red, stream)
+    assert stream._next is before
+
+
+class Broken(PromptQueues):
+    """A device that fails when a frame is waited for."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
+
+    def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if self.error is not None:
+            raise self.error
+        return super().staging(shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+    ],
+)
+def test_a_device_that_fails_is_told_apart_and_says_what_to_do(load, said):
+    segmenter = on_gpu(load(), queues=Broken(RuntimeError(said)))
+    with pytest.raises(DeviceLostError, match=r"^cpu fails: RuntimeError: .* start it anew") as caught:
+        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+    assert "asynchronously" not in str(caught.value)
+
+
+def test_an_error_of_another_kind_stays_what_it_is(load):
+    segmenter = on_gpu(load(), queues=Broken(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+
+
+def test_where_no_memory_is_left_for_whole_frames_they_go_step_by_step(load, caplog):
+    segmenter = on_gpu(load(), queues=Broken(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")))
+    assert_same(run(segmenter, clip(2)), run(load(), clip(2)))
+    assert any("no memory is left" in record.message for record in caplog.records)
+
+
+def test_where_no_memory_is_left_at_all_it_is_said(load, monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
+    segmenter = on_gpu(load(), queues=Broken(error))
+
+    def fail(request: object) -> None:
+        raise error
+
+    monkeypatch.setattr(frames_of(segmenter)._plain, "start", fail)
+    with pytest.raises(OutOfMemoryError, match=r"Tried to allocate 2 GiB\. Use a smaller model"):
+        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
