@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -421,3 +422,32 @@ def test_where_no_memory_is_left_at_all_it_is_said(load, monkeypatch):
     monkeypatch.setattr(frames_of(segmenter)._plain, "start", fail)
     with pytest.raises(OutOfMemoryError, match=r"Tried to allocate 2 GiB\. Use a smaller model"):
         segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+
+
+# --- compiled
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ here")
+def test_compiled_frames_are_what_they_are_without(load):
+    images = clip(2)
+    recorder = Recorder()
+    assert_same(run(on_gpu(load(), capture=recorder, compile=True), images), run(load(), images))
+    assert recorder.captured == 1
+
+
+def test_what_cannot_be_compiled_runs_as_it_is(load, monkeypatch, caplog):
+    def fail(*_: object, **__: object) -> Callable[..., object]:
+        def compiled(*_: object) -> None:
+            raise RuntimeError("InductorError: no compiler is installed\nmore")
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", fail)
+    assert_same(run(on_gpu(load(), compile=True), clip(2)), run(load(), clip(2)))
+    (warning,) = (record.message for record in caplog.records if record.message.startswith("compile"))
+    assert warning.endswith("no compiler is installed")
+
+
+def test_compile_on_a_cpu_is_warned_of_and_changes_nothing(load, caplog):
+    assert_same(run(load(compile=True), clip(2)), run(load(), clip(2)))
+    assert any("compile has no effect" in record.message for record in caplog.records)
