@@ -1,5 +1,6 @@
 """VidEoMT on the images of a stream: torch only, no ROS."""
 
+from eomt_ros.engine.accelerate import free_devices
 from eomt_ros.engine.errors import (
     BackendError,
     CheckpointError,
@@ -31,4 +32,5 @@ __all__ = [
     "Stream",
     "Timings",
     "decode_mask",
+    "free_devices",
 ]

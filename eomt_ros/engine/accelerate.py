@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 
 import torch
+from torch import nn
+
+from eomt_ros.engine.errors import OutOfMemoryError, first_line
+from eomt_ros.engine.networks.layers import Attention
 
 log = logging.getLogger(__name__)
 
@@ -25,20 +30,53 @@ def choose_device(device: str) -> torch.device:
     Raises `ValueError` for another word, and for a CUDA device that this machine or this torch does not have.
     """
     expect_device(device)
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        log.warning("device 'auto': no CUDA device, running on the CPU")
+    if device == "cpu":
         return torch.device("cpu")
-    kind, _, index = device.partition(":")
-    if kind == "cuda":
-        if not torch.cuda.is_available():
-            reason = "was built without CUDA" if torch.version.cuda is None else "finds no usable GPU or driver"
-            raise ValueError(f"device is {device!r}, but torch {torch.__version__} {reason}; use 'cpu', or 'auto'")
-        if index and int(index) >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise ValueError(f"device is {device!r}, but torch finds {count} CUDA device(s), counted from cuda:0")
-    return torch.device(device)
+    wanted = torch.device("cuda" if device == "auto" else device)
+    reason = _unusable(wanted)
+    if reason is None:
+        return torch.device("cuda", torch.cuda.current_device()) if wanted.index is None else wanted
+    if device == "auto":
+        log.warning("device 'auto': running on the CPU, because %s", reason)
+        return torch.device("cpu")
+    raise ValueError(f"device is {device!r}, but {reason}; use 'cpu', or 'auto'")
+
+
+def _unusable(device: torch.device) -> str | None:
+    """Why torch cannot compute on a CUDA device; None where it can."""
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:  # no driver, one that is too old for this torch, no device
+        return f"torch {torch.__version__} finds no usable GPU or driver: {first_line(error)}"
+    count = torch.cuda.device_count()
+    if device.index is not None and device.index >= count:
+        return f"torch finds {count} CUDA device(s), counted from cuda:0"
+    try:
+        square = torch.ones(8, 8, device=device)
+        (square @ square).sum().item()
+    except RuntimeError as error:  # a device that is too old for this torch, broken, full, or somebody else's alone
+        name = torch.cuda.get_device_name(device)
+        return f"torch {torch.__version__} cannot compute on {name}: {first_line(error)}"
+    return None
+
+
+def make_room(device: torch.device, weights: int) -> None:
+    """Raises `OutOfMemoryError` where a CUDA device has no memory left for so many bytes of weights."""
+    free, total = torch.cuda.mem_get_info(device)
+    if weights > free:
+        raise OutOfMemoryError(
+            f"{device} has {free >> 20} of {total >> 20} MiB left, and the model's weights take {weights >> 20} MiB: "
+            "free it of other programs (nvidia-smi lists them), or use a smaller model"
+        )
+
+
+def fuse_attention(network: nn.Module) -> None:
+    """Makes queries, keys and values of each attention in one product: a GPU is busier with one than with three."""
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.fuse()
 
 
 def expect_precision(precision: str) -> None:
@@ -50,8 +88,8 @@ def expect_precision(precision: str) -> None:
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """What torch computes in: "float32" (the reference), "bfloat16", "float16", or "auto".
 
-    "auto" is bfloat16 where the device computes in it, else float32 on a CPU and float16 on CUDA. On a CPU that only
-    emulates the type, which takes many times as long as float32, it is done with a warning.
+    "auto" is bfloat16 where the device computes in it, else float32 on a CPU and float16 on CUDA. On a device that
+    only emulates the type, which takes many times as long as float32, it is done with a warning.
     Raises `ValueError` for another word.
     """
     expect_precision(precision)
@@ -59,6 +97,9 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
         if device.type == "cpu":
             return torch.bfloat16 if cpu_computes_in("bfloat16") else torch.float32
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    half = precision == "bfloat16"
+    if device.type == "cuda" and half and not torch.cuda.is_bf16_supported(including_emulation=False):
+        log.warning("precision %r: this GPU does not compute in it, which makes it slow; use 'float16'", precision)
     if device.type == "cpu" and not cpu_computes_in(precision):
         log.warning("precision %r: this CPU does not compute in it, which makes it far slower than float32", precision)
     return PRECISIONS[precision]
@@ -70,6 +111,13 @@ def cpu_computes_in(precision: str) -> bool:
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     names = {"bfloat16": "bf16", "float16": "fp16"}
     return precision == "float32" or any(name.endswith(names[precision]) and has for name, has in capabilities.items())
+
+
+def free_devices() -> None:
+    """Gives back to the devices what torch keeps of memory that nobody uses any more."""
+    gc.collect()  # compiled functions hold on to each other
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def is_device_failure(error: RuntimeError) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,6 +58,10 @@ class Network(Protocol):
 
     def constants(self) -> list[Tensor]:
         """What was made for the sizes of images and is read beside the weights."""
+        ...
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The weights."""
         ...
 
     def to(self, *, device: torch.device, dtype: torch.dtype) -> Network:

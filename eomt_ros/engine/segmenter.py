@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ import torch
 
 from eomt_ros.engine import checkpoint
 from eomt_ros.engine.accelerate import expect_device, expect_precision, is_device_failure
-from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend
+from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu
 from eomt_ros.engine.canvas import Regions
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import DeviceLostError, OutOfMemoryError, first_line
@@ -68,24 +68,22 @@ class Segmenter:
         score_memory: float,
         top_k: int,
         compile: bool,
+        spare: Callable[[], Backend] | None = None,
     ) -> None:
+        """spare: opens what takes over where the backend's device fails; None: nothing does."""
         self.name = checkpoint.name
         self.folder = checkpoint.folder
         self.labels = checkpoint.labels
         self.task = task
-        self.backend = backend.name
-        self.device = backend.runs_on
-        self.precision = backend.precision
         self.score_threshold = score_threshold
         self.mask_threshold = mask_threshold
         self.overlap_threshold = overlap_threshold
         self.fuse_stuff = fuse_stuff
         self.score_memory = score_memory
         self.top_k = top_k
-        self._step = backend
         self._family = checkpoint.family
         self.fit = fit
-        recipe = Recipe(
+        self._recipe = Recipe(
             family=checkpoint.family,
             task=task,
             place=checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side),
@@ -93,10 +91,18 @@ class Segmenter:
             score_memory=score_memory,
             top_k=top_k,
         )
-        preprocess = Preprocessor(
-            checkpoint.image_mean, checkpoint.image_std, device=backend.device, dtype=backend.dtype
-        )
-        self._frames = open_frames(backend, preprocess, recipe, compile=compile)
+        self._colours = checkpoint.image_mean, checkpoint.image_std
+        self._compile = compile
+        self._spare = spare
+        self._run_on(backend)
+
+    def _run_on(self, backend: Backend) -> None:
+        self.backend = backend.name
+        self.device = backend.runs_on
+        self.precision = backend.precision
+        self._step = backend
+        preprocess = Preprocessor(*self._colours, device=backend.device, dtype=backend.dtype)
+        self._frames = open_frames(backend, preprocess, self._recipe, compile=self._compile)
 
     @classmethod
     def load(
@@ -149,7 +155,8 @@ class Segmenter:
         torch's in float32.
 
         Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `BackendError` for a backend that was asked
-        for by name and is not installed or fails, `ValueError` for an argument that is not one of the above.
+        for by name and is not installed or fails, `OutOfMemoryError` where a device that was asked for by name has no
+        memory left, `ValueError` for an argument that is not one of the above.
         """
         _expect("backend", backend, BACKENDS)
         _expect("fit", fit, FITS)
@@ -177,6 +184,10 @@ class Segmenter:
             )
         if score_threshold is None:
             score_threshold = loaded.family.score_thresholds.get(chosen_task, 0.0)
+
+        def spare() -> Backend:
+            return open_on_cpu(checkpoint.load(model, labels), precision)
+
         torch_alone = _torch_alone(loaded, fit)
         if torch_alone and backend not in ("auto", "torch"):
             raise ValueError(
@@ -203,6 +214,7 @@ class Segmenter:
             score_memory=score_memory,
             top_k=top_k,
             compile=compile,
+            spare=spare if device == "auto" else None,
         )
 
     @property
@@ -276,6 +288,7 @@ class Segmenter:
             raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
         if not images:
             return []
+        self._leave_lost_device(streams)
         begun = self._begin(images, [stream._next for stream in streams], stamps, with_masks, with_confidence)
         return self._complete(begun, streams, with_logits)
 
@@ -302,6 +315,7 @@ class Segmenter:
         waiting: Begun | None = None
         following: Begun | None = None
         failure: Exception | None = None
+        self._leave_lost_device([stream])
         try:
             while True:
                 try:
@@ -382,6 +396,13 @@ class Segmenter:
         finally:
             begun.started.release()
 
+    def _leave_lost_device(self, streams: Sequence[Stream]) -> None:
+        """Streams whose queries were lost with a device begin anew."""
+        for stream in streams:
+            queries = stream._next.queries
+            if queries is not None and queries.device != self._step.device:
+                stream.reset()
+
     @contextmanager
     def _explained(self, images: int) -> Iterator[None]:
         """Says in the engine's words what a device reports."""
@@ -396,10 +417,16 @@ class Segmenter:
         except RuntimeError as error:
             if not is_device_failure(error):
                 raise
-            raise DeviceLostError(
-                f"{self.device} fails: {first_line(error)} A process cannot use a device again that has failed it: "
-                "start it anew; if that is no help, look at the driver's log (dmesg) and restart the computer."
-            ) from error
+            what = f"{self.device} fails: {first_line(error)}"
+            mend = (
+                "a process cannot use a device again that has failed it: start it anew; if that is no help, look at "
+                "the driver's log (dmesg) and restart the computer"
+            )
+            if self._spare is None:
+                raise DeviceLostError(f"{what}; {mend}") from error
+            spare, self._spare = self._spare, None
+            self._run_on(spare())
+            raise DeviceLostError(f"{what}; frames run on {self.device} from now on, because {mend}") from error
 
     def _identify(self, identities: Identities, found: Regions, stamp: float | None, fuse_stuff: bool) -> list[Segment]:
         """The segments with their ids."""

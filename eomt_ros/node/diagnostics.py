@@ -33,6 +33,7 @@ class Drop(enum.Enum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     NOT_FINITE = "not_finite"
     OUT_OF_MEMORY = "out_of_memory"
+    DEVICE_LOST = "device_lost"
     ENGINE_ERROR = "engine_error"
     INTERNAL_ERROR = "internal_error"
 

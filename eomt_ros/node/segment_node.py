@@ -203,12 +203,10 @@ class SegmentNode(LifecycleNode):
         if self._configured is None:
             return
         self._configured.outputs.destroy()
-        on_gpu = self._configured.segmenter.device.startswith("cuda")
-        self._configured = None
-        if on_gpu:
-            import torch
+        from eomt_ros.engine import free_devices
 
-            torch.cuda.empty_cache()
+        self._configured = None
+        free_devices()
 
     # Parameters and services
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from eomt_ros.engine import EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
 from eomt_ros.node.cdr import read_image
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
@@ -83,6 +83,8 @@ class Worker:
                 self._fail_and_reset(Drop.NOT_FINITE, error)
             except OutOfMemoryError as error:
                 self._fail_and_reset(Drop.OUT_OF_MEMORY, error)
+            except DeviceLostError as error:
+                self._fail_and_reset(Drop.DEVICE_LOST, error)
             except EngineError as error:
                 self._fail_and_reset(Drop.ENGINE_ERROR, error)
             except Exception as error:

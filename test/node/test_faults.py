@@ -73,10 +73,17 @@ def test_image_that_gives_nan_is_dropped_counted_and_reported_and_resets_the_str
         assert instances.wait_for_stamp(send(DARK)).epoch == before.epoch + 2
 
 
-def test_image_that_the_device_has_no_memory_for_is_dropped_and_counted_and_resets_the_stream(
-    ros: Context, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), Drop.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: unspecified launch failure"), Drop.DEVICE_LOST),
+    ],
+)
+def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_stream(
+    ros: Context, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: Drop
 ) -> None:
-    segmenter = Segmenter.load(checkpoint, device="cpu")
+    segmenter = Segmenter.load(checkpoint)
     stream = segmenter.open_stream()
     mailbox: Mailbox[Arrival] = Mailbox(10)
     statistics = Statistics()
@@ -84,11 +91,11 @@ def test_image_that_the_device_has_no_memory_for_is_dropped_and_counted_and_rese
     outputs = Outputs(node, segmenter, 1)
     worker = Worker(segmenter, stream, mailbox, outputs, statistics, lambda: DEFAULTS, node.get_logger())
     convolve = torch.nn.Conv2d.forward
-    is_full = iter([True])
+    fails = iter([True])
 
     def forward(self: torch.nn.Conv2d, pixels: torch.Tensor) -> torch.Tensor:
-        if next(is_full, False):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        if next(fails, False):
+            raise error
         return convolve(self, pixels)
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
@@ -97,11 +104,11 @@ def test_image_that_the_device_has_no_memory_for_is_dropped_and_counted_and_rese
     worker.start()
     deadline = time.monotonic() + PATIENCE
     while not statistics.counts.processed:
-        assert time.monotonic() < deadline, "the image after the one that did not fit was not processed"
+        assert time.monotonic() < deadline, "the image after the one that failed was not processed"
         time.sleep(0.01)
     worker.stop()
     node.destroy_node()
 
     counts = statistics.counts
-    assert (counts.processed, dict(counts.dropped)) == (1, {Drop.OUT_OF_MEMORY: 1})
+    assert (counts.processed, dict(counts.dropped)) == (1, {reason: 1})
     assert stream.epoch == 1

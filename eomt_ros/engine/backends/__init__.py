@@ -13,10 +13,10 @@ from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import BackendError
+from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.export_cache import find
 
-__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu"]
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: s
     """Makes a network ready to run; it is taken over, so the checkpoint's own is not to be used afterwards.
 
     The words are those of `Segmenter.load`. Raises `ValueError` for one that is none or that does not go with the
-    others on this machine, `BackendError` where a backend that was asked for by name is missing or fails.
+    others on this machine, `BackendError` where a backend that was asked for by name is missing or fails,
+    `OutOfMemoryError` where a device that was asked for by name has no memory left for the weights.
     """
     opened = _open(checkpoint, backend, device, precision)
     log.info("%s runs on %s: %s, %s", checkpoint.name, opened.runs_on, opened.name, opened.precision)
@@ -49,7 +50,20 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
         faster = _openvino_or_none(checkpoint, precision)
         if faster is not None:
             return faster
-    return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))
+    try:
+        return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))
+    except OutOfMemoryError as error:  # before anything was moved
+        if device != "auto":
+            raise
+        log.warning("device 'auto': running on the CPU, because %s", error)
+        return open_on_cpu(checkpoint, precision)
+
+
+def open_on_cpu(checkpoint: Checkpoint, precision: str) -> TorchBackend:
+    """Makes a network ready that another device has no room for, or has failed."""
+    cpu = torch.device("cpu")
+    # Half precision was asked of the other device, and a CPU may take ages for it.
+    return TorchBackend(checkpoint.network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
 
 
 def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:

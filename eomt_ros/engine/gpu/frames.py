@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eomt_ros.engine.accelerate import is_device_failure
 from eomt_ros.engine.backends.backend import StepResult
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.canvas import Painted, Regions, label_type
@@ -260,7 +261,12 @@ class GpuStarted:
         if self._slot is None:
             return
         slot, self._slot = self._slot, None
-        self._mark.wait()
+        try:
+            self._mark.wait()
+        except RuntimeError as error:
+            if not is_device_failure(error):
+                raise
+            return  # nothing of the device is of use any more, and whoever needs the frame is told
         self._plan.give_back(slot)
 
     def look_up(self, index: int, lookups: Sequence[Lookup]) -> list[np.ndarray]:

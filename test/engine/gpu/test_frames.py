@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -451,3 +453,47 @@ def test_what_cannot_be_compiled_runs_as_it_is(load, monkeypatch, caplog):
 def test_compile_on_a_cpu_is_warned_of_and_changes_nothing(load, caplog):
     assert_same(run(load(compile=True), clip(2)), run(load(), clip(2)))
     assert any("compile has no effect" in record.message for record in caplog.records)
+
+
+# --- a device that is lost
+
+
+def test_after_a_lost_device_frames_run_on_the_cpu_where_that_was_left_open(load):
+    segmenter = on_gpu(load(device="auto"))
+    stream = segmenter.open_stream()
+    segmenter.segment(picture(60, 80, 0), stream)
+    frames_of(segmenter)._queues = Broken(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    frames_of(segmenter)._plans.clear()
+    with pytest.raises(DeviceLostError, match=r"cpu fails: .* illegal .*; frames run on cpu from now on"):
+        segmenter.segment(picture(60, 80, 1), stream)
+    stream.reset()
+    images = clip(3)
+    found = [segmenter.segment(image, stream, stamp=0.1 * number) for number, image in enumerate(images)]
+    expected = run(load(), images)
+    assert [each.segments for each in found] == [each.segments for each in expected]
+    assert all(each.epoch == 1 for each in found)
+
+
+def test_streams_that_lost_their_queries_with_a_device_begin_anew(load):
+    segmenter = load()
+    streams = [segmenter.open_stream() for _ in range(2)]
+    segmenter.segment_batch(clip(2), streams)
+    streams[0]._next = streams[0]._next._replace(queries=torch.empty(1, 24, 32, device="meta"))
+    results = segmenter.segment_batch(clip(2), streams)
+    assert [each.epoch for each in results] == [1, 0]
+
+
+def test_what_is_not_used_any_more_is_freed_without_the_garbage_collector(load):
+    """Plans hold most of a GPU's memory: nothing may keep them in a circle."""
+    segmenter = on_gpu(load())
+    for _ in segmenter.segment_stream(stamped(clip(4)), segmenter.open_stream()):
+        pass
+    plans = [weakref.ref(plan) for plan in frames_of(segmenter)._plans.values()]
+    assert len(plans) == 1
+    gc.collect()
+    gc.disable()
+    try:
+        del segmenter
+        assert [plan() for plan in plans] == [None]
+    finally:
+        gc.enable()

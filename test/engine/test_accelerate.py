@@ -1,0 +1,151 @@
+"""Where a network runs when a GPU is not what it should be. The GPU itself is what these tests replace."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from eomt_ros.engine import OutOfMemoryError, checkpoint
+from eomt_ros.engine.accelerate import choose_device, choose_precision, fuse_attention, make_room
+from eomt_ros.engine.backends import open_backend
+from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, Videomt
+from test.engine.checkpoints import SMALL, write_checkpoint
+from test.engine.gpu.test_capture import CONFIG, DINOV3
+
+GPU = torch.device("cuda", 0)
+
+
+class Gpu:
+    """What torch says of a GPU."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._patch = monkeypatch
+        self.computes_in_bfloat16 = True
+        self.free = 8 << 30
+        monkeypatch.setattr(torch.version, "cuda", "13.0")
+        monkeypatch.setattr(torch.cuda, "init", lambda: None)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Quadro K600")
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: self.computes_in_bfloat16)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (self.free, 8 << 30))
+        ones = torch.ones
+        monkeypatch.setattr(torch, "ones", lambda *size, device=None, **more: ones(*size, **more))
+
+    def fails(self, where: str, message: str) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError(message)
+
+        self._patch.setattr(torch if where == "ones" else torch.cuda, where, fail)
+
+
+@pytest.fixture
+def loaded(tmp_path) -> Checkpoint:
+    return checkpoint.load(write_checkpoint(tmp_path))
+
+
+@pytest.fixture
+def gpu(monkeypatch) -> Gpu:
+    return Gpu(monkeypatch)
+
+
+OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver\nmore"
+OLD_GPU = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be ..."
+
+
+def test_auto_takes_the_gpu_that_works(gpu, caplog):
+    assert choose_device("auto") == GPU
+    assert choose_device("cuda") == GPU
+    assert choose_device("cuda:0") == GPU
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("where", "message", "said"),
+    [
+        (
+            "init",
+            OLD_DRIVER,
+            "no usable GPU or driver: RuntimeError: The NVIDIA driver on your system is too old",
+        ),
+        ("ones", OLD_GPU, "cannot compute on Quadro K600: RuntimeError: CUDA error: no kernel image is available"),
+        ("ones", "CUDA error: all CUDA-capable devices are busy or unavailable", "on Quadro K600: .* busy"),
+    ],
+)
+def test_a_gpu_that_does_not_work_is_said_with_the_reason_and_the_next_best_is_taken(gpu, caplog, where, message, said):
+    gpu.fails(where, message)
+    assert choose_device("auto") == torch.device("cpu")
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "\n" not in record.getMessage()
+    with pytest.raises(ValueError, match=f"device is 'cuda', but .*{said}.*; use 'cpu', or 'auto'"):
+        choose_device("cuda")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_a_gpu_that_is_not_there_is_said(gpu):
+    with pytest.raises(ValueError, match=r"is 'cuda:3', but torch finds 1 CUDA device\(s\), counted from cuda:0"):
+        choose_device("cuda:3")
+
+
+def test_a_torch_without_cuda_is_said(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(ValueError, match="was built without CUDA; use 'cpu', or 'auto'"):
+        choose_device("cuda")
+
+
+def test_a_gpu_without_bfloat16_takes_float16_and_warns_of_bfloat16(gpu, caplog):
+    assert choose_precision("auto", GPU) == torch.bfloat16
+    gpu.computes_in_bfloat16 = False
+    assert choose_precision("auto", GPU) == torch.float16
+    assert not caplog.records
+    assert choose_precision("bfloat16", GPU) == torch.bfloat16
+    assert "this GPU does not compute in it" in caplog.text
+
+
+def test_a_gpu_that_others_have_filled_is_said_with_figures(gpu):
+    gpu.free = 100 << 20
+    make_room(GPU, 100 << 20)
+    with pytest.raises(OutOfMemoryError, match=r"has 100 of 8192 MiB left, .* take 606 MiB: free it"):
+        make_room(GPU, 606 << 20)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_a_model_that_a_full_gpu_has_no_room_for_runs_on_the_cpu_only_where_that_was_left_open(
+    loaded, gpu, caplog, device
+):
+    gpu.free = 1000
+    if device == "cuda":
+        with pytest.raises(OutOfMemoryError, match="MiB left"):
+            open_backend(loaded, "torch", device, "auto")
+        return
+    opened = open_backend(loaded, "torch", device, "float32")
+    assert opened.device == torch.device("cpu")
+    assert "running on the CPU, because cuda:0 has 0 of 8192 MiB left" in caplog.text
+    pixels = torch.zeros(1, 3, SMALL["image_size"], SMALL["image_size"])
+    assert opened(pixels, opened.first_queries).mask_logits.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [Videomt, Eomt])
+@pytest.mark.parametrize(
+    "settings", [Dinov2Settings.from_config(CONFIG), Dinov3Settings.from_config({**DINOV3, "key_bias": False})]
+)
+def test_queries_keys_and_values_in_one_product_are_what_they_are_in_three(kind, settings):
+    torch.manual_seed(0)
+    network: QueryVit = kind(settings).eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias)
+    pixels, queries = torch.randn(2, 3, 64, 64), network.first_queries(2)
+    before = network(pixels, queries)
+    weights = sum(weight.numel() for weight in network.parameters())
+    fuse_attention(network)
+    assert len([name for name, _ in network.named_parameters() if ".q_proj." in name]) == 0
+    for fused, separate in zip(network(pixels, queries), before, strict=True):
+        assert torch.allclose(fused, separate, rtol=1e-4, atol=1e-5 * float(separate.abs().max()))
+    grown = sum(weight.numel() for weight in network.parameters()) - weights
+    assert grown in (0, settings.num_hidden_layers * settings.hidden_size)  # a bias of zeros, where keys have none
