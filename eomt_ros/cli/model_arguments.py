@@ -39,6 +39,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out segments that score lower (default of VidEoMT: panoptic 0.8, instance 0.5)",
     )
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="on a GPU: let torch compile the whole of a frame's work, which takes a minute or more",
+    )
+    parser.add_argument(
         "--mask-threshold",
         type=float,
         default=0.5,
@@ -80,6 +85,7 @@ def load_model(options: argparse.Namespace) -> Segmenter:
             device=options.device,
             precision=options.precision,
             backend=options.backend,
+            compile=options.compile,
             task=options.task,
             fit=options.fit,
             labels=options.labels,

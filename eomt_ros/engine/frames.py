@@ -91,6 +91,12 @@ class Frames(Protocol):
         """Begins with one frame each of some streams; raises `ValueError` for what is no image."""
         ...
 
+    def settle(self) -> bool:
+        """Waits for what is made ready beside the frames, and says whether there was anything: the next frame of a kind
+        puts it to use.
+        """
+        ...
+
 
 class PlainFrames:
     """Step by step, each when the one before is done: on a CPU the fastest, and right on any device."""
@@ -110,6 +116,10 @@ class PlainFrames:
         memories = remembered(request.memories, outputs, self.recipe.score_memory)
         computed = time.perf_counter()
         return PlainStarted(self.recipe, request, placements, outputs, memories, prepared - begin, computed - prepared)
+
+    def settle(self) -> bool:
+        """Nothing is made ready."""
+        return False
 
 
 class PlainStarted:

@@ -146,8 +146,8 @@ class Segmenter:
         top_k: in VidEoMT's and EoMT's instance task, how many pairs of query and class can be instances, as in the
         authors' evaluation (`MAX_NUM` of VidEoMT, with class probabilities for scores; `eval_top_k_instances` of EoMT);
         0: each query with its likeliest class, as Hugging Face.
-        compile: on a GPU, whether torch compiles each frame's work before it is captured, which takes a minute or more
-        for every size of image; whether it pays is for `python -m bench.gpu` to say.
+        compile: on a GPU, whether torch compiles each frame's work, which takes a minute or more for every size of
+        image, in which frames go on without. Whether it pays is for `python -m bench.gpu` to say.
         labels: a label table to use instead of the one that fits the checkpoint.
 
         OpenVINO and ONNX Runtime run an export of the network, which `eomt-ros export` makes, or the first load that
@@ -231,8 +231,13 @@ class Segmenter:
         return Stream(Identities() if self._family.propagates else OverlapIdentities())
 
     def warm_up(self, height: int, width: int) -> None:
-        """Runs a black image of that size, so that the first real one does not pay for what torch does once."""
-        self.segment(np.zeros((height, width, 3), np.uint8), self.open_stream())
+        """Runs a black image of that size, so that the first real one does not pay for what is done once, compilation
+        and capture included.
+        """
+        image = np.zeros((height, width, 3), np.uint8)
+        self.segment(image, self.open_stream())
+        if self._frames.settle():
+            self.segment(image, self.open_stream())
 
     def segment(
         self,

@@ -77,6 +77,11 @@ class Parameters:
         "What runs the network: 'torch', 'openvino' or 'onnxruntime'. 'auto': torch on a GPU; on the CPU OpenVINO where"
         " it is installed and has an export of the model, else torch.",
     )
+    compile: bool = _parameter(
+        False,
+        "On a GPU, VidEoMT and EoMT: let torch compile the whole of a frame's work. Takes a minute or more for every"
+        " size of image, in which frames go on without.",
+    )
     fit: str = _parameter(
         "stretch",
         "How an image is brought to VidEoMT's size: 'stretch' as in Hugging Face, 'keep_aspect' as published. The other"

@@ -154,13 +154,15 @@ class SegmentNode(LifecycleNode):
             device=chosen.device,
             precision=chosen.precision,
             backend=chosen.backend,
+            compile=chosen.compile,
             task=chosen.task or None,
             fit=chosen.fit,
             score_memory=chosen.score_memory,
             top_k=chosen.top_k,
             labels=chosen.labels or None,
         )
-        segmenter.warm_up(*WARM_UP_SIZE)
+        if not chosen.compile:  # for the camera's size, which is not known yet
+            segmenter.warm_up(*WARM_UP_SIZE)
         outputs = Outputs(self, segmenter, chosen.depth)
         self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
         self._statistics = Statistics()

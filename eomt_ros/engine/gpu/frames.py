@@ -100,6 +100,14 @@ class GpuFrames:
             log.warning("no memory is left for whole frames on the device: this one goes step by step, which is slower")
             return self._plain.start(request)
 
+    def settle(self) -> bool:
+        """Waits until frames of the kinds that have come so far are compiled, and says whether any had to be."""
+        with self._lock:
+            plans = list(self._plans.values())
+        for plan in plans:
+            plan.settle()
+        return self._compile
+
     def _started(self, plan: Plan, images: Sequence[np.ndarray], request: Request, begin: float) -> GpuStarted:
         queues, slot = self._queues, plan.take()
         slot.write(images, self._numbers(request))

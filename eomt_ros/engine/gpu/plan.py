@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -123,9 +123,8 @@ class Plan:
         self._queues = queues
         self._capture = capture
         self._constants = constants
-        self._compiled: Callable[[Inputs], list[Output]] | None = None
-        if compile:
-            self._compiled = torch.compile(work.__call__, fullgraph=True, dynamic=False)
+        self._work: Callable[[Inputs], list[Output]] = work
+        self._compiling = threading.Thread(target=self._compile, name="compile", daemon=True) if compile else None
         self._replay: Replay | None = None
         self._kept: Sequence[Tensor] = ()
         self._free: list[Slot] = []
@@ -172,8 +171,16 @@ class Plan:
 
         with self._launching:  # the frames of two threads must not mix
             self._queues.compute.do(work)
-            if self._capture is not None and self._replay is None:
+            if self._compiling is not None and self._compiling.ident is None:
+                self._compiling.start()
+            if self._capture is not None and not self._is_compiling():
                 self._record(slot)
+
+    def settle(self) -> None:
+        """Waits until torch has compiled the work, where it does so."""
+        if self._is_compiling():
+            assert self._compiling is not None
+            self._compiling.join()
 
     def _fill(self, slot: Slot, queries: Sequence[Tensor], memories: Sequence[Tensor | None]) -> None:
         for image, uploaded in zip(self._inputs.images, slot.images, strict=True):
@@ -190,22 +197,23 @@ class Plan:
 
     def _run(self) -> list[Output]:
         if self._replay is None:
-            return self._work()
+            return self._work(self._inputs)
         self._replay.run()
         return self._replay.outputs
 
-    def _work(self) -> list[Output]:
-        if self._compiled is not None:
-            try:
-                return self._compiled(self._inputs)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:  # what compilers raise is of many kinds
-                if is_device_failure(error):
-                    raise
-                log.warning("compile: torch cannot compile this, and runs it as it is: %s", first_line(error))
-                self._compiled = None
-        return self.whole(self._inputs)
+    def _is_compiling(self) -> bool:
+        return self._compiling is not None and self._compiling.is_alive()
+
+    def _compile(self) -> None:
+        """Compiles the work, on made-up frames, while it runs as it is."""
+        compiled = torch.compile(self.whole.__call__, fullgraph=True, dynamic=False)
+        try:
+            with torch.inference_mode():
+                compiled(Inputs(*map(_made_up, self._inputs)))
+        except Exception as error:  # compilers fail in many ways, and frames go on without
+            log.warning("compile: torch cannot compile this, and runs it as it is: %s", first_line(error))
+        else:
+            self._work = compiled
 
     def _record(self, slot: Slot) -> None:
         """Captures the work, and makes sure that it gives what it gave without: only then it is used."""
@@ -215,7 +223,8 @@ class Plan:
             return  # there is nothing to compare with; the next frame may be better
         capture, self._capture = self._capture, None
         try:
-            replay = capture(self._work)
+            work = self._work
+            replay = capture(lambda: work(self._inputs))
             replay.run()
             wrong = _difference(slot.outputs, replay.outputs)
         except torch.OutOfMemoryError:
@@ -229,6 +238,13 @@ class Plan:
             self._replay, self._kept = replay, self._constants()
         else:
             log.warning("frames are not captured as a CUDA graph, which makes them slower: %s", wrong)
+
+
+def _made_up(part: Tensor | tuple[Tensor, ...] | None) -> Any:
+    """The same memory elsewhere."""
+    if isinstance(part, tuple):
+        return tuple(map(torch.zeros_like, part))
+    return None if part is None else torch.zeros_like(part)
 
 
 def _tensors(outputs: Sequence[Output]) -> list[Tensor]:

@@ -430,11 +430,18 @@ def test_where_no_memory_is_left_at_all_it_is_said(load, monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles with g++ here")
-def test_compiled_frames_are_what_they_are_without(load):
+def test_compiled_frames_are_what_they_are_without_and_so_are_those_that_do_not_wait_for_it(load):
     images = clip(2)
     recorder = Recorder()
-    assert_same(run(on_gpu(load(), capture=recorder, compile=True), images), run(load(), images))
+    segmenter = on_gpu(load(), capture=recorder, compile=True)
+    expected = run(load(), images)
+    assert_same(run(segmenter, images[:1]), expected[:1])
+    assert recorder.captured == 0
+    frames_of(segmenter).settle()
+    assert_same(run(segmenter, images), expected)
     assert recorder.captured == 1
+    (plan,) = frames_of(segmenter)._plans.values()
+    assert plan._work is not plan.whole
 
 
 def test_what_cannot_be_compiled_runs_as_it_is(load, monkeypatch, caplog):
@@ -445,7 +452,9 @@ def test_what_cannot_be_compiled_runs_as_it_is(load, monkeypatch, caplog):
         return compiled
 
     monkeypatch.setattr(torch, "compile", fail)
-    assert_same(run(on_gpu(load(), compile=True), clip(2)), run(load(), clip(2)))
+    segmenter = on_gpu(load(), compile=True)
+    segmenter.warm_up(60, 80)
+    assert_same(run(segmenter, clip(2)), run(load(), clip(2)))
     (warning,) = (record.message for record in caplog.records if record.message.startswith("compile"))
     assert warning.endswith("no compiler is installed")
 
