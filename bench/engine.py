@@ -141,8 +141,10 @@ class Ours:
 class HuggingFace:
     """Hugging Face's processor, model and post-processing, on clips of one frame."""
 
-    def __init__(self, model: Path, device: str, *, compiled: bool = False) -> None:
+    def __init__(self, model: Path, device: str, *, compiled: bool = False, autocast: bool = False) -> None:
+        """compiled, autocast: by torch, and in float16, as the authors measure it on a GPU."""
         self._device = device
+        self._autocast = torch.autocast(torch.device(device).type, torch.float16, enabled=autocast)
         # By default it computes in the type of the file, which for the demo is float16.
         network = VideomtForUniversalSegmentation.from_pretrained(model, dtype=torch.float32)
         size = network.config.image_size
@@ -156,9 +158,12 @@ class HuggingFace:
         start = time.perf_counter()
         prepared = self._processor(videos=_clip(image), return_tensors="pt").to(self._device)
         begin = self._now()
-        output = self._network(**prepared)
+        with self._autocast:
+            output = self._network(**prepared)
         end = self._now()
         method = getattr(self._processor, f"post_process_{task}_segmentation")
+        output.masks_queries_logits = output.masks_queries_logits.float()
+        output.class_queries_logits = output.class_queries_logits.float()
         (found,) = method(output, target_sizes=[image.shape[:2]])
         labels = (found if task == "semantic" else found["segmentation"]).cpu().numpy()
         return Stages(end - begin, time.perf_counter() - start), labels

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import models, table
 from bench.engine import HuggingFace, Ours
 from bench.pictures import picture
-from bench.targets import judge
+from bench.targets import GPU_TARGETS, judge
 from bench.timing import Row
-from eomt_ros.engine import FrameResult, Segmenter, checkpoint
+from eomt_ros.engine import FrameResult, Segmenter, checkpoint, free_devices
 from eomt_ros.engine.networks import QueryVit
 
 SIZE = (1080, 1920)
@@ -34,40 +38,54 @@ FRAMES = 200
 WARM_UP = 10
 PICTURES = 8
 """Different ones, shown in turn."""
-COMPARED = 8
+COMPARED = 4
 """Frames whose labels are held to those of the CPU in float32."""
 MATRIX = 8192
+KERNELS = 12
+"""That take the most time."""
 
 
 class Bench:
     """What is measured of every model."""
 
-    def __init__(self, device: str, frames: int) -> None:
+    def __init__(self, device: str, frames: int, *, compile: bool) -> None:
         self._device = device
         self._frames = frames
+        self._compile = compile
         self._pictures = [picture(*SIZE, seed) for seed in range(PICTURES)]
 
     def rows(self, name: str, folder: Path) -> Iterator[Row]:
-        """Whole frames, the step alone, cameras together, agreement and memory of one model."""
+        """Whole frames, the step alone, cameras together, agreement, stages and memory of one model."""
         model = models.write(name, self._pictures[0], folder / name)
+        before = self._held()
+        ours: dict[str, list[float]] = {}
         for task in TASKS:
             segmenter = self._load(model, task=task)
-            ours = self.times(Ours(segmenter).segment)
-            for how in ("eager", "compiled"):
-                theirs = HuggingFace(model, self._device, compiled=how == "compiled")
-                reference = self.times(lambda image, theirs=theirs, task=task: theirs.segment(image, task))
-                yield self._row(
-                    f"whole frame, 1920x1080, {name}, {task}, Hugging Face {how}", ours, reference, segmenter
-                )
-                del theirs
-                self._free()
+            ours[task] = self.times(Ours(segmenter).segment)
+            yield self._in_a_row(name, segmenter)
             yield self._agreement(name, model, segmenter)
-            yield self._timeline(name, segmenter)
+            yield self._stages(name, segmenter)
+        yield from self._kernels(name, segmenter)
         yield self._step(name, model, segmenter)
-        yield from self._cameras(name, segmenter)
-        yield self._memory(name, segmenter)
+        yield from self._cameras(name, self._load(model, task="panoptic"))
         del segmenter
-        self._free()
+        yield self._memory(name, model, before)
+        yield from self._hugging_face(name, model, ours)
+
+    def _hugging_face(self, name: str, model: Path, ours: dict[str, list[float]]) -> Iterator[Row]:
+        """The reference on the same frames: as it comes, and as the authors measure it, compiled and in float16."""
+        for how, settings in (("eager", {}), ("compiled", {"compiled": True, "autocast": self._device != "cpu"})):
+            theirs = HuggingFace(model, self._device, **settings)
+            for task in TASKS:
+                reference = self.times(partial(theirs.segment, task=task))
+                yield Row.of(
+                    f"whole frame, 1920x1080, {name}, {task}, Hugging Face {how}",
+                    ours[task],
+                    reference,
+                    note="theirs in float32" if how == "eager" else "theirs in float16 by autocast",
+                )
+            del theirs
+            self._free()
 
     @torch.inference_mode()
     def times(self, work: Callable[[np.ndarray], object]) -> list[float]:
@@ -89,25 +107,43 @@ class Bench:
         rate = 2 * size**3 / seconds
         return rate, Row.of(f"product of two {size}x{size}, bfloat16", [seconds], note=f"{rate / 1e12:.1f} TFLOP/s")
 
-    def _load(self, model: Path, **settings: object) -> Segmenter:
-        return Segmenter.load(model, device=self._device, backend="torch", fuse_stuff=False, **settings)  # type: ignore[arg-type]
+    def _load(self, model: Path, **settings: Any) -> Segmenter:
+        segmenter = Segmenter.load(
+            model, device=self._device, backend="torch", fuse_stuff=False, compile=self._compile, **settings
+        )
+        segmenter.warm_up(*SIZE)
+        return segmenter
 
-    def _row(self, name: str, ours: Sequence[float], theirs: Sequence[float], segmenter: Segmenter) -> Row:
-        rate = 1 / statistics.median(ours)
-        return Row.of(name, ours, theirs, note=f"{rate:.0f} frames/s; {segmenter.precision}; Hugging Face in float32")
+    def _in_a_row(self, name: str, segmenter: Segmenter) -> Row:
+        """Frames of a recording, the next one on its way while one is waited for: from one result to the next."""
+        images = itertools.islice(itertools.cycle(self._pictures), WARM_UP + self._frames)
+        moments = []
+        for _ in segmenter.segment_stream(((image, None) for image in images), segmenter.open_stream()):
+            moments.append(time.perf_counter())
+        seconds = np.diff(moments)[WARM_UP:].tolist()
+        rate = len(seconds) / (moments[-1] - moments[WARM_UP])
+        return Row.of(
+            f"frames in a row, 1920x1080, {name}, {segmenter.task}",
+            seconds,
+            note=f"{rate:.0f} frames/s; {segmenter.precision}{', compiled' * self._compile}",
+        )
 
     def _cameras(self, name: str, segmenter: Segmenter) -> Iterator[Row]:
         """A frame of each of several cameras in one pass of the network."""
+        alone: list[float] = []
         for count in CAMERAS:
             streams = [segmenter.open_stream() for _ in range(count)]
             images = self._pictures[:count]
             together = self.times(lambda _, images=images, streams=streams: segmenter.segment_batch(images, streams))
-            rate = count / statistics.median(together)
-            yield Row.of(f"{count} camera(s) together, 1920x1080, {name}", together, note=f"{rate:.0f} frames/s in all")
+            alone = alone or together
+            note = f"{count / statistics.median(together):.0f} frames/s in all"
+            each = [seconds / count for seconds in together]
+            yield Row.of(f"{count} cameras together, 1920x1080, {name}, for one frame", each, note=note)
+            yield Row.of(f"{count} cameras together, 1920x1080, {name}, beside one by one", each, alone)
 
     @torch.inference_mode()
     def _step(self, name: str, model: Path, segmenter: Segmenter) -> Row:
-        """The network alone, and what part of a large product's rate it reaches."""
+        """The network alone, as a CUDA graph, and what part of a large product's rate it reaches."""
         network = checkpoint.load(model).network
         assert isinstance(network, QueryVit)
         side = network.settings.image_size
@@ -115,13 +151,26 @@ class Bench:
             network(torch.zeros(1, 3, side, side), network.first_queries())
         step = segmenter._step
         pixels = torch.randn(1, 3, side, side, device=step.device, dtype=step.dtype)
-        seconds = self.times(lambda _: step(pixels, step.first_queries))
-        rate = counter.get_total_flops() / statistics.median(seconds)
-        most, _ = self.matrix_rate()
-        note = (
-            f"{counter.get_total_flops() / 1e9:.0f} GFLOP, {rate / 1e12:.1f} TFLOP/s, {rate / most:.0%} of a product's"
+        run: Callable[[], object] = lambda: step(pixels, step.first_queries)  # noqa: E731
+        if self._device != "cpu":
+            beside = torch.cuda.Stream()
+            with torch.cuda.stream(beside):
+                run()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=beside):
+                run()
+            run = graph.replay
+        seconds = self.times(lambda _: run())
+        product, _ = self.matrix_rate()
+        flops = counter.get_total_flops()
+        rates = [flops / each for each in seconds]
+        note = f"{flops / 1e9:.0f} GFLOP, {statistics.median(rates) / 1e12:.1f} TFLOP/s"
+        return Row.of(
+            f"network step, {name}, beside a matrix product's rate",
+            seconds,
+            [flops / product] * len(seconds),
+            note=note,
         )
-        return Row.of(f"network step, {name}", seconds, note=note)
 
     def _agreement(self, name: str, model: Path, segmenter: Segmenter) -> Row:
         """In how many pixels classes and ids are those of the CPU in float32."""
@@ -137,8 +186,8 @@ class Bench:
         note = f"classes {np.mean(classes):.2%}, ids {np.mean(ids):.2%} of the pixels"
         return Row(f"agreement with the CPU in float32, {name}, {segmenter.task}", note=note)
 
-    def _timeline(self, name: str, segmenter: Segmenter) -> Row:
-        """Where a frame's time goes, each stage waited for, which costs some of it."""
+    def _stages(self, name: str, segmenter: Segmenter) -> Row:
+        """Where the time of a frame goes that is waited for, as the host sees it."""
         stream = segmenter.open_stream()
         stages: dict[str, list[float]] = {}
         for number in range(WARM_UP + min(self._frames, 50)):
@@ -148,19 +197,45 @@ class Bench:
         said = ", ".join(f"{stage} {1e3 * statistics.median(times[WARM_UP:]):.2f}" for stage, times in stages.items())
         return Row(f"stages, 1920x1080, {name}, {segmenter.task}", note=f"ms: {said}")
 
-    def _memory(self, name: str, segmenter: Segmenter) -> Row:
-        """What the device holds of the model, and what a camera adds."""
+    def _kernels(self, name: str, segmenter: Segmenter) -> Iterator[Row]:
+        """What the device does with its time, kernel by kernel."""
+        if self._device == "cpu":
+            return
+        stream = segmenter.open_stream()
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            for image in self._pictures:
+                segmenter.segment(image, stream)
+        kernels = sorted(profiler.key_averages(), key=lambda kernel: -kernel.self_device_time_total)
+        for place, kernel in enumerate(kernels[:KERNELS], start=1):
+            ms = kernel.self_device_time_total / 1e3 / PICTURES
+            note = f"{ms:.3f} ms a frame, {kernel.count / PICTURES:.0f} times: {kernel.key[:90]}"
+            yield Row(f"kernel {place}, {name}, {segmenter.task}", note=note)
+
+    def _memory(self, name: str, model: Path, before: int) -> Row:
+        """What the device holds of the model, what frames of a size take, what a camera adds, and what is left."""
         if self._device == "cpu":
             return Row(f"memory, {name}", note="skipped: not on a GPU")
-        self._free()
-        before = torch.cuda.memory_allocated()
+        segmenter = Segmenter.load(model, device=self._device, backend="torch", task="panoptic")
+        weights = self._held() - before
+        segmenter.warm_up(*SIZE)
+        frames = self._held() - before - weights
         streams = [segmenter.open_stream() for _ in range(4)]
         for stream in streams:
             segmenter.segment(self._pictures[0], stream)
-        camera = (torch.cuda.memory_allocated() - before) / len(streams)
-        peak = torch.cuda.max_memory_allocated()
-        note = f"weights {before / 2**20:.0f} MiB, a camera {camera / 2**20:.2f} MiB, at most {peak / 2**20:.0f} MiB"
-        return Row(f"memory, {name}", note=note)
+        camera = (self._held() - before - weights - frames) / len(streams)
+        reserved = torch.cuda.memory_reserved()
+        del segmenter, streams, stream
+        free_devices()
+        left = self._held() - before
+        note = (
+            f"MiB: weights {weights / 2**20:.0f}, frames of a size {frames / 2**20:.0f}, a camera "
+            f"{camera / 2**20:.2f}, reserved {reserved / 2**20:.0f}, left {left / 2**20:.2f}"
+        )
+        return Row(f"memory, 1920x1080, {name}", note=note)
+
+    def _held(self) -> int:
+        self._free()
+        return torch.cuda.memory_allocated() if self._device != "cpu" else 0
 
     def _wait(self) -> None:
         if self._device != "cpu":
@@ -170,7 +245,6 @@ class Bench:
         gc.collect()
         if self._device != "cpu":
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
 
 
 def main() -> None:
@@ -178,23 +252,24 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"only these: {', '.join(MODELS)}, demo")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="ours compiled too, which takes minutes more")
     options = parser.parse_args()
     unknown = sorted(set(options.models) - {*MODELS, "demo"})
     if unknown:
         parser.error(f"no model is called {unknown[0]!r}, expected {', '.join(MODELS)} or demo")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} finds no GPU here; --device cpu tries the program out")
-    bench = Bench(options.device, options.frames)
+    bench = Bench(options.device, options.frames, compile=options.compile)
     rows = [bench.matrix_rate()[1]]
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models or MODELS:
-            for row in map(judge, bench.rows(name, Path(folder))):
-                rows.append(row)
+            for row in bench.rows(name, Path(folder)):
+                rows.append(judge(row, GPU_TARGETS))
                 print(row.name, flush=True)
     table.head()
     for row in rows:
         print(table.line(row))
-    if options.device != "cpu" and not options.models:
+    if options.device != "cpu" and not options.models and not options.compile:
         print(f"\nwritten to {table.write(rows)}")
 
 

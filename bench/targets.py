@@ -1,8 +1,10 @@
-"""What is to be reached, on two cores without a GPU, and whether a row does."""
+"""What is to be reached, on two cores without a GPU and on an H200, and whether a row does."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from bench.timing import Row
 
@@ -49,7 +51,15 @@ class GrowsAtMost:
         return row.growth_mib is not None and row.growth_mib <= self.mib
 
 
-TARGETS = {
+class Target(Protocol):
+    """What a row has to reach."""
+
+    def met(self, row: Row) -> bool:
+        """Whether it does."""
+        ...
+
+
+TARGETS: dict[str, Target] = {
     "post-processing, 1920x1080, panoptic, blobs": AtLeast(20),
     "post-processing, 1920x1080, instance, blobs": AtLeast(80),
     "post-processing, 1920x1080, semantic, blobs": AtLeast(15),
@@ -74,7 +84,40 @@ TARGETS = {
 """By the names of rows."""
 
 
-def judge(row: Row) -> Row:
+@dataclass(frozen=True)
+class PerSecond:
+    """So many frames."""
+
+    frames: float
+
+    def __str__(self) -> str:
+        return f">= {self.frames:g}/s"
+
+    def met(self, row: Row) -> bool:
+        """Whether the row's time for one frame is short enough; one without a time never is."""
+        return row.ours_ms is not None and 1e3 / row.ours_ms >= self.frames
+
+
+GPU_TARGETS: dict[str, Target] = {
+    **{
+        f"frames in a row, 1920x1080, {model}, {task}": PerSecond(frames)
+        for model, frames in {"ViT-S 640": 700, "ViT-B 640": 500, "ViT-L 640": 300}.items()
+        for task in ("panoptic", "semantic")
+    },
+    "network step, ViT-L 640, beside a matrix product's rate": AtLeast(0.45),
+    "4 cameras together, 1920x1080, ViT-S 640, for one frame": PerSecond(1400),
+    "4 cameras together, 1920x1080, ViT-S 640, beside one by one": AtLeast(2),
+    **{
+        f"whole frame, 1920x1080, {model}, {task}, Hugging Face {how}": AtLeast(ratio)
+        for model in ("ViT-S 640", "ViT-B 640", "ViT-L 640")
+        for task in ("panoptic", "semantic")
+        for how, ratio in {"eager": 12, "compiled": 6}.items()
+    },
+}
+"""By the names of rows of `python -m bench.gpu`; stated for an H200."""
+
+
+def judge(row: Row, targets: Mapping[str, Target] = TARGETS) -> Row:
     """The row with its target, if it has one, and whether that is met."""
-    target = TARGETS.get(row.name)
+    target = targets.get(row.name)
     return row if target is None else replace(row, target=str(target), met=target.met(row))

@@ -15,10 +15,10 @@ import torch
 
 from eomt_ros.engine import checkpoint
 from eomt_ros.engine.accelerate import expect_device, expect_precision, is_device_failure
-from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu
+from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu, open_wider
 from eomt_ros.engine.canvas import Regions
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import DeviceLostError, OutOfMemoryError, first_line
+from eomt_ros.engine.errors import DeviceLostError, NotFiniteError, OutOfMemoryError, first_line
 from eomt_ros.engine.frames import Recipe, Request, Settings, Started
 from eomt_ros.engine.gpu import open_frames
 from eomt_ros.engine.identity import Identities, Identity, Observation
@@ -69,8 +69,11 @@ class Segmenter:
         top_k: int,
         compile: bool,
         spare: Callable[[], Backend] | None = None,
+        wider: Callable[[], Backend] | None = None,
     ) -> None:
-        """spare: opens what takes over where the backend's device fails; None: nothing does."""
+        """spare, wider: open what takes over where the backend's device fails, or its float16 overflows; None: nothing
+        does.
+        """
         self.name = checkpoint.name
         self.folder = checkpoint.folder
         self.labels = checkpoint.labels
@@ -94,6 +97,7 @@ class Segmenter:
         self._colours = checkpoint.image_mean, checkpoint.image_std
         self._compile = compile
         self._spare = spare
+        self._wider = wider
         self._run_on(backend)
 
     def _run_on(self, backend: Backend) -> None:
@@ -127,8 +131,8 @@ class Segmenter:
 
         model: a folder with `config.json` and `model.safetensors`, a hub id, or "demo", which ships with the package.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32" (the reference), "bfloat16", "float16", or "auto": bfloat16 where the
-        device computes in it, else float32 on a CPU and float16 on a GPU.
+        precision: "float32" (the reference), "bfloat16", "float16", or "auto": float16 on a GPU, and another as soon as
+        that overflows; on a CPU bfloat16 where it computes in it, else float32.
         backend: what runs the network: "torch", "openvino", "onnxruntime", or "auto": torch on a GPU; on a CPU OpenVINO
         where it is installed and has an export of the model, else torch. "auto" with precision "float32" is torch, to
         the last bit.
@@ -188,6 +192,9 @@ class Segmenter:
         def spare() -> Backend:
             return open_on_cpu(checkpoint.load(model, labels), precision)
 
+        def wider() -> Backend:
+            return open_wider(checkpoint.load(model, labels), opened.device)
+
         torch_alone = _torch_alone(loaded, fit)
         if torch_alone and backend not in ("auto", "torch"):
             raise ValueError(
@@ -202,9 +209,10 @@ class Segmenter:
             raise ValueError(
                 f"top_k is {top_k!r}, but {loaded.family.name} has as many instances as queries at most, always; use 0"
             )
+        opened = open_backend(loaded, "torch" if torch_alone else backend, device, precision)
         return cls(
             loaded,
-            backend=open_backend(loaded, "torch" if torch_alone else backend, device, precision),
+            backend=opened,
             task=chosen_task,
             fit=fit,
             score_threshold=score_threshold,
@@ -215,6 +223,7 @@ class Segmenter:
             top_k=top_k,
             compile=compile,
             spare=spare if device == "auto" else None,
+            wider=wider if (precision, opened.name, opened.precision) == ("auto", "torch", "float16") else None,
         )
 
     @property
@@ -235,7 +244,14 @@ class Segmenter:
         and capture included.
         """
         image = np.zeros((height, width, 3), np.uint8)
-        self.segment(image, self.open_stream())
+        precision = self.precision
+        try:
+            self.segment(image, self.open_stream())
+        except NotFiniteError as error:
+            if self.precision == precision:
+                raise
+            log.warning("%s", error)
+            self.segment(image, self.open_stream())
         if self._frames.settle():
             self.segment(image, self.open_stream())
 
@@ -293,7 +309,7 @@ class Segmenter:
             raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
         if not images:
             return []
-        self._leave_lost_device(streams)
+        self._forget_what_is_lost(streams)
         begun = self._begin(images, [stream._next for stream in streams], stamps, with_masks, with_confidence)
         return self._complete(begun, streams, with_logits)
 
@@ -320,7 +336,7 @@ class Segmenter:
         waiting: Begun | None = None
         following: Begun | None = None
         failure: Exception | None = None
-        self._leave_lost_device([stream])
+        self._forget_what_is_lost([stream])
         try:
             while True:
                 try:
@@ -401,11 +417,12 @@ class Segmenter:
         finally:
             begun.started.release()
 
-    def _leave_lost_device(self, streams: Sequence[Stream]) -> None:
-        """Streams whose queries were lost with a device begin anew."""
+    def _forget_what_is_lost(self, streams: Sequence[Stream]) -> None:
+        """Streams whose queries were lost with a device, or overflowed with a precision, begin anew."""
+        first = self._step.first_queries
         for stream in streams:
             queries = stream._next.queries
-            if queries is not None and queries.device != self._step.device:
+            if queries is not None and (queries.device, queries.dtype) != (first.device, first.dtype):
                 stream.reset()
 
     @contextmanager
@@ -413,6 +430,12 @@ class Segmenter:
         """Says in the engine's words what a device reports."""
         try:
             yield
+        except NotFiniteError as error:
+            if self._wider is None:
+                raise
+            wider, self._wider = self._wider, None
+            self._run_on(wider())
+            raise NotFiniteError(f"{error}; frames run in {self.precision} from now on") from error
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemoryError(

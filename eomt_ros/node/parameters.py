@@ -69,8 +69,8 @@ class Parameters:
     device: str = _parameter("auto", "'cpu', 'cuda', 'cuda:1', ... 'auto': the GPU if there is one, else the CPU.")
     precision: str = _parameter(
         "auto",
-        "Arithmetic of the network: 'float32', 'bfloat16' or 'float16'. 'auto': bfloat16 where the"
-        " device computes in it, else float32 on a CPU and float16 on a GPU.",
+        "Arithmetic of the network: 'float32', 'bfloat16' or 'float16'. 'auto': float16 on a GPU, and another as soon"
+        " as that overflows; on a CPU bfloat16 where it computes in it, else float32.",
     )
     backend: str = _parameter(
         "auto",

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from eomt_ros.engine import OutOfMemoryError, checkpoint
-from eomt_ros.engine.accelerate import choose_device, choose_precision, fuse_attention, make_room
+from eomt_ros.engine import NotFiniteError, OutOfMemoryError, Segmenter, backends, checkpoint
+from eomt_ros.engine.accelerate import (
+    PRECISIONS,
+    choose_device,
+    choose_precision,
+    fuse_attention,
+    make_room,
+    wider_precision,
+)
 from eomt_ros.engine.backends import open_backend
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, Videomt
 from test.engine.checkpoints import SMALL, write_checkpoint
 from test.engine.gpu.test_capture import CONFIG, DINOV3
+from test.engine.test_segmenter import picture
 
 GPU = torch.device("cuda", 0)
 
@@ -98,13 +109,68 @@ def test_a_torch_without_cuda_is_said(monkeypatch):
         choose_device("cuda")
 
 
-def test_a_gpu_without_bfloat16_takes_float16_and_warns_of_bfloat16(gpu, caplog):
-    assert choose_precision("auto", GPU) == torch.bfloat16
+def test_a_gpu_takes_float16_and_bfloat16_is_warned_of_where_it_is_emulated(gpu, caplog):
+    assert choose_precision("auto", GPU) == torch.float16
+    assert choose_precision("bfloat16", GPU) == torch.bfloat16
+    assert not caplog.records
     gpu.computes_in_bfloat16 = False
     assert choose_precision("auto", GPU) == torch.float16
-    assert not caplog.records
     assert choose_precision("bfloat16", GPU) == torch.bfloat16
     assert "this GPU does not compute in it" in caplog.text
+
+
+def test_what_overflows_in_float16_runs_in_bfloat16_or_in_float32(gpu):
+    assert wider_precision(GPU) == torch.bfloat16
+    gpu.computes_in_bfloat16 = False
+    assert wider_precision(GPU) == torch.float32
+
+
+@pytest.fixture
+def overflowing(tmp_path, monkeypatch) -> Path:
+    """A model that float16 is too small for, and a CPU that "auto" computes in float16 on, as on a GPU."""
+    model = write_checkpoint(tmp_path)
+    weights = load_file(model / "model.safetensors")
+    weights["embeddings.patch_embeddings.projection.weight"] *= 1e7
+    save_file(weights, model / "model.safetensors")
+    monkeypatch.setattr(backends, "choose_precision", lambda precision, _: PRECISIONS.get(precision, torch.float16))
+    return model
+
+
+def test_a_network_that_overflows_in_float16_goes_on_in_another_precision(overflowing, caplog):
+    segmenter = Segmenter.load(overflowing, device="cpu", backend="torch")
+    stream = segmenter.open_stream()
+    assert segmenter.precision == "float16"
+    image = picture(60, 80, 0)
+    with pytest.raises(NotFiniteError, match="frames run in float32 from now on"):
+        segmenter.segment(image, stream)
+    assert segmenter.precision == "float32"
+    expected = Segmenter.load(overflowing, device="cpu", backend="torch", precision="float32")
+    found, other = segmenter.segment(image, stream), expected.segment(image, expected.open_stream())
+    assert found.segments == other.segments
+    assert np.array_equal(found.semantic, other.semantic)
+
+
+def test_warming_up_finds_another_precision_before_the_first_real_frame(overflowing, caplog):
+    segmenter = Segmenter.load(overflowing, device="cpu", backend="torch")
+    segmenter.warm_up(60, 80)
+    assert segmenter.precision == "float32"
+    assert "frames run in float32 from now on" in caplog.text
+
+
+def test_a_precision_that_was_asked_for_by_name_is_kept(overflowing):
+    segmenter = Segmenter.load(overflowing, device="cpu", backend="torch", precision="float16")
+    for _ in range(2):
+        with pytest.raises(NotFiniteError, match=r"try precision float32$"):
+            segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+    assert segmenter.precision == "float16"
+
+
+def test_a_stream_whose_queries_are_of_another_precision_begins_anew(overflowing):
+    segmenter = Segmenter.load(overflowing, device="cpu", backend="torch", precision="float32")
+    stream = segmenter.open_stream()
+    segmenter.segment(picture(60, 80, 0), stream)
+    stream._next = stream._next._replace(queries=stream._next.queries.half())
+    assert segmenter.segment(picture(60, 80, 0), stream).epoch == 1
 
 
 def test_a_gpu_that_others_have_filled_is_said_with_figures(gpu):

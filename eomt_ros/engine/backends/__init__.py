@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from eomt_ros.engine.accelerate import choose_device, choose_precision, expect_device, expect_precision
+from eomt_ros.engine.accelerate import choose_device, choose_precision, expect_device, expect_precision, wider_precision
 from eomt_ros.engine.backends import openvino_backend
 from eomt_ros.engine.backends.backend import Backend, StepResult
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
@@ -16,7 +16,7 @@ from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.export_cache import find
 
-__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu"]
+__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu", "open_wider"]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,11 @@ def open_on_cpu(checkpoint: Checkpoint, precision: str) -> TorchBackend:
     cpu = torch.device("cpu")
     # Half precision was asked of the other device, and a CPU may take ages for it.
     return TorchBackend(checkpoint.network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
+
+
+def open_wider(checkpoint: Checkpoint, device: torch.device) -> TorchBackend:
+    """Makes a network ready whose numbers are too large for float16."""
+    return TorchBackend(checkpoint.network, device, wider_precision(device))
 
 
 def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
