@@ -18,6 +18,7 @@ from eomt_ros.engine.accelerate import is_device_failure
 from eomt_ros.engine.backends.backend import StepResult
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.canvas import Painted, Regions, label_type
+from eomt_ros.engine.errors import first_line
 from eomt_ros.engine.fit import Placement, Size
 from eomt_ros.engine.frames import Frame, PlainFrames, Recipe, Request, Started, scored, segmented
 from eomt_ros.engine.gpu.dense import Report, Task
@@ -74,6 +75,7 @@ class GpuFrames:
         self._plain = PlainFrames(step, preprocess, recipe)
         self._plans: OrderedDict[Kind, Plan] = OrderedDict()
         self._full = False
+        self._given_up = False
         self._lock = threading.Lock()
         self._launching = threading.Lock()
         limit = recipe.top_k if recipe.top_k and recipe.task == "instance" else step.first_queries.shape[1]
@@ -82,8 +84,9 @@ class GpuFrames:
 
     def start(self, request: Request) -> Started:
         """Uploads the images and launches the network, without waiting for either."""
-        if request.with_masks and self._recipe.task == "instance":
-            return self._plain.start(request)  # an instance's mask is whole also where another covers it
+        # An instance's mask is whole also where another covers it, which the images do not show.
+        if self._given_up or (request.with_masks and self._recipe.task == "instance"):
+            return self._plain.start(request)
         begin = time.perf_counter()
         try:
             rows = [rows_of(image) for image in request.images]
@@ -99,6 +102,17 @@ class GpuFrames:
             torch.cuda.empty_cache()
             log.warning("no memory is left for whole frames on the device: this one goes step by step, which is slower")
             return self._plain.start(request)
+        except RuntimeError as error:
+            return self._give_up(error, request)
+
+    def _give_up(self, error: RuntimeError, request: Request) -> Started:
+        """Whatever does not work here on somebody's GPU must not cost a robot its eyes: the plain way is left."""
+        if is_device_failure(error):
+            raise error
+        self._given_up = True
+        log.warning("frames go step by step from now on, which is slower; please report this: %s", first_line(error))
+        log.debug("whole frames do not work", exc_info=error)
+        return self._plain.start(request)
 
     def settle(self) -> bool:
         """Waits until frames of the kinds that have come so far are compiled, and says whether any had to be."""
@@ -135,6 +149,7 @@ class GpuFrames:
             next_queries,
             following,
             self._make_room,
+            self._give_up,
             time.perf_counter() - begin,
         )
 
@@ -223,6 +238,7 @@ class GpuStarted:
         next_queries: Sequence[Tensor],
         memories: Sequence[Memory | None],
         make_room: Callable[[int], None],
+        give_up: Callable[[RuntimeError, Request], Started],
         prepared: float,
     ) -> None:
         self.next_queries = next_queries
@@ -234,11 +250,22 @@ class GpuStarted:
         self._slot: Slot | None = slot
         self._queues = queues
         self._make_room = make_room
+        self._give_up = give_up
         self._prepared = prepared
         self._mark: Mark = queues.download.mark()
 
     def finish(self) -> list[Frame]:
         """Waits for what the host has to know, and makes segments of it."""
+        try:
+            return self._finished()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            again = self._give_up(error, self._request)
+            self.next_queries, self.memories = again.next_queries, again.memories
+            return again.finish()
+
+    def _finished(self) -> list[Frame]:
         begin = time.perf_counter()
         self._mark.wait()
         computed = time.perf_counter() - begin
@@ -271,10 +298,8 @@ class GpuStarted:
         slot, self._slot = self._slot, None
         try:
             self._mark.wait()
-        except RuntimeError as error:
-            if not is_device_failure(error):
-                raise
-            return  # nothing of the device is of use any more, and whoever needs the frame is told
+        except RuntimeError:
+            return  # whoever needs the frame is told; its memory may still be in use, so nobody gets it
         self._plan.give_back(slot)
 
     def look_up(self, index: int, lookups: Sequence[Lookup]) -> list[np.ndarray]:

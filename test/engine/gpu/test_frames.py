@@ -20,8 +20,9 @@ from eomt_ros.engine import DeviceLostError, FrameResult, NotFiniteError, OutOfM
 from eomt_ros.engine.gpu import frames as module
 from eomt_ros.engine.gpu.frames import MOST_PLANS, GpuFrames
 from eomt_ros.engine.gpu.plan import Replay, Work
+from eomt_ros.engine.gpu.queues import Mark
 from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
-from test.engine.gpu.machine import LateQueues, PromptQueues, Recorder, on_gpu, tensors
+from test.engine.gpu.machine import LateQueues, PromptQueue, PromptQueues, Recorder, on_gpu, tensors
 from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
 
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -402,10 +403,28 @@ def test_a_device_that_fails_is_told_apart_and_says_what_to_do(load, said):
     assert "asynchronously" not in str(caught.value)
 
 
-def test_an_error_of_another_kind_stays_what_it_is(load):
-    segmenter = on_gpu(load(), queues=Broken(RuntimeError("a bug")))
-    with pytest.raises(RuntimeError, match="a bug"):
-        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+class Deaf(PromptQueues):
+    """A device whose queues cannot be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.download = DeafQueue()
+
+
+class DeafQueue(PromptQueue):
+    def mark(self) -> Mark:
+        return self
+
+    def wait(self) -> None:
+        raise RuntimeError("a bug\nsomewhere")
+
+
+@pytest.mark.parametrize("queues", [Broken(RuntimeError("a bug\nsomewhere")), Deaf()], ids=["start", "finish"])
+def test_what_does_not_work_on_somebodys_gpu_is_said_once_and_the_plain_way_is_taken(load, caplog, queues):
+    segmenter = on_gpu(load(), queues=queues)
+    assert_same(run(segmenter, clip(4)), run(load(), clip(4)))
+    (warning,) = (record.message for record in caplog.records if record.levelno == logging.WARNING)
+    assert warning.endswith("please report this: RuntimeError: a bug")
 
 
 def test_where_no_memory_is_left_for_whole_frames_they_go_step_by_step(load, caplog):
