@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import re
+import threading
 
 import torch
 from torch import nn
@@ -122,13 +123,35 @@ def cpu_computes_in(precision: str) -> bool:
     return precision == "float32" or any(name.endswith(names[precision]) and has for name, has in capabilities.items())
 
 
+CAPTURING = threading.Lock()
+"""One capture at a time in a process, and nothing meanwhile that stops a device: torch's memory is not to be tidied."""
+
+
 def free_devices() -> None:
-    """Gives back to the devices what torch keeps of memory that nobody uses any more."""
+    """Gives back to the devices what torch keeps of memory that nobody uses any more, if it can be done now."""
     gc.collect()  # compiled functions hold on to each other
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+    if torch.cuda.is_initialized() and CAPTURING.acquire(blocking=False):  # type: ignore[no-untyped-call]
+        try:
+            torch.cuda.empty_cache()
+        finally:
+            CAPTURING.release()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether this says that a device, or the host for it, has no memory left; torch says it in several ways."""
+    message = str(error)
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        _is_of_device(message) and ("out of memory" in message or "ALLOC_FAILED" in message)
+    )
 
 
 def is_device_failure(error: RuntimeError) -> bool:
     """Whether this says that a device, or its driver, has failed, after which the process cannot use it."""
-    return str(error).startswith(("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS"))
+    message = str(error)
+    # What a device was asked for wrongly it refuses, and goes on.
+    refused = any(word in message for word in ("NOT_SUPPORTED", "invalid argument", "invalid configuration", "captur"))
+    return _is_of_device(message) and not refused and not is_out_of_memory(error)
+
+
+def _is_of_device(message: str) -> bool:
+    return message.startswith(("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS"))

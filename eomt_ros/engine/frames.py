@@ -69,7 +69,7 @@ class Started(Protocol):
     """Frames on their way. Whoever starts them finishes or discards them."""
 
     next_queries: Sequence[Tensor]
-    """(1, queries, hidden), what each stream's next frame starts from."""
+    """(1, queries, hidden), what each stream's next frame starts from, in memory of its own."""
     memories: Sequence[Memory | None]
 
     def finish(self) -> list[Frame]:
@@ -135,7 +135,8 @@ class PlainStarted:
         preprocess: float,
         network: float,
     ) -> None:
-        self.next_queries: Sequence[Tensor] = [output.next_queries[:1] for output in outputs]
+        # Copies, since views would keep those of the whole batch in memory.
+        self.next_queries: Sequence[Tensor] = [output.next_queries[:1].clone() for output in outputs]
         self.memories = memories
         self._recipe = recipe
         self._request = request

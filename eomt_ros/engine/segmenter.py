@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +13,12 @@ import numpy as np
 import torch
 
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.accelerate import expect_device, expect_precision, is_device_failure
+from eomt_ros.engine.accelerate import expect_device, expect_precision
 from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu, open_wider
 from eomt_ros.engine.canvas import Regions
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import DeviceLostError, NotFiniteError, OutOfMemoryError, first_line
-from eomt_ros.engine.frames import Recipe, Request, Settings, Started
+from eomt_ros.engine.errors import DeviceLostError, NotFiniteError
+from eomt_ros.engine.frames import Frames, Recipe, Request, Settings, Started
 from eomt_ros.engine.gpu import open_frames
 from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.identity_overlap import OverlapIdentities
@@ -27,6 +26,7 @@ from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Preprocessor, expect_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
+from eomt_ros.engine.runner import Runner, Running
 from eomt_ros.engine.stream import Start, Stream
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ MOST_QUERIES = 1 << 16
 class Begun(NamedTuple):
     """Frames on their way, with what they were started with."""
 
+    running: Running
     started: Started
     request: Request
     stamps: Sequence[float | None]
@@ -86,7 +87,7 @@ class Segmenter:
         self.top_k = top_k
         self._family = checkpoint.family
         self.fit = fit
-        self._recipe = Recipe(
+        recipe = Recipe(
             family=checkpoint.family,
             task=task,
             place=checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side),
@@ -94,19 +95,27 @@ class Segmenter:
             score_memory=score_memory,
             top_k=top_k,
         )
-        self._colours = checkpoint.image_mean, checkpoint.image_std
-        self._compile = compile
-        self._spare = spare
-        self._wider = wider
-        self._run_on(backend)
 
-    def _run_on(self, backend: Backend) -> None:
-        self.backend = backend.name
-        self.device = backend.runs_on
-        self.precision = backend.precision
-        self._step = backend
-        preprocess = Preprocessor(*self._colours, device=backend.device, dtype=backend.dtype)
-        self._frames = open_frames(backend, preprocess, self._recipe, compile=self._compile)
+        def frames_on(step: Backend) -> Frames:
+            preprocess = Preprocessor(checkpoint.image_mean, checkpoint.image_std, device=step.device, dtype=step.dtype)
+            return open_frames(step, preprocess, recipe, compile=compile)
+
+        self._runner = Runner(backend, frames_on, spare=spare, wider=wider)
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, as in `load`."""
+        return self._runner.now.step.name
+
+    @property
+    def device(self) -> str:
+        """What it runs on: "cpu" or "cuda:N"."""
+        return self._runner.now.step.runs_on
+
+    @property
+    def precision(self) -> str:
+        """What most of its arithmetic is done in."""
+        return self._runner.now.step.precision
 
     @classmethod
     def load(
@@ -252,7 +261,7 @@ class Segmenter:
                 raise
             log.warning("%s", error)
             self.segment(image, self.open_stream())
-        if self._frames.settle():
+        if self._runner.now.frames.settle():
             self.segment(image, self.open_stream())
 
     def segment(
@@ -379,29 +388,34 @@ class Segmenter:
             expect_image(image)
             if stamp is not None and not math.isfinite(stamp):
                 raise ValueError(f"stamp is {stamp!r}, expected seconds, or None where the time is not known")
+        running = self._runner.now
+        if not all(running.continues(start.queries) for start in starts):
+            raise DeviceLostError(
+                f"frames run on {running.step.runs_on} in {running.step.precision} since a frame of another stream "
+                "failed, and what this stream remembers is of something else: reset it"
+            )
         settings = Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff)
-        first_queries = self._step.first_queries
         request = Request(
             images,
-            [first_queries if start.queries is None else start.queries for start in starts],
+            [running.step.first_queries if start.queries is None else start.queries for start in starts],
             [start.memory for start in starts],
             settings,
             with_masks,
             with_confidence,
         )
-        with self._explained(len(images)), torch.inference_mode():
-            return Begun(self._frames.start(request), request, stamps)
+        with self._runner.watched(running, len(images)), torch.inference_mode():
+            return Begun(running, running.frames.start(request), request, stamps)
 
     def _complete(self, begun: Begun, streams: Sequence[Stream], with_logits: bool) -> list[FrameResult]:
         try:
-            with self._explained(len(streams)), torch.inference_mode():
+            with self._runner.watched(begun.running, len(streams)), torch.inference_mode():
                 frames = begun.started.finish()
                 fuse_stuff = begun.request.settings.fuse_stuff
                 results = []
                 for index, (frame, stream, stamp) in enumerate(zip(frames, streams, begun.stamps, strict=True)):
                     begin = time.perf_counter()
                     # Only now, when nothing but the device itself can fail: a stream is never left half updated.
-                    stream._go_on(begun.start_of_next(index))
+                    stream._next = begun.start_of_next(index)
                     segments = self._identify(stream._identities, frame.regions, stamp, fuse_stuff)
                     identified = time.perf_counter()
                     painted = frame.regions.painted([segment.id for segment in segments])
@@ -419,42 +433,9 @@ class Segmenter:
 
     def _forget_what_is_lost(self, streams: Sequence[Stream]) -> None:
         """Streams whose queries were lost with a device, or overflowed with a precision, begin anew."""
-        first = self._step.first_queries
         for stream in streams:
-            queries = stream._next.queries
-            if queries is not None and (queries.device, queries.dtype) != (first.device, first.dtype):
+            if not self._runner.now.continues(stream._next.queries):
                 stream.reset()
-
-    @contextmanager
-    def _explained(self, images: int) -> Iterator[None]:
-        """Says in the engine's words what a device reports."""
-        try:
-            yield
-        except NotFiniteError as error:
-            if self._wider is None:
-                raise
-            wider, self._wider = self._wider, None
-            self._run_on(wider())
-            raise NotFiniteError(f"{error}; frames run in {self.precision} from now on") from error
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemoryError(
-                f"{self.device} has no memory left for {images} image(s): {str(error).splitlines()[0]} "
-                "Use a smaller model, precision float16 or fewer cameras, or free the device of other programs."
-            ) from error
-        except RuntimeError as error:
-            if not is_device_failure(error):
-                raise
-            what = f"{self.device} fails: {first_line(error)}"
-            mend = (
-                "a process cannot use a device again that has failed it: start it anew; if that is no help, look at "
-                "the driver's log (dmesg) and restart the computer"
-            )
-            if self._spare is None:
-                raise DeviceLostError(f"{what}; {mend}") from error
-            spare, self._spare = self._spare, None
-            self._run_on(spare())
-            raise DeviceLostError(f"{what}; frames run on {self.device} from now on, because {mend}") from error
 
     def _identify(self, identities: Identities, found: Regions, stamp: float | None, fuse_stuff: bool) -> list[Segment]:
         """The segments with their ids."""

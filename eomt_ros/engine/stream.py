@@ -62,9 +62,3 @@ class Stream:
         self._next = Start(None, None)
         self._resets += 1
         self._identities.restart()
-
-    def _go_on(self, following: Start) -> None:
-        """Takes what the frame left for the one after it."""
-        # As a copy, since a view would keep those of a whole batch in memory.
-        queries = following.queries
-        self._next = following._replace(queries=None if queries is None else queries.clone())

@@ -17,6 +17,8 @@ from eomt_ros.engine.accelerate import (
     choose_device,
     choose_precision,
     fuse_attention,
+    is_device_failure,
+    is_out_of_memory,
     make_room,
     wider_precision,
 )
@@ -178,6 +180,27 @@ def test_a_gpu_that_others_have_filled_is_said_with_figures(gpu):
     make_room(GPU, 100 << 20)
     with pytest.raises(OutOfMemoryError, match=r"has 100 of 8192 MiB left, .* take 606 MiB: free it"):
         make_room(GPU, 606 << 20)
+
+
+@pytest.mark.parametrize(
+    ("said", "out_of_memory", "lost"),
+    [
+        ("CUDA error: an illegal memory access was encountered", False, True),
+        ("CUDA error: unspecified launch failure", False, True),
+        ("CUDA error: uncorrectable ECC error encountered", False, True),
+        ("CUDA error: out of memory", True, False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True, False),
+        ("CUDA error: invalid argument", False, False),
+        ("CUDA error: operation not permitted when stream is capturing", False, False),
+        ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED", False, False),
+        ("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED", False, True),
+        ("The size of tensor a (3) must match the size of tensor b (4)", False, False),
+    ],
+)
+def test_a_device_that_fails_one_that_is_full_and_one_that_was_asked_wrongly_are_told_apart(said, out_of_memory, lost):
+    error = RuntimeError(said)
+    assert (is_out_of_memory(error), is_device_failure(error)) == (out_of_memory, lost)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."))
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

@@ -6,12 +6,19 @@ import logging
 
 import torch
 
-from eomt_ros.engine.accelerate import choose_device, choose_precision, expect_device, expect_precision, wider_precision
+from eomt_ros.engine.accelerate import (
+    choose_device,
+    choose_precision,
+    expect_device,
+    expect_precision,
+    make_room,
+    wider_precision,
+)
 from eomt_ros.engine.backends import openvino_backend
 from eomt_ros.engine.backends.backend import Backend, StepResult
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
-from eomt_ros.engine.backends.torch_backend import TorchBackend
+from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.export_cache import find
@@ -50,13 +57,14 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
         faster = _openvino_or_none(checkpoint, precision)
         if faster is not None:
             return faster
-    try:
-        return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))
-    except OutOfMemoryError as error:  # before anything was moved
-        if device != "auto":
-            raise
-        log.warning("device 'auto': running on the CPU, because %s", error)
-        return open_on_cpu(checkpoint, precision)
+    dtype = choose_precision(precision, chosen)
+    if device == "auto" and chosen.type == "cuda":
+        try:
+            make_room(chosen, weights_of(checkpoint.network, dtype))
+        except OutOfMemoryError as error:
+            log.warning("device 'auto': running on the CPU, because %s", error)
+            return open_on_cpu(checkpoint, precision)
+    return TorchBackend(checkpoint.network, chosen, dtype)
 
 
 def open_on_cpu(checkpoint: Checkpoint, precision: str) -> TorchBackend:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.accelerate import fuse_attention, make_room
+from eomt_ros.engine.accelerate import fuse_attention, is_out_of_memory, make_room
 from eomt_ros.engine.backends.backend import StepResult
+from eomt_ros.engine.errors import OutOfMemoryError
 from eomt_ros.engine.families import Network
 from eomt_ros.engine.networks import QueryVit
+
+
+def weights_of(network: Network, dtype: torch.dtype) -> int:
+    """Bytes of a network's weights in a type."""
+    return dtype.itemsize * sum(weight.numel() for weight in network.parameters())
 
 
 class TorchBackend:
@@ -26,11 +32,19 @@ class TorchBackend:
         self.dtype = dtype
         self.precision = str(dtype).removeprefix("torch.")
         if device.type == "cuda":
-            make_room(device, dtype.itemsize * sum(weight.numel() for weight in network.parameters()))
+            make_room(device, weights_of(network, dtype))
             if dtype == torch.float32:
                 # The reference: torch would round a convolution's factors to ten bits otherwise.
                 torch.backends.cudnn.allow_tf32 = False
-        self._network = network.to(device=device, dtype=dtype)
+        try:
+            self._network = network.to(device=device, dtype=dtype)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                f"{device} has no memory left for the model's weights: free it of other programs (nvidia-smi lists "
+                "them), or use a smaller model"
+            ) from error
         if device.type == "cuda" and isinstance(self._network, QueryVit):
             fuse_attention(self._network)
         self.first_queries = self._network.first_queries()

@@ -8,8 +8,8 @@ from eomt_ros.engine import postprocess
 from eomt_ros.engine.backends import Backend
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.frames import Frames, PlainFrames, Recipe
+from eomt_ros.engine.gpu.capture import CudaCapture
 from eomt_ros.engine.gpu.frames import GpuFrames
-from eomt_ros.engine.gpu.plan import CudaCapture
 from eomt_ros.engine.gpu.queues import CudaQueues
 from eomt_ros.engine.preprocess import Preprocessor
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,16 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.accelerate import is_device_failure
+from eomt_ros.engine.accelerate import free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.backends.backend import StepResult
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.canvas import Painted, Regions, label_type
 from eomt_ros.engine.errors import first_line
 from eomt_ros.engine.fit import Placement, Size
 from eomt_ros.engine.frames import Frame, PlainFrames, Recipe, Request, Started, scored, segmented
+from eomt_ros.engine.gpu.capture import Capture
 from eomt_ros.engine.gpu.dense import Report, Task
-from eomt_ros.engine.gpu.plan import Capture, Plan, Slot
+from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark, Queues
+from eomt_ros.engine.gpu.slot import Paint, Slot
 from eomt_ros.engine.gpu.step import Inputs, WholeStep
 from eomt_ros.engine.postprocess import check_finite, fuse
 from eomt_ros.engine.preprocess import Channels, Preprocessor, rows_of
@@ -38,11 +40,14 @@ MOST_PLANS = 4
 """Kinds of frames that memory is kept for. More of them - images of ever other sizes - go step by step."""
 
 
+Layout = tuple[Size, Channels, int]
+"""Of an image: its size, the order and the number of its channels."""
+
+
 class Kind(NamedTuple):
     """What a plan depends on."""
 
-    images: tuple[tuple[Size, Channels, int], ...]
-    """Size, order and number of channels of each."""
+    images: tuple[Layout, ...]
     with_confidence: bool
     most: int
 
@@ -74,6 +79,7 @@ class GpuFrames:
         self._compile = compile
         self._plain = PlainFrames(step, preprocess, recipe)
         self._plans: OrderedDict[Kind, Plan] = OrderedDict()
+        self._without: set[Kind] = set()
         self._full = False
         self._given_up = False
         self._lock = threading.Lock()
@@ -88,22 +94,29 @@ class GpuFrames:
         if self._given_up or (request.with_masks and self._recipe.task == "instance"):
             return self._plain.start(request)
         begin = time.perf_counter()
+        rows = [rows_of(image) for image in request.images]
+        layouts = tuple(map(_layout, rows))
         try:
-            rows = [rows_of(image) for image in request.images]
-            plan = self._plan(Kind(tuple(map(_layout, rows)), request.with_confidence, self._most))
-            if plan is None:
-                return self._plain.start(request)
-            return self._started(plan, [image for image, _ in rows], request, begin)
-        except torch.OutOfMemoryError:
-            with self._lock:
-                if not self._plans:
-                    raise
-                self._plans.clear()
-            torch.cuda.empty_cache()
-            log.warning("no memory is left for whole frames on the device: this one goes step by step, which is slower")
-            return self._plain.start(request)
+            with self._queues.beginning():
+                plan = self._plan(layouts, request.with_confidence)
+                if plan is None:
+                    return self._plain.start(request)
+                return self._started(plan, [image for image, _ in rows], request, begin)
         except RuntimeError as error:
-            return self._give_up(error, request)
+            if not is_out_of_memory(error):
+                return self._give_up(error, request)
+        # Out here, where the error no longer holds what there was no memory for.
+        plan = None
+        self._make_do(layouts, request.with_confidence)
+        return self._plain.start(request)
+
+    def _make_do(self, images: tuple[Layout, ...], with_confidence: bool) -> None:
+        """Frees what other frames have of a device that is full; this kind of frame goes step by step from now on."""
+        with self._lock:
+            self._plans.clear()
+            self._without.add(Kind(images, with_confidence, self._most))
+        free_devices()
+        log.warning("no memory is left for whole frames on the device: they go step by step, which is slower")
 
     def _give_up(self, error: RuntimeError, request: Request) -> Started:
         """Whatever does not work here on somebody's GPU must not cost a robot its eyes: the plain way is left."""
@@ -158,9 +171,12 @@ class GpuFrames:
         parts = [Memory.part(memory, self._recipe.score_memory) for memory in request.memories]
         return [settings.score_threshold, settings.mask_threshold, settings.overlap_threshold, *parts]
 
-    def _plan(self, kind: Kind) -> Plan | None:
+    def _plan(self, images: tuple[Layout, ...], with_confidence: bool) -> Plan | None:
         """The plan for a kind of frame; None where there is none and no room for one more."""
         with self._lock:
+            kind = Kind(images, with_confidence, self._most)
+            if kind in self._without:
+                return None
             plan = self._plans.get(kind)
             if plan is None and len(self._plans) < MOST_PLANS:
                 plan = self._plans[kind] = self._made(kind)
@@ -197,6 +213,7 @@ class GpuFrames:
             self._queues,
             self._capture,
             self._step.constants,
+            self._classes,
             self._launching,
             compile=self._compile,
         )
@@ -214,14 +231,8 @@ class GpuFrames:
         log.info("frames have room for %d segments from now on", self._most)
 
 
-@dataclass(frozen=True, eq=False)
-class Lookup:
-    """An image made of another by a table."""
-
-    table: np.ndarray
-    """(1 + candidates,): what a pixel of each candidate becomes."""
-    confidence: bool = False
-    """Whether it is the confidence that is shown where the table is not 0."""
+_LOST: list[Slot] = []
+"""Memory of frames that a device failed."""
 
 
 class GpuStarted:
@@ -257,10 +268,11 @@ class GpuStarted:
     def finish(self) -> list[Frame]:
         """Waits for what the host has to know, and makes segments of it."""
         try:
-            return self._finished()
-        except torch.OutOfMemoryError:
-            raise
+            with self._queues.beginning():
+                return self._finished()
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             again = self._give_up(error, self._request)
             self.next_queries, self.memories = again.next_queries, again.memories
             return again.finish()
@@ -299,36 +311,21 @@ class GpuStarted:
         try:
             self._mark.wait()
         except RuntimeError:
-            return  # whoever needs the frame is told; its memory may still be in use, so nobody gets it
+            # Whoever needs the frame is told. Its memory may still be in use, or cannot even be freed on a lost device.
+            _LOST.append(slot)
+            return
         self._plan.give_back(slot)
 
-    def look_up(self, index: int, lookups: Sequence[Lookup]) -> list[np.ndarray]:
-        """Images made of a frame's image of candidates, (H, W) each of its table's type."""
+    def paint(self, index: int, tables: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """A frame's images of these names of `Paint`, (H, W) each of its table's type."""
         assert self._slot is not None
         assert self._slot.outputs is not None
-        output = self._slot.outputs[index]
-        images, tables = [], []
-        for lookup in lookups:
-            # torch computes with no other 16-bit integers.
-            table = lookup.table.view(np.int16) if lookup.table.dtype == np.uint16 else lookup.table
-            staging = self._queues.staging(table.shape, torch.from_numpy(table).dtype)
-            staging.copy_(torch.from_numpy(table))
-            tables.append(staging)
-            images.append(self._queues.staging(tuple(output.owner.shape), staging.dtype))
-
-        def work() -> None:
-            owner = output.owner.flatten().int()
-            for lookup, table, image in zip(lookups, tables, images, strict=True):
-                made = table.to(owner.device, non_blocking=True).index_select(0, owner).view(image.shape)
-                if lookup.confidence:
-                    assert output.confidence is not None
-                    made = made * output.confidence
-                image.copy_(made, non_blocking=True)
-
-        self._queues.download.do(work)
-        self._mark = self._queues.download.mark()
+        paint, output = self._slot.paints[index], self._slot.outputs[index]
+        paint.write(tables)
+        self._queues.paint.do(lambda: paint.run(list(tables), output))
+        self._mark = self._queues.paint.mark()
         self._mark.wait()
-        return [image.numpy().view(lookup.table.dtype) for image, lookup in zip(images, lookups, strict=True)]
+        return [paint.read(name, table.dtype.type) for name, table in tables.items()]
 
     def _regions(self, index: int, report: Report, placement: Placement) -> GpuRegions:
         fused = set()
@@ -350,7 +347,7 @@ class GpuStarted:
             classes=self._classes,
             task=self._recipe.task,
             with_confidence=self._request.with_confidence,
-            look_up=lambda lookups: self.look_up(index, lookups),
+            paint=lambda tables: self.paint(index, tables),
         )
         return regions.with_masks() if self._request.with_masks else regions
 
@@ -366,7 +363,7 @@ class GpuRegions(Regions):
     classes: int
     task: str
     with_confidence: bool
-    look_up: Callable[[Sequence[Lookup]], list[np.ndarray]]
+    paint: Callable[[Mapping[int, np.ndarray]], list[np.ndarray]]
 
     def seen(self) -> np.ndarray:
         """(H, W) integers: 0 none, i + 1 where segment i is seen; all 0 in the semantic task."""
@@ -377,15 +374,14 @@ class GpuRegions(Regions):
     def painted(self, ids: Sequence[int]) -> Painted:
         """The label images, with an id for each segment, or without any in the semantic task."""
         kind = label_type(self.classes)
-        lookups = [Lookup(self._table(self.class_ids, kind, np.iinfo(kind).max))]
+        tables = {Paint.CLASSES: self._table(self.class_ids, kind, np.iinfo(kind).max)}
         if self.task != "semantic":
-            lookups.append(Lookup(self._table(ids, np.uint16, 0)))
+            tables[Paint.IDS] = self._table(ids, np.uint16, 0)
         if self.with_confidence:
-            lookups.append(Lookup(self._table([1] * len(self.places), np.uint8, 0), confidence=True))
-        images = self.look_up(lookups)
-        confidence = images.pop() if self.with_confidence else None
-        semantic, panoptic = images if len(images) == 2 else (images[0], np.zeros(self.size, np.uint16))
-        return Painted(semantic, panoptic, confidence)
+            tables[Paint.CONFIDENCE] = self._table([1] * len(self.places), np.uint8, 0)
+        images = dict(zip(tables, self.paint(tables), strict=True))
+        panoptic = images[Paint.IDS] if Paint.IDS in images else np.zeros(self.size, np.uint16)
+        return Painted(images[Paint.CLASSES], panoptic, images.get(Paint.CONFIDENCE))
 
     def with_masks(self) -> GpuRegions:
         """With run lengths."""
@@ -398,7 +394,7 @@ class GpuRegions(Regions):
 
     def _numbered(self) -> np.ndarray:
         numbers = range(1, len(self.places) + 1)
-        (image,) = self.look_up([Lookup(self._table(numbers, label_type(len(self.places)), 0))])
+        (image,) = self.paint({Paint.IDS: self._table(numbers, np.uint16, 0)})
         return image
 
     def _table(self, values: Sequence[int], kind: type[np.uint8] | type[np.uint16], none: int) -> np.ndarray:
@@ -409,7 +405,7 @@ class GpuRegions(Regions):
         return table
 
 
-def _layout(rows: tuple[np.ndarray, Channels]) -> tuple[Size, Channels, int]:
+def _layout(rows: tuple[np.ndarray, Channels]) -> Layout:
     image, channels = rows
     return (image.shape[0], image.shape[1]), channels, image.shape[2]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.accelerate import is_device_failure
+from eomt_ros.engine.accelerate import CAPTURING, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
-from eomt_ros.engine.gpu.dense import COLUMNS
+from eomt_ros.engine.gpu.capture import Capture, Replay
 from eomt_ros.engine.gpu.queues import Queues
+from eomt_ros.engine.gpu.slot import Slot, tensors_of
 from eomt_ros.engine.gpu.step import Inputs, Output, WholeStep
 
 log = logging.getLogger(__name__)
@@ -24,81 +24,6 @@ TOLERANCE = 0.02
 kernels for the same half-precision work may round differently."""
 SAME_PIXELS = 0.995
 """Share of the pixels that must be the same."""
-
-Work = Callable[[], list[Output]]
-
-
-class Replay(NamedTuple):
-    """Work that was recorded once."""
-
-    run: Callable[[], object]
-    """Does it again, with what is in its inputs by now, into the same outputs."""
-    outputs: list[Output]
-
-
-Capture = Callable[[Work], Replay]
-"""Records work; raises `RuntimeError` where that cannot be done."""
-
-
-class CudaCapture:
-    """Records a CUDA graph. All graphs of a segmenter share memory, since only one runs at a time."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, work: Work) -> Replay:
-        """Records the work, after it has run a few times on a stream of its own, as torch asks for."""
-        beside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.default_stream(self._device))
-        with torch.cuda.stream(beside):
-            for _ in range(3):
-                work()
-        torch.cuda.default_stream(self._device).wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        # Other threads of a robot's process may use the GPU meanwhile.
-        with torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"):
-            outputs = work()
-        return Replay(graph.replay, outputs)
-
-
-class Slot:
-    """The memory of frames that are on their way: one of each stream, from their start until they are painted."""
-
-    def __init__(self, inputs: Inputs, queues: Queues, rows: Sequence[int]) -> None:
-        """inputs: what the frames are copied into. rows: of each frame's report."""
-        self.host_images = [queues.staging(tuple(image.shape), image.dtype) for image in inputs.images]
-        self.images = [torch.empty_like(image) for image in inputs.images]
-        self.host_numbers = queues.staging(tuple(inputs.numbers.shape), inputs.numbers.dtype)
-        self.numbers = torch.empty_like(inputs.numbers)
-        self.host_reports = [queues.staging((count, COLUMNS), torch.float64) for count in rows]
-        self.outputs: list[Output] | None = None
-        """Copies, since the next frame overwrites what it gives."""
-
-    def write(self, images: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
-        """Copies a frame to where the device can read it."""
-        for staging, image in zip(self.host_images, images, strict=True):
-            staging.copy_(torch.from_numpy(image))
-        self.host_numbers.copy_(torch.tensor(numbers, dtype=torch.float64))
-
-    def upload(self) -> None:
-        """To the device."""
-        for image, staging in zip((*self.images, self.numbers), (*self.host_images, self.host_numbers), strict=True):
-            image.copy_(staging, non_blocking=True)
-
-    def keep(self, outputs: list[Output]) -> None:
-        """Copies what the frames became."""
-        if self.outputs is None:
-            self.outputs = [each.cloned() for each in outputs]
-            return
-        for kept, new in zip(_tensors(self.outputs), _tensors(outputs), strict=True):
-            kept.copy_(new)
-
-    def download_reports(self) -> None:
-        """To the host."""
-        assert self.outputs is not None
-        for host, output in zip(self.host_reports, self.outputs, strict=True):
-            host.copy_(output.report, non_blocking=True)
 
 
 class Plan:
@@ -111,6 +36,7 @@ class Plan:
         queues: Queues,
         capture: Capture | None,
         constants: Callable[[], Sequence[Tensor]],
+        classes: int,
         launching: threading.Lock,
         *,
         compile: bool,
@@ -123,6 +49,7 @@ class Plan:
         self._queues = queues
         self._capture = capture
         self._constants = constants
+        self._classes = classes
         self._work: Callable[[Inputs], list[Output]] = work
         self._compiling = threading.Thread(target=self._compile, name="compile", daemon=True) if compile else None
         self._replay: Replay | None = None
@@ -136,9 +63,11 @@ class Plan:
         with self._lock:
             if self._free:
                 return self._free.pop()
-            slot = Slot(self._inputs, self._queues, [1 + task.most for task in self.whole.tasks])
+            slot = Slot(self.whole, self._inputs, self._queues, self._classes)
             # Whatever had the memory before may still be at work with it.
-            self._queues.upload.after(self._queues.compute.mark())
+            before = self._queues.compute.mark()
+            self._queues.upload.after(before)
+            self._queues.paint.after(before)
             return slot
 
     def give_back(self, slot: Slot) -> None:
@@ -174,7 +103,7 @@ class Plan:
             if self._compiling is not None and self._compiling.ident is None:
                 self._compiling.start()
             if self._capture is not None and not self._is_compiling():
-                self._record(slot)
+                self._queues.compute.do(lambda: self._record(slot))
 
     def settle(self) -> None:
         """Waits until torch has compiled the work, where it does so."""
@@ -208,7 +137,7 @@ class Plan:
         """Compiles the work, on made-up frames, while it runs as it is."""
         compiled = torch.compile(self.whole.__call__, fullgraph=True, dynamic=False)
         try:
-            with torch.inference_mode():
+            with CAPTURING, torch.inference_mode():
                 compiled(Inputs(*map(_made_up, self._inputs)))
         except Exception as error:  # compilers fail in many ways, and frames go on without
             log.warning("compile: torch cannot compile this, and runs it as it is: %s", first_line(error))
@@ -219,25 +148,32 @@ class Plan:
         """Captures the work, and makes sure that it gives what it gave without: only then it is used."""
         assert self._capture is not None
         assert slot.outputs is not None
-        if not all(part.isfinite().all() for part in _tensors(slot.outputs)):
+        if not all(part.isfinite().all() for part in tensors_of(slot.outputs)):
             return  # there is nothing to compare with; the next frame may be better
-        capture, self._capture = self._capture, None
+        if not CAPTURING.acquire(blocking=False):
+            return
         try:
-            work = self._work
+            self._replay = self._captured(self._capture, slot.outputs)
+            self._capture = None
+        finally:
+            CAPTURING.release()
+
+    def _captured(self, capture: Capture, expected: Sequence[Output]) -> Replay | None:
+        work = self._work
+        try:
             replay = capture(lambda: work(self._inputs))
             replay.run()
-            wrong = _difference(slot.outputs, replay.outputs)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            if is_device_failure(error) and "captur" not in str(error):
-                raise
-            wrong = first_line(error)
-        if wrong is None:
+            wrong = _difference(expected, replay.outputs)
             # The network may replace what it has made for an image's size, and a graph reads where it lay.
-            self._replay, self._kept = replay, self._constants()
-        else:
-            log.warning("frames are not captured as a CUDA graph, which makes them slower: %s", wrong)
+            self._kept = self._constants()
+        except RuntimeError as error:
+            if is_device_failure(error):
+                raise
+            wrong = "no memory is left for it" if is_out_of_memory(error) else first_line(error)
+        if wrong is None:
+            return replay
+        log.warning("frames are not captured as a CUDA graph, which makes them slower: %s", wrong)
+        return None
 
 
 def _made_up(part: Tensor | tuple[Tensor, ...] | None) -> Any:
@@ -245,10 +181,6 @@ def _made_up(part: Tensor | tuple[Tensor, ...] | None) -> Any:
     if isinstance(part, tuple):
         return tuple(map(torch.zeros_like, part))
     return None if part is None else torch.zeros_like(part)
-
-
-def _tensors(outputs: Sequence[Output]) -> list[Tensor]:
-    return [part for output in outputs for part in output if part is not None]
 
 
 def _difference(expected: Sequence[Output], found: Sequence[Output]) -> str | None:

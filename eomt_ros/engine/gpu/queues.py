@@ -7,6 +7,7 @@ beside what is in others, unless it was told to wait for a mark in them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 import torch
@@ -43,6 +44,12 @@ class Queues(Protocol):
     upload: Queue
     compute: Queue
     download: Queue
+    paint: Queue
+    """For what is made of a frame that the host has heard of, beside the frame after it."""
+
+    def beginning(self) -> AbstractContextManager[object]:
+        """What the host makes memory for a frame in: the compute queue's."""
+        ...
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Memory of the host that the device can copy from and to by itself."""
@@ -85,14 +92,20 @@ class CudaQueue:
 class CudaQueues:
     """Copies in both directions beside the network.
 
-    `compute` is the stream that torch uses unless told otherwise, so that tensors which the caller made are ready
-    when the work begins, and torch may give their memory to others as soon as nobody holds them.
+    `compute` is torch's default stream, where all segmenters of a process meet. What is made in it torch may give to
+    others as soon as nobody holds it.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.upload: Queue = CudaQueue(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
         self.compute: Queue = CudaQueue(torch.cuda.default_stream(device))
         self.download: Queue = CudaQueue(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+        self.paint: Queue = CudaQueue(torch.cuda.Stream(device))  # type: ignore[no-untyped-call]
+        self._device = device
+
+    def beginning(self) -> AbstractContextManager[object]:
+        """The default stream, whichever one the caller uses."""
+        return torch.cuda.stream(torch.cuda.default_stream(self._device))
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Page-locked memory, which torch keeps for the next who asks."""

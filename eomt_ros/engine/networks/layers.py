@@ -21,11 +21,12 @@ MOST_GRIDS = 8
 
 def once(kept: dict[Grid, Made], grid: Grid, make: Callable[[], Made]) -> Made:
     """What is made for images of a size, made again only where the last `MOST_GRIDS` sizes were others."""
-    if grid not in kept:
+    made = kept.get(grid)
+    if made is None:
         if len(kept) >= MOST_GRIDS:
-            del kept[next(iter(kept))]
-        kept[grid] = make()
-    return kept[grid]
+            kept.pop(next(iter(kept), grid), None)  # another thread may have been faster
+        made = kept[grid] = make()
+    return made
 
 
 def embedding(count: int, hidden: int) -> nn.Embedding:

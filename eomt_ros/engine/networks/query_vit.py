@@ -74,7 +74,10 @@ class QueryVit(nn.Module):
 
     def constants(self) -> list[Tensor]:
         """What was made for the sizes of images and is read beside the weights."""
-        return [*self.embeddings.constants(), *(each for made in self._rotations.values() for each in made.tensors)]
+        return [
+            *self.embeddings.constants(),
+            *(each for made in list(self._rotations.values()) for each in made.tensors),
+        ]
 
     def settle(self) -> None:
         """Draws from the loaded weights what they say about the network's course; raises `ValueError` where it has none

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -11,19 +12,20 @@ from torch import Tensor
 
 from eomt_ros.engine import Segmenter
 from eomt_ros.engine.frames import PlainFrames
+from eomt_ros.engine.gpu.capture import Capture, Replay, Work
 from eomt_ros.engine.gpu.frames import GpuFrames
-from eomt_ros.engine.gpu.plan import Capture, Replay, Work
 from eomt_ros.engine.gpu.queues import Mark, Queues
-from eomt_ros.engine.gpu.step import Output
+from eomt_ros.engine.gpu.slot import tensors_of
 
 
 def on_gpu(
     segmenter: Segmenter, *, queues: Queues | None = None, capture: Capture | None = None, compile: bool = False
 ) -> Segmenter:
     """A segmenter of a CPU, its frames on the GPU's way from now on."""
-    plain = segmenter._frames
+    running = segmenter._runner.now
+    plain = running.frames
     assert isinstance(plain, PlainFrames)
-    segmenter._frames = GpuFrames(
+    frames = GpuFrames(
         plain.step,
         plain.preprocess,
         plain.recipe,
@@ -32,11 +34,8 @@ def on_gpu(
         capture,
         compile=compile,
     )
+    segmenter._runner.now = running._replace(frames=frames)
     return segmenter
-
-
-def tensors(outputs: Sequence[Output]) -> list[Tensor]:
-    return [part for output in outputs for part in output if part is not None]
 
 
 @dataclass
@@ -52,7 +51,7 @@ class Recorder:
 
         def run() -> None:
             self.replayed += 1
-            for kept, new in zip(tensors(outputs), tensors(work()), strict=True):
+            for kept, new in zip(tensors_of(outputs), tensors_of(work()), strict=True):
                 kept.copy_(new)
 
         return Replay(run, outputs)
@@ -78,7 +77,10 @@ class PromptQueue:
 
 class PromptQueues:
     def __init__(self) -> None:
-        self.upload = self.compute = self.download = PromptQueue()
+        self.upload = self.compute = self.download = self.paint = PromptQueue()
+
+    def beginning(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
@@ -92,16 +94,29 @@ class LateQueues:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.upload, self.compute, self.download = (LateQueue(self) for _ in range(3))
+        self.upload, self.compute, self.download, self.paint = (LateQueue(self) for _ in range(4))
+
+    def beginning(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         return torch.full(shape, 77, dtype=dtype)
 
     def advance_any(self) -> None:
         """Does some of what can be done."""
-        for queue in self.random.sample([self.upload, self.compute, self.download], 3):
+        for queue in self.random.sample([self.upload, self.compute, self.download, self.paint], 4):
             if self.random.random() < 0.5:
                 queue.advance(queue.passed + 1)
+
+
+class LastMomentQueues(LateQueues):
+    """Queues that do only what is waited for, and only then."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def advance_any(self) -> None:
+        pass
 
 
 @dataclass

@@ -56,9 +56,9 @@ def agreement(found: list[FrameResult], expected: list[FrameResult]) -> tuple[fl
 
 
 def assert_all_captured(segmenter: Segmenter) -> None:
-    assert isinstance(segmenter._frames, GpuFrames)
-    assert segmenter._frames._plans
-    assert all(plan._replay is not None for plan in segmenter._frames._plans.values())
+    assert isinstance(segmenter._runner.now.frames, GpuFrames)
+    assert segmenter._runner.now.frames._plans
+    assert all(plan._replay is not None for plan in segmenter._runner.now.frames._plans.values())
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -138,7 +138,7 @@ def test_all_memory_is_free_when_a_segmenter_is_gone(folders):
         free_devices()
         return torch.cuda.memory_allocated()
 
-    run(load(folders["videomt"]), clip(2))  # what torch's libraries keep for ever is there now
+    run(load(folders["videomt"]), clip(2))  # what torch's libraries keep for ever, they have now
     before = held()
     segmenter = load(folders["videomt"])
     run(segmenter, clip(2))

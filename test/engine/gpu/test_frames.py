@@ -16,13 +16,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from eomt_ros.engine import DeviceLostError, FrameResult, NotFiniteError, OutOfMemoryError, Segmenter, Stream
+from eomt_ros.engine import (
+    DeviceLostError,
+    FrameResult,
+    NotFiniteError,
+    OutOfMemoryError,
+    Segmenter,
+    Stream,
+    checkpoint,
+)
+from eomt_ros.engine.frames import Request
 from eomt_ros.engine.gpu import frames as module
+from eomt_ros.engine.gpu.capture import Replay, Work
 from eomt_ros.engine.gpu.frames import MOST_PLANS, GpuFrames
-from eomt_ros.engine.gpu.plan import Replay, Work
+from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark
+from eomt_ros.engine.gpu.slot import tensors_of
 from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
-from test.engine.gpu.machine import LateQueues, PromptQueue, PromptQueues, Recorder, on_gpu, tensors
+from test.engine.gpu.machine import LastMomentQueues, LateQueues, PromptQueue, PromptQueues, Recorder, on_gpu
 from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
 
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -265,6 +276,17 @@ def test_a_frame_is_started_before_the_one_before_is_given(load):
     results.close()
 
 
+def test_a_result_does_not_wait_for_the_frame_after_it(load):
+    queues = LastMomentQueues()
+    segmenter = on_gpu(load(), queues=queues)
+    results = segmenter.segment_stream(stamped(clip(4)), segmenter.open_stream())
+    next(results)
+    done, given = queues.compute.passed, len(queues.compute.items)
+    next(results)
+    assert done < given <= queues.compute.passed < len(queues.compute.items)
+    results.close()
+
+
 def test_memory_is_kept_for_two_frames_and_not_for_more(load):
     segmenter = on_gpu(load())
     for _ in segmenter.segment_stream(stamped(clip(9)), segmenter.open_stream()):
@@ -314,8 +336,8 @@ def test_what_is_wrong_with_a_frame_comes_after_the_frames_before(load, bad):
 
 
 def frames_of(segmenter: Segmenter) -> GpuFrames:
-    assert isinstance(segmenter._frames, GpuFrames)
-    return segmenter._frames
+    assert isinstance(segmenter._runner.now.frames, GpuFrames)
+    return segmenter._runner.now.frames
 
 
 def test_a_frame_with_more_segments_than_there_is_room_for_is_right_and_makes_room(load, monkeypatch):
@@ -344,7 +366,7 @@ def refuse(work: Work) -> Replay:
 
 def spoil(work: Work) -> Replay:
     outputs = [output.cloned() for output in work()]
-    for part in tensors(outputs):
+    for part in tensors_of(outputs):
         part.zero_()
     return Replay(lambda: None, outputs)
 
@@ -378,14 +400,12 @@ def test_a_first_frame_that_is_not_finite_leaves_the_capture_to_the_next(tmp_pat
 class Broken(PromptQueues):
     """A device that fails when a frame is waited for."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Callable[[], Exception]) -> None:
         super().__init__()
-        self.error: Exception | None = error
+        self.error = error
 
     def staging(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        if self.error is not None:
-            raise self.error
-        return super().staging(shape, dtype)
+        raise self.error()
 
 
 @pytest.mark.parametrize(
@@ -397,7 +417,7 @@ class Broken(PromptQueues):
     ],
 )
 def test_a_device_that_fails_is_told_apart_and_says_what_to_do(load, said):
-    segmenter = on_gpu(load(), queues=Broken(RuntimeError(said)))
+    segmenter = on_gpu(load(), queues=Broken(lambda: RuntimeError(said)))
     with pytest.raises(DeviceLostError, match=r"^cpu fails: RuntimeError: .* start it anew") as caught:
         segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
     assert "asynchronously" not in str(caught.value)
@@ -419,7 +439,7 @@ class DeafQueue(PromptQueue):
         raise RuntimeError("a bug\nsomewhere")
 
 
-@pytest.mark.parametrize("queues", [Broken(RuntimeError("a bug\nsomewhere")), Deaf()], ids=["start", "finish"])
+@pytest.mark.parametrize("queues", [Broken(lambda: RuntimeError("a bug\nsomewhere")), Deaf()], ids=["start", "finish"])
 def test_what_does_not_work_on_somebodys_gpu_is_said_once_and_the_plain_way_is_taken(load, caplog, queues):
     segmenter = on_gpu(load(), queues=queues)
     assert_same(run(segmenter, clip(4)), run(load(), clip(4)))
@@ -427,15 +447,51 @@ def test_what_does_not_work_on_somebodys_gpu_is_said_once_and_the_plain_way_is_t
     assert warning.endswith("please report this: RuntimeError: a bug")
 
 
-def test_where_no_memory_is_left_for_whole_frames_they_go_step_by_step(load, caplog):
-    segmenter = on_gpu(load(), queues=Broken(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")))
-    assert_same(run(segmenter, clip(2)), run(load(), clip(2)))
-    assert any("no memory is left" in record.message for record in caplog.records)
+OUT_OF_MEMORY = [
+    (torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2 GiB."),
+    (RuntimeError, "CUDA error: out of memory\nCUDA kernel errors might be"),
+    (RuntimeError, "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
+
+
+def living_plans() -> set[int]:
+    return {id(each) for each in gc.get_objects() if isinstance(each, Plan)}
+
+
+@pytest.mark.parametrize(("kind", "said"), OUT_OF_MEMORY)
+def test_where_no_memory_is_left_for_whole_frames_they_go_step_by_step(load, caplog, monkeypatch, kind, said):
+    segmenter = on_gpu(load(), queues=Broken(lambda: kind(said)))
+    before = living_plans()
+    plain, plans = frames_of(segmenter)._plain, []
+    start = plain.start
+
+    def start_with_room(request: Request) -> object:
+        # What there was no memory for must not be held by the very error that says so.
+        plans.extend(living_plans() - before)
+        return start(request)
+
+    monkeypatch.setattr(plain, "start", start_with_room)
+    assert_same(run(segmenter, clip(3)), run(load(), clip(3)))
+    assert plans == []
+    assert len([record for record in caplog.records if "no memory is left" in record.message]) == 1
+
+
+@pytest.mark.parametrize(("kind", "said"), OUT_OF_MEMORY)
+def test_where_no_memory_is_left_for_a_capture_frames_go_on_without(load, caplog, kind, said):
+    calls = []
+
+    def capture(work: Work) -> Replay:
+        calls.append(work)
+        raise kind(said)
+
+    assert_same(run(on_gpu(load(), capture=capture), clip(3)), run(load(), clip(3)))
+    assert len(calls) == 1
+    assert "not captured as a CUDA graph, which makes them slower: no memory is left for it" in caplog.text
 
 
 def test_where_no_memory_is_left_at_all_it_is_said(load, monkeypatch):
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore")
-    segmenter = on_gpu(load(), queues=Broken(error))
+    segmenter = on_gpu(load(), queues=Broken(lambda: error))
 
     def fail(request: object) -> None:
         raise error
@@ -490,7 +546,7 @@ def test_after_a_lost_device_frames_run_on_the_cpu_where_that_was_left_open(load
     segmenter = on_gpu(load(device="auto"))
     stream = segmenter.open_stream()
     segmenter.segment(picture(60, 80, 0), stream)
-    frames_of(segmenter)._queues = Broken(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    frames_of(segmenter)._queues = Broken(lambda: RuntimeError("CUDA error: an illegal memory access was encountered"))
     frames_of(segmenter)._plans.clear()
     with pytest.raises(DeviceLostError, match=r"cpu fails: .* illegal .*; frames run on cpu from now on"):
         segmenter.segment(picture(60, 80, 1), stream)
@@ -500,6 +556,22 @@ def test_after_a_lost_device_frames_run_on_the_cpu_where_that_was_left_open(load
     expected = run(load(), images)
     assert [each.segments for each in found] == [each.segments for each in expected]
     assert all(each.epoch == 1 for each in found)
+
+
+def test_where_nothing_can_take_over_the_device_stays_lost(load, monkeypatch, caplog):
+    segmenter = on_gpu(load(device="auto"), queues=Broken(lambda: RuntimeError("CUDA error: an illegal memory access")))
+
+    def fail(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(checkpoint, "load", fail)
+    for _ in range(2):
+        with pytest.raises(DeviceLostError, match="start it anew") as caught:
+            segmenter.segment(picture(60, 80, 1), segmenter.open_stream())
+        assert "from now on" not in str(caught.value)
+    assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
+        "nothing takes over: OSError: the disk is gone"
+    ]
 
 
 def test_streams_that_lost_their_queries_with_a_device_begin_anew(load):
