@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from eomt_ros.engine.backends import Backend, StepResult
 from eomt_ros.engine.canvas import Regions, Segmentation
 from eomt_ros.engine.families import Family
 from eomt_ros.engine.fit import Fit, Placement
-from eomt_ros.engine.preprocess import Preprocessor
+from eomt_ros.engine.preprocess import Image, Preprocessor
 from eomt_ros.engine.stream import Memory
 
 
@@ -45,7 +44,7 @@ class Settings(NamedTuple):
 class Request:
     """One frame each of some streams. Entry i of each sequence belongs to stream i."""
 
-    images: Sequence[np.ndarray]
+    images: Sequence[Image]
     queries: Sequence[Tensor]
     """(1, queries, hidden), what the frame starts from."""
     memories: Sequence[Memory | None]
@@ -91,6 +90,10 @@ class Frames(Protocol):
         """Begins with one frame each of some streams; raises `ValueError` for what is no image."""
         ...
 
+    def decode_jpeg(self, data: bytes) -> Tensor | None:
+        """A JPEG where the network runs, (H, W, 3) uint8 RGB; None where it cannot be read there."""
+        ...
+
     def settle(self) -> bool:
         """Waits for what is made ready beside the frames, and says whether there was anything: the next frame of a kind
         puts it to use.
@@ -116,6 +119,9 @@ class PlainFrames:
         memories = remembered(request.memories, outputs, self.recipe.score_memory)
         computed = time.perf_counter()
         return PlainStarted(self.recipe, request, placements, outputs, memories, prepared - begin, computed - prepared)
+
+    def decode_jpeg(self, data: bytes) -> None:
+        """Nothing is decoded."""
 
     def settle(self) -> bool:
         """Nothing is made ready."""

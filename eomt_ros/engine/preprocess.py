@@ -12,6 +12,8 @@ from torch import Tensor
 from eomt_ros.engine.fit import Placement, Size
 
 Channels = tuple[int, int, int]
+Image = np.ndarray | Tensor
+"""(H, W, 3) uint8 RGB; a tensor lies where the network runs."""
 
 
 class Preprocessor:
@@ -35,7 +37,7 @@ class Preprocessor:
         self.mean = 255.0 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = 255.0 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
-    def __call__(self, image: np.ndarray, placement: Placement) -> Tensor:
+    def __call__(self, image: Image, placement: Placement) -> Tensor:
         """Prepares one image.
 
         image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not
@@ -43,7 +45,9 @@ class Preprocessor:
         Returns (windows or 1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
         """
         pixels, channels = rows_of(image)
-        return self.prepare(torch.from_numpy(pixels).to(self.mean.device, non_blocking=True), channels, placement)
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(pixels)
+        return self.prepare(pixels.to(self.mean.device, non_blocking=True), channels, placement)
 
     def prepare(self, pixels: Tensor, channels: Channels, placement: Placement) -> Tensor:
         """Prepares one image that is on the device.
@@ -67,7 +71,7 @@ class Preprocessor:
         return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
 
 
-def rows_of(image: np.ndarray) -> tuple[np.ndarray, Channels]:
+def rows_of(image: Image) -> tuple[Image, Channels]:
     """The image as torch takes it, (H, W, 3 or 1) uint8, and which of its channels are red, green and blue.
 
     image: (H, W, 3) uint8 RGB, with any strides; one grey channel shown three times is one channel of the answer.
@@ -75,6 +79,8 @@ def rows_of(image: np.ndarray) -> tuple[np.ndarray, Channels]:
     """
     expect_image(image)
     channels = 0, 1, 2
+    if isinstance(image, Tensor):
+        return image, channels
     if image.strides[2] == 0:  # resize it once
         image, channels = image[:, :, :1], (0, 0, 0)
     elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
@@ -94,10 +100,10 @@ def _resized(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
 
 
-def expect_image(image: np.ndarray) -> None:
+def expect_image(image: Image) -> None:
     """Raises `ValueError` for what is no (H, W, 3) uint8."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise ValueError(f"image is {image.shape} {image.dtype}, expected (height, width, 3) uint8")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, torch.uint8) or 0 in image.shape:
+        raise ValueError(f"image is {tuple(image.shape)} {image.dtype}, expected (height, width, 3) uint8")
 
 
 class _Writable:

@@ -24,7 +24,7 @@ from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
-from eomt_ros.engine.preprocess import Preprocessor, expect_image
+from eomt_ros.engine.preprocess import Image, Preprocessor, expect_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.runner import Runner, Running
 from eomt_ros.engine.stream import Start, Stream
@@ -264,9 +264,18 @@ class Segmenter:
         if self._runner.now.frames.settle():
             self.segment(image, self.open_stream())
 
+    def decode_jpeg(self, data: bytes) -> torch.Tensor | None:
+        """A JPEG decoded on the GPU, for `segment`, (H, W, 3) uint8; None where the CPU has to do it.
+
+        Decoders differ by a grey level or two. An orientation that the file may name is not looked at.
+        """
+        running = self._runner.now
+        with self._runner.watched(running, 1):
+            return running.frames.decode_jpeg(data)
+
     def segment(
         self,
-        image: np.ndarray,
+        image: Image,
         stream: Stream,
         *,
         stamp: float | None = None,
@@ -276,7 +285,7 @@ class Segmenter:
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
-        image: (H, W, 3) uint8 RGB, with any strides.
+        image: (H, W, 3) uint8 RGB, with any strides, or what `decode_jpeg` gave.
         stamp: seconds, on any clock that runs with the camera's; the ids use it.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
         confidence of every pixel.
@@ -296,7 +305,7 @@ class Segmenter:
 
     def segment_batch(
         self,
-        images: Sequence[np.ndarray],
+        images: Sequence[Image],
         streams: Sequence[Stream],
         *,
         stamps: Sequence[float | None] | None = None,
@@ -324,7 +333,7 @@ class Segmenter:
 
     def segment_stream(
         self,
-        frames: Iterable[tuple[np.ndarray, float | None]],
+        frames: Iterable[tuple[Image, float | None]],
         stream: Stream,
         *,
         with_masks: bool = False,
@@ -378,7 +387,7 @@ class Segmenter:
 
     def _begin(
         self,
-        images: Sequence[np.ndarray],
+        images: Sequence[Image],
         starts: Sequence[Start],
         stamps: Sequence[float | None],
         with_masks: bool,

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
+    from torch import Tensor
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
@@ -109,8 +110,22 @@ SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
 SUPPORTED_FORMATS = ("jpeg", "png")
 
 
-def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
+@overload
+def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]: ...
+
+
+@overload
+def decode(
+    message: Image | CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None]
+) -> npt.NDArray[np.uint8] | Tensor: ...
+
+
+def decode(
+    message: Image | CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None] | None = None
+) -> npt.NDArray[np.uint8] | Tensor:
     """Give the picture in an image message.
+
+    decode_jpeg: tried first with a JPEG that is complete; gives (H, W, 3) uint8 RGB elsewhere, or None.
 
     Returns (H, W, 3) uint8 RGB of any strides; it may be a view of `message.data`, so it must not be written to.
     16-bit values are scaled by 255 / 65535 and rounded; alpha is dropped. A JPEG stays in the orientation it is stored
@@ -118,7 +133,7 @@ def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
     Raises ImageError (UnsupportedEncodingError for an encoding or file format that is not read here).
     """
     # By its fields and not by its class, so that messages of a bag, read without ROS, are as good as rclpy's.
-    return _decode_compressed(message) if hasattr(message, "format") else _decode_raw(message)
+    return _decode_compressed(message, decode_jpeg) if hasattr(message, "format") else _decode_raw(message)
 
 
 def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
@@ -207,7 +222,9 @@ _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def _decode_compressed(message: CompressedImage) -> Pixels:
+def _decode_compressed(
+    message: CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None] | None
+) -> Pixels | Tensor:
     data = bytes(message.data)
     format_ = message.format or "jpeg"  # as the message's definition says
     what = f"compressed image of {len(data)} bytes (format '{format_}')"
@@ -221,6 +238,13 @@ def _decode_compressed(message: CompressedImage) -> Pixels:
     else:
         raise UnsupportedEncodingError(format_, SUPPORTED_FORMATS)
     _check_size(f"{width}x{height} {what}", height, width)
+    # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
+    source, _, codec = format_.partition(";")
+    is_mosaic = source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]
+    if decode_jpeg is not None and data.startswith(_JPEG_START) and not is_mosaic:
+        elsewhere = decode_jpeg(data)
+        if elsewhere is not None and elsewhere.shape == (height, width, 3):
+            return elsewhere
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _IMREAD)
     except cv2.error as error:
@@ -228,9 +252,7 @@ def _decode_compressed(message: CompressedImage) -> Pixels:
     if decoded is None:
         raise ImageError(f"{what} is corrupt: its header says {width}x{height}, but the pixels do not decode")
     bgr = _to_8_bit(decoded)
-    # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
-    source, _, codec = format_.partition(";")
-    if source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]:
+    if is_mosaic:
         return _encoding(source).to_rgb(np.ascontiguousarray(bgr[..., :1]))
     # A view would do, and would cost ten times as much later, whenever somebody packs it.
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import Image
@@ -20,11 +21,11 @@ except ImportError:  # an optional dependency: Nav2 brings it along
     LabelInfo = None
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     from rclpy.node import Node
     from rclpy.publisher import Publisher
     from std_msgs.msg import Header
+    from torch import Tensor
 
     from eomt_ros.engine import FrameResult, Segmenter
 
@@ -73,7 +74,13 @@ class Outputs:
         self._label_info.publish(info)
 
     def publish(
-        self, image: npt.NDArray[np.uint8], result: FrameResult, header: Header, *, dropped: int, overlay_alpha: float
+        self,
+        image: npt.NDArray[np.uint8] | Tensor,
+        result: FrameResult,
+        header: Header,
+        *,
+        dropped: int,
+        overlay_alpha: float,
     ) -> None:
         """Publish one frame's result.
 
@@ -100,7 +107,8 @@ class Outputs:
                 )
             )
         if self._overlay.get_subscription_count():
-            picture = overlay.draw(image, result, self._segmenter.labels, alpha=overlay_alpha)
+            pixels = image if isinstance(image, np.ndarray) else image.cpu().numpy()
+            picture = overlay.draw(pixels, result, self._segmenter.labels, alpha=overlay_alpha)
             self._overlay.publish(write_image(picture, "rgb8", header))
         self._sequence += 1
 

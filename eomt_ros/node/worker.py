@@ -12,7 +12,8 @@ from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfM
 from eomt_ros.node.cdr import read_image
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
-from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
+from eomt_ros.node.gpu_jpeg import GpuJpegs
+from eomt_ros.node.images import ImageError, UnsupportedEncodingError
 from eomt_ros.node.stamps import seconds
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Worker:
         self._statistics = statistics
         self._parameters = parameters
         self._logger = logger
+        self._jpegs = GpuJpegs(segmenter, logger)
         self._continuity = Continuity()
         self._reset_wanted = threading.Event()
         self._stopping = False
@@ -99,7 +101,7 @@ class Worker:
         parameters = self._parameters()
         message = read_image(arrival.message, arrival.kind)
         header = message.header
-        image = decode(message)
+        image = self._jpegs.decode(message)
         decoded = time.monotonic()
 
         height, width, _ = image.shape

@@ -10,6 +10,7 @@ from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.frames import Frames, PlainFrames, Recipe
 from eomt_ros.engine.gpu.capture import CudaCapture
 from eomt_ros.engine.gpu.frames import GpuFrames
+from eomt_ros.engine.gpu.jpeg import TorchvisionDecoder
 from eomt_ros.engine.gpu.queues import CudaQueues
 from eomt_ros.engine.preprocess import Preprocessor
 
@@ -28,4 +29,5 @@ def open_frames(step: Backend, preprocess: Preprocessor, recipe: Recipe, *, comp
         return PlainFrames(step, preprocess, recipe)
     assert isinstance(step, TorchBackend)
     queues, capture = CudaQueues(step.device), CudaCapture(step.device)
-    return GpuFrames(step, preprocess, recipe, len(recipe.is_thing), queues, capture, compile=compile)
+    decode = TorchvisionDecoder(step.device)
+    return GpuFrames(step, preprocess, recipe, len(recipe.is_thing), queues, capture, decode, compile=compile)

@@ -23,12 +23,13 @@ from eomt_ros.engine.fit import Placement, Size
 from eomt_ros.engine.frames import Frame, PlainFrames, Recipe, Request, Started, scored, segmented
 from eomt_ros.engine.gpu.capture import Capture
 from eomt_ros.engine.gpu.dense import Report, Task
+from eomt_ros.engine.gpu.jpeg import Decode
 from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark, Queues
 from eomt_ros.engine.gpu.slot import Paint, Slot
 from eomt_ros.engine.gpu.step import Inputs, WholeStep
 from eomt_ros.engine.postprocess import check_finite, fuse
-from eomt_ros.engine.preprocess import Channels, Preprocessor, rows_of
+from eomt_ros.engine.preprocess import Channels, Image, Preprocessor, rows_of
 from eomt_ros.engine.run_lengths import encode_mask
 from eomt_ros.engine.stream import Memory
 
@@ -67,6 +68,7 @@ class GpuFrames:
         classes: int,
         queues: Queues,
         capture: Capture | None,
+        decode: Decode | None,
         *,
         compile: bool,
     ) -> None:
@@ -76,6 +78,7 @@ class GpuFrames:
         self._classes = classes
         self._queues = queues
         self._capture = capture
+        self._decode = decode
         self._compile = compile
         self._plain = PlainFrames(step, preprocess, recipe)
         self._plans: OrderedDict[Kind, Plan] = OrderedDict()
@@ -127,6 +130,19 @@ class GpuFrames:
         log.debug("whole frames do not work", exc_info=error)
         return self._plain.start(request)
 
+    def decode_jpeg(self, data: bytes) -> Tensor | None:
+        """A JPEG on the GPU, (H, W, 3) uint8 RGB; None where there is no decoder, or it cannot read this one."""
+        if self._decode is None or self._given_up:
+            return None
+        try:
+            with self._queues.beginning():
+                return self._decode(data)
+        except RuntimeError as error:
+            if is_device_failure(error) or is_out_of_memory(error):
+                raise
+            log.debug("JPEG decoded on the CPU: %s", first_line(error))
+            return None
+
     def settle(self) -> bool:
         """Waits until frames of the kinds that have come so far are compiled, and says whether any had to be."""
         with self._lock:
@@ -135,7 +151,7 @@ class GpuFrames:
             plan.settle()
         return self._compile
 
-    def _started(self, plan: Plan, images: Sequence[np.ndarray], request: Request, begin: float) -> GpuStarted:
+    def _started(self, plan: Plan, images: Sequence[Image], request: Request, begin: float) -> GpuStarted:
         queues, slot = self._queues, plan.take()
         slot.write(images, self._numbers(request))
         queues.upload.do(slot.upload)
@@ -405,7 +421,7 @@ class GpuRegions(Regions):
         return table
 
 
-def _layout(rows: tuple[np.ndarray, Channels]) -> Layout:
+def _layout(rows: tuple[Image, Channels]) -> Layout:
     image, channels = rows
     return (image.shape[0], image.shape[1]), channels, image.shape[2]
 

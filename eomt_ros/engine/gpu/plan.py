@@ -112,7 +112,7 @@ class Plan:
             self._compiling.join()
 
     def _fill(self, slot: Slot, queries: Sequence[Tensor], memories: Sequence[Tensor | None]) -> None:
-        for image, uploaded in zip(self._inputs.images, slot.images, strict=True):
+        for image, uploaded in zip(self._inputs.images, slot.uploaded(), strict=True):
             image.copy_(uploaded)
         self._inputs.numbers.copy_(slot.numbers)
         for index, each in enumerate(queries):

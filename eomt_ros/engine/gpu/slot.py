@@ -11,6 +11,7 @@ from torch import Tensor
 from eomt_ros.engine.gpu.dense import COLUMNS
 from eomt_ros.engine.gpu.queues import Queues
 from eomt_ros.engine.gpu.step import Inputs, Output, WholeStep
+from eomt_ros.engine.preprocess import Image
 
 
 class Picture:
@@ -71,19 +72,29 @@ class Slot:
         self.host_reports = [queues.staging((1 + task.most, COLUMNS), torch.float64) for task in whole.tasks]
         device = inputs.numbers.device
         self.paints = [Paint(queues, task.placement.image, 1 + task.most, classes, device) for task in whole.tasks]
+        self.there: list[Tensor | None] = []
+        """Images that came on the device."""
         self.outputs: list[Output] | None = None
         """Copies, since the next frame overwrites what it gives."""
 
-    def write(self, images: Sequence[np.ndarray], numbers: Sequence[float]) -> None:
-        """Copies a frame to where the device can read it."""
+    def write(self, images: Sequence[Image], numbers: Sequence[float]) -> None:
+        """Copies a frame to where the device can read it, as far as it is not there."""
+        self.there = [image if isinstance(image, Tensor) else None for image in images]
         for staging, image in zip(self.host_images, images, strict=True):
-            staging.copy_(torch.from_numpy(image))
+            if isinstance(image, np.ndarray):
+                staging.copy_(torch.from_numpy(image))
         self.host_numbers.copy_(torch.tensor(numbers, dtype=torch.float64))
 
     def upload(self) -> None:
         """To the device."""
-        for image, staging in zip((*self.images, self.numbers), (*self.host_images, self.host_numbers), strict=True):
-            image.copy_(staging, non_blocking=True)
+        self.numbers.copy_(self.host_numbers, non_blocking=True)
+        for image, staging, there in zip(self.images, self.host_images, self.there, strict=True):
+            if there is None:
+                image.copy_(staging, non_blocking=True)
+
+    def uploaded(self) -> list[Tensor]:
+        """The images on the device."""
+        return [image if there is None else there for image, there in zip(self.images, self.there, strict=True)]
 
     def keep(self, outputs: list[Output]) -> None:
         """Copies what the frames became."""

@@ -14,12 +14,18 @@ from eomt_ros.engine import Segmenter
 from eomt_ros.engine.frames import PlainFrames
 from eomt_ros.engine.gpu.capture import Capture, Replay, Work
 from eomt_ros.engine.gpu.frames import GpuFrames
+from eomt_ros.engine.gpu.jpeg import Decode
 from eomt_ros.engine.gpu.queues import Mark, Queues
 from eomt_ros.engine.gpu.slot import tensors_of
 
 
 def on_gpu(
-    segmenter: Segmenter, *, queues: Queues | None = None, capture: Capture | None = None, compile: bool = False
+    segmenter: Segmenter,
+    *,
+    queues: Queues | None = None,
+    capture: Capture | None = None,
+    decode: Decode | None = None,
+    compile: bool = False,
 ) -> Segmenter:
     """A segmenter of a CPU, its frames on the GPU's way from now on."""
     running = segmenter._runner.now
@@ -32,6 +38,7 @@ def on_gpu(
         len(segmenter.labels.class_names),
         queues or PromptQueues(),
         capture,
+        decode,
         compile=compile,
     )
     segmenter._runner.now = running._replace(frames=frames)

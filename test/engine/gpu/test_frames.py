@@ -5,12 +5,15 @@ from __future__ import annotations
 import gc
 import logging
 import shutil
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,6 +32,7 @@ from eomt_ros.engine.frames import Request
 from eomt_ros.engine.gpu import frames as module
 from eomt_ros.engine.gpu.capture import Replay, Work
 from eomt_ros.engine.gpu.frames import MOST_PLANS, GpuFrames
+from eomt_ros.engine.gpu.jpeg import TorchvisionDecoder
 from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark
 from eomt_ros.engine.gpu.slot import tensors_of
@@ -597,3 +601,75 @@ def test_what_is_not_used_any_more_is_freed_without_the_garbage_collector(load):
         assert [plan() for plan in plans] == [None]
     finally:
         gc.enable()
+
+
+# --- JPEG on the device
+
+
+def opencv_decodes(data: bytes) -> Tensor:
+    """In place of the GPU's decoder."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise RuntimeError("Not a JPEG file")
+    return torch.from_numpy(decoded).permute(2, 0, 1).flip(0).permute(1, 2, 0)  # as torchvision lays them out
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", image[:, :, ::-1])[1].tobytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_was_decoded_on_the_device_is_segmented_as_on_the_host(load, seed):
+    files = [jpeg(image) for image in clip(FRAMES)]
+    expected = run(load(), [opencv_decodes(data).numpy() for data in files])
+    for segmenter in (
+        on_gpu(load(), capture=Recorder(), decode=opencv_decodes),
+        on_gpu(load(), queues=LateQueues(seed), decode=opencv_decodes),
+    ):
+        images = [segmenter.decode_jpeg(data) for data in files]
+        assert all(isinstance(image, Tensor) for image in images)
+        assert_same(list(segmenter.segment_stream(stamped(images), segmenter.open_stream())), expected)
+    assert_same(run(load(), images), expected)
+
+
+def test_what_the_device_cannot_decode_is_left_to_the_host(load, caplog):
+    assert load().decode_jpeg(jpeg(picture(20, 30, 0))) is None
+    assert on_gpu(load()).decode_jpeg(jpeg(picture(20, 30, 0))) is None
+    segmenter = on_gpu(load(), decode=opencv_decodes)
+    assert segmenter.decode_jpeg(b"no JPEG") is None
+    assert segmenter.decode_jpeg(jpeg(picture(20, 30, 0))).shape == (20, 30, 3)
+
+
+def test_a_device_that_fails_in_decoding_is_lost(load):
+    def fail(data: bytes) -> Tensor:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with pytest.raises(DeviceLostError, match="illegal memory access"):
+        on_gpu(load(), decode=fail).decode_jpeg(b"")
+
+
+class Torchvision(ModuleType):
+    """In place of the real one, whose operators do not load beside a torch for CPUs."""
+
+    def __init__(self) -> None:
+        super().__init__("torchvision.io")
+        self.ImageReadMode = SimpleNamespace(RGB="RGB")
+
+    def decode_jpeg(self, encoded: Tensor, mode: str, device: torch.device) -> Tensor:
+        assert (encoded.dtype, encoded.ndim, mode, device) == (torch.uint8, 1, "RGB", torch.device("cpu"))
+        return opencv_decodes(encoded.numpy().tobytes()).permute(2, 0, 1)
+
+
+def test_torchvision_is_asked_as_its_decode_jpeg_wants_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision.io", Torchvision())
+    image = picture(20, 30, 0)
+    found = TorchvisionDecoder(torch.device("cpu"))(jpeg(image))
+    assert np.abs(found.numpy().astype(int) - opencv_decodes(jpeg(image)).numpy()).max() == 0
+
+
+def test_without_a_torchvision_nothing_is_decoded_on_the_device(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setitem(sys.modules, "torchvision.io", None)
+    decode = TorchvisionDecoder(torch.device("cpu"))
+    assert [decode(jpeg(picture(20, 30, 0))) for _ in range(2)] == [None, None]
+    assert len([record for record in caplog.records if "torchvision does not load" in record.message]) == 1
