@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -40,6 +39,8 @@ FIRST_MOST = 16
 MOST_PLANS = 4
 """Kinds of frames that memory is kept for. More of them - images of ever other sizes - go step by step."""
 
+MOST_WITHOUT = 32
+"""Kinds of frames that are known to have no room on the device."""
 
 Layout = tuple[Size, Channels, int]
 """Of an image: its size, the order and the number of its channels."""
@@ -81,7 +82,7 @@ class GpuFrames:
         self._decode = decode
         self._compile = compile
         self._plain = PlainFrames(step, preprocess, recipe)
-        self._plans: OrderedDict[Kind, Plan] = OrderedDict()
+        self._plans: dict[Kind, Plan] = {}
         self._without: set[Kind] = set()
         self._full = False
         self._given_up = False
@@ -117,6 +118,8 @@ class GpuFrames:
         """Frees what other frames have of a device that is full; this kind of frame goes step by step from now on."""
         with self._lock:
             self._plans.clear()
+            if len(self._without) >= MOST_WITHOUT:
+                self._without.clear()
             self._without.add(Kind(images, with_confidence, self._most))
         free_devices()
         log.warning("no memory is left for whole frames on the device: they go step by step, which is slower")
@@ -161,7 +164,12 @@ class GpuFrames:
         remembers = self._recipe.score_memory > 0
         memories = [torch.empty(shape, device=self._step.device) if remembers else None for _ in images]
         before = [None if memory is None else memory.class_logits for memory in request.memories]
-        plan.launch(slot, request.queries, before, next_queries, memories)
+        try:
+            plan.launch(slot, request.queries, before, next_queries, memories)
+        except RuntimeError:
+            # Others get this memory now, and the device must not be writing to it any more.
+            queues.upload.mark().wait()
+            raise
         queues.download.after(queues.compute.mark())
         queues.download.do(slot.download_reports)
         following = [

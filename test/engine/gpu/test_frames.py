@@ -543,6 +543,19 @@ def test_compile_on_a_cpu_is_warned_of_and_changes_nothing(load, caplog):
     assert any("compile has no effect" in record.message for record in caplog.records)
 
 
+def test_memory_that_is_still_written_to_is_not_given_to_others(load, monkeypatch):
+    """A frame fails when its image is on the way: nobody gets the memory before it has come."""
+    queues = LastMomentQueues()
+    segmenter = on_gpu(load(), queues=queues)
+
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(Plan, "launch", fail)
+    assert_same(run(segmenter, clip(2)), run(load(), clip(2)))
+    assert queues.upload.passed == len(queues.upload.items) > 0
+
+
 # --- a device that is lost
 
 
