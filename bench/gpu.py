@@ -116,7 +116,7 @@ class Bench:
 
     def _in_a_row(self, name: str, segmenter: Segmenter) -> Row:
         """Frames of a recording, the next one on its way while one is waited for: from one result to the next."""
-        images = itertools.islice(itertools.cycle(self._pictures), WARM_UP + self._frames)
+        images = itertools.islice(itertools.cycle(self._pictures), WARM_UP + self._frames + 1)
         moments = []
         for _ in segmenter.segment_stream(((image, None) for image in images), segmenter.open_stream()):
             moments.append(time.perf_counter())

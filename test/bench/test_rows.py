@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 
 import pytest
 
+from bench import gpu
 from bench.table import line
-from bench.targets import TARGETS, AtLeast, AtMost, GrowsAtMost, judge
+from bench.targets import GPU_TARGETS, TARGETS, AtLeast, AtMost, GrowsAtMost, PerSecond, judge
 from bench.timing import Row, compare
 
 
@@ -40,6 +42,9 @@ def test_ours_and_the_reference_take_turns_after_a_warm_up_that_does_not_count()
         (AtMost(6), Row("r", ours_ms=6.0), True),
         (AtMost(6), Row("r", ours_ms=6.1), False),
         (AtMost(6), Row("r", note="0 of 40 arrive"), False),
+        (PerSecond(500), Row("r", ours_ms=2.0), True),
+        (PerSecond(500), Row("r", ours_ms=2.01), False),
+        (PerSecond(500), Row("r", ratio=9.0), False),
         (GrowsAtMost(2), Row("r", growth_mib=-1.0), True),
         (GrowsAtMost(2), Row("r", growth_mib=2.1), False),
         (GrowsAtMost(2), Row("r"), False),
@@ -62,3 +67,14 @@ def test_rows_become_json_with_the_names_that_others_read():
     row = json.loads(json.dumps(asdict(judge(Row.of("work", [1.0], [2.0])))))
     assert row["name"] == "work"
     assert (row["ours_ms"], row["reference_ms"], row["ratio"], row["met"]) == (1000.0, 2000.0, 2.0, None)
+
+
+def test_every_target_of_a_gpu_is_that_of_a_row_that_the_bench_makes(tmp_path, monkeypatch):
+    """With the demo's network for all, small images and on a CPU: it is the names that matter."""
+    monkeypatch.setattr(gpu, "WARM_UP", 1)
+    monkeypatch.setattr(gpu, "SIZE", (108, 192))
+    bench = gpu.Bench("cpu", 1, compile=False)
+    names = {row.name for row in bench.rows("demo", tmp_path)}
+    wanted = {re.sub("ViT-. 640", "demo", name) for name in GPU_TARGETS}
+    assert wanted <= names
+    assert all(model in " ".join(GPU_TARGETS) for model in gpu.MODELS)
