@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import engine, evaluation, families, growth, node, postprocess, table, topics
+from bench import engine, evaluation, families, growth, node, postprocess, precision, table, topics
 from bench.targets import TARGETS, judge
 from bench.timing import Row
 
@@ -17,6 +17,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "topics": topics.rows,
     "growth": growth.rows,
     "evaluation": evaluation.rows,
+    "precision": precision.rows,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
 import shutil
 import sys
@@ -36,8 +37,10 @@ from eomt_ros.engine.gpu.jpeg import TorchvisionDecoder
 from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark
 from eomt_ros.engine.gpu.slot import tensors_of
+from eomt_ros.evaluation.sources import open_sequences
 from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
 from test.engine.gpu.machine import LastMomentQueues, LateQueues, PromptQueue, PromptQueues, Recorder, on_gpu
+from test.engine.test_backends import BAG
 from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
 
 WRITERS: dict[str, Callable[..., Path]] = {
@@ -236,6 +239,20 @@ def test_threads_that_share_a_segmenter_do_not_mix(load):
         assert not thread.is_alive(), "a thread is still waiting for its frames"
     for number in range(4):
         assert_same(found[number], run(load(), clips[number]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_demo_bag_is_as_on_the_plain_way_in_every_pixel(task):
+    with open_sequences([BAG]) as (sequence,):
+        images = [frame.image.copy() for frame in itertools.islice(sequence.frames(8), 30)]
+    plain, ours = (
+        Segmenter.load("demo", device="cpu", precision="float32", backend="torch", task=task) for _ in range(2)
+    )
+    found = list(on_gpu(ours, queues=LateQueues(0)).segment_stream(stamped(images), ours.open_stream()))
+    for one, other in zip(found, run(plain, images), strict=True):
+        assert [each.id for each in one.segments] == [each.id for each in other.segments]
+        assert np.array_equal(one.panoptic, other.panoptic)
+        assert np.array_equal(one.semantic, other.semantic)
 
 
 # --- several frames on their way
