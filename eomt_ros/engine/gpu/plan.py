@@ -119,7 +119,7 @@ class Plan:
             self._inputs.queries[index].copy_(each[0])
         if self._inputs.memories is not None:
             for index, memory in enumerate(memories):
-                if memory is None:
+                if memory is None:  # it counts nothing then, unless NaN were left in it
                     self._inputs.memories[index].zero_()
                 else:
                     self._inputs.memories[index].copy_(memory[0])
