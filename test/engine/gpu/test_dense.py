@@ -112,8 +112,11 @@ def test_however_few_maps_are_resized_at_a_time_the_result_is_the_same(chunk, mo
         assert found.report.boxes == whole.report.boxes
 
 
+@pytest.mark.parametrize("chunk", [1, module.CHUNK])
 @pytest.mark.parametrize("step", [2, 8, 40])
-def test_ties_go_to_the_query_that_hugging_face_gives_them_to(step):
+def test_ties_go_to_the_query_that_hugging_face_gives_them_to(step, chunk, monkeypatch):
+    """Also where one of the two is resized later than the other."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
     masks, classes = (noise(12, (24, 32)) / 3).round() * step, torch.zeros(12, CLASSES + 1)
     classes[:, :3] = 9.0
     classes[:, 3] = torch.tensor([12.0, 16.0, 20.0, 20.0] * 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import logging
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eomt_ros.engine import (
@@ -255,6 +257,29 @@ def test_the_demo_bag_is_as_on_the_plain_way_in_every_pixel(task):
         assert np.array_equal(one.semantic, other.semantic)
 
 
+def test_no_frame_is_put_into_a_plan_while_another_is(load, monkeypatch):
+    segmenter = on_gpu(load(), capture=Recorder())
+    segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
+    meeting = threading.Barrier(2)
+    met: list[bool] = []
+    fill = Plan._fill
+
+    def fill_and_wait(*given: Any) -> None:
+        fill(*given)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(timeout=0.3)  # for another thread in the same place
+            met.append(True)
+
+    monkeypatch.setattr(Plan, "_fill", fill_and_wait)
+    threads = [threading.Thread(target=run, args=(segmenter, clip(1, seed=seed))) for seed in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+        assert not thread.is_alive(), "a thread is still waiting for its frame"
+    assert not met
+
+
 # --- several frames on their way
 
 
@@ -361,12 +386,18 @@ def frames_of(segmenter: Segmenter) -> GpuFrames:
     return segmenter._runner.now.frames
 
 
-def test_a_frame_with_more_segments_than_there_is_room_for_is_right_and_makes_room(load, monkeypatch):
+@pytest.mark.parametrize("settings", [{}, {"score_memory": 1.0, "score_threshold": 0.2}], ids=str)
+def test_a_frame_with_more_segments_than_there_is_room_for_is_right_and_makes_room(load, monkeypatch, settings):
     monkeypatch.setattr(module, "FIRST_MOST", 1)
-    images, expected = clip(FRAMES), run(load(), clip(FRAMES))
+    monkeypatch.setattr(GpuFrames, "_make_room", lambda *_: None)  # each frame finds too little
+    images, expected = clip(FRAMES), run(load(**settings), clip(FRAMES))
+    found = run(on_gpu(load(**settings)), images)
+    assert_same(found, expected)
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "FIRST_MOST", 1)
     assert max(len(result.segments) for result in expected) > 1
     for queues in (PromptQueues(), LateQueues(3)):
-        segmenter = on_gpu(load(), queues=queues)
+        segmenter = on_gpu(load(**settings), queues=queues)
         assert_same(list(segmenter.segment_stream(stamped(images), segmenter.open_stream())), expected)
         assert_same(run(segmenter, images), expected)
         assert frames_of(segmenter)._most > 1
@@ -416,6 +447,16 @@ def test_a_first_frame_that_is_not_finite_leaves_the_capture_to_the_next(tmp_pat
     with pytest.raises(NotFiniteError):
         segmenter.segment(red, stream)
     assert stream._next is before
+
+
+def test_masks_alone_that_are_not_finite_are_found(tmp_path, table):
+    model = write_checkpoint(tmp_path)
+    weights = load_file(model / "model.safetensors")
+    weights["mask_head.fc3.bias"] += 3e38
+    save_file(weights, model / "model.safetensors")
+    segmenter = on_gpu(Segmenter.load(model, device="cpu", precision="float32", labels=table))
+    with pytest.raises(NotFiniteError, match="the mask logits hold"):
+        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
 
 
 class Broken(PromptQueues):
