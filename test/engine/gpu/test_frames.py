@@ -386,7 +386,7 @@ def frames_of(segmenter: Segmenter) -> GpuFrames:
     return segmenter._runner.now.frames
 
 
-@pytest.mark.parametrize("settings", [{}, {"score_memory": 1.0, "score_threshold": 0.2}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"task": "instance", "score_memory": 1.0}], ids=str)
 def test_a_frame_with_more_segments_than_there_is_room_for_is_right_and_makes_room(load, monkeypatch, settings):
     monkeypatch.setattr(module, "FIRST_MOST", 1)
     monkeypatch.setattr(GpuFrames, "_make_room", lambda *_: None)  # each frame finds too little
