@@ -30,6 +30,16 @@ class Recipe:
     score_memory: float
     top_k: int
 
+    @property
+    def classes(self) -> int:
+        """How many there are."""
+        return len(self.is_thing)
+
+    @property
+    def score_masks(self) -> bool:
+        """Whether an instance's score is of its mask too, as in `postprocess`."""
+        return not self.top_k or self.family.top_k == "masks"
+
 
 class Settings(NamedTuple):
     """What may change from frame to frame."""
@@ -198,7 +208,7 @@ def scored(output: StepResult, memory: Memory | None) -> StepResult:
 def segmented(recipe: Recipe, output: StepResult, placement: Placement, request: Request) -> Segmentation:
     """The network's answer to one frame, post-processed; raises `NotFiniteError`."""
     settings = request.settings
-    more = {"top_k": recipe.top_k, "score_masks": recipe.family.top_k == "masks"} if recipe.top_k else {}
+    more = {"top_k": recipe.top_k, "score_masks": recipe.score_masks} if recipe.top_k else {}
     return recipe.family.postprocess(
         output.mask_logits,
         output.class_logits,

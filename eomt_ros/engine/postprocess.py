@@ -25,7 +25,7 @@ from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.run_lengths import decode_mask
 from eomt_ros.engine.tiles import Piece, Tiles
 
-__all__ = ["Segmentation", "check_finite", "decode_mask", "fuse", "postprocess"]
+__all__ = ["Segmentation", "check_finite", "decode_mask", "fuse", "fused_classes", "postprocess"]
 
 
 @torch.inference_mode()
@@ -73,7 +73,7 @@ def postprocess(
             with_masks,
             with_confidence,
         )
-    fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
+    fused = fused_classes(is_thing, fuse_stuff)
     return _panoptic(
         masks,
         probabilities,
@@ -132,6 +132,11 @@ def _panoptic(
     candidates = list(zip(kept.tolist(), class_ids[kept].tolist(), scores[kept].tolist(), strict=True))
     segments = fuse(candidates, passes.nonzero()[:, 0].tolist(), fused)
     return canvas.segmentation(segments, classes, with_masks=with_masks)
+
+
+def fused_classes(is_thing: Sequence[bool], fuse_stuff: bool) -> set[int]:
+    """The classes of which all regions are one segment. is_thing: one entry per class."""
+    return {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
 
 
 def fuse(candidates: Sequence[tuple[int, int, float]], passing: Sequence[int], fused: set[int]) -> list[Segment]:

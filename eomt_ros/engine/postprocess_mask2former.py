@@ -19,7 +19,7 @@ from torch import Tensor
 from eomt_ros.engine.canvas import Canvas, Extent, Segment, Segmentation, to_host
 from eomt_ros.engine.contest import SLACK, contending, first_highest
 from eomt_ros.engine.fit import Placement
-from eomt_ros.engine.postprocess import check_finite, fuse
+from eomt_ros.engine.postprocess import check_finite, fuse, fused_classes
 from eomt_ros.engine.postprocess_semantic import semantic
 from eomt_ros.engine.tiles import Piece, Tiles
 
@@ -52,7 +52,7 @@ def postprocess(
         return _instance(
             masks, probabilities[:, :-1], placement, score_threshold, mask_threshold, with_masks, with_confidence
         )
-    fused = {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
+    fused = fused_classes(is_thing, fuse_stuff)
     return _panoptic(
         masks,
         probabilities,

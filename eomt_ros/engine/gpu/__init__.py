@@ -30,4 +30,4 @@ def open_frames(step: Backend, preprocess: Preprocessor, recipe: Recipe, *, comp
     assert isinstance(step, TorchBackend)
     queues, capture = CudaQueues(step.device), CudaCapture(step.device)
     decode = TorchvisionDecoder(step.device)
-    return GpuFrames(step, preprocess, recipe, len(recipe.is_thing), queues, capture, decode, compile=compile)
+    return GpuFrames(step, preprocess, recipe, queues, capture, decode, compile=compile)

@@ -27,7 +27,7 @@ from eomt_ros.engine.gpu.plan import Plan
 from eomt_ros.engine.gpu.queues import Mark, Queues
 from eomt_ros.engine.gpu.slot import Paint, Slot
 from eomt_ros.engine.gpu.step import Inputs, WholeStep
-from eomt_ros.engine.postprocess import check_finite, fuse
+from eomt_ros.engine.postprocess import check_finite, fuse, fused_classes
 from eomt_ros.engine.preprocess import Channels, Image, Preprocessor, rows_of
 from eomt_ros.engine.run_lengths import encode_mask
 from eomt_ros.engine.stream import Memory
@@ -66,7 +66,6 @@ class GpuFrames:
         step: TorchBackend,
         preprocess: Preprocessor,
         recipe: Recipe,
-        classes: int,
         queues: Queues,
         capture: Capture | None,
         decode: Decode | None,
@@ -76,7 +75,6 @@ class GpuFrames:
         self._step = step
         self._preprocess = preprocess
         self._recipe = recipe
-        self._classes = classes
         self._queues = queues
         self._capture = capture
         self._decode = decode
@@ -89,8 +87,8 @@ class GpuFrames:
         self._lock = threading.Lock()
         self._launching = threading.Lock()
         limit = recipe.top_k if recipe.top_k and recipe.task == "instance" else step.first_queries.shape[1]
-        self._limit = classes if recipe.task == "semantic" else limit
-        self._most = classes if recipe.task == "semantic" else min(FIRST_MOST, limit)
+        self._limit = recipe.classes if recipe.task == "semantic" else limit
+        self._most = recipe.classes if recipe.task == "semantic" else min(FIRST_MOST, limit)
 
     def start(self, request: Request) -> Started:
         """Uploads the images and launches the network, without waiting for either."""
@@ -160,7 +158,7 @@ class GpuFrames:
         queues.upload.do(slot.upload)
         queues.compute.after(queues.upload.mark())
         next_queries = [torch.empty_like(each) for each in request.queries]
-        shape = (1, next_queries[0].shape[1], self._classes + 1)
+        shape = (1, next_queries[0].shape[1], self._recipe.classes + 1)
         remembers = self._recipe.score_memory > 0
         memories = [torch.empty(shape, device=self._step.device) if remembers else None for _ in images]
         before = [None if memory is None else memory.class_logits for memory in request.memories]
@@ -179,7 +177,6 @@ class GpuFrames:
         return GpuStarted(
             self._recipe,
             request,
-            self._classes,
             plan,
             slot,
             queues,
@@ -216,7 +213,7 @@ class GpuFrames:
     def _made(self, kind: Kind) -> Plan:
         recipe, device = self._recipe, self._step.device
         tasks = [
-            Task(recipe.task, recipe.place(size), kind.most, recipe.top_k, self._score_masks(), kind.with_confidence)
+            Task(recipe.task, recipe.place(size), kind.most, recipe.top_k, recipe.score_masks, kind.with_confidence)
             for size, _, _ in kind.images
         ]
         channels = [order for _, order, _ in kind.images]
@@ -224,7 +221,7 @@ class GpuFrames:
         count = len(kind.images)
         memories = None
         if recipe.score_memory:
-            memories = torch.zeros(count, queries.shape[1], self._classes + 1, device=device)
+            memories = torch.zeros(count, queries.shape[1], recipe.classes + 1, device=device)
         inputs = Inputs(
             images=tuple(torch.zeros(*size, depth, dtype=torch.uint8, device=device) for size, _, depth in kind.images),
             numbers=torch.zeros(3 + count, dtype=torch.float64, device=device),
@@ -237,13 +234,10 @@ class GpuFrames:
             self._queues,
             self._capture,
             self._step.constants,
-            self._classes,
+            recipe.classes,
             self._launching,
             compile=self._compile,
         )
-
-    def _score_masks(self) -> bool:
-        return not self._recipe.top_k or self._recipe.family.top_k == "masks"
 
     def _make_room(self, candidates: int) -> None:
         """For frames with so many candidates."""
@@ -266,7 +260,6 @@ class GpuStarted:
         self,
         recipe: Recipe,
         request: Request,
-        classes: int,
         plan: Plan,
         slot: Slot,
         queues: Queues,
@@ -280,7 +273,6 @@ class GpuStarted:
         self.memories = memories
         self._recipe = recipe
         self._request = request
-        self._classes = classes
         self._plan = plan
         self._slot: Slot | None = slot
         self._queues = queues
@@ -352,11 +344,9 @@ class GpuStarted:
         return [paint.read(name, table.dtype.type) for name, table in tables.items()]
 
     def _regions(self, index: int, report: Report, placement: Placement) -> GpuRegions:
-        fused = set()
-        if self._request.settings.fuse_stuff and self._recipe.task == "panoptic":
-            fused = {number for number, thing in enumerate(self._recipe.is_thing) if not thing}
+        fuse_stuff = self._request.settings.fuse_stuff and self._recipe.task == "panoptic"
         candidates = [(each.query, each.class_id, each.score) for each in report.segments]
-        segments = fuse(candidates, range(len(candidates)), fused)
+        segments = fuse(candidates, range(len(candidates)), fused_classes(self._recipe.is_thing, fuse_stuff))
         places = [[report.segments[number].maps[0] for number in segment.maps] for segment in segments]
         regions = GpuRegions(
             size=placement.image,
@@ -368,7 +358,7 @@ class GpuStarted:
             masks=None,
             places=places,
             rows=self._plan.whole.tasks[index].most,
-            classes=self._classes,
+            classes=self._recipe.classes,
             task=self._recipe.task,
             with_confidence=self._request.with_confidence,
             paint=lambda tables: self.paint(index, tables),

@@ -35,7 +35,6 @@ def on_gpu(
         plain.step,
         plain.preprocess,
         plain.recipe,
-        len(segmenter.labels.class_names),
         queues or PromptQueues(),
         capture,
         decode,
