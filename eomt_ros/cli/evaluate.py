@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eomt_ros.cli.errors import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+from eomt_ros.evaluation.convention import Convention
 
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
@@ -56,9 +57,18 @@ def add_to(commands: Commands) -> None:
     )
     parser.add_argument("--split", default="val", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
     parser.add_argument(
+        "--convention",
+        choices=[each.value for each in Convention],
+        default=Convention.STANDARD.value,
+        help="count STQ and mVC by their definitions, as the scripts published with VidEoMT do, or as STQ's authors do "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
         "--paper-compatible",
-        action="store_true",
-        help="the values that the published scripts give, where they differ from the metrics' definitions",
+        dest="convention",
+        action="store_const",
+        const=Convention.PUBLISHED.value,
+        help="the same as --convention published",
     )
     parser.add_argument(
         "--predictions",
@@ -121,7 +131,7 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
             sequences,
             predictions,
             options.out,
-            Options(settings, save_bag=options.save_bag, paper_compatible=options.paper_compatible, stop=stop),
+            Options(settings, save_bag=options.save_bag, convention=Convention(options.convention), stop=stop),
         )
 
 

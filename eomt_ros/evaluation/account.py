@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from eomt_ros.engine import Timings
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import FrameScore, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
@@ -27,11 +28,11 @@ class Account:
     out: the folder for the overlay video. May be fed from another thread than it was made in, by one at a time.
     """
 
-    def __init__(self, predictions: Predictions, out: Path, *, paper_compatible: bool) -> None:
+    def __init__(self, predictions: Predictions, out: Path, convention: Convention) -> None:
         self._predictions = predictions
         labels = predictions.labels
         classes = len(labels.class_names)
-        self.scores = Scores(labels.class_names, labels.is_thing, paper_compatible=paper_compatible)
+        self.scores = Scores(labels.class_names, labels.is_thing, convention)
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
         self.worst = WorstFrames(labels)

@@ -19,6 +19,8 @@ class Truth:
     """(H, W) class ids; what is unlabelled is not counted anywhere."""
     instances: Labels | None = None
     """(H, W) ids of things, which last the whole sequence, 0 for stuff; None where only classes are known."""
+    listed_first: tuple[int, int] | None = None
+    """Class and id of the segment that a data set's list of the video names first; None where there is no list."""
 
 
 @dataclass(frozen=True, eq=False)

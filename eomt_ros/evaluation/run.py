@@ -21,6 +21,7 @@ import torch
 import eomt_ros
 from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.background import Background
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
@@ -42,8 +43,7 @@ class Options:
     """What to write down beside what the evaluation knows itself: the command, the input, the model as it was named."""
     save_bag: bool = False
     """Write the predictions as a bag: `bag` in the output folder, or one in it for each of several sequences."""
-    paper_compatible: bool = False
-    """See `Scores`."""
+    convention: Convention = Convention.STANDARD
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from outside, to end early with what there is."""
 
@@ -57,7 +57,7 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
     total = sum(sequence.count or 0 for sequence in sequences) if all(each.count for each in sequences) else None
     problems: list[str] = []
     with (
-        Account(predictions, out, paper_compatible=options.paper_compatible) as account,
+        Account(predictions, out, options.convention) as account,
         Progress(total) as progress,
     ):
         for sequence in sequences:
@@ -172,7 +172,7 @@ def _settings(sequences: Series[Sequence], predictions: Predictions, options: Op
         **options.settings,
         "topics": sorted({sequence.topic for sequence in sequences if sequence.topic is not None}),
         "truth": sorted({sequence.truth for sequence in sequences if sequence.truth is not None}),
-        "paper_compatible": options.paper_compatible,
+        "convention": options.convention.value,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": platform.platform(),
         "versions": {

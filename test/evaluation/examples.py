@@ -35,7 +35,7 @@ def short_run(**changes: Any) -> Results:
                 "date": "2026-02-03T04:05:06+00:00",
                 "input": ["recordings/bag"],
                 "topics": ["/camera/image"],
-                "paper_compatible": False,
+                "convention": "standard",
                 "model": "demo",
                 "task": "panoptic",
                 "device": "cpu",

@@ -93,7 +93,7 @@ def test_the_command_and_the_options_are_written_down(bag: Path, evaluated: Eval
     words = ["eomt-ros", "evaluate", str(bag), *options, "--out", str(out), "--device", "cpu", "--model", str(model)]
     assert settings["command"] == words
     assert settings["input"] == [str(bag)]
-    assert (settings["task"], settings["mask_threshold"], settings["paper_compatible"]) == ("semantic", 0.4, True)
+    assert (settings["task"], settings["mask_threshold"], settings["convention"]) == ("semantic", 0.4, "published")
     assert settings["model"] == str(model)
 
 

@@ -2,7 +2,8 @@
 
 In every window of C consecutive frames of a sequence, VC is the share of the pixels with a constant true class that
 have a constant predicted class too, right or wrong. mVC is its mean over all windows of all sequences; windows without
-such pixels are left out.
+such pixels are left out. As in VSPW's own program mVC16 is of the windows of 16 frames alone; the script published with
+VidEoMT takes those of 8 into its mean too (`Convention.PUBLISHED`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.metrics.overlap import unlabelled
 
@@ -23,12 +25,12 @@ Ages = npt.NDArray[np.uint8]
 class Consistency:
     """Follows the classes of pixels through sequences; remembers one frame and two ages per pixel.
 
-    paper_compatible: as the published script, which leaves out the last window of every video, counts what is
-    unlabelled as a class, and takes the windows of 8 into the mean over those of 16.
+    The published script leaves out the last window of every video, counts what is unlabelled as a class, and takes the
+    windows of 8 into the mean over those of 16.
     """
 
-    def __init__(self, *, paper_compatible: bool = False) -> None:
-        self._paper_compatible = paper_compatible
+    def __init__(self, convention: Convention = Convention.STANDARD) -> None:
+        self._published = convention is Convention.PUBLISHED
         self._total = dict.fromkeys(WINDOWS, 0.0)
         self._windows = dict.fromkeys(WINDOWS, 0)
         self.start_sequence()
@@ -47,21 +49,21 @@ class Consistency:
         else:
             _age(self._truth, self._before[0], truth)
             _age(self._prediction, self._before[1], prediction)
-        if not self._paper_compatible:
+        if not self._published:
             self._truth *= truth != unlabelled(truth)
         self._before = truth.copy(), prediction.copy()
         self._frames += 1
         self._count(self._held_back)
         shares = {length: self._share(length) for length in WINDOWS if length <= self._frames}
         known = {length: share for length, share in shares.items() if share is not None}
-        if self._paper_compatible:
+        if self._published:
             self._held_back = known
         else:
             self._count(known)
 
     def mvc(self, length: int) -> float | None:
         """The mean over all windows of that length so far; None where there was none."""
-        lengths = [other for other in WINDOWS if other <= length] if self._paper_compatible else [length]
+        lengths = [other for other in WINDOWS if other <= length] if self._published else [length]
         windows = sum(self._windows[each] for each in lengths)
         return sum(self._total[each] for each in lengths) / windows if windows else None
 

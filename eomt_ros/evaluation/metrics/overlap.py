@@ -39,10 +39,20 @@ class Segments:
     """All different, N of them."""
     classes: Counts
     """(N,) class ids; the number of classes where unlabelled."""
+    are_unlabelled: Flags
+    """(N,)"""
     are_segments: Flags
     """(N,)"""
     are_things: Flags
     """(N,) segments of things."""
+
+    @classmethod
+    def of(cls, keys: list[Key], is_thing: Flags) -> Segments:
+        """The segments with these names; is_thing: per class."""
+        classes = np.array([key.class_id for key in keys], np.int64)
+        are_things = np.array([key.id > 0 for key in keys], bool)
+        is_stuff = np.append(~is_thing, False)
+        return cls(keys, classes, classes == len(is_thing), are_things | is_stuff[classes], are_things)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +78,29 @@ class Overlap:
 def matched_iou(counts: Counts, truth: Segments, prediction: Segments) -> npt.NDArray[np.float64]:
     """(..., true, predicted) IoU of segments that match, 0 elsewhere.
 
-    Pixels that belong to no true segment are left out of the union (Kirillov et al., Panoptic Segmentation, 2019).
+    Unlabelled pixels are left out of the union (Kirillov et al., Panoptic Segmentation, 2019).
     """
-    same_class = truth.classes[:, None] == prediction.classes[None, :]
-    comparable = same_class & truth.are_segments[:, None] & prediction.are_segments[None, :]
+    comparable = _same_class(truth, prediction) & truth.are_segments[:, None] & prediction.are_segments[None, :]
     in_truth = counts.sum(axis=-1)
-    in_prediction = counts[..., truth.are_segments, :].sum(axis=-2)
+    in_prediction = counts[..., ~truth.are_unlabelled, :].sum(axis=-2)
     union = in_truth[..., :, None] + in_prediction[..., None, :] - counts
     matching = comparable & (counts > MATCH_IOU * union)
     iou = np.zeros(counts.shape)
     return np.divide(counts, union, out=iou, where=matching)
+
+
+def spared(counts: Counts, truth: Segments, prediction: Segments) -> Flags:
+    """(..., predicted) which lie mostly where no claim can be wrong, and are no false alarms.
+
+    That is on unlabelled pixels, and on things of their own class that nobody told apart, a crowd (panopticapi).
+    """
+    is_crowd = ~truth.are_segments & ~truth.are_unlabelled
+    spares = truth.are_unlabelled[:, None] | (is_crowd[:, None] & _same_class(truth, prediction))
+    return 2 * (counts * spares).sum(axis=-2) > counts.sum(axis=-2)
+
+
+def _same_class(truth: Segments, prediction: Segments) -> Flags:
+    return truth.classes[:, None] == prediction.classes[None, :]
 
 
 def compare(truth: Truth, prediction: Prediction, is_thing: Flags) -> Overlap:
@@ -148,14 +171,9 @@ def _segments(
     known = np.where(is_unlabelled, names, classes.astype(np.int64))
     of_things = np.append(is_thing, False)
     numbers, codes = _numbered(np.where(of_things[known], ids.astype(np.int64), 0) * (names + 1) + known)
-    found, found_ids = codes % (names + 1), codes // (names + 1)
-    are_things = found_ids > 0
-    are_segments = are_things | ((found < names) & ~of_things[found])
-    keys = [
-        Key(class_id, epoch if number else 0, number)
-        for class_id, number in zip(found.tolist(), found_ids.tolist(), strict=True)
-    ]
-    return numbers, Segments(keys, found, are_segments, are_things)
+    found = [divmod(code, names + 1) for code in codes.tolist()]
+    keys = [Key(class_id, epoch if number else 0, number) for number, class_id in found]
+    return numbers, Segments.of(keys, is_thing)
 
 
 def _numbered(codes: Counts) -> tuple[Counts, Counts]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.intervals import FrameScore, IntervalScores
@@ -15,7 +16,7 @@ from eomt_ros.evaluation.metrics.mvc import Consistency
 from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectScore, Track
 from eomt_ros.evaluation.metrics.overlap import compare
 from eomt_ros.evaluation.metrics.semantic import Confusion
-from eomt_ros.evaluation.metrics.stq import Association, published_sq, stq
+from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import Tubes
 from eomt_ros.evaluation.results import Timeline
 
@@ -49,20 +50,24 @@ class Figures:
 class Scores:
     """All metrics over any number of sequences, each of any length: keeps counts, and the frames of the longest window.
 
-    class_names, is_thing: by class id. paper_compatible: the values that the scripts published with VidEoMT give where
-    they differ: `metrics.stq` and `metrics.mvc` say how.
+    class_names, is_thing: by class id.
     """
 
-    def __init__(self, class_names: Sequence[str], is_thing: Sequence[bool], *, paper_compatible: bool = False) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        is_thing: Sequence[bool],
+        convention: Convention = Convention.STANDARD,
+    ) -> None:
         if len(class_names) != len(is_thing):
             raise ValueError(
                 f"{len(class_names)} class names, but is_thing has {len(is_thing)}, expected one per class"
             )
         self._class_names = tuple(class_names)
         self._is_thing = np.array(is_thing, bool)
-        self._paper_compatible = paper_compatible
+        self._convention = convention
         self._all = IntervalScores(len(class_names))
-        self._consistency = Consistency(paper_compatible=paper_compatible)
+        self._consistency = Consistency(convention)
         self._ended_tracks: list[tuple[str, Track]] = []
         self._ended_tubes = (0.0, 0)
         self._sequence: str | None = None
@@ -75,7 +80,7 @@ class Scores:
         self._sequence = name
         self._consistency.start_sequence()
         self._windows = Tubes(self._is_thing)
-        self._association = Association(len(self._class_names), paper_compatible=self._paper_compatible)
+        self._association = Association(self._convention)
         self._objects = ObjectScore()
 
     def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> FrameScore:
@@ -92,7 +97,7 @@ class Scores:
         tubes = None
         if overlap.has_segments:
             tubes = self._windows.update(overlap)
-            self._association.update(overlap)
+            self._association.update(overlap, truth.listed_first)
             self._objects.update(overlap, begin=begin, seconds=seconds)
         else:
             # A window has no hole.
@@ -105,7 +110,7 @@ class Scores:
         """The figures of all frames so far."""
         confusion, tubes = self._all.confusion, self._all.tubes
         class_iou = dict(zip(self._class_names, confusion.class_iou, strict=True))
-        sq = published_sq(confusion) if self._paper_compatible else confusion.miou
+        sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
         mvc8, mvc16 = (self._consistency.mvc(length) for length in mvc.WINDOWS)
         if tubes is None:
             nothing: dict[str, Any] = {field.name: None for field in fields(Figures)}

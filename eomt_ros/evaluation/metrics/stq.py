@@ -5,7 +5,8 @@ g (all pixels of a thing in a sequence) and every predicted tube p that shares p
 
     AQ = mean over g of (1 / |g|) * sum over p of |p and g| * IoU(p, g)
 
-with the mean taken over the tubes of all sequences.
+with the mean taken over the tubes of all sequences. What is unlabelled, and things that nobody told apart, belong to no
+tube. `Convention` names the other ways in which it is counted.
 """
 
 from __future__ import annotations
@@ -15,36 +16,33 @@ from collections import Counter
 
 import numpy as np
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.metrics.overlap import Flags, Key, Overlap, Segments
 from eomt_ros.evaluation.metrics.semantic import Confusion
 
 
 class Association:
-    """The tubes of things of one sequence; keeps a few numbers per id, however long the sequence is.
+    """The tubes of things of one sequence; keeps a few numbers per id, however long the sequence is."""
 
-    paper_compatible: as the published script, which drops each video's first thing, and counts as part of a predicted
-    tube what lies on unlabelled pixels.
-    """
-
-    def __init__(self, classes: int, *, paper_compatible: bool = False) -> None:
-        self._classes = classes
-        self._paper_compatible = paper_compatible
+    def __init__(self, convention: Convention = Convention.STANDARD) -> None:
+        self._convention = convention
         self._truth: Counter[Key] = Counter()
         self._prediction: Counter[Key] = Counter()
         self._common: Counter[tuple[Key, Key]] = Counter()
-        self._dropped: Key | None = None
+        self._first: Key | None = None
 
-    def update(self, overlap: Overlap) -> None:
-        """Counts one frame."""
+    def update(self, overlap: Overlap, listed_first: tuple[int, int] | None = None) -> None:
+        """Counts one frame; listed_first: see `Truth`."""
         truth, prediction = overlap.truth, overlap.prediction
-        tubes, counted = self._tubes(truth)
+        tubes, counted = self._tubes(truth, listed_first)
         sizes = overlap.counts.sum(axis=1)
         for row in np.flatnonzero(tubes).tolist():
             self._truth[truth.keys[row]] += int(sizes[row])
         sizes = overlap.counts[counted].sum(axis=0)
-        for column in np.flatnonzero(prediction.are_things & (sizes > 0)).tolist():
+        predicted = self._predicted_tubes(prediction)
+        for column in np.flatnonzero(predicted & (sizes > 0)).tolist():
             self._prediction[prediction.keys[column]] += int(sizes[column])
-        common = overlap.counts * (tubes[:, None] & prediction.are_things[None, :])
+        common = overlap.counts * (tubes[:, None] & predicted[None, :])
         for row, column in np.argwhere(common).tolist():
             self._common[truth.keys[row], prediction.keys[column]] += int(common[row, column])
 
@@ -56,20 +54,34 @@ class Association:
             total += common * common / union / self._truth[true]
         return total, len(self._truth)
 
-    def _tubes(self, truth: Segments) -> tuple[Flags, Flags]:
+    def _tubes(self, truth: Segments, listed_first: tuple[int, int] | None) -> tuple[Flags, Flags]:
         """Which true segments are tubes, and on which ones the size of predicted tubes is counted."""
-        if not self._paper_compatible:
+        if self._convention is Convention.STANDARD:
             return truth.are_things, truth.are_segments
-        # The script numbers segments from 0, and takes a thing of number 0 for things that nobody told apart, on which
-        # predictions are not counted.
-        if self._dropped is None and truth.are_things.any():
-            self._dropped = min(key for key, thing in zip(truth.keys, truth.are_things, strict=True) if thing)
-        kept = np.array([key != self._dropped for key in truth.keys])
-        return truth.are_things & kept, (truth.are_segments & kept) | (truth.classes == self._classes)
+        tubes, counted = truth.are_things, truth.are_segments | truth.are_unlabelled
+        if self._convention is Convention.STQ:
+            return tubes, counted
+        # The script numbers a video's segments from 0 as they are listed, and a thing of number 0 is a crowd to it.
+        if self._first is None:
+            self._first = _first(truth) if listed_first is None else Key(listed_first[0], 0, listed_first[1])
+        kept = np.array([key != self._first for key in truth.keys]) | ~truth.are_things
+        return tubes & kept, counted & kept
+
+    def _predicted_tubes(self, prediction: Segments) -> Flags:
+        if self._convention is not Convention.STQ:
+            return prediction.are_things
+        # Predicted pixels of a thing without an id are one thing to STQ's authors, of id 0.
+        return prediction.are_things | ~(prediction.are_segments | prediction.are_unlabelled)
 
 
-def published_sq(confusion: Confusion) -> float | None:
-    """SQ as the published script has it: unlabelled and what the ground truth lacks are classes too, if predicted."""
+def _first(truth: Segments) -> Key | None:
+    """The segment that is listed first where there is no list: VIPSeg's converter names stuff before things."""
+    segments = [key for key, is_segment in zip(truth.keys, truth.are_segments, strict=True) if is_segment]
+    return min(segments, key=lambda key: (key.id > 0, key), default=None)
+
+
+def authors_sq(confusion: Confusion) -> float | None:
+    """SQ as STQ's authors count it: unlabelled and what the ground truth lacks are classes too, if predicted."""
     counts = np.vstack([confusion.counts, np.zeros(confusion.counts.shape[1], np.int64)])
     hits = np.diagonal(counts)
     union = counts.sum(axis=0) + counts.sum(axis=1) - hits

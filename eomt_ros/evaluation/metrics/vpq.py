@@ -5,8 +5,10 @@ tubes match as segments of a frame do. What matches is counted per class over al
 
     PQ = sum of the IoU of matched tubes / (matched + half of the predicted alone + half of the true alone)
 
-VPQ at k is the mean over the classes with any count; VPQ is the mean over k. Pixels of no true segment count nowhere,
-and a predicted tube that lies mostly on them is no false alarm. Pixels of no predicted segment are missed.
+VPQ at k is the mean over the classes with any count; VPQ is the mean over k. Unlabelled pixels count nowhere, and a
+predicted tube that lies mostly on them is no false alarm. As in panopticapi, nor is one that lies mostly on things of
+its own class that nobody told apart (a crowd, id 0); for other classes these are pixels like all others. Pixels of no
+predicted segment are missed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.metrics.overlap import Counts, Flags, Key, Overlap, Segments, matched_iou
+from eomt_ros.evaluation.metrics.overlap import Counts, Flags, Key, Overlap, Segments, matched_iou, spared
 
 WINDOWS = (1, 2, 4, 6, 8)
 """Frames per window."""
@@ -100,13 +102,12 @@ class Tubes:
 
     def _count(self, counts: Counts) -> TubeCounts:
         """counts: (windows, true, predicted) common pixels in each window."""
-        truth, prediction = self._segments(self._truth), self._segments(self._prediction)
+        truth = Segments.of(list(self._truth), self._is_thing)
+        prediction = Segments.of(list(self._prediction), self._is_thing)
         iou = matched_iou(counts, truth, prediction)
-        in_prediction = counts.sum(axis=-2)
-        on_nothing = counts[:, ~truth.are_segments].sum(axis=-2)
         matched = iou.any(axis=-1)
         only_true = truth.are_segments & counts.any(axis=-1) & ~matched
-        wrong = prediction.are_segments & (in_prediction > 0) & (2 * on_nothing <= in_prediction) & ~iou.any(axis=-2)
+        wrong = prediction.are_segments & counts.any(axis=-2) & ~spared(counts, truth, prediction) & ~iou.any(axis=-2)
         result = TubeCounts(len(self._is_thing))
         windows = slice(len(counts))
         true_class, predicted_class = self._one_hot(truth), self._one_hot(prediction)
@@ -115,12 +116,6 @@ class Tubes:
         result.only_true[windows] = only_true @ true_class
         result.only_predicted[windows] = wrong @ predicted_class
         return result
-
-    def _segments(self, numbers: dict[Key, int]) -> Segments:
-        keys = list(numbers)
-        classes = np.array([key.class_id for key in keys], np.int64)
-        are_things = np.array([key.id > 0 for key in keys], bool)
-        return Segments(keys, classes, are_things | np.append(~self._is_thing, False)[classes], are_things)
 
     def _one_hot(self, segments: Segments) -> npt.NDArray[np.float64]:
         """(segments, classes)"""

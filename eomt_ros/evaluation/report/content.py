@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.evaluation import results as results_file
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
 from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
@@ -117,6 +118,8 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     yield "length", f"{frames}, {clock(results.seconds, digits=1)}{sequences}"
     if results.frames_scored != results.frames:
         yield "with ground truth", f"{results.frames_scored:,} of {frames}"
+    if settings.get("convention") is not None:
+        yield "convention", f"{settings['convention']}: {Convention(settings['convention']).meaning}"
 
 
 def _known(figure: Figure, results: Results) -> Known:

@@ -89,7 +89,8 @@ class _Frames:
             return self._folder.truth(index, stamp)
         if not messages:
             return None
-        return Truth(*(decode_labels(messages[topic]) for topic in self._truth_topics))
+        classes, *instances = (decode_labels(messages[topic]) for topic in self._truth_topics)
+        return Truth(classes, instances[0] if instances else None)
 
     def _messages(self, damaged: Tally, problems: list[str]) -> Iterator[tuple[str, Stamped[Any]]]:
         """All that concerns us; a bag that breaks off has ended."""

@@ -7,7 +7,7 @@ models are trained (videomt/data_video/datasets/vps.py and vss.py of github.com/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,13 @@ def vspw_truth(mask: Path) -> Truth:
 def vipseg_truth(mask: Path) -> Truth:
     """The classes and instances in a mask of VIPSeg as it is downloaded. Raises `SourceError`.
 
-    Values: 0 void, number + 1 for stuff, 100 * (number + 1) + instance for things.
+    Values: 0 void, number + 1 for stuff, 100 * (number + 1) + instance for things; a thing without an instance, with
+    number + 1 alone, is one more thing. The published conversion to COCO's format lists segments by value.
     """
     values = read_png(mask).astype(np.uint16, copy=False)
-    return Truth(_CLASS_OF_VALUE[values], np.where(_IS_THING_VALUE[values], values, np.uint16(0)))
+    first = int(values.min(where=values > 0, initial=2**16 - 1))
+    listed_first = (int(_CLASS_OF_VALUE[first]), first * int(_IS_THING_VALUE[first])) if values.any() else None
+    return Truth(_CLASS_OF_VALUE[values], np.where(_IS_THING_VALUE[values], values, np.uint16(0)), listed_first)
 
 
 def _value_tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
@@ -58,7 +61,7 @@ def _value_tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     # The published conversion to COCO's format parts them so (create_panoptic_video_labels.py).
     numbers = np.where(values <= CLASS_COUNT, values, values // 100) - 1
     numbers[(numbers < 0) | (numbers >= CLASS_COUNT)] = UNLABELLED
-    return _CLASS_OF[numbers], (values > CLASS_COUNT) & np.isin(numbers, THINGS)
+    return _CLASS_OF[numbers], np.isin(numbers, THINGS)
 
 
 _CLASS_OF_VALUE, _IS_THING_VALUE = _value_tables()
@@ -67,14 +70,16 @@ _CLASS_OF_VALUE, _IS_THING_VALUE = _value_tables()
 class CocoVideo:
     """A video in COCO's panoptic format: a pixel's segment is R + 256 G + 65536 B, its class is in the JSON.
 
-    segments: for each frame's name those in it, with the data set's number of their class.
+    segments: for each frame's name those in it, in the order of the JSON, with the data set's number of their class.
     """
 
-    def __init__(self, segments: Mapping[str, Iterable[tuple[int, int]]]) -> None:
+    def __init__(self, segments: Mapping[str, Collection[tuple[int, int]]]) -> None:
         self._segments = {name: sorted(each) for name, each in segments.items()}
         # Small ids, the same for the whole video.
         things = sorted({segment for each in self._segments.values() for segment, number in each if number in THINGS})
         self._ids = {segment: number + 1 for number, segment in enumerate(things)}
+        first = next((segment for each in segments.values() for segment in each), None)
+        self._listed_first = None if first is None else (int(_CLASS_OF[first[1]]), self._ids.get(first[0], 0))
 
     def truth(self, mask: Path) -> Truth:
         """The classes and instances in one of the masks. Raises `SourceError`."""
@@ -87,4 +92,4 @@ class CocoVideo:
         place = np.where(np.append(listed, 0)[place] == segments, place + 1, 0) if known else np.zeros_like(place)
         classes = _CLASS_OF[[UNLABELLED, *(number for _, number in known)]]
         instances = np.array([0, *(self._ids.get(segment, 0) for segment, _ in known)], np.uint16)
-        return Truth(classes[place], instances[place])
+        return Truth(classes[place], instances[place], self._listed_first)

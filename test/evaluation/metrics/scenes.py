@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Figures, FrameScore, Scores
 
@@ -49,9 +50,9 @@ def play(scores: Scores, frames: list[Pair], name: str = "sequence") -> list[Fra
     ]
 
 
-def score(*sequences: list[Pair], paper_compatible: bool = False) -> Scores:
+def score(*sequences: list[Pair], convention: Convention = Convention.STANDARD) -> Scores:
     """The score of whole sequences."""
-    scores = Scores(CLASS_NAMES, IS_THING, paper_compatible=paper_compatible)
+    scores = Scores(CLASS_NAMES, IS_THING, convention)
     for number, frames in enumerate(sequences):
         play(scores, frames, f"sequence {number}")
     return scores

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from test.evaluation.metrics.scenes import (
     BALL,
@@ -52,6 +53,8 @@ def test_equals_the_definition(seeds: list[int], frames: int) -> None:
     figures = score(*sequences).figures()
     assert figures.mvc8 == pytest.approx(mean([share for each in sequences for share in shares(each, 8)]))
     assert figures.mvc16 == pytest.approx(mean([share for each in sequences for share in shares(each, 16)]))
+    authors = score(*sequences, convention=Convention.STQ).figures()
+    assert (authors.mvc8, authors.mvc16) == (figures.mvc8, figures.mvc16)
 
 
 def test_prediction_may_be_wrong_as_long_as_it_stays_so() -> None:
@@ -107,10 +110,10 @@ def test_an_image_that_the_caller_paints_over_is_remembered_as_it_was() -> None:
     assert scores.figures().mvc8 == 1 / 2
 
 
-class TestPaperCompatible:
+class TestPublished:
     def test_last_window_is_left_out_unlabelled_counts_and_the_counter_runs_on(self) -> None:
         sequences = [random_sequence(seed, frames) for seed, frames in [(1, 20), (2, 8), (3, 17)]]
-        figures = score(*sequences, paper_compatible=True).figures()
+        figures = score(*sequences, convention=Convention.PUBLISHED).figures()
         eight = [share for each in sequences for share in shares(each, 8, published=True)]
         sixteen = [share for each in sequences for share in shares(each, 16, published=True)]
         assert (len(eight), len(sixteen)) == (12 + 0 + 9, 4 + 0 + 1)
@@ -120,9 +123,9 @@ class TestPaperCompatible:
 
     def test_figures_half_way_through_a_sequence_do_not_disturb_what_follows(self) -> None:
         frames = random_sequence(4, 20)
-        scores = score(paper_compatible=True)
+        scores = score(convention=Convention.PUBLISHED)
         play(scores, frames[:12])
         scores.figures()
         for number, (truth, prediction) in enumerate(frames[12:], 12):
             scores.update(truth, prediction, begin=number * SECONDS, seconds=SECONDS)
-        assert scores.figures() == score(frames, paper_compatible=True).figures()
+        assert scores.figures() == score(frames, convention=Convention.PUBLISHED).figures()

@@ -108,7 +108,7 @@ class TestMatching:
         for truth, guess in random_sequence(seed, frames=3):
             assert truth.instances is not None
             assert guess.segments is not None
-            labelled = (truth.classes == FLOOR) | (truth.classes == WALL) | (truth.instances > 0)
+            labelled = truth.classes != UNLABELLED
             expected = {}
             for thing in np.unique(truth.instances[truth.instances > 0]).tolist():
                 mask = truth.instances == thing

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Figures, IntervalScores, Scores
 from eomt_ros.evaluation.results import Results, Span, Timeline
@@ -40,8 +41,8 @@ def numbers(scores: Scores) -> dict[str, float | None]:
 
 
 @few
-@given(seed=seeds, paper_compatible=st.booleans())
-def test_perfect_prediction_gives_one(seed: int, paper_compatible: bool) -> None:
+@given(seed=seeds, convention=st.sampled_from(Convention))
+def test_perfect_prediction_gives_one(seed: int, convention: Convention) -> None:
     frames = []
     for truth, _ in random_sequence(seed, 18):
         assert truth.instances is not None
@@ -49,7 +50,7 @@ def test_perfect_prediction_gives_one(seed: int, paper_compatible: bool) -> None
         thing = np.isin(truth.classes, [BOX, BALL]) & (truth.instances == 0)
         classes = np.where(thing, UNLABELLED, truth.classes).astype(np.uint8)
         frames.append((Truth(classes, truth.instances), Prediction(classes, truth.instances)))
-    figures = score(frames, paper_compatible=paper_compatible).figures()
+    figures = score(frames, convention=convention).figures()
     for name in ("miou", "vpq", "vpq_stuff", "sq", "mvc8", "mvc16"):
         assert getattr(figures, name) == pytest.approx(1.0), name
     # There may be no thing, or none but the first.
@@ -74,8 +75,8 @@ def test_renaming_the_predicted_ids_changes_nothing(seed: int, other: int) -> No
 
 
 @few
-@given(seed=seeds, paper_compatible=st.booleans())
-def test_mirroring_the_frames_changes_nothing(seed: int, paper_compatible: bool) -> None:
+@given(seed=seeds, convention=st.sampled_from(Convention))
+def test_mirroring_the_frames_changes_nothing(seed: int, convention: Convention) -> None:
     frames = random_sequence(seed)
     mirrored = [
         (
@@ -84,7 +85,7 @@ def test_mirroring_the_frames_changes_nothing(seed: int, paper_compatible: bool)
         )
         for truth, guess in frames
     ]
-    both = [numbers(score(each, paper_compatible=paper_compatible)) for each in (frames, mirrored)]
+    both = [numbers(score(each, convention=convention)) for each in (frames, mirrored)]
     assert both[0] == pytest.approx(both[1])
 
 

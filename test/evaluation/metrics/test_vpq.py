@@ -50,6 +50,7 @@ def coloured(
     assert ids is not None
     labels = np.where(classes == UNLABELLED, unlabelled, classes).astype(np.int64)
     is_thing = np.isin(labels, list(THINGS))
+    # A predicted thing without an id is no segment. torchmetrics knows no crowd.
     labels = np.where(is_thing & (ids == 0), unlabelled, labels)
     return torch.from_numpy(np.stack([labels, np.where(is_thing, ids.astype(np.int64) + 100_000 * epoch, 0)], -1))
 
@@ -65,10 +66,19 @@ def torchmetrics_counts(sequences: list[list[Pair]], window: int) -> PanopticQua
     return metric
 
 
+def without_crowds(frames: list[Pair]) -> list[Pair]:
+    result = []
+    for truth, prediction in frames:
+        crowd = np.isin(truth.classes, list(THINGS)) & (truth.instances == 0)
+        classes = np.where(crowd, UNLABELLED, truth.classes).astype(np.uint8)
+        result.append((Truth(classes, truth.instances), prediction))
+    return result
+
+
 @settings(max_examples=5, deadline=None)
 @given(seeds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=2), frames=st.integers(6, 10))
 def test_equals_torchmetrics_on_tubes(seeds: list[int], frames: int) -> None:
-    sequences = [random_sequence(seed, frames) for seed in seeds]
+    sequences = [without_crowds(random_sequence(seed, frames)) for seed in seeds]
     counts = count(*sequences)
     for row, window in enumerate(WINDOWS):
         metric = torchmetrics_counts(sequences, window)
@@ -78,6 +88,77 @@ def test_equals_torchmetrics_on_tubes(seeds: list[int], frames: int) -> None:
             assert counts.only_predicted[row, class_id] == metric.false_positives[column]
             assert counts.only_true[row, class_id] == metric.false_negatives[column]
             assert counts.iou[row, class_id] == pytest.approx(float(metric.iou_sum[column]))
+
+
+Tube = set[tuple[int, int]]
+"""Pixels: frame and place."""
+
+
+def tubes_of(images: list[Truth] | list[Prediction]) -> dict[tuple[int, int, int], Tube]:
+    """By class, epoch and id; a thing without an id has id 0, unlabelled is class `VOID`."""
+    found: dict[tuple[int, int, int], Tube] = {}
+    for time, image in enumerate(images):
+        ids = image.instances if isinstance(image, Truth) else image.segments
+        epoch = 0 if isinstance(image, Truth) else image.epoch
+        assert ids is not None
+        for place, (class_id, number) in enumerate(
+            zip(image.classes.ravel().tolist(), ids.ravel().tolist(), strict=True)
+        ):
+            thing = class_id in THINGS and number > 0
+            key = (VOID, 0, 0) if class_id == UNLABELLED else (class_id, epoch * thing, number * thing)
+            found.setdefault(key, set()).add((time, place))
+    return found
+
+
+def panoptic_counts(frames: list[Pair], window: int, class_id: int) -> tuple[float, int, int, int]:
+    """Sum of IoU, matched, predicted alone, true alone of a class, as panopticapi counts segments with crowds."""
+    iou, matched, false_alarms, missed = 0.0, 0, 0, 0
+    for start in range(len(frames) - window + 1):
+        true = tubes_of([truth for truth, _ in frames[start : start + window]])
+        predicted = tubes_of([guess for _, guess in frames[start : start + window]])
+        void = true.get((VOID, 0, 0), set())
+        crowd = true.get((class_id, 0, 0), set()) if class_id in THINGS else set()
+
+        def segments(tubes: dict[tuple[int, int, int], Tube]) -> list[Tube]:
+            return [tube for key, tube in tubes.items() if key[0] == class_id and (key[2] or class_id not in THINGS)]
+
+        ours, theirs = segments(true), segments(predicted)
+        overlaps = [[len(one & other) / len((one | other) - (void - one)) for other in theirs] for one in ours]
+        best = [max(row, default=0.0) for row in overlaps]
+        best_of = [max((row[column] for row in overlaps), default=0.0) for column in range(len(theirs))]
+        iou += sum(each for each in best if each > 0.5)
+        matched += sum(each > 0.5 for each in best)
+        missed += sum(each <= 0.5 for each in best)
+        false_alarms += sum(
+            each <= 0.5 and len(tube & (void | crowd)) / len(tube) <= 0.5
+            for each, tube in zip(best_of, theirs, strict=True)
+        )
+    return iou, matched, false_alarms, missed
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), larger=st.booleans())
+def test_crowds_are_counted_as_panopticapi_counts_them(seed: int, larger: bool) -> None:
+    frames = random_sequence(seed, 6)
+    for truth, _ in frames:
+        assert truth.instances is not None
+        # Some things become crowds.
+        truth.instances[truth.instances <= (2 if larger else 1)] = 0
+    counts = count(frames)
+    for row, window in enumerate(WINDOWS[:3]):
+        for class_id in range(len(IS_THING)):
+            found = [
+                each[row, class_id] for each in (counts.iou, counts.matched, counts.only_predicted, counts.only_true)
+            ]
+            assert found == pytest.approx(list(panoptic_counts(frames, window, class_id)))
+
+
+@pytest.mark.parametrize(("class_id", "false_alarms"), [(BOX, 0), (BALL, 1), (FLOOR, 1)])
+def test_a_crowd_spares_only_what_is_predicted_of_its_own_class(class_id: int, false_alarms: int) -> None:
+    truth = Truth(*images((0, BOX), (1, BALL)))
+    counts = count([(truth, Prediction(*images((7, class_id), (1, BALL))))])
+    assert counts.only_predicted[0, class_id] == false_alarms
+    assert counts.matched[0, BALL] == 1
 
 
 def test_quality_is_torchmetrics_mean_over_classes() -> None:

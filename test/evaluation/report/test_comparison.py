@@ -120,7 +120,7 @@ def test_what_keeps_runs_from_being_compared_is_said(changes: dict[str, object],
     [
         ("input", ["other"], "B has input other, A has recordings/bag: they cannot be compared as they are"),
         ("topics", ["/rear"], "B has topics /rear, A has /camera/image"),
-        ("paper_compatible", True, "B has paper_compatible true, A has false"),
+        ("convention", "stq", "B has convention stq, A has standard"),
         ("task", "semantic", "B has task semantic, A has panoptic"),
         ("device", "cuda:0", "B ran with device cuda:0, A with cpu: their speeds cannot be compared"),
     ],

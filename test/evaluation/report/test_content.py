@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eomt_ros.evaluation import results
+from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Latency, Results
@@ -94,6 +95,12 @@ def test_the_page_says_what_was_run_and_how_to_run_it_again(tmp_path: Path) -> N
     assert "eomt-ros evaluate 'my bag' --out out" in page.text
     for setting in ("score_threshold 0.8125", "fuse_stuff true", "labels —", "versions.torch 2.13.0"):
         assert setting in page.text, setting
+
+
+@pytest.mark.parametrize("convention", Convention)
+def test_the_page_says_whose_convention_the_figures_follow(tmp_path: Path, convention: Convention) -> None:
+    run = short_run(settings={**short_run().settings, "convention": convention.value})
+    assert f"convention {convention.value}: {convention.meaning}" in page_of(run, tmp_path).text
 
 
 def test_a_date_of_another_form_is_shown_as_it_is(tmp_path: Path) -> None:

@@ -138,6 +138,34 @@ def test_vipseg_parts_class_and_instance(vipseg: Path) -> None:
     np.testing.assert_array_equal(first.truth.instances, second.truth.instances)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        ([100 * DOG, ROAD, SKY], ("road", 0)),
+        ([100 * DOG, 100 * PERSON + 1], ("person", 100 * PERSON + 1)),
+        ([DOG, TRAIN], ("dog", DOG)),
+        ([0, 0], None),
+    ],
+)
+def test_vipseg_is_listed_by_value(vipseg: Path, values: list[int], first: tuple[str, int] | None) -> None:
+    mask = np.zeros((6, 8), np.uint16)
+    mask[0, : len(values)] = values
+    write(vipseg / "panomasks" / "127_x" / "00000000.png", mask)
+    truth = read(vipseg)[1][0][0].truth
+    assert truth is not None
+    named = truth.listed_first and (NAMES["vipseg"][truth.listed_first[0]], truth.listed_first[1])
+    assert named == first
+
+
+def test_vipseg_thing_without_an_instance_is_a_thing_as_in_the_published_conversion(vipseg: Path) -> None:
+    write(vipseg / "panomasks" / "127_x" / "00000000.png", np.full((6, 8), PERSON, np.uint16))
+    truth = read(vipseg)[1][0][0].truth
+    assert truth is not None
+    assert truth.instances is not None
+    assert set(names_of(truth.classes, "vipseg")) == {"person"}
+    assert truth.instances.all()
+
+
 # Segments by their 24-bit id, with the number of their class from 0, as in COCO's panoptic format.
 SEGMENTS = {1_000_000: PERSON - 1, 70_000: PERSON - 1, 300: DOG - 1, 5: ROAD - 1}
 
@@ -189,6 +217,15 @@ def test_vipseg_ids_are_small_and_last_the_video(vipseg_720p: Path) -> None:
     assert len({one[1], one[2], other[1]}) == 3
     assert not one[[0, 3, 4, 8]].any()
     assert max(one.max(), other.max()) <= 3
+
+
+def test_vipseg_is_listed_as_in_the_json(vipseg_720p: Path) -> None:
+    _, (frames,) = read(vipseg_720p)
+    person = NAMES["vipseg"].index("person")
+    for frame in frames:
+        assert frame.truth is not None
+        # Of the first frame's 1,000,000, 300 and 5; by number it would be the road.
+        assert frame.truth.listed_first == (person, frames[0].truth.instances[0, 1])  # type: ignore[union-attr,index]
 
 
 def test_json_of_another_data_set_is_refused(vipseg_720p: Path) -> None:
