@@ -5,12 +5,14 @@ ros2 launch eomt_ros demo.launch.py
 
 from pathlib import Path
 
-from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, Shutdown
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from eomt_ros.node.launching import is_installed, is_launched_by_itself
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 BAG = str(SHARE / "demo" / "bag")
@@ -18,6 +20,14 @@ BAG = str(SHARE / "demo" / "bag")
 
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` runs."""
+    rviz = DeclareLaunchArgument(
+        "rviz", default_value="true", description="Show overlay, classes and ids in RViz: 'true' or 'false'."
+    )
+    return LaunchDescription([rviz, OpaqueFunction(function=_processes)])
+
+
+def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    by_itself = is_launched_by_itself(context, __file__)
     segment = IncludeLaunchDescription(
         str(SHARE / "launch" / "segment.launch.py"),
         launch_arguments={
@@ -25,24 +35,12 @@ def generate_launch_description() -> LaunchDescription:
             "image_transport": "compressed",
             "model": "demo",
             "rviz": LaunchConfiguration("rviz"),
+            "on_exit": "shutdown" if by_itself else "nothing",
         }.items(),
     )
-    rviz = DeclareLaunchArgument(
-        "rviz", default_value="true", choices=["true", "false"], description="Show overlay, classes and ids in RViz."
-    )
-    return LaunchDescription([rviz, segment, _player()])
-
-
-def _player() -> ExecuteProcess:
-    end = Shutdown(reason="the bag is no longer played")
-    if _is_installed("ros2bag") and _is_installed("rosbag2_storage_mcap"):
-        return ExecuteProcess(cmd=["ros2", "bag", "play", "--loop", BAG], output="screen", on_exit=end)
-    return Node(package="eomt_ros", executable="play_bag", arguments=[BAG, "--loop"], output="screen", on_exit=end)
-
-
-def _is_installed(package: str) -> bool:
-    try:
-        get_package_prefix(package)
-    except PackageNotFoundError:
-        return False
-    return True
+    common = {"output": "screen", "on_exit": Shutdown(reason="the bag is no longer played") if by_itself else None}
+    if is_installed("ros2bag") and is_installed("rosbag2_storage_mcap"):
+        player = ExecuteProcess(cmd=["ros2", "bag", "play", "--loop", BAG], **common)
+    else:
+        player = Node(package="eomt_ros", executable="play_bag", arguments=[BAG, "--loop"], **common)
+    return [segment, player]

@@ -8,15 +8,26 @@ import subprocess
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
-from launch.events.process import ProcessExited
+from launch.actions import DeclareLaunchArgument, EmitEvent, IncludeLaunchDescription
+from launch.events.process import ShutdownProcess
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from eomt_ros.node.launching import (
+    LaunchArgumentError,
+    check_choices,
+    checked,
+    full_node_name,
+    is_launched_by_itself,
+    shutting_down,
+)
+from eomt_ros.node.parameters import RULES
+
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
-FILE = "Empty: as in params_file."
 STOPPED = 130  # exit code of an evaluation that Ctrl-C ended: it has written its report
+PARAMETERS = ("model", "task", "device")  # of the node
+CHOICES = {"overwrite": ("true", "false"), "policy": ("every_frame", "latest")}
 
 ARGUMENTS = [
     DeclareLaunchArgument("bag", description="A rosbag2."),
@@ -24,13 +35,11 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "overwrite",
         default_value="false",
-        choices=["true", "false"],
-        description="Replace the evaluation that is in the folder.",
+        description="Replace the evaluation that is in the folder: 'true' or 'false'.",
     ),
     DeclareLaunchArgument(
         "policy",
         default_value="every_frame",
-        choices=["every_frame", "latest"],
         description="'every_frame': the bag waits for the node, and no frame is lost. 'latest': the bag plays at its"
         " own pace, and the report says what the node lost.",
     ),
@@ -56,19 +65,9 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "truth", default_value="", description="A folder of PNG files, if the ground truth is there."
     ),
-    DeclareLaunchArgument(
-        "model",
-        default_value="",
-        description=f"A folder with config.json and model.safetensors, a Hugging Face hub id, or 'demo'. {FILE}",
-    ),
-    DeclareLaunchArgument(
-        "task",
-        default_value="",
-        choices=["", "semantic", "instance", "panoptic"],
-        description=f"What to segment. {FILE}",
-    ),
-    DeclareLaunchArgument(
-        "device", default_value="", description=f"'auto', 'cpu', 'cuda' or one GPU such as 'cuda:1'. {FILE}"
+    *(
+        DeclareLaunchArgument(name, default_value="", description=f"{RULES[name].text} Not given: as in params_file.")
+        for name in PARAMETERS
     ),
     DeclareLaunchArgument(
         "params_file",
@@ -85,22 +84,28 @@ LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}
 
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` runs."""
-    return LaunchDescription([*ARGUMENTS, OpaqueFunction(function=_processes)])
+    return LaunchDescription([*ARGUMENTS, checked(_processes)])
 
 
 def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    given = {name: value for name, value in context.launch_configurations.items() if value}
+    arguments = {argument.name: context.launch_configurations[argument.name] for argument in ARGUMENTS}
+    given = {name: value for name, value in arguments.items() if value}
+    check_choices(arguments, CHOICES)
     image_topic, image_transport = _images(given)
+    by_itself = is_launched_by_itself(context, __file__)
     segment = IncludeLaunchDescription(
         str(SHARE / "launch" / "segment.launch.py"),
         launch_arguments={
             "image_topic": image_topic,
             "image_transport": image_transport,
             # All that has a name here too, because an included file sees the arguments of this one.
-            **{name: given.get(name, "") for name in ("model", "task", "device", "policy", "params_file")},
+            **{name: arguments[name] for name in (*PARAMETERS, "policy", "params_file")},
             **(LOSSLESS if given["policy"] == "every_frame" else dict.fromkeys(LOSSLESS, "")),
+            "on_exit": "shutdown" if by_itself else "nothing",
         }.items(),
     )
+    node = full_node_name(context, "", "segment")
+    end_node = EmitEvent(event=ShutdownProcess(process_matcher=lambda action: _is_node(action, node)))
     # It plays the bag itself, when the node and all topics are ready, with our own play_bag and not `ros2 bag`: only
     # that waits for results, so that no queue on the way can overflow.
     evaluation = Node(
@@ -114,16 +119,20 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output="screen",
         # After Ctrl-C it scores what came until then, which may take as long as it takes.
         sigterm_timeout="86400",
-        on_exit=_end,
+        on_exit=shutting_down("the evaluation", unless=(0, STOPPED)) if by_itself else [end_node],
     )
     return [segment, evaluation]
+
+
+def _is_node(action: LaunchDescriptionEntity, name: str) -> bool:
+    return isinstance(action, Node) and action.node_name == name
 
 
 def _images(given: dict[str, str]) -> tuple[str, str]:
     command = ["python3", "-m", "eomt_ros.node.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise RuntimeError(f"launch argument {_named_as_here(answer.stderr.strip())}")
+        raise LaunchArgumentError(f"launch argument {_named_as_here(answer.stderr.strip())}")
     image_topic, image_transport = answer.stdout.splitlines()
     return image_topic, image_transport
 
@@ -138,10 +147,3 @@ def _named_as_here(complaint: str) -> str:
 
 def _options(options: dict[str, str], given: dict[str, str]) -> list[str]:
     return [word for name, option in options.items() if name in given for word in (option, given[name])]
-
-
-def _end(event: ProcessExited, context: LaunchContext) -> Shutdown:
-    if event.returncode not in (0, STOPPED):
-        # An exception is what makes `ros2 launch` itself end with a non-zero code.
-        raise RuntimeError(f"the evaluation ended with exit code {event.returncode}")
-    return Shutdown(reason="the evaluation has ended")

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,11 @@ class Rule:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+
+    @property
+    def text(self) -> str:
+        """The description, with the choices where there are any."""
+        return f"{self.description} One of: {_quoted(self.choices)}." if self.choices else self.description
 
 
 _RULE = "rule"
@@ -205,6 +212,13 @@ def changed(current: Parameters, changes: Iterable[Parameter[Any]]) -> Parameter
     return candidate
 
 
+def read(name: str, text: str) -> Any:
+    """The value of the parameter `name` that a user wrote as `text`. Raises ParameterError if it is not acceptable."""
+    with contextlib.suppress(KeyError, ValueError):
+        return _checked(name, _READ[type(getattr(DEFAULTS, name))](text))
+    return _checked(name, text)
+
+
 def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     # Static typing would refuse `rate:=15`, which every user writes sooner or later: `_checked` looks at types instead.
     descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True, read_only=name == "autostart")
@@ -246,4 +260,10 @@ def _quoted(choices: tuple[str, ...]) -> str:
     return ", ".join(repr(choice) for choice in choices)
 
 
+_READ: dict[type, Callable[[str], Any]] = {
+    bool: {"true": True, "false": False}.__getitem__,
+    int: int,
+    float: float,
+    str: str,
+}
 _KINDS = {bool: "boolean", int: "whole number", float: "number", str: "string (quote it)"}

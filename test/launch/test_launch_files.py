@@ -24,6 +24,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
+from eomt_ros.node.launching import is_installed
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 
@@ -39,8 +40,8 @@ SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("s
 PATIENCE = 60.0  # s: only a broken launch file or a stopped machine needs longer for anything
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
-    "segment": "image_topic image_transport model task rate policy device reliability depth namespace params_file"
-    " use_sim_time rviz",
+    "segment": "image_topic image_transport model task rate policy device backend reliability depth autostart namespace"
+    " params_file use_sim_time rviz respawn on_exit",
     "evaluate": "bag out overwrite policy rate topic truth_classes truth_instances truth model task device params_file",
     "demo": "rviz",
 }
@@ -93,6 +94,22 @@ class Launched:
         started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
         pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+    def running(self) -> dict[str, int]:
+        """Names and process ids of what it has started and what still runs."""
+        started = re.findall(r"\[(\S+)\]: process started with pid \[(\d+)\]", self.output)
+        return {name: int(pid) for name, pid in started if Path(f"/proc/{pid}/cmdline").exists()}
+
+    def left_behind(self) -> dict[str, int]:
+        """What still runs although the launch has ended; ends that too."""
+        left = self.running()
+        for pid in left.values():
+            os.kill(pid, signal.SIGKILL)
+        return left
+
+    def kill(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to one of the processes."""
+        os.kill(self.running()[name], number)
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -170,8 +187,10 @@ def test_what_is_not_given_is_as_in_the_params_file(idle):
 def test_what_is_given_overrides_the_params_file(idle):
     given = {"model": "2024", "rate": "15", "task": "instance", "image_transport": "compressed", "use_sim_time": "true"}
     quality = {"reliability": "reliable", "depth": "50"}
-    with launched({"params_file": str(idle), "namespace": "front", "device": "cpu", **given, **quality}):
-        assert parameters_of("/front/segment", [*given, *quality, "device", "policy"]) == {
+    idle.write_text(idle.read_text().replace("autostart: false", "autostart: true"))
+    held = {"params_file": str(idle), "namespace": "front", "device": "cpu", "autostart": "false"}
+    with launched({**held, **given, **quality}):
+        assert parameters_of("/front/segment", [*given, *quality, "device", "policy", "autostart"]) == {
             "model": "2024",
             "rate": 15.0,
             "task": "instance",
@@ -181,6 +200,7 @@ def test_what_is_given_overrides_the_params_file(idle):
             "depth": 50,
             "device": "cpu",
             "policy": "every_frame",
+            "autostart": False,
         }
 
 
@@ -198,19 +218,36 @@ def test_a_model_that_cannot_be_loaded_ends_the_launch_with_an_error():
         assert "model '/there/is/no/such/model'" in launch.output
 
 
-@pytest.mark.parametrize(
-    ("argument", "value", "complaint"),
-    [
-        ("params_file", "/there/is/no/such/file.yaml", "params_file: there is no file '/there/is/no/such/file.yaml'"),
-        ("rate", "fast", "rate: got 'fast'"),
-        ("rate", "nan", "rate: got 'nan'"),
-        ("task", "everything", '"task" provided value "everything" is not valid'),
-    ],
-)
-def test_a_bad_argument_is_named_and_nothing_is_started(argument, value, complaint):
+BAD_ARGUMENTS = {
+    "params_file": ("/there/is/no/such/file.yaml", "params_file: there is no file '/there/is/no/such/file.yaml'"),
+    "rate": ("fast", "rate: got 'fast' (str), expected a number"),
+    "depth": ("abc", "depth: got 'abc' (str), expected a whole number"),
+    "task": ("everything", "task: got 'everything', expected one of '', 'semantic', 'instance', 'panoptic'"),
+    "autostart": ("maybe", "autostart: got 'maybe' (str), expected a boolean"),
+    "use_sim_time": ("yes", "use_sim_time: got 'yes', expected 'true' or 'false'"),
+    "rviz": ("no", "rviz: got 'no', expected 'true' or 'false'"),
+    "respawn": ("always", "respawn: got 'always', expected 'true' or 'false'"),
+    "on_exit": ("crash", "on_exit: got 'crash', expected 'shutdown' or 'nothing'"),
+    "namespace": ("1front", "namespace: got '1front', Invalid namespace: namespace must not have a token that starts"),
+    "image_topic": ("a b", "image_topic: got 'a b', Invalid topic name: topic name must not contain characters"),
+}
+
+
+@pytest.mark.parametrize("argument", BAD_ARGUMENTS)
+def test_a_bad_argument_is_named_and_nothing_is_started(argument):
+    value, complaint = BAD_ARGUMENTS[argument]
     with launched({argument: value}) as launch:
         assert launch.wait_for_end() != 0
-        assert complaint in launch.output
+        assert f"launch argument {complaint}" in launch.output
+        assert "process started" not in launch.output
+
+
+def test_a_params_file_for_other_nodes_is_an_error(tmp_path):
+    path = tmp_path / "parameters.yaml"
+    path.write_text(yaml.safe_dump({"/segment": {"ros__parameters": {"rate": 7.0}}}))
+    with launched({"params_file": str(path), "namespace": "front"}) as launch:
+        assert launch.wait_for_end() != 0
+        assert f"'{path}' has parameters of /segment, but none of /front/segment; name its section" in launch.output
         assert "process started" not in launch.output
 
 
@@ -249,6 +286,108 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
     assert "__ns:=/front" in given
 
 
+@pytest.mark.skipif(is_installed("rviz2"), reason="rviz2 is installed")
+@pytest.mark.parametrize("file", [SEGMENT, DEMO])
+def test_without_rviz_the_node_runs_all_the_same(file, idle):
+    arguments = {"rviz": "true"} | ({"params_file": str(idle)} if file == SEGMENT else {})
+    with launched(arguments, file=file) as launch:
+        launch.wait_for_output("rviz2 is not installed")
+        assert parameters_of("/segment", ["overlay_alpha"]) == {"overlay_alpha": 0.5}
+        launch.press_ctrl_c()
+        assert launch.wait_for_end() == 0
+
+
+OTHERS = """
+from launch import LaunchDescription
+from launch.actions import ExecuteProcess, GroupAction, IncludeLaunchDescription
+
+def generate_launch_description():
+    return LaunchDescription([
+        ExecuteProcess(cmd=["sh", "-c", "while sleep 0.2; do echo an image; done"], name="driver", output="screen"),
+        *(
+            GroupAction(
+                [IncludeLaunchDescription(file, launch_arguments=arguments.items())], scoped=True, forwarding=False
+            )
+            for file, arguments in INCLUDED
+        ),
+        ExecuteProcess(cmd=["sleep", "1000"], name="navigation"),
+    ])
+"""
+
+
+@contextlib.contextmanager
+def launched_with_others(folder: Path, included: list[tuple[Path, dict[str, str]]]) -> Iterator[Launched]:
+    """Somebody's launch file, which starts a driver, includes files of ours, and starts something else."""
+    file = folder / "robot.launch.py"
+    file.write_text(f"INCLUDED = {[(str(path), arguments) for path, arguments in included]!r}\n{OTHERS}")
+    with launched({}, file=file) as launch:
+        yield launch
+    assert not launch.left_behind(), launch.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_node_that_dies_takes_nobody_down_in_a_launch_file_that_includes_ours(number, idle, tmp_path):
+    cameras = [(SEGMENT, {"params_file": str(idle), "namespace": name}) for name in ("front", "rear")]
+    with launched_with_others(tmp_path, cameras) as launch:
+        parameters_of("/front/segment", ["depth"])
+        launch.kill("segment_node-2", number)
+        launch.wait_for_output(r"\[segment_node-2\]: process has (died|finished)(.|\n)*an image")
+        assert parameters_of("/rear/segment", ["depth"]) == {"depth": 9}
+        assert {"driver-1", "segment_node-3", "navigation-4"} <= set(launch.running())
+
+
+def test_a_node_that_is_worth_it_ends_a_launch_file_that_includes_ours(idle, tmp_path):
+    camera = (SEGMENT, {"params_file": str(idle), "on_exit": "shutdown"})
+    with launched_with_others(tmp_path, [camera]) as launch:
+        parameters_of("/segment", ["depth"])
+        launch.kill("segment_node-2", signal.SIGKILL)
+        assert launch.wait_for_end() != 0
+
+
+def test_a_node_that_dies_is_started_again_if_wanted(idle):
+    with launched({"params_file": str(idle), "respawn": "true"}) as launch:
+        parameters_of("/segment", ["depth"])
+        first = launch.running()["segment_node-1"]
+        launch.kill("segment_node-1", signal.SIGKILL)
+        launch.wait_for_output(r"process has died(.|\n)*\[segment_node-1\]: process started")
+        assert parameters_of("/segment", ["depth"]) == {"depth": 9}
+        assert launch.running()["segment_node-1"] != first
+
+
+def test_respawn_and_shutdown_exclude_each_other(idle):
+    with launched({"params_file": str(idle), "respawn": "true", "on_exit": "shutdown"}) as launch:
+        assert launch.wait_for_end() != 0
+        assert "launch arguments respawn:=true and on_exit:=shutdown exclude each other" in launch.output
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "complaint"),
+    [
+        *((SEGMENT, {name: value}, complaint) for name, (value, complaint) in BAD_ARGUMENTS.items()),
+        (EVALUATE, {"bag": "/there/is/no/such/bag"}, "bag: /there/is/no/such/bag does not exist"),
+        (EVALUATE, {"bag": "anything", "policy": "best"}, "policy: got 'best', expected 'every_frame' or 'latest'"),
+        (DEMO, {"rviz": "no"}, "rviz: got 'no', expected 'true' or 'false'"),
+    ],
+)
+def test_a_bad_argument_of_a_second_file_ends_all_that_was_started_before(file, arguments, complaint, idle, tmp_path):
+    first = (SEGMENT, {"params_file": str(idle), "namespace": "front"})
+    with launched_with_others(tmp_path, [first, (file, arguments)]) as launch:
+        assert launch.wait_for_end() != 0
+        assert f"launch argument {complaint}" in launch.output
+
+
+def test_two_cameras_as_in_the_readme_keep_their_arguments_to_themselves(tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    example = re.search(r"```python\n((?:(?!```)[\s\S])*forwarding=False[\s\S]*?)```", readme)
+    file = tmp_path / "cameras.launch.py"
+    file.write_text(example[1])
+    with launched({}, file=file) as launch:
+        assert parameters_of("/front/segment", ["rate", "model"]) == {"rate": 15.0, "model": "demo"}
+        assert parameters_of("/rear/segment", ["rate", "model"]) == {"rate": 0.0, "model": "demo"}
+        launch.wait_for_output(r"\[front\.segment\].*waiting for images on /front/image_raw\n")
+        launch.wait_for_output(r"\[rear\.segment\].*waiting for images on /rear/image_raw\n")
+
+
 FRAMES = 10
 
 
@@ -272,6 +411,15 @@ def test_an_evaluation_ends_by_itself_with_a_report(policy, scene, tmp_path):
     if policy == "every_frame":
         assert replay["processed"] == found["frames_scored"] == FRAMES
         assert (settings["reliability"], settings["rate"]) == ("reliable", 0.0)
+    assert (out / "report.html").exists()
+
+
+def test_an_evaluation_in_a_launch_file_of_others_ends_with_its_node_and_nobody_else(scene, tmp_path):
+    out = tmp_path / "out"
+    with launched_with_others(tmp_path, [(EVALUATE, {**scene, "out": str(out)})]) as launch:
+        launch.wait_for_output(r"\[evaluate_bag-3\]: process has finished cleanly")
+        launch.wait_for_output(r"\[segment_node-2\]: process has finished cleanly(.|\n)*an image")
+        assert set(launch.running()) == {"driver-1", "navigation-4"}
     assert (out / "report.html").exists()
 
 
