@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from eomt_ros.evaluation.frame import Labels
+from eomt_ros.node.images import ImageError, step_of
 
 ENCODINGS = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16, "32SC1": np.int32}
 
@@ -33,12 +34,11 @@ def decode_labels(message: Any) -> Labels:
     if encoding not in ENCODINGS:
         raise LabelImageError(f"encoding {encoding}, expected a label image: {', '.join(ENCODINGS)}")
     dtype = np.dtype(ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
-    height, width, step = message.height, message.width, message.step
-    if step < width * dtype.itemsize or len(message.data) != height * step:
-        raise LabelImageError(
-            f"a {width}x{height} {encoding} image with step {step} and {len(message.data)} bytes, "
-            "which do not fit together"
-        )
+    height, width = message.height, message.width
+    try:
+        step = step_of(f"a {width}x{height} {encoding} image", message, width * dtype.itemsize, height)
+    except ImageError as error:
+        raise LabelImageError(str(error)) from error
     strides = (step, dtype.itemsize)
     labels: Labels = np.ndarray((height, width), dtype, buffer=message.data, strides=strides)
     if encoding == "32SC1":

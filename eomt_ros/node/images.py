@@ -1,9 +1,8 @@
 """sensor_msgs Image and CompressedImage <-> numpy, without a copy where none is needed.
 
-`rgb8`, `bgr8`, `rgba8`, `bgra8`, `mono8`, `8UC1` and `8UC3` come back as views of the message's own bytes, whatever
-its row padding. The rest is converted through `cv_bridge` where it works, else through the OpenCV calls that it makes
-(cv_bridge/src/cv_bridge.cpp, `getConversionCodes` and `toCvCopyImpl`). It does not know `nv12` and `nv21`: they always
-go through OpenCV.
+`rgb8`, `bgr8`, `rgba8`, `bgra8`, `mono8`, `8UC1`, `8UC3` and `8UC4` come back as views of the message's own bytes,
+whatever its row padding. The rest is converted through `cv_bridge` where it works and knows it, else through the OpenCV
+calls that it makes (cv_bridge/src/cv_bridge.cpp, `getConversionCodes` and `toCvCopyImpl`).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import array
 import functools
 import importlib.util
 import logging
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
 
+_DARK = 4096  # of 65535: as far as 12 bits go
+
 _log = logging.getLogger(__name__)
 
 Pixels = npt.NDArray[Any]
@@ -41,13 +43,18 @@ class ImageError(ValueError):
 
 
 class UnsupportedEncodingError(ImageError):
-    """An encoding that this module does not read.
+    """An encoding that this module does not read, or that does not say what it holds.
 
     encoding: the message's `encoding`, or the `format` of a CompressedImage.
     """
 
     def __init__(self, encoding: str, supported: tuple[str, ...]) -> None:
-        super().__init__(f"encoding '{encoding}' is not supported; supported are {', '.join(supported)}")
+        name = _normalized(encoding)
+        if name in _AMBIGUOUS:
+            text = f"{_AMBIGUOUS[name]}; the node that publishes the images has to say which"
+        else:
+            text = f"is not supported; supported are {', '.join(supported)}"
+        super().__init__(f"encoding '{encoding}' {text}")
         self.encoding = encoding
 
 
@@ -59,7 +66,8 @@ class _Encoding:
     dtype: type[np.uint8] | type[np.uint16]
     to_rgb: Callable[[Pixels], Pixels]  # (rows, width, channels) uint8 -> (height, width, 3) uint8
     block: tuple[int, int] = (1, 1)  # height and width are multiples of it, because chroma is shared within it
-    planar: bool = False  # height / 2 further rows hold the chroma
+    chroma: int = 0  # rows of chroma after those of luma, per two rows of luma; each as long as one of luma
+    padded: bool = True  # False: nothing says how the rows of chroma are padded where those of luma are
     cv_bridge_name: str | None = None  # None: a view is enough, or cv_bridge does not know the encoding
 
 
@@ -79,8 +87,19 @@ def _opencv(code: int) -> Callable[[Pixels], Pixels]:
     return lambda pixels: cv2.cvtColor(pixels, code)
 
 
+# ITU-R BT.601, limited range, as OpenCV converts the other YUV encodings: (R, G, B) of (Y, U, V, 1).
+_YUV_TO_RGB = np.array([[1.164, 0, 1.596], [1.164, -0.391, -0.813], [1.164, 2.018, 0]])
+_YUV_TO_RGB = np.column_stack([_YUV_TO_RGB, _YUV_TO_RGB @ [-16, -128, -128]])
+
+
+def _nv24(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[0] // 3, pixels.shape[1]
+    chroma = pixels[height:].reshape(height, width, 2)
+    return cv2.transform(cv2.merge([pixels[:height], chroma]), _YUV_TO_RGB)
+
+
 # OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first row's first two.
-# An OpenCV-born 8UC3 is BGR, as cv_bridge's cvtColorForDisplay takes it.
+# An OpenCV-born 8UC3 is BGR, as cv_bridge's cvtColorForDisplay takes it, and an 8UC4 BGRA.
 _ENCODINGS = {
     "rgb8": _Encoding(3, np.uint8, _rgb),
     "bgr8": _Encoding(3, np.uint8, _bgr),
@@ -89,6 +108,7 @@ _ENCODINGS = {
     "mono8": _Encoding(1, np.uint8, _gray),
     "8UC1": _Encoding(1, np.uint8, _gray),
     "8UC3": _Encoding(3, np.uint8, _bgr),
+    "8UC4": _Encoding(4, np.uint8, _bgr),
     "rgb16": _Encoding(3, np.uint16, _rgb, cv_bridge_name="rgb16"),
     "bgr16": _Encoding(3, np.uint16, _bgr, cv_bridge_name="bgr16"),
     "rgba16": _Encoding(4, np.uint16, _rgb, cv_bridge_name="rgba16"),
@@ -98,12 +118,28 @@ _ENCODINGS = {
     "uyvy": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_UYVY), (1, 2), cv_bridge_name="yuv422"),
     "yuv422_yuy2": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_YUY2), (1, 2), cv_bridge_name="yuv422_yuy2"),
     "yuyv": _Encoding(2, np.uint8, _opencv(cv2.COLOR_YUV2RGB_YUY2), (1, 2), cv_bridge_name="yuv422_yuy2"),
-    "nv12": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV12), (2, 2), planar=True),
-    "nv21": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV21), (2, 2), planar=True),
+    "nv12": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV12), (2, 2), chroma=1),
+    "nv21": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_NV21), (2, 2), chroma=1),
+    "i420": _Encoding(1, np.uint8, _opencv(cv2.COLOR_YUV2RGB_I420), (2, 2), chroma=1, padded=False),
+    "nv24": _Encoding(1, np.uint8, _nv24, chroma=4, padded=False),
     "bayer_rggb8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerBG2RGB), cv_bridge_name="bayer_rggb8"),
     "bayer_bggr8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerRG2RGB), cv_bridge_name="bayer_bggr8"),
     "bayer_gbrg8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerGR2RGB), cv_bridge_name="bayer_gbrg8"),
     "bayer_grbg8": _Encoding(1, np.uint8, _opencv(cv2.COLOR_BayerGB2RGB), cv_bridge_name="bayer_grbg8"),
+    "bayer_rggb16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerBG2RGB)),
+    "bayer_bggr16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerRG2RGB)),
+    "bayer_gbrg16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerGR2RGB)),
+    "bayer_grbg16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerGB2RGB)),
+}
+_BY_NORMALIZED_NAME = {name.lower(): encoding for name, encoding in _ENCODINGS.items()}
+
+# Each is sent by drivers or tools in more than one meaning.
+_AMBIGUOUS = {
+    "8uc2": "may be yuv422 or yuv422_yuy2",
+    "16uc1": "may be depth, which is no picture, or mono16",
+    "16uc3": "may be rgb16 or bgr16",
+    "16uc4": "may be rgba16 or bgra16",
+    "yuv420": "may be nv12 or i420",
 }
 
 SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
@@ -163,10 +199,13 @@ def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
 def _decode_raw(message: Image) -> Pixels:
     encoding = _encoding(message.encoding)
     pixels = _pixels(message, encoding)
-    if encoding.cv_bridge_name is not None:
-        # Packed and native, because cv_bridge shears rows that are padded by a fraction of a pixel, and swaps bytes
-        # with a method that NumPy 2 no longer has.
+    if encoding.dtype is np.uint16 and pixels[::8, ::8].max() < _DARK:
+        _warn_of_dark_images(_normalized(message.encoding))
+    if encoding.dtype is np.uint16 or encoding.cv_bridge_name is not None:
+        # OpenCV knows no byte order but its own. Packed, because cv_bridge shears rows that are padded by a fraction of
+        # a pixel; it swaps bytes with a method that NumPy 2 no longer has.
         pixels = np.ascontiguousarray(pixels, dtype=encoding.dtype)
+    if encoding.cv_bridge_name is not None:
         bridge = _cv_bridge()
         if bridge is not None:
             from std_msgs.msg import Header  # a new one: that of a message read without ROS is of another class
@@ -177,30 +216,63 @@ def _decode_raw(message: Image) -> Pixels:
     return encoding.to_rgb(_to_8_bit(pixels))
 
 
+def _normalized(name: str) -> str:
+    return name.strip().lower()
+
+
 def _encoding(name: str) -> _Encoding:
-    if name not in _ENCODINGS:
+    encoding = _BY_NORMALIZED_NAME.get(_normalized(name))
+    if encoding is None:
         raise UnsupportedEncodingError(name, SUPPORTED_ENCODINGS)
-    return _ENCODINGS[name]
+    return encoding
 
 
 def _pixels(message: Image, encoding: _Encoding) -> Pixels:
     """View of the message's data, (rows, width, channels) in the message's byte order, after checking its size."""
-    height, width, step = message.height, message.width, message.step
+    height, width = message.height, message.width
     what = f"{width}x{height} {message.encoding} image"
     _check_size(what, height, width)
     if height % encoding.block[0] or width % encoding.block[1]:
         raise ImageError(f"{what}: height must be a multiple of {encoding.block[0]} and width of {encoding.block[1]}")
     dtype = np.dtype(encoding.dtype).newbyteorder(">" if message.is_bigendian else "<")
     pixel_size = encoding.channels * dtype.itemsize
-    if step < width * pixel_size:
-        raise ImageError(f"{what}: step is {step} bytes, but a row of {width} pixels takes {width * pixel_size}")
-    rows = height * 3 // 2 if encoding.planar else height
-    if len(message.data) != step * rows:
+    rows = height + height * encoding.chroma // 2
+    step = step_of(what, message, width * pixel_size, rows)
+    surplus, taller_by = len(message.data) - step * rows, step * (2 + encoding.chroma) * encoding.block[0] // 2
+    if encoding.chroma and surplus > 0 and surplus % taller_by == 0:
+        taller = height + encoding.block[0] * surplus // taller_by
         raise ImageError(
-            f"{what}: data holds {len(message.data)} bytes, but {rows} rows of step {step} are {step * rows}"
+            f"{what}: the {len(message.data)} bytes of data have room for {taller} rows, so that chroma may begin after"
+            f" row {height} or {taller}; the node that publishes it has to cut them to {step * rows} bytes"
         )
+    if step != width * pixel_size and not encoding.padded:
+        raise ImageError(f"{what}: step is {step} bytes, expected {width * pixel_size}: its rows cannot be padded")
     strides = (step, pixel_size, dtype.itemsize)
     return np.ndarray((rows, width, encoding.channels), dtype, buffer=message.data, strides=strides)
+
+
+def step_of(what: str, message: Image, row: int, rows: int) -> int:
+    """Bytes from one row to the next; the message's own `step`, or another if only that fits the data.
+
+    what: the image in an error's text; row: bytes of a row without its padding; rows: their number, chroma included.
+    Drivers send 0, the size of a pixel, or that of a row of luma and its chroma for `step`, and buffers that are longer
+    than the image or end with its last pixel. Raises ImageError where no step or more than one fits.
+    """
+    step, size = message.step, len(message.data)
+    packed = row * rows
+    if step == row and size > packed and rows > 1 and size % rows == 0:
+        raise ImageError(
+            f"{what}: data holds {size} bytes, expected {packed} with a step of {step}; it may be {rows} rows of step"
+            f" {size // rows}, or of step {step} with bytes to spare: the node that publishes it has to correct one"
+        )
+    if step >= row and size >= step * (rows - 1) + row:
+        return step if rows > 1 else row
+    if size == packed:
+        return row
+    raise ImageError(
+        f"{what}: data holds {size} bytes, expected {packed} for {rows} rows of {row} bytes, or with a step of {step}"
+        f" {max(step, row) * rows}; the node that publishes it has to correct step or data"
+    )
 
 
 def _check_size(what: str, height: int, width: int) -> None:
@@ -208,6 +280,16 @@ def _check_size(what: str, height: int, width: int) -> None:
         raise ImageError(f"{what} has no pixels")
     if height * width > MAX_PIXELS:
         raise ImageError(f"{what} has {height * width} pixels, more than the {MAX_PIXELS} that are accepted")
+
+
+@functools.cache
+def _warn_of_dark_images(encoding: str) -> None:
+    _log.warning(
+        "an image in %s is almost black, it has no value above %d of 65535; if its camera has 10 or 12 bits,"
+        " scale them to 16 before they come here",
+        encoding,
+        _DARK,
+    )
 
 
 def _to_8_bit(pixels: Pixels) -> Pixels:
@@ -219,6 +301,8 @@ def _to_8_bit(pixels: Pixels) -> Pixels:
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_GREY_16 = b"\x10\x00"  # depth and colour type
+_ONE_NUMBER = re.compile("(16|32|64)[usf]c1")  # depth, disparity, ids
 _IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -238,8 +322,13 @@ def _decode_compressed(
     else:
         raise UnsupportedEncodingError(format_, SUPPORTED_FORMATS)
     _check_size(f"{width}x{height} {what}", height, width)
-    # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
     source, _, codec = format_.partition(";")
+    if _ONE_NUMBER.fullmatch(_normalized(source)):
+        raise UnsupportedEncodingError(source, SUPPORTED_ENCODINGS)
+    is_grey_16 = data.startswith(_PNG_START) and data[24:26] == _PNG_GREY_16
+    if is_grey_16 and _normalized(source) not in _BY_NORMALIZED_NAME:
+        raise ImageError(f"{what} has one channel of 16 bits, which may be depth; expected the format 'mono16; png'")
+    # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
     is_mosaic = source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]
     if decode_jpeg is not None and data.startswith(_JPEG_START) and not is_mosaic:
         elsewhere = decode_jpeg(data)

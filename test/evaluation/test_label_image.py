@@ -39,6 +39,17 @@ def test_raw_label_images(encoding: str, dtype: Any) -> None:
     assert read.dtype == dtype
 
 
+@pytest.mark.parametrize("step", [0, 2, 100])
+def test_a_wrong_step_is_overlooked_where_the_data_are_packed_rows(step: int) -> None:
+    labels = RNG.integers(0, 256, (5, 7), np.uint8)
+    message = bags.image(1, labels, "mono8")
+    message.step = step
+    np.testing.assert_array_equal(decode_labels(message), labels)
+    message.data = message.data[:-1]
+    with pytest.raises(LabelImageError, match="a 7x5 mono8 image: data holds 34 bytes, expected 35"):
+        decode_labels(message)
+
+
 @pytest.mark.parametrize("big_endian", [False, True])
 def test_signed_32_bits_are_read_where_all_values_are_ids(big_endian: bool) -> None:
     labels = np.array([[0, 1, 65535], [300, 7, 0]], np.int32)

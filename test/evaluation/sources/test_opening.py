@@ -198,7 +198,7 @@ def test_of_a_ground_truth_image_that_is_damaged_only_the_frame_is_lost(tmp_path
     assert unscored(frames) == [1]
     (problem,) = sequence.problems
     assert problem.startswith("1 frame is not scored: its ground truth cannot be read; first: at ")
-    assert "a 64x400 mono8 image with step 64" in problem
+    assert "a 64x400 mono8 image: data holds 3072 bytes, expected 25600 for 400 rows of 64 bytes" in problem
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
