@@ -49,6 +49,7 @@ setup(
         "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
         "test": [
             "hypothesis>=6.90",
+            "mcap>=1.2",
             "mypy>=1.11",
             "pillow>=9",
             "psutil>=5.9",

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from eomt_ros.engine.results import Segment
-from eomt_ros.engine.shipped import shipped
+from eomt_ros.evaluation.bag.types import typestore
 from eomt_ros.evaluation.predictions import Found
 
 NODE = "/segment"
@@ -26,14 +24,6 @@ COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGE = "sensor_msgs/msg/Image"
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 JPEG_QUALITY = 85
-
-
-def typestore() -> Typestore:
-    """The message types of ROS 2 and our own."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    for path in sorted(shipped("interfaces", "msg").glob("*.msg")):
-        store.register(get_types_from_msg(path.read_text(encoding="utf-8"), f"eomt_ros/msg/{path.stem}"))
-    return store
 
 
 class OutputBag:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 import select
 import sys
 import threading
@@ -18,6 +19,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.exceptions import NameValidationException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 DEPTH = 100
 LOOK_EVERY = 0.05  # s between two looks at who listens
 SIGNAL_PATIENCE = 2.0  # s
+_KIND = re.compile(r"(\w+)/msg/(\w+)", re.ASCII)
 DELIVERY_PATIENCE = 5.0  # s that reliable subscribers get to confirm what was sent last
 
 
@@ -90,11 +93,11 @@ class Player:
             if topic == "/clock" and self._options.clock is not None:
                 continue
             try:
-                message_class = _message_class(kind)
+                self._publishers[topic] = self._node.create_publisher(_message_class(kind), topic, qos)
             except (ImportError, AttributeError):
                 self._node.get_logger().warning(f"{topic} is not played: {kind} is not installed")
-                continue
-            self._publishers[topic] = self._node.create_publisher(message_class, topic, qos)
+            except NameValidationException as error:
+                self._node.get_logger().warning(f"{topic} is not played: no name of a topic, {error}")
 
     def wait_for_listeners(self) -> None:
         """Return when every topic of `--wait-for` has a subscriber; raise PlayError if one does not get any."""
@@ -220,6 +223,9 @@ def _wait_for_line(stop: threading.Event) -> None:
 
 
 def _message_class(kind: str) -> type[Any]:
-    package, _, name = kind.split("/")
-    message_class: type[Any] = getattr(importlib.import_module(f"{package}.msg"), name)
+    """The class of a type's messages. Raises ImportError or AttributeError where it is not installed."""
+    parts = _KIND.fullmatch(kind)
+    if parts is None:
+        raise ImportError(f"{kind} is no type of messages")
+    message_class: type[Any] = getattr(importlib.import_module(f"{parts[1]}.msg"), parts[2])
     return message_class

@@ -260,11 +260,11 @@ def test_topic_of_a_type_that_is_not_installed_is_left_out_with_a_warning(tmp_pa
     path = bags.write_bag(
         tmp_path / "bag", [("/images", 5, bags.compressed(5, bags.scene(0)[0])), ("/header", 5, header)]
     )
-    text = (path / "metadata.yaml").read_text()
-    (path / "metadata.yaml").write_text(text.replace("std_msgs/msg/Header", "gone_msgs/msg/Header"))
+    file = path / "bag.mcap"
+    file.write_bytes(file.read_bytes().replace(b"std_msgs/msg/Header", b"not_msgs/msg/Header"))
     done = play(path, "--log", tmp_path / "log.csv")
     assert done.returncode == 0, done.stderr
-    assert "/header is not played: gone_msgs/msg/Header is not installed" in done.stderr
+    assert "/header is not played: not_msgs/msg/Header is not installed" in done.stderr
     assert (tmp_path / "log.csv").read_text().count("\n") == 1
 
 

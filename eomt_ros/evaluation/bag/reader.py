@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.bag.storage import BagError, Recorded, Storage, open_storage
+from eomt_ros.evaluation.bag.contents import BagError, Recorded
+from eomt_ros.evaluation.bag.storage import Storage, open_storage
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.node.images import ImageError, decode

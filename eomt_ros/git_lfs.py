@@ -1,0 +1,13 @@
+"""Files that a clone without Git LFS has in place of large ones."""
+
+from pathlib import Path
+
+ADVICE = "is a Git LFS pointer, not the file itself: get that with `git lfs pull`"
+
+_START = b"version https://git-lfs"
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file only says where Git LFS keeps its content. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(len(_START)) == _START

@@ -1,0 +1,60 @@
+"""Files that anybody may have made: only regular ones are opened, and never more is read than was agreed on.
+
+A pipe would be waited for without end, and a device such as /dev/zero would be read without end. Links are followed,
+because the hub's cache is made of them, but where they end there has to be a regular file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a file for reading. Raises `OSError` where it is missing, cannot be read, or is no regular file."""
+    expect_regular(path)  # before it is opened, which some devices act on
+    return open(path, "rb", opener=_at_once)
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """What a file holds. Raises `OSError` as `open_regular`, and where that is more than `most` bytes."""
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes, expected at most that", str(path))
+    return content
+
+
+def expect_regular(path: str | Path) -> int:
+    """The size of a file, bytes, as it says itself. Raises `OSError` where it is missing or no regular file."""
+    return _size(path, os.stat(path))
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Opens without waiting for a writer, should a pipe have taken the file's place since it was looked at."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _size(path, os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _size(path: str | Path, found: os.stat_result) -> int:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), "no file")
+        raise OSError(errno.EINVAL, f"it is {kind}, expected a regular file", str(path))
+    return found.st_size
