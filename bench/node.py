@@ -5,6 +5,7 @@ waiting.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +27,7 @@ from bench.pictures import picture
 from bench.segment_node import isolated, segment_node
 from bench.timing import Row
 from eomt_ros.node.images import to_image
+from eomt_ros.node.participant import Participant
 from eomt_ros.node.spinning import spinning
 
 ROOT = Path(__file__).parent.parent
@@ -121,7 +123,6 @@ def waiting() -> Row:
     finally:
         camera.terminate()
         camera.wait(PATIENCE)
-        node.close(1.0)
         listener.destroy_node()
         node.destroy_node()
         rclpy.shutdown()
@@ -131,10 +132,9 @@ def waiting() -> Row:
 
 
 def run_camera() -> None:
-    """A camera in a process of its own, until it is ended."""
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("camera")
-    Camera(node, "/image")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    executor.spin()
+    """A camera in a process of its own, until SIGTERM."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    with Participant("camera") as participant:
+        Camera(participant.node, "/image")
+        participant.serve(stop.is_set)

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
+
 TAIL_LINES = 15
 PATIENCE = 5.0  # s that a process gets to end by itself
 
@@ -86,4 +88,6 @@ class Child:
             return self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            return self._process.wait()
+            code = self._process.wait()
+            free_shared_memory_of_the_dead()
+            return code

@@ -14,6 +14,8 @@ from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.signals import SignalHandlerOptions
 
+from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
+
 LOOK_EVERY = 0.1  # s between two looks at what is waited for, where no message comes
 
 
@@ -24,6 +26,7 @@ class Participant:
     """
 
     def __init__(self, name: str, arguments: list[str] | None = None) -> None:
+        free_shared_memory_of_the_dead()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node(name, start_parameter_services=False)
         self._executor = SingleThreadedExecutor()

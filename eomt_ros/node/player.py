@@ -26,6 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from eomt_ros.evaluation.bag import Bag, Recorded
+from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.pacing import Backlog, PlayError, StoppedError, Timeline
 from eomt_ros.node.spinning import spinning
 from eomt_ros.node.stamps import stamp_in
@@ -194,6 +195,7 @@ def play(options: Options, arguments: list[str], stop: threading.Event) -> None:
     with ExitStack() as stack:
         bag = stack.enter_context(Bag(options.bag))
         log = None if options.log is None else stack.enter_context(options.log.open("w", newline=""))
+        free_shared_memory_of_the_dead()
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         stack.callback(rclpy.try_shutdown)
         node = Node("play_bag", start_parameter_services=False)

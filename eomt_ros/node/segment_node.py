@@ -24,9 +24,11 @@ from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statistics
+from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.inputs import Arrival, Input, topic_of
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.parameters import RULES, ParameterError, Parameters, changed, declare
+from eomt_ros.node.presence import Presence
 from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
@@ -39,9 +41,7 @@ if TYPE_CHECKING:
     from eomt_ros.node.worker import Worker
 
 WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
-# What a thread gets (s) to end by itself when the process is to stop: a frame in work is not worth waiting for.
-SPINNER_PATIENCE = 1.0
-WORKER_PATIENCE = 0.1
+PATIENCE = 2.0  # s that a thread gets to come out of ROS when the process is to end
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,8 @@ class SegmentNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("segment")
         self.parameters = declare(self)
-        self.closing = False
+        self.presence = Presence()
+        """Of the thread that serves the node."""
         self._enabled = True
         self._configured: Configured | None = None
         self._active: Active | None = None
@@ -94,11 +95,13 @@ class SegmentNode(LifecycleNode):
         succeeded = TransitionCallbackReturn.SUCCESS
         return self.trigger_configure() == succeeded and self.trigger_activate() == succeeded
 
-    def close(self, timeout: float) -> None:
-        """Stop computing for good, waiting at most `timeout` seconds for a frame in work."""
-        self.closing = True
+    def destroy_node(self) -> None:
+        """Leave the network and what is shared with it, without waiting for a frame in work or a model that loads."""
         if self._active is not None:
-            self._active.worker.stop(timeout)
+            self._active.worker.abandon(PATIENCE)
+        super().destroy_node()
+        # rclpy forgets it, and as long as it is there Fast DDS keeps its shared memory.
+        self._state_machine.destroy_when_not_in_use()
 
     # Lifecycle transitions
 
@@ -137,32 +140,16 @@ class SegmentNode(LifecycleNode):
         try:
             step()
         except Exception as error:
-            if not self.closing:  # else the node was taken away under a model that was still loading
-                self.get_logger().error(f"cannot {transition}: {_explanation(error)}")
+            self.get_logger().error(f"cannot {transition}: {_explanation(error)}")
             return False
         return True
 
     def _configure(self) -> None:
-        # Here and not at the top: they bring torch, which takes seconds to load, and by now signals are heeded.
-        from eomt_ros.engine import Segmenter
-        from eomt_ros.node.outputs import Outputs
-
         chosen = self.parameters
         self.get_logger().info(f"loading the model {chosen.model}")
-        segmenter = Segmenter.load(
-            chosen.model,
-            device=chosen.device,
-            precision=chosen.precision,
-            backend=chosen.backend,
-            compile=chosen.compile,
-            task=chosen.task or None,
-            fit=chosen.fit,
-            score_memory=chosen.score_memory,
-            top_k=chosen.top_k,
-            labels=chosen.labels or None,
-        )
-        if not chosen.compile:  # for the camera's size, which is not known yet
-            segmenter.warm_up(*WARM_UP_SIZE)
+        with self.presence.away():
+            segmenter = _load(chosen)
+            from eomt_ros.node.outputs import Outputs
         outputs = Outputs(self, segmenter, chosen.depth)
         self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
         self._statistics = Statistics()
@@ -196,7 +183,8 @@ class SegmentNode(LifecycleNode):
         if self._active is None or self._configured is None:
             return
         self._active.input.destroy()
-        self._active.worker.stop()
+        with self.presence.away():
+            self._active.worker.stop()
         self._active = None
         # What comes after the pause is another scene, and its ids must not be taken for those of this one.
         self._configured.stream.reset()
@@ -309,18 +297,16 @@ class Spinner(threading.Thread):
             elif not self._node.autostart():
                 return
             executor.spin_until_future_complete(self._asked_to_finish)
-        except Exception:
-            if not self._node.closing:  # else the node was taken away under a callback that takes long
-                raise
         finally:
             executor.shutdown()
             self.failed = not self._asked_to_finish.done()
             self._ended.set()
+            self._node.presence.leave()
 
-    def finish(self, timeout: float) -> None:
-        """Ask the thread to end and wait for it at most `timeout` seconds."""
+    def finish(self) -> None:
+        """End the thread, or keep it in its work if it is in any."""
         self._asked_to_finish.set_result(None)
-        self.join(timeout)
+        self._node.presence.end(PATIENCE)
 
 
 class RosLogHandler(logging.Handler):
@@ -346,6 +332,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    free_shared_memory_of_the_dead()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = SegmentNode()
@@ -358,8 +345,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     spinner = Spinner(node, stop)
     spinner.start()
     stop.wait()
-    spinner.finish(SPINNER_PATIENCE)
-    node.close(WORKER_PATIENCE)
+    spinner.finish()
     node.destroy_node()
     rclpy.try_shutdown()
     sys.stdout.flush()
@@ -370,6 +356,27 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 
 _FAILURE = TransitionCallbackReturn.FAILURE
+
+
+def _load(chosen: Parameters) -> Segmenter:
+    # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
+    from eomt_ros.engine import Segmenter
+
+    segmenter = Segmenter.load(
+        chosen.model,
+        device=chosen.device,
+        precision=chosen.precision,
+        backend=chosen.backend,
+        compile=chosen.compile,
+        task=chosen.task or None,
+        fit=chosen.fit,
+        score_memory=chosen.score_memory,
+        top_k=chosen.top_k,
+        labels=chosen.labels or None,
+    )
+    if not chosen.compile:  # for the camera's size, which is not known yet
+        segmenter.warm_up(*WARM_UP_SIZE)
+    return segmenter
 
 
 def _explanation(error: Exception) -> str:

@@ -14,6 +14,7 @@ from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.gpu_jpeg import GpuJpegs
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError
+from eomt_ros.node.presence import Presence
 from eomt_ros.node.stamps import seconds
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Worker:
         self._jpegs = GpuJpegs(segmenter, logger)
         self._continuity = Continuity()
         self._reset_wanted = threading.Event()
-        self._stopping = False
+        self._presence = Presence()
         self._reported_encodings: set[str] = set()
         # A daemon, because a frame can take longer than a user who pressed Ctrl-C waits.
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -61,18 +62,22 @@ class Worker:
         """Begin to take images."""
         self._thread.start()
 
-    def stop(self, timeout: float | None = None) -> None:
-        """Take no more images, and wait at most `timeout` seconds for the one in work."""
-        self._stopping = True
+    def stop(self) -> None:
+        """Take no more images, and wait for the one in work."""
         self._mailbox.close()
-        self._thread.join(timeout)
+        self._thread.join()
+
+    def abandon(self, patience: float) -> None:
+        """Publish nothing more, not the image in work either; waits at most `patience` seconds for what goes out."""
+        self._mailbox.close()
+        self._presence.end(patience)
 
     def reset_stream(self) -> None:
         """Begin a new epoch with the next image that is taken."""
         self._reset_wanted.set()
 
     def _run(self) -> None:
-        while (arrival := self._mailbox.take()) is not None:
+        while (arrival := self._take()) is not None:
             try:
                 self._process(arrival)
             except UnsupportedEncodingError as error:
@@ -90,11 +95,14 @@ class Worker:
             except EngineError as error:
                 self._fail_and_reset(Drop.ENGINE_ERROR, error)
             except Exception as error:
-                if self._stopping:
-                    return  # the publishers were taken away under the last frame
                 # Whatever it is, a robot is better off without one frame than without its eyes; the log tells it all.
                 self._fail_and_reset(Drop.INTERNAL_ERROR, error)
                 self._logger.error(traceback.format_exc(), throttle_duration_sec=WARNING_PERIOD)
+        self._presence.leave()
+
+    def _take(self) -> Arrival | None:
+        with self._presence.away():
+            return self._mailbox.take()
 
     def _process(self, arrival: Arrival) -> None:
         taken = time.monotonic()
@@ -114,9 +122,10 @@ class Worker:
             self._reset(broken_by)
         with_masks = parameters.publish_masks and self._outputs.wants_masks()
         with_confidence = self._outputs.wants_confidence()
-        result = self._segmenter.segment(
-            image, self._stream, stamp=stamp, with_masks=with_masks, with_confidence=with_confidence
-        )
+        with self._presence.away():
+            result = self._segmenter.segment(
+                image, self._stream, stamp=stamp, with_masks=with_masks, with_confidence=with_confidence
+            )
         segmented = time.monotonic()
 
         dropped = self._statistics.counts.dropped.total()

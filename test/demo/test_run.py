@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -24,6 +25,7 @@ from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.node.shared_memory import family, fast_dds, left, segments_of
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 15
@@ -43,6 +45,8 @@ def run_demo(*arguments: object) -> subprocess.CompletedProcess[str]:
 class Run:
     out: Path
     printed: str
+    segments: set[Path]
+    """All that its processes had of shared memory."""
 
     def number(self, row: str) -> float:
         """The first number in a row of the summary."""
@@ -65,9 +69,19 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(model: Path, played: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out = tmp_path_factory.mktemp("run") / "demo_out"
-    done = run_demo("--bag", played, "--model", model, "--out", out)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return Run(out, done.stdout)
+    segments: set[Path] = set()
+    log = out.parent / "log"
+    with log.open("w") as output:
+        demo = subprocess.Popen(
+            command("--bag", played, "--model", model, "--out", out), cwd=ROOT, stdout=output, stderr=output
+        )
+        while demo.poll() is None:
+            segments |= segments_of(*family(demo.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                demo.wait(0.05)
+    printed = log.read_text()
+    assert demo.returncode == 0, printed
+    return Run(out, printed, segments)
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +156,12 @@ def test_it_ends_with_the_figures_and_the_path_of_the_report(run: Run) -> None:
     assert "<html" in (run.out / "report.html").read_text()
 
 
+@fast_dds
+def test_none_of_its_processes_leaves_anything_in_shared_memory(run: Run) -> None:
+    assert len(run.segments) >= 3 * 2, "the demo, the node and the player have segments, each with its lock"
+    assert not left(run.segments)
+
+
 def test_an_earlier_demo_is_replaced(run: Run, model: Path, played: Path) -> None:
     again = run_demo("--bag", played, "--model", model, "--out", run.out)
     assert again.returncode == 0, again.stderr
@@ -200,9 +220,11 @@ def test_stopping_the_demo_ends_all_its_processes(
     demo = psutil.Process(running.pid)
     children = demo.children(recursive=True)
     assert children, "the node runs by then"
+    segments = segments_of(*family(demo.pid))
     running.send_signal(number)
     output, _ = running.communicate(timeout=PATIENCE)
     assert running.returncode == 130, output
     assert said in output
     _, alive = psutil.wait_procs(children, timeout=PATIENCE)
     assert not alive
+    assert not left(segments)

@@ -41,7 +41,15 @@ HEIGHT, WIDTH = 48, 64
 class NodeProcess:
     """`segment_node` as a user starts it, its output line by line, and its end."""
 
-    def __init__(self, namespace: str, parameters: dict[str, Any], environment: dict[str, str], *, name: str) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        parameters: dict[str, Any],
+        environment: dict[str, str],
+        *,
+        name: str,
+        start: Callable[[list[str], dict[str, str]], Any] | None = None,
+    ) -> None:
         self.namespace = namespace
         arguments = [f"__ns:={namespace}", "image:=camera/image_raw", f"__node:={name}"]
         command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
@@ -49,19 +57,18 @@ class NodeProcess:
             command += ["-r", argument]
         for key, value in parameters.items():
             command += ["-p", f"{key}:={_yaml(value)}"]
-        self._process = subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        environment = {**os.environ, "RCUTILS_COLORIZED_OUTPUT": "0", "OMP_NUM_THREADS": "1", **environment}
+        self._process = (start or _popen)(command, environment)
         self.changed = threading.Condition()
         self._lines: list[str] = []
         self._has_ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return int(self._process.pid)
 
     @property
     def output(self) -> str:
@@ -92,7 +99,7 @@ class NodeProcess:
     def wait_for_end(self, timeout: float = PATIENCE) -> int:
         """Wait for the process to end and return its exit code."""
         try:
-            code = self._process.wait(timeout)
+            code = int(self._process.wait(timeout))
         except subprocess.TimeoutExpired:
             self._process.kill()
             pytest.fail(f"the node did not end within {timeout} s; it printed:\n{self.output}")
@@ -115,6 +122,12 @@ class NodeProcess:
         with self.changed:
             self._has_ended = True
             self.changed.notify_all()
+
+
+def _popen(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 class Inbox:
@@ -198,15 +211,19 @@ class Robot:
 
     def call(self, kind: type[Any], service: str, request: Any) -> Any:
         """Call a service of the node and return its answer."""
+        answered = threading.Event()
+        future = self.ask(kind, service, request)
+        future.add_done_callback(lambda _: answered.set())
+        assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
+        return future.result()
+
+    def ask(self, kind: type[Any], service: str, request: Any) -> Any:
+        """Call a service of the node without waiting for its answer; returns the future."""
         if service not in self._clients:
             self._clients[service] = self._node.create_client(kind, f"{self._name}/{service}")
         client = self._clients[service]
         assert client.wait_for_service(PATIENCE), f"the service {service} did not appear; {self.process.output}"
-        answered = threading.Event()
-        future = client.call_async(request)
-        future.add_done_callback(lambda _: answered.set())
-        assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
-        return future.result()
+        return client.call_async(request)
 
     def set(self, **values: Any) -> str:
         """Set parameters of the node; returns why it refused, or nothing."""

@@ -16,11 +16,12 @@ PATIENCE = 60  # s
 PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
 
 SETUP = """
-    import array, sys, threading
+    import array, sys
     import rclpy
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
+    from eomt_ros.node.spinning import spinning
 
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     matched = lambda event: print("matched", flush=True)
@@ -31,16 +32,21 @@ LISTENER = """
     node = rclpy.create_node("listener")
     callbacks = SubscriptionEventCallbacks(matched=matched)
     node.create_subscription(Image, "large", received, best_effort, event_callbacks=callbacks)
-    rclpy.spin(node)
+    with spinning(node):
+        sys.stdin.read()
 """
 TALKER = """
     node = rclpy.create_node("talker")
     callbacks = PublisherEventCallbacks(matched=matched)
     publisher = node.create_publisher(Image, "large", best_effort, event_callbacks=callbacks)
-    threading.Thread(target=rclpy.spin, args=[node], daemon=True).start()
     image = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=array.array("B", bytes(1080 * 5760)))
-    for _ in sys.stdin:
-        publisher.publish(image)
+    with spinning(node):
+        for _ in sys.stdin:
+            publisher.publish(image)
+"""
+END = """
+    node.destroy_node()
+    rclpy.shutdown()
 """
 
 
@@ -57,8 +63,7 @@ def test_best_effort_images_of_1920x1080_arrive(domain: dict[str, str]) -> None:
             assert _line(listener) == f"{1920 * 1080 * 3}\n"
     finally:
         for process in (talker, listener):
-            process.kill()
-            process.wait()
+            process.communicate(timeout=PATIENCE)  # ends its input, and so it
 
 
 def _line(process: subprocess.Popen[str]) -> str:
@@ -70,7 +75,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 def _start(script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", dedent(SETUP) + dedent(script)],
+        [sys.executable, "-c", dedent(SETUP + script + END)],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
