@@ -1,4 +1,4 @@
-"""The picture for people: an image with its segments in colour, outlined, and labelled with name and id."""
+"""The pictures for people: classes in their colours; an image with its segments coloured, outlined and labelled."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from eomt_ros.engine.labels import Labels
 
 GOLDEN_RATIO = 0.618034
+JPEG_QUALITY = 90
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -59,6 +60,24 @@ def draw(
     for number, segment in enumerate(segments, start=1):
         _write_name(picture, regions, number, segment)
     return picture
+
+
+def color_classes(semantic: npt.NDArray[Any], labels: Labels) -> npt.NDArray[np.uint8]:
+    """Show every class in its colour.
+
+    semantic: (H, W) class ids, uint8 or uint16. Returns (H, W, 3) uint8 RGB, black where there is no class.
+    """
+    palette = np.zeros((np.iinfo(semantic.dtype).max + 1, 3), np.uint8)
+    palette[: len(labels.colors)] = labels.colors
+    return palette.take(semantic, axis=0)
+
+
+def to_jpeg(picture: npt.NDArray[np.uint8]) -> bytes:
+    """Compress a picture, (H, W, 3) uint8 RGB."""
+    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")
+    return data.tobytes()
 
 
 def _regions(result: Drawable) -> tuple[npt.NDArray[np.uint8], list[Segment]]:

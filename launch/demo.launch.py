@@ -21,7 +21,7 @@ BAG = str(SHARE / "demo" / "bag")
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` runs."""
     rviz = DeclareLaunchArgument(
-        "rviz", default_value="true", description="Show overlay, classes and ids in RViz: 'true' or 'false'."
+        "rviz", default_value="true", description="Show overlay and classes in RViz: 'true' or 'false'."
     )
     return LaunchDescription([rviz, OpaqueFunction(function=_processes)])
 

@@ -63,7 +63,7 @@ ARGUMENTS = [
         description="Take the time from /clock: 'true' or 'false'. Not given: as in params_file.",
     ),
     DeclareLaunchArgument(
-        "rviz", default_value="false", description="Show overlay, classes and ids: 'true' or 'false'."
+        "rviz", default_value="false", description="Show overlay and classes: 'true' or 'false'."
     ),
     DeclareLaunchArgument(
         "respawn",
@@ -127,7 +127,7 @@ def _rviz(arguments: dict[str, str], parameters: dict[str, Any]) -> list[Node]:
             arguments=["-d", str(SHARE / "config" / "segment.rviz")],
             parameters=[{name: value for name, value in parameters.items() if name == "use_sim_time"}],
             # The file names the topics of a node without a namespace.
-            remappings=[(f"/segment/{topic}", f"segment/{topic}") for topic in ("overlay", "semantic", "panoptic")],
+            remappings=[(f"/segment/{topic}", f"segment/{topic}") for topic in ("overlay", "semantic_color")],
             additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         )
     ]

@@ -107,3 +107,10 @@ def test_segment_hidden_by_others_has_no_name() -> None:
         GREY, FrameResult(found.semantic, found.panoptic, found.confidence, [shown, hidden], 0, found.timings), LABELS
     )
     np.testing.assert_array_equal(alone, both)
+
+
+def test_a_class_has_the_colour_of_the_label_table_and_what_has_no_class_is_black() -> None:
+    for dtype in (np.uint8, np.uint16):
+        classes = np.array([[0, 1, np.iinfo(dtype).max], [1, 2, 0]], dtype)
+        expected = [[(10, 20, 30), (200, 100, 50), (0, 0, 0)], [(200, 100, 50), (0, 0, 0), (10, 20, 30)]]
+        np.testing.assert_array_equal(overlay.color_classes(classes, LABELS), expected)

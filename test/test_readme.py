@@ -46,7 +46,7 @@ def test_the_launch_arguments_are_those_of_the_launch_file():
 
 def test_the_topics_and_services_are_those_of_the_node():
     code = "".join(path.read_text() for path in (ROOT / "eomt_ros" / "node").glob("*.py"))
-    named = set(re.findall(r'"(~/\w+|/diagnostics)"', code))
+    named = set(re.findall(r'"(~/[\w/]+|/diagnostics)"', code))
     assert named
     assert set(rows("it publishes")) | set(rows("service")) == named
 

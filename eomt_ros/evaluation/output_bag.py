@@ -7,7 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.interfaces import Connection
@@ -20,10 +19,8 @@ from eomt_ros.evaluation.predictions import Found
 NODE = "/segment"
 SEMANTIC, PANOPTIC, INSTANCES = f"{NODE}/semantic", f"{NODE}/panoptic", f"{NODE}/instances"
 
-COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 IMAGE = "sensor_msgs/msg/Image"
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
-JPEG_QUALITY = 85
 
 
 class OutputBag:
@@ -85,16 +82,6 @@ class OutputBag:
             instances=[self._instance(segment) for segment in found.segments],
         )
         self._write_message(INSTANCES, stamp, array)
-
-    def write_picture(self, topic: str, stamp: int, frame_id: str, picture: npt.NDArray[np.uint8]) -> None:
-        """Adds a picture, (H, W, 3) uint8 RGB, as a JPEG."""
-        done, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not done:
-            raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")
-        header = self._header(stamp, frame_id)
-        self._write_message(
-            topic, stamp, self._store.types[COMPRESSED_IMAGE](header, "rgb8; jpeg compressed bgr8", jpeg)
-        )
 
     def _write_message(self, topic: str, stamp: int, message: Any) -> None:
         kind = message.__msgtype__

@@ -15,12 +15,11 @@ from eomt_ros.engine.identity import LARGEST_ID
 from eomt_ros.engine.labels import Labels
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.results import WorstFrame
-from eomt_ros.overlay import draw
+from eomt_ros.overlay import draw, to_jpeg
 
 FRAMES = 6
 APART = 1.0
 """s between two of them at least: one bad moment is one frame."""
-QUALITY = 90
 FOLDER = "worst"
 KINDS = ("input", "prediction", "truth")
 WIDEST = 1280
@@ -82,7 +81,7 @@ class WorstFrames:
             paths = [f"{FOLDER}/{number:02}_{kind}.jpg" for kind in KINDS]
             truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
             for path, picture in zip(paths, (frame.image, frame.prediction, truth), strict=True):
-                (out / path).write_bytes(_jpeg(picture))
+                (out / path).write_bytes(to_jpeg(picture))
             frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, *paths))
         return tuple(frames)
 
@@ -131,10 +130,3 @@ def _narrow(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     size = WIDEST, max(1, round(height * WIDEST / width))
     # Labels cannot be mixed; pictures can.
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.ndim == 3 else cv2.INTER_NEAREST)
-
-
-def _jpeg(picture: Picture) -> bytes:
-    done, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise RuntimeError(f"OpenCV could not encode a picture of shape {picture.shape}")
-    return data.tobytes()

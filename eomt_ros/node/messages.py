@@ -1,6 +1,6 @@
 """What the engine found in a frame -> ROS messages; every message carries the header it is given.
 
-Images come as CDR, ready to publish.
+Raw images come as CDR, ready to publish.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sensor_msgs.msg import RegionOfInterest
+from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
 from eomt_ros.msg import Instance, InstanceArray
 from eomt_ros.node.cdr import write_image
+from eomt_ros.overlay import to_jpeg
 
 if TYPE_CHECKING:
     from std_msgs.msg import Header
@@ -34,6 +35,12 @@ def panoptic_image(result: FrameResult, header: Header) -> bytes:
 def confidence_image(confidence: npt.NDArray[np.uint8], header: Header) -> bytes:
     """Probability of the winning class or segment, mono8: 255 is certain."""
     return write_image(confidence, "mono8", header)
+
+
+def jpeg_image(picture: npt.NDArray[np.uint8], header: Header) -> CompressedImage:
+    """A picture, (H, W, 3) uint8 RGB, with the format by which image_transport knows it."""
+    # The setter of `data` checks every element of anything but an array.array.
+    return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array("B", to_jpeg(picture)))
 
 
 def instance_array(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros import overlay
 from eomt_ros.msg import InstanceArray
@@ -44,7 +44,9 @@ class Outputs:
         self._panoptic = self._publisher(Image, "~/panoptic", qos)
         self._instances = self._publisher(InstanceArray, "~/instances", qos)
         self._confidence = self._publisher(Image, "~/confidence", qos)
+        self._semantic_color = self._publisher(Image, "~/semantic_color", qos)
         self._overlay = self._publisher(Image, "~/overlay", qos)
+        self._overlay_jpeg = self._publisher(CompressedImage, "~/overlay/compressed", qos)
         self._label_info: Publisher[Any] | None = None
         if LabelInfo is not None:
             latched = QoSProfile(
@@ -106,11 +108,24 @@ class Outputs:
                     identity=self._segmenter.identity,
                 )
             )
-        if self._overlay.get_subscription_count():
-            pixels = image if isinstance(image, np.ndarray) else image.cpu().numpy()
-            picture = overlay.draw(pixels, result, self._segmenter.labels, alpha=overlay_alpha)
-            self._overlay.publish(write_image(picture, "rgb8", header))
+        if self._semantic_color.get_subscription_count():
+            colors = overlay.color_classes(result.semantic, self._segmenter.labels)
+            self._semantic_color.publish(write_image(colors, "rgb8", header))
+        self._publish_overlay(image, result, header, overlay_alpha)
         self._sequence += 1
+
+    def _publish_overlay(
+        self, image: npt.NDArray[np.uint8] | Tensor, result: FrameResult, header: Header, alpha: float
+    ) -> None:
+        wants_raw, wants_jpeg = (each.get_subscription_count() > 0 for each in (self._overlay, self._overlay_jpeg))
+        if not (wants_raw or wants_jpeg):
+            return
+        pixels = image if isinstance(image, np.ndarray) else image.cpu().numpy()
+        picture = overlay.draw(pixels, result, self._segmenter.labels, alpha=alpha)
+        if wants_raw:
+            self._overlay.publish(write_image(picture, "rgb8", header))
+        if wants_jpeg:
+            self._overlay_jpeg.publish(messages.jpeg_image(picture, header))
 
     def destroy(self) -> None:
         """Withdraw the topics."""

@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import yaml
 from rosbags.highlevel import AnyReader
 
 from demo import BAG_SEED, CLASS_NAMES, FIRST_THING
@@ -101,3 +102,9 @@ def test_it_is_the_world_of_its_seed(messages: dict[str, list[Any]]) -> None:
     # Another OpenGL may draw edges otherwise.
     assert np.mean(frame.classes == label_image(messages[SEMANTIC][150])) > 0.995
     assert np.mean(frame.instances == label_image(messages[PANOPTIC][150])) > 0.995
+
+
+def test_rviz_has_the_frame_of_its_images(messages: dict[str, list[Any]]) -> None:
+    config = yaml.safe_load((BAG.parents[1] / "config" / "segment.rviz").read_text())
+    frame = config["Visualization Manager"]["Global Options"]["Fixed Frame"]
+    assert {message.header.frame_id for message in messages[PICTURES]} == {frame}

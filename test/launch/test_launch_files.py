@@ -279,8 +279,9 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
         parameters_of("/front/segment", ["depth"])
     shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
-    for topic in ("overlay", "semantic", "panoptic"):
-        assert f"/segment/{topic}" in [display["Topic"]["Value"] for display in shown]
+    topics = ("overlay", "semantic_color")
+    assert [display["Topic"]["Value"] for display in shown] == [f"/segment/{topic}" for topic in topics]
+    for topic in topics:
         assert f"-r /segment/{topic}:=segment/{topic}" in given
     assert f"-d {SHARE / 'config' / 'segment.rviz'}" in given
     assert "__ns:=/front" in given

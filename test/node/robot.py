@@ -24,7 +24,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
 from eomt_ros.msg import InstanceArray
@@ -334,14 +334,17 @@ class Station:
         self.semantic = robot.listen(Image, "~/semantic")
         self.panoptic = robot.listen(Image, "~/panoptic")
         self.confidence = robot.listen(Image, "~/confidence")
+        self.semantic_color = robot.listen(Image, "~/semantic_color")
         self.overlay = robot.listen(Image, "~/overlay")
+        self.overlay_jpeg = robot.listen(CompressedImage, "~/overlay/compressed")
         self.instances = robot.listen(InstanceArray, "~/instances")
         self.diagnostics = robot.diagnostics()
         robot.connect(self.camera, *self._inboxes)
 
     @property
     def _inboxes(self) -> list[Inbox]:
-        return [self.semantic, self.panoptic, self.confidence, self.overlay, self.instances]
+        images = [self.semantic, self.panoptic, self.confidence, self.semantic_color, self.overlay]
+        return [*images, self.overlay_jpeg, self.instances]
 
     def start_over(self) -> None:
         """Begin a new epoch, and forget what was received."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,7 +29,8 @@ def segmenter(checkpoint: Path) -> Iterator[Segmenter]:
 def test_every_output_carries_the_header_and_the_size_of_the_input(station: Station) -> None:
     message = stamped(picture(1), station.robot.next_stamp(), frame_id="front_camera_optical_frame")
     station.camera.publish(message)
-    for inbox in (station.semantic, station.panoptic, station.confidence, station.overlay, station.instances):
+    images = (station.semantic, station.panoptic, station.confidence, station.semantic_color, station.overlay)
+    for inbox in (*images, station.instances):
         output = inbox.wait_for_stamp(message)
         assert output.header == message.header
         assert (output.height, output.width) == (HEIGHT, WIDTH)
@@ -46,9 +48,22 @@ def test_outputs_are_what_the_engine_finds(station: Station, segmenter: Segmente
         np.testing.assert_array_equal(pixels_of(station.confidence.wait_for_stamp(message)), result.confidence)
         picture_with_segments = overlay.draw(picture(seed), result, segmenter.labels, alpha=0.5)
         np.testing.assert_array_equal(pixels_of(station.overlay.wait_for_stamp(message)), picture_with_segments)
+        colors = np.array([*segmenter.labels.colors, (0, 0, 0)])[np.minimum(result.semantic, 5)]
+        np.testing.assert_array_equal(pixels_of(station.semantic_color.wait_for_stamp(message)), colors)
         instances = station.instances.wait_for_stamp(message)
         assert (instances.task, instances.model) == ("panoptic", segmenter.name)
         _assert_same_segments(instances.instances, result)
+
+
+def test_overlay_comes_as_a_jpeg_too(station: Station) -> None:
+    message = station.send(picture(1))
+    shown = station.overlay_jpeg.wait_for_stamp(message)
+    assert shown.header == message.header
+    assert shown.format == "rgb8; jpeg compressed bgr8"
+    assert bytes(shown.data[:3]) == b"\xff\xd8\xff"
+    decoded = cv2.imdecode(np.frombuffer(shown.data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1].astype(int)
+    raw = pixels_of(station.overlay.wait_for_stamp(message))
+    assert np.abs(decoded - raw).mean() < 12
 
 
 def test_sequence_counts_the_results(station: Station) -> None:
@@ -235,14 +250,14 @@ def test_images_that_contradict_themselves_are_dropped_and_counted_and_the_node_
     too_short = stamped(picture(1), station.robot.next_stamp())
     too_short.data = too_short.data[:-1]
     empty = Image(header=stamped(picture(1), station.robot.next_stamp()).header, encoding="rgb8")
-    narrow_step = stamped(picture(1), station.robot.next_stamp())
-    narrow_step.step = WIDTH
-    for message in (too_short, empty, narrow_step):
+    ambiguous = stamped(picture(1), station.robot.next_stamp())
+    ambiguous.data.extend(bytes(HEIGHT))
+    for message in (too_short, empty, ambiguous):
         station.camera.publish(message)
     assert station.segment(picture(2)).dropped == dropped + 3
     assert _count(station, "dropped: bad_image") >= 3
     station.robot.process.wait_for_output(
-        rf"image dropped: {WIDTH}x{HEIGHT} rgb8 image: data holds 9215 bytes, but .*9216"
+        rf"image dropped: {WIDTH}x{HEIGHT} rgb8 image: data holds 9215 bytes, expected 9216 "
     )
 
 

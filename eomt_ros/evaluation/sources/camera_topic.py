@@ -12,7 +12,7 @@ from eomt_ros.evaluation.sources.sequence import SourceError
 
 COLOUR, GREY, OTHER = "colour", "grey", "other"
 
-OUTPUTS = ("semantic", "panoptic", "confidence", "overlay")
+OUTPUTS = ("semantic", "panoptic", "confidence", "semantic_color", "overlay")
 """The image topics of our own node, beside its `instances`."""
 INSTANCES_TYPE = "eomt_ros/msg/InstanceArray"
 

@@ -51,6 +51,7 @@ OTHERS = {
     "/segment/panoptic": raw("16UC1"),
     "/segment/confidence": raw("mono8"),
     "/segment/overlay": raw("rgb8"),
+    "/segment/semantic_color": raw("rgb8"),
     "/robot/segment/overlay/compressed": packed("jpeg", RGB, ".jpg"),
     "/masks": raw("mono8"),
     "/labels/compressed": packed("png", GREY),
