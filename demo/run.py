@@ -17,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from eomt_ros.cli.evaluate import summary
+from eomt_ros.cli.stopping import STOPPED
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import read_video
 from eomt_ros.node.bag_images import listen_to
 from eomt_ros.node.children import Child
-from eomt_ros.node.evaluate_bag import ERRORS, STOPPED, Evaluation, Options, StopSignals, evaluate_bag, replay_summary
+from eomt_ros.node.evaluate_bag import ERRORS, Evaluation, Options, StopSignals, evaluate_bag, replay_summary
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.node.participant import Participant
 from eomt_ros.node.replay import StoppedError
@@ -51,7 +52,7 @@ def run(options: Options, model: str, stop: StopSignals) -> Evaluation:
         evaluation = evaluate_bag(options, participant, stop, [segment])
         if segment.stop() != 0:
             raise segment.failure(f"did not end well: code {segment.code}")
-    if evaluation.results.frames:  # else scoring was stopped at once, and there is no video
+    if OVERLAY in evaluation.results.files.values():
         _write_sheet(options.out, evaluation.results.frames)
     return evaluation
 

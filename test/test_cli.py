@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +97,36 @@ def test_overlay_of_a_bag_shows_every_frame_with_its_segments(bag: Path, model: 
     assert done.returncode == 0, done.stderr
     assert f"{out}: {FRAMES} frames" in done.stdout
     expect_video(out, drawn(model))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_overlay_that_is_stopped_is_a_video_of_what_was_done(number: int, model: Path, tmp_path: Path) -> None:
+    long = bags.write_scene(tmp_path / "long", 1000)
+    words = ["overlay", long, "--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4"]
+    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, *map(str, words)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not (tmp_path / "out.mp4").exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(number)
+            printed, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    frames = len(list(read_video(tmp_path / "out.mp4")))
+    assert 0 < frames < 1000
+    assert re.search(rf"out\.mp4: {frames} frames?, .* stopped before its end", printed)
+
+
+def test_overlay_on_a_full_disk_is_one_line_and_leaves_nothing(
+    shell: Shell, bag: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.mp4"
+    out.symlink_to("/dev/full")
+    assert f"{out} cannot be written: No space left" in shell.refused(bag, "--model", model, "--out", out)
+    assert not out.is_symlink()
 
 
 def test_overlay_of_pictures_in_a_folder_goes_by_name(shell: Shell, model: Path, tmp_path: Path) -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from eomt_ros.cli import compare, convert, evaluate, export, models, overlay
 from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.stopping import STOPPED, sigterm_as_ctrl_c
 from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
     """What a command adds itself to; argparse has no public name for it."""
-
-STOPPED = 130  # what a shell expects of a program that Ctrl-C ended
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(words, argparse.Namespace(words=words))
     command: Callable[[argparse.Namespace], int | None] = options.command
     try:
-        return command(options) or 0
+        with sigterm_as_ctrl_c():
+            return command(options) or 0
     except (UserError, OSError) as error:
         print(f"eomt-ros: {error}", file=sys.stderr)
         return 1

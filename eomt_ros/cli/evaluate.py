@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eomt_ros.cli.errors import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.evaluation.convention import Convention
 
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
     from eomt_ros.evaluation.results import Results
     from eomt_ros.evaluation.sources.sequence import Sequence
-
-STOPPED = 130
-"""What a shell expects of a program that Ctrl-C ended."""
 
 
 def add_to(commands: Commands) -> None:
@@ -42,6 +38,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
+    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
     parser.add_argument("--topic", help="of the images in a bag that has several")
     parser.add_argument(
         "--truth",
@@ -82,7 +79,6 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and returns the exit code. Raises `UserError`, `OSError`."""
     try:
-        from eomt_ros.evaluation import results
         from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
         from eomt_ros.evaluation.report import write_report
         from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
@@ -100,12 +96,10 @@ def run(options: argparse.Namespace) -> int:
             make_ready(options.out, inputs, overwrite=options.overwrite)
             with nothing_half(options.out):
                 found = _evaluate(options, sequences, stop)
-                results.write(found, options.out)
-                report = write_report(options.out)
     except (EngineError, SourceError, OutputFolderError) as error:
         raise UserError(str(error)) from error
     print(summary(found))
-    print(f"\n{report}")
+    print(f"\n{write_report(options.out)}")
     return STOPPED if stop.is_set() else 0
 
 
@@ -126,28 +120,19 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
         else:
             predictions = EnginePredictions(load_model(options))
             settings["model"] = options.model
-        stack.enter_context(_ctrl_c_sets(stop))
+        stack.enter_context(first_sets(stop))
         return evaluate(
             sequences,
             predictions,
             options.out,
-            Options(settings, save_bag=options.save_bag, convention=Convention(options.convention), stop=stop),
+            Options(
+                settings,
+                save_bag=options.save_bag,
+                video=not options.no_video,
+                convention=Convention(options.convention),
+                stop=stop,
+            ),
         )
-
-
-@contextmanager
-def _ctrl_c_sets(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C ends the evaluation after the frame in work; the second one ends the program."""
-
-    def first(*_: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def summary(found: Results) -> str:

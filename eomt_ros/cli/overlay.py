@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eomt_ros.cli.errors import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+from eomt_ros.cli.stopping import STOPPED, first_sets
 
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
@@ -31,14 +33,14 @@ def add_to(commands: Commands) -> None:
     add_model_arguments(parser)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Writes the video. Raises `UserError`, `OSError`."""
+def run(options: argparse.Namespace) -> int:
+    """Writes the video, or until it is stopped, and returns the exit code. Raises `UserError`, `OSError`."""
     try:
         from tqdm import tqdm
 
         from eomt_ros.evaluation.counting import counted
         from eomt_ros.evaluation.sources import SourceError, open_source
-        from eomt_ros.evaluation.video import VideoWriter
+        from eomt_ros.evaluation.video import VideoError, VideoWriter
     except ImportError as error:
         raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
     from eomt_ros.engine import EngineError
@@ -46,19 +48,25 @@ def run(options: argparse.Namespace) -> None:
 
     if any(options.out.resolve() == path.resolve() for path in options.input):
         raise UserError(f"--out {options.out} is the input itself, expected another file")
+    stop = threading.Event()
     try:
-        with open_source(options.input, options.topic) as source, VideoWriter(options.out) as video:
+        with open_source(options.input, options.topic) as source:
             segmenter = load_model(options)
             stream = segmenter.open_stream()
             frames, start = 0, time.monotonic()
-            for frame in tqdm(source.frames, total=source.count, unit="frame"):
-                result = segmenter.segment(frame.content, stream, stamp=frame.stamp * 1e-9)
-                video.write(draw(frame.content, result, segmenter.labels), frame.stamp)
-                frames += 1
-    except (EngineError, SourceError) as error:
+            with VideoWriter(options.out) as video, first_sets(stop):
+                for frame in tqdm(source.frames, total=source.count, unit="frame"):
+                    result = segmenter.segment(frame.content, stream, stamp=frame.stamp * 1e-9)
+                    video.write(draw(frame.content, result, segmenter.labels), frame.stamp)
+                    frames += 1
+                    if stop.is_set():
+                        break
+    except (EngineError, SourceError, VideoError) as error:
         raise UserError(str(error)) from error
     for problem in source.problems:
         print(f"eomt-ros: {problem}", file=sys.stderr)
     if frames == 0:
         raise UserError(f"{options.input[0]} has no frames")
-    print(f"{options.out}: {counted(frames, 'frame')}, {frames / (time.monotonic() - start):.1f} a second")
+    stopped = ", stopped before its end" if stop.is_set() else ""
+    print(f"{options.out}: {counted(frames, 'frame')}, {frames / (time.monotonic() - start):.1f} a second{stopped}")
+    return STOPPED if stop.is_set() else 0

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from eomt_ros.engine import Timings
+from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import FrameScore, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
-from eomt_ros.evaluation.output_folder import OVERLAY
-from eomt_ros.evaluation.pace import Moment, Pace
+from eomt_ros.evaluation.pace import NOMINAL_STEP, Moment, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
 from eomt_ros.evaluation.predictions import Found, Predictions, prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
@@ -25,10 +25,11 @@ from eomt_ros.overlay import draw
 class Account:
     """Takes the frames of sequences with what was found in them, within a `with` block; after it all is written.
 
-    out: the folder for the overlay video. May be fed from another thread than it was made in, by one at a time.
+    video: the file for the overlay video; None: none. May be fed from another thread than it was made in, by one at a
+    time.
     """
 
-    def __init__(self, predictions: Predictions, out: Path, convention: Convention) -> None:
+    def __init__(self, predictions: Predictions, video: Path | None, convention: Convention) -> None:
         self._predictions = predictions
         labels = predictions.labels
         classes = len(labels.class_names)
@@ -41,45 +42,49 @@ class Account:
         self.frames = 0
         self.frames_scored = 0
         self.seconds = 0.0
+        self.video = None if video is None else Beside(video, lambda path: VideoWriter(path, quick=True))
         self._unscored = Tally()
-        self._stack = ExitStack()
-        self._video = VideoWriter(out / OVERLAY, quick=True)
+        self._repeated = 0
         self._shown = 0
-        self._bag: OutputBag | None = None
+        self._bag: Beside[OutputBag] | None = None
+        self._bag_problems: list[str] = []
         self._name = ""
         self._pace = Pace()
         self._held: tuple[SourceFrame, Found] | None = None
 
     def __enter__(self) -> Account:
-        self._stack.enter_context(self._video)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        for beside in (self.video, self._bag):
+            if beside is not None:
+                beside.close()
 
-    def start_sequence(self, name: str, bag: OutputBag | None) -> None:
-        """What follows is another sequence. bag: gets its predictions."""
+    def start_sequence(self, name: str, bag: Path | None) -> None:
+        """What follows is another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
         self.drift.start_sequence()
         self._name = name
-        self._bag = bag
+        self._bag = None if bag is None else Beside(bag, OutputBag)
         self._pace = Pace()
         self._held = None
         self._sequence_frames = 0
 
     def add(self, item: tuple[SourceFrame, Found]) -> None:
-        """Takes the next frame of the sequence. Raises `OSError`."""
+        """Takes the next frame of the sequence."""
         frame, found = item
         if self._bag is not None:
-            self._bag.write_found(
-                found,
-                frame.stamp,
-                sequence=self._sequence_frames,
-                task=self._predictions.task,
-                model=self._predictions.model,
-                identity=self._predictions.identity,
+            self._bag.write(
+                lambda bag: bag.write_found(
+                    found,
+                    frame.stamp,
+                    sequence=self._sequence_frames,
+                    task=self._predictions.task,
+                    model=self._predictions.model,
+                    identity=self._predictions.identity,
+                )
             )
         self._sequence_frames += 1
         moment = self._pace.push(frame.stamp)
@@ -95,13 +100,24 @@ class Account:
                 self.seconds += moment.begin + moment.seconds
                 self._shown += moment.shown + round(moment.seconds * 1e9)
         self._held = None
+        self._repeated += self._pace.repeated
+        if self._bag is not None:
+            self._bag.close()
+            self._bag_problems += [self._bag.problem] if self._bag.problem else []
 
     def problems(self) -> list[str]:
-        """What could not be scored so far, a sentence each."""
-        return self._unscored.sentence(
+        """What could not be scored or written so far, a sentence each."""
+        unscored = self._unscored.sentence(
             "frame is not scored: its prediction does not fit the ground truth",
             "frames are not scored: their predictions do not fit the ground truth",
         )
+        has = counted(self._repeated, "frame has", "frames have")
+        repeated = (
+            f"{has} the stamp of the frame before: where stamps do not say how long a frame stands, it counts as the "
+            f"frame before, the first as {NOMINAL_STEP * 1e-9:g} s"
+        )
+        video = [] if self.video is None or self.video.problem is None else [self.video.problem]
+        return [*unscored, *([repeated] if self._repeated else []), *video, *self._bag_problems]
 
     def _count(self, frame: SourceFrame, found: Found, moment: Moment) -> None:
         self.frames += 1
@@ -110,7 +126,8 @@ class Account:
         self.trend.add(self._name, moment, seconds, score)
         self.drift.add(moment, score)
         picture = draw(frame.image, found, self._predictions.labels)
-        self._video.write(picture, self._shown + moment.shown)
+        if self.video is not None:
+            self.video.write(lambda video: video.write(picture, self._shown + moment.shown))
         if score is not None and frame.truth is not None and score.miou is not None:
             self.worst.offer(
                 self._name,

@@ -24,12 +24,19 @@ class JsonFileError(Exception):
 def write_json(content: Any, path: Path) -> None:
     """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What processes left that were ended while they wrote `path`."""
+    return [each for each in path.parent.glob(f".{path.name}.*") if each.suffix[1:].isdecimal()]
 
 
 def parse_json(text: str) -> dict[str, Any]:

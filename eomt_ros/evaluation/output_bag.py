@@ -24,9 +24,14 @@ INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 
 
 class OutputBag:
-    """A new MCAP bag at `path`, whole at the end of the `with` block."""
+    """A new MCAP bag at `path`, whole at the end of the `with` block; readable to where a write failed.
+
+    Raises `OSError` where something is there.
+    """
 
     def __init__(self, path: Path) -> None:
+        if path.exists():
+            raise FileExistsError(f"{path} is there already")
         self._store = typestore()
         # Version 8 is the newest whose metadata Humble still reads.
         self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
@@ -34,6 +39,7 @@ class OutputBag:
         self._connections: dict[str, Connection] = {}
         self._recorded: dict[str, int] = {}
         self._shift: dict[str, int] = {}
+        self._failed = False
 
     def __enter__(self) -> OutputBag:
         self._writer.open()
@@ -42,13 +48,17 @@ class OutputBag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        if self._failed:
+            self._writer.abort()
+        else:
+            self._writer.close()
 
     def write(self, topic: str, kind: str, stamp: int, data: bytes) -> None:
         """Adds a message as it came, in CDR.
 
         stamp: nanoseconds, of the message's header: the bag lies on the time line of the one that was played. Where
         stamps jump back, the times of the recording go on, because readers go by them.
+        Raises `OSError`.
         """
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=self._store)
@@ -57,7 +67,11 @@ class OutputBag:
             self._shift[topic] = last + 1 - stamp
             recorded = last + 1
         self._recorded[topic] = recorded
-        self._writer.write(self._connections[topic], recorded, data)
+        try:
+            self._writer.write(self._connections[topic], recorded, data)
+        except OSError:
+            self._failed = True
+            raise
 
     def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str, identity: str) -> None:
         """Adds what was found in a frame, as the node publishes it; the header has no frame id.

@@ -1,4 +1,7 @@
-"""The folder that an evaluation writes into: nothing in it is lost that an evaluation did not make."""
+"""The folder that an evaluation writes into: nothing in it is lost that an evaluation did not make.
+
+`metrics.json` is there from the start, so that a folder is known for what it is however the evaluation ends.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class OutputFolderError(Exception):
 
 
 def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Makes the folder `out`, without what an earlier evaluation left there; all else in it stays.
+    """Makes the folder `out`, without what an earlier evaluation left there, whole or half; all else in it stays.
 
     Raises `OutputFolderError` where something is in it that `overwrite` does not allow to remove, or is one of the
     inputs; `OSError`.
@@ -42,20 +45,22 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
             )
         _clear(out)
     out.mkdir(parents=True, exist_ok=True)
+    json_file.write_json(results.Begun(), out / results.FILE)
 
 
 @contextmanager
 def nothing_half(out: Path) -> Iterator[None]:
-    """Removes what was made in a folder within the `with` block where an error ends it: it can be used again."""
+    """Removes what was made in a folder within the `with` block where an error ends it before there were figures."""
     try:
         yield
     except BaseException:
-        _clear(out)
+        if results.has_begun_only(out):
+            _clear(out)
         raise
 
 
 def _is_evaluation(out: Path) -> bool:
-    """Whether an evaluation was written here, by any version."""
+    """Whether an evaluation was written or begun here, by any version."""
     try:
         content = json_file.parse_json((out / results.FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json_file.JsonFileError):
@@ -71,5 +76,8 @@ def _clear(out: Path) -> None:
         (out / WORST).rmdir()
     if (out / BAG).is_dir():
         shutil.rmtree(out / BAG)
+    for path in json_file.unfinished(out / results.FILE):
+        path.unlink(missing_ok=True)
+    # The figures last: until then the folder is known for what it is.
     for name in (REPORT, OVERLAY, results.FILE):
         (out / name).unlink(missing_ok=True)

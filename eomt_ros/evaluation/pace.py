@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 LONGEST_STEP = 2 * 10**9
 """ns that a frame stands for at most: after a longer gap nobody knows what was in view."""
+NOMINAL_STEP = 10**8
+"""ns that a frame stands for where no stamp says it: a camera that does not stamp, a frame alone."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Moment:
     begin: float
     """Seconds from the start of the sequence; where stamps jump back, time goes on."""
     seconds: float
-    """To the next frame; where that is not known or too far, as long as the frame before."""
+    """To the next frame; where that is not known or too far, as long as the frame before, the first `NOMINAL_STEP`."""
     shown: int
     """Nanoseconds from the start, of a clock that has no gaps."""
 
@@ -28,7 +30,9 @@ class Pace:
         self._last: int | None = None
         self._begin = 0
         self._shown = 0
-        self._step = 0
+        self._step = NOMINAL_STEP
+        self.repeated = 0
+        """Frames with the stamp of the frame before."""
 
     def push(self, stamp: int) -> Moment | None:
         """Takes the next frame's stamp, in nanoseconds; returns the moment of the frame before, None at the first."""
@@ -36,6 +40,7 @@ class Pace:
         if last is None:
             return None
         step = stamp - last
+        self.repeated += step == 0
         if 0 < step <= LONGEST_STEP:
             self._step = step
         moment = self._moment()

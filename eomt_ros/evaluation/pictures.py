@@ -22,8 +22,8 @@ APART = 1.0
 """s between two of them at least: one bad moment is one frame."""
 FOLDER = "worst"
 KINDS = ("input", "prediction", "truth")
-WIDEST = 1280
-"""Pixels; wider pictures are made smaller, so that what is kept stays small too."""
+LONGEST_SIDE = 1280
+"""Pixels; larger pictures are made smaller, so that what is kept stays small too."""
 
 Picture = npt.NDArray[np.uint8]
 
@@ -67,8 +67,8 @@ class WorstFrames:
         if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= miou:
             return
         # Nothing is drawn or encoded yet: most of them will not be among the worst for long.
-        narrow = Truth(_narrow(truth.classes), None if truth.instances is None else _narrow(truth.instances))
-        frame = _Frame(sequence, stamp, seconds, miou, _narrow(image), _narrow(prediction), narrow)
+        small = Truth(_small(truth.classes), None if truth.instances is None else _small(truth.instances))
+        frame = _Frame(sequence, stamp, seconds, miou, _small(image), _small(prediction), small)
         kept = [each for each in self._kept if each not in near]
         self._kept = sorted([*kept, frame], key=lambda each: each.miou)[:FRAMES]
 
@@ -123,10 +123,11 @@ def _segment(number: int, class_id: int, is_thing: bool, mask: npt.NDArray[np.bo
     return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), box, 0)
 
 
-def _narrow(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _small(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     height, width = image.shape[:2]
-    if width <= WIDEST:
+    shrunk = LONGEST_SIDE / max(height, width)
+    if shrunk >= 1:
         return image
-    size = WIDEST, max(1, round(height * WIDEST / width))
+    size = max(1, round(width * shrunk)), max(1, round(height * shrunk))
     # Labels cannot be mixed; pictures can.
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.ndim == 3 else cv2.INTER_NEAREST)

@@ -168,6 +168,21 @@ class Results:
     """What lies beside: `overlay` (video), `bag` (predictions), relative to the output folder."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What `metrics.json` holds until there are figures."""
+
+    schema_version: int = SCHEMA_VERSION
+
+
+def has_begun_only(folder: Path) -> bool:
+    """Whether an evaluation that was begun in a folder has no figures yet."""
+    try:
+        return from_json(Begun, content := _content(folder)) == Begun() and len(content) == 1
+    except (OSError, UnicodeDecodeError, JsonFileError):
+        return False
+
+
 def write(results: Results, folder: Path) -> Path:
     """Writes `metrics.json` into a folder and returns its path; what is not a number becomes null. Raises `OSError`."""
     path = folder / FILE
@@ -179,13 +194,15 @@ def read(folder: Path) -> Results:
     """The results that an evaluation left in a folder. Raises `ResultsError`."""
     path = folder / FILE
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = _content(folder)
         version = content.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ResultsError(
                 f"{path}: schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
                 "eomt_ros; evaluate again with this one, or read it with that one"
             )
+        if len(content) == 1:
+            raise ResultsError(f"{path} has no figures: the evaluation was ended before its first frame was scored")
         return from_json(Results, content)
     except FileNotFoundError as error:
         raise ResultsError(f"{folder} has no {FILE}: expected a folder that an evaluation wrote") from error
@@ -193,3 +210,7 @@ def read(folder: Path) -> Results:
         raise ResultsError(f"{path} cannot be read: {error}") from error
     except JsonFileError as error:
         raise ResultsError(f"{path} holds no results: {error}") from error
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    return parse_json((folder / FILE).read_text(encoding="utf-8"))

@@ -6,11 +6,13 @@ import datetime
 import math
 import platform
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Series
-from contextlib import ExitStack, closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -23,16 +25,17 @@ from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.background import Background
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
-from eomt_ros.evaluation.predictions import Predictions
+from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
-from eomt_ros.evaluation.results import SCHEMA_VERSION, Results
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError
+from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, WorstFrame, write
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
 
 BEHIND = 8
 """Frames that scoring and drawing may be behind the engine."""
+KEPT_EVERY = 5.0
+"""s between two writings of the figures so far."""
 
 
 @dataclass(frozen=True)
@@ -43,27 +46,38 @@ class Options:
     """What to write down beside what the evaluation knows itself: the command, the input, the model as it was named."""
     save_bag: bool = False
     """Write the predictions as a bag: `bag` in the output folder, or one in it for each of several sequences."""
+    video: bool = True
+    """Write the overlay video."""
     convention: Convention = Convention.STANDARD
+    complete: Callable[[Results], Results] = field(default=lambda found: found)
+    """Adds what the caller knows, before anything is written."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set from outside, to end early with what there is."""
 
 
 def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, options: Options) -> Results:
-    """Goes through all frames; leaves overlay video, pictures and perhaps a bag in the folder `out`, which exists.
+    """Goes through all frames; leaves figures, overlay video, pictures and perhaps a bag in the folder `out`.
 
-    Raises `SourceError` where there is not one frame, `OSError`.
+    The folder exists. The figures so far are in it every few seconds, whatever becomes of this process; and what cannot
+    be written beside them is a problem in them, and no end.
+    Raises `SourceError` where there is not one frame, `OSError` where the figures cannot be written.
     """
     _check_classes(sequences, predictions)
     total = sum(sequence.count or 0 for sequence in sequences) if all(each.count for each in sequences) else None
     problems: list[str] = []
     with (
-        Account(predictions, out, options.convention) as account,
+        Account(predictions, out / OVERLAY if options.video else None, options.convention) as account,
         Progress(total) as progress,
     ):
+        keeper = _Keeper(out, lambda: _unfinished(sequences, predictions, account, problems, options))
         for sequence in sequences:
             if options.stop.is_set():
                 break
-            problems += _run(sequence, predictions, account, out, options, progress, alone=len(sequences) == 1)
+            alone = len(sequences) == 1
+            bag = (out / BAG if alone else out / BAG / bag_name(sequence.name)) if options.save_bag else None
+            account.start_sequence(sequence.name, bag)
+            wrong = _run(sequence, predictions, account, keeper, options, progress)
+            problems += wrong if alone else [f"{sequence.name}: {problem}" for problem in wrong]
     problems += [*predictions.problems(), *account.problems()]
     if options.stop.is_set():
         of_total = "" if total is None else f"{account.frames:,} of "
@@ -71,44 +85,85 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
         problems.insert(0, f"stopped by the user after {frames}: the figures are of these")
     elif account.frames == 0:
         raise SourceError("; ".join(problems) or f"{', '.join(each.name for each in sequences)}: no frames")
-    return _results(sequences, predictions, account, problems, out, options)
+    worst: tuple[WorstFrame, ...] = ()
+    try:
+        worst = account.worst.write(out)
+    except OSError as error:
+        problems.append(f"the pictures of the worst frames were given up: {error}")
+    found = _results(sequences, predictions, account, problems, options, worst, _files(account, out))
+    write(found, out)
+    return found
 
 
 def _run(
     sequence: Sequence,
     predictions: Predictions,
     account: Account,
-    out: Path,
+    keeper: _Keeper,
     options: Options,
     progress: Progress,
-    *,
-    alone: bool,
 ) -> list[str]:
     """Goes through one sequence, and returns what is wrong with it."""
     failures = []
-    with ExitStack() as stack:
-        bag = None
-        if options.save_bag:
-            bag = stack.enter_context(OutputBag(out / BAG if alone else out / BAG / bag_name(sequence.name)))
-        predictions.start_sequence(sequence.name)
-        account.start_sequence(sequence.name, bag)
-        # The engine leaves cores idle between its parallel parts; and what is counted in a thread is not waited for.
-        with Background(account.add, waiting=BEHIND) as background:
-            frames = sequence.frames(len(predictions.labels.class_names))
-            try:
-                with closing(frames):  # type: ignore[type-var]  # a generator
-                    for frame in frames:
-                        found = predictions.find(frame)
-                        if found is not None:
-                            background.put((frame, found))
-                        progress.update()
-                        if options.stop.is_set():
-                            break
-            except SourceError as error:
-                failures.append(str(error))
-        account.end_sequence()
-    found_wrong = [*sequence.problems, *failures]
-    return found_wrong if alone else [f"{sequence.name}: {problem}" for problem in found_wrong]
+    predictions.start_sequence(sequence.name)
+
+    def add(item: tuple[SourceFrame, Found]) -> None:
+        account.add(item)
+        keeper.keep()
+
+    # The engine leaves cores idle between its parallel parts; and what is counted in a thread is not waited for.
+    with Background(add, waiting=BEHIND) as background:
+        frames = sequence.frames(len(predictions.labels.class_names))
+        try:
+            with closing(frames):  # type: ignore[type-var]  # a generator
+                for frame in frames:
+                    found = predictions.find(frame)
+                    if found is not None:
+                        background.put((frame, found))
+                    progress.update()
+                    if options.stop.is_set():
+                        break
+        except SourceError as error:
+            failures.append(str(error))
+    account.end_sequence()
+    return [*sequence.problems, *failures]
+
+
+class _Keeper:
+    """Writes the figures so far now and then, rarely enough that it takes no time worth speaking of."""
+
+    def __init__(self, out: Path, figures: Callable[[], Results]) -> None:
+        self._out = out
+        self._figures = figures
+        self._due = -math.inf
+
+    def keep(self) -> None:
+        begun = time.monotonic()
+        if begun < self._due:
+            return
+        # The figures before stay, and whether there is room at the end is another question.
+        with suppress(OSError):
+            write(self._figures(), self._out)
+        took = time.monotonic() - begun
+        self._due = begun + max(KEPT_EVERY, 50 * took)
+
+
+def _unfinished(
+    sequences: Series[Sequence], predictions: Predictions, account: Account, problems: list[str], options: Options
+) -> Results:
+    first = f"not finished: the figures are of the first {counted(account.frames, 'frame')}"
+    return _results(
+        sequences,
+        predictions,
+        account,
+        [first, *problems, *predictions.problems(), *account.problems()],
+        options,
+    )
+
+
+def _files(account: Account, out: Path) -> dict[str, str]:
+    files = {"overlay": OVERLAY} if account.video is not None and account.video.is_there else {}
+    return {**files, "bag": BAG} if (out / BAG).exists() else files
 
 
 def _check_classes(sequences: Iterable[Sequence], predictions: Predictions) -> None:
@@ -134,15 +189,13 @@ def _results(
     predictions: Predictions,
     account: Account,
     problems: list[str],
-    out: Path,
     options: Options,
+    worst_frames: tuple[WorstFrame, ...] = (),
+    files: Mapping[str, str] = MappingProxyType({}),
 ) -> Results:
     figures = account.scores.figures()
-    files = {"overlay": OVERLAY} if account.frames else {}
-    if options.save_bag:
-        files["bag"] = BAG
     latency = account.latency
-    return Results(
+    found = Results(
         schema_version=SCHEMA_VERSION,
         settings=_settings(sequences, predictions, options),
         class_names=tuple(predictions.labels.class_names),
@@ -159,9 +212,10 @@ def _results(
         drift=account.drift.drift(),
         intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
         timelines=tuple(account.scores.timelines()),
-        worst_frames=account.worst.write(out),
+        worst_frames=worst_frames,
         files=files,
     )
+    return options.complete(found)
 
 
 def _settings(sequences: Series[Sequence], predictions: Predictions, options: Options) -> dict[str, Any]:

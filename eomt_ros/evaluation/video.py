@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,15 +26,20 @@ TICKS = 90_000
 """Time stamps per second, as is usual for video: a multiple of all common frame rates."""
 
 
+LARGEST = 16_384
+"""Pixels that H.264 has in a row or column at most."""
+
+
 class VideoError(Exception):
-    """A file that cannot be read as a video; the message says which and why."""
+    """A file that cannot be read or written as a video; the message says which and why."""
 
 
 class VideoWriter:
-    """Writes an MP4 (H.264, 4:2:0, so that browsers play it), complete at the end of the `with` block.
+    """Writes an MP4 (H.264, 4:2:0, so that browsers play it), complete at the end of the `with` block, or removed.
 
     The file is made with the first frame, which also decides about the size: later ones of another size are stretched
-    to it. Frames keep their times, so that a dropped frame shows as one that stays longer.
+    to it. What is too large for H.264 is shrunk. Frames keep their times, so that a dropped frame shows as one that
+    stays longer.
 
     quick: takes a quarter of the time, for a little less quality in a file of the same size.
     """
@@ -54,18 +60,21 @@ class VideoWriter:
     ) -> None:
         if self._file is None:
             return
-        if self._failed:
-            # FFmpeg crashes where it is to go on with a file whose beginning it could not write.
-            with suppress(OSError):
-                self._file.container.close()
-            return
         try:
-            self._mux(self._file, None)
+            with self._errors(), self._file.container:
+                # FFmpeg crashes where it is to go on with a file whose beginning it could not write.
+                if not self._failed:
+                    self._file.container.mux(self._file.stream.encode(None))
+        except (OSError, VideoError):
+            if error is None:
+                raise
         finally:
-            self._close(self._file)
+            if self._failed:
+                # Of an MP4 without its end nothing can be seen; and where the disk is full, others need the room.
+                self._path.unlink(missing_ok=True)
 
     def write(self, picture: Picture, stamp: int) -> None:
-        """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock. Raises `OSError`."""
+        """Adds a frame, (H, W, 3) uint8 RGB, of `stamp` nanoseconds on any clock. Raises `OSError`, `VideoError`."""
         if self._file is None:
             height, width = picture.shape[:2]
             self._file = _create(self._path, height, width, self._options)
@@ -76,24 +85,20 @@ class VideoWriter:
         # Time may jump back, in a bag that was looped for example; in a video it cannot.
         self._last = frame.pts = max(round((stamp - self._start) * TICKS / 10**9), self._last + 1)
         frame.time_base = Fraction(1, TICKS)
-        self._mux(self._file, frame)
+        with self._errors():
+            self._file.container.mux(stream.encode(frame))
 
-    def _mux(self, file: _File, frame: av.VideoFrame | None) -> None:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Names the file in FFmpeg's errors, which they do not."""
         try:
-            file.container.mux(file.stream.encode(frame))
+            yield
         except OSError as error:
             self._failed = True
-            raise self._unwritable(error) from error
-
-    def _close(self, file: _File) -> None:
-        try:
-            file.container.close()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: OSError) -> OSError:
-        """Names the file, which the error itself does not."""
-        return OSError(f"{self._path} cannot be written: {error.strerror}")
+            raise OSError(f"{self._path} cannot be written: {error.strerror}") from error
+        except av.FFmpegError as error:
+            self._failed = True
+            raise VideoError(f"{self._path} cannot be written: {error}") from error
 
 
 def read_video(path: Path) -> Iterator[Stamped[Picture]]:
@@ -127,8 +132,9 @@ class _File:
 def _create(path: Path, height: int, width: int, options: dict[str, str]) -> _File:
     container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
     stream: VideoStream = container.add_stream("libx264", options=options)
+    shrunk = min(1.0, LARGEST / max(height, width))
     # In 4:2:0 four pixels share a colour, so that height and width are even.
-    stream.height, stream.width = height + height % 2, width + width % 2
+    stream.height, stream.width = (2 * math.ceil(side * shrunk / 2) for side in (height, width))
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, TICKS)
     return _File(container, stream)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -23,12 +22,13 @@ from typing import Any
 from rclpy.utilities import remove_ros_args
 
 from eomt_ros.cli.evaluate import summary
+from eomt_ros.cli.stopping import SIGNALS, STOPPED
 from eomt_ros.engine import EngineError
 from eomt_ros.engine.shipped import shipped
-from eomt_ros.evaluation import results, run
+from eomt_ros.evaluation import run
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import OutputBag
-from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready
+from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Results
@@ -39,8 +39,6 @@ from eomt_ros.node.participant import Participant
 from eomt_ros.node.replay import Replayed, Replayer, ReplayError, StoppedError
 
 COMMAND = ("python3", "-m", "eomt_ros.node.evaluate_bag")
-STOPPED = 130
-"""What a shell expects of a program that Ctrl-C ended."""
 ONE_PRESS = 1.0  # s
 ERRORS = (ChildError, EngineError, OutputFolderError, ReplayError, SourceError, OSError)
 """What can be wrong; the message is for the user."""
@@ -58,12 +56,14 @@ class Options:
     truth: TruthSource = field(default_factory=TruthSource)
     rate: float | None = None
     """How many times as fast the bag is played, see `Replayer`."""
+    video: bool = True
+    """Write the overlay video."""
     words: Sequence[str] = ()
     """The command, to be written down."""
 
 
 class StopSignals:
-    """Ends the replay at the first Ctrl-C, and the scoring of what came until then at a later one; SIGTERM ends both.
+    """Ends the replay at the first Ctrl-C or SIGTERM, and the scoring of what came until then at a later one.
 
     Within the `with` block; signals are heeded between two steps only, so that no process is left behind.
     """
@@ -76,7 +76,7 @@ class StopSignals:
         self._scoring = False
 
     def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._signalled) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,10 +100,10 @@ class StopSignals:
         """The replay is over: also the first signal ends the scoring."""
         self._scoring = True
 
-    def _signalled(self, number: int, _: object) -> None:
+    def _signalled(self, *_: object) -> None:
         # One Ctrl-C may come twice: from the terminal, and from `ros2 launch`.
         another = time.monotonic() > self._first + ONE_PRESS
-        if number == signal.SIGTERM or another or (self._scoring and not self.for_replay.is_set()):
+        if another or (self._scoring and not self.for_replay.is_set()):
             self.for_scores.set()
         if not self.for_replay.is_set():
             self._first = time.monotonic()
@@ -137,7 +137,7 @@ def evaluate_bag(
         if topic is None:
             raise SourceError(f"{options.bag} is not a bag, expected one to play")
         make_ready(options.out, inputs, overwrite=options.overwrite)
-        with _no_half_bag(options.out), OutputBag(options.out / BAG) as recorded:
+        with nothing_half(options.out), OutputBag(options.out / BAG) as recorded:
             replayer = Replayer(
                 participant,
                 options.bag,
@@ -159,21 +159,14 @@ def evaluate_bag(
         print("[3/3] scoring the results that came", flush=True)
         labels = replayed.parameters["labels"]
         with RecordedPredictions(options.out / BAG, [sequence.name], Path(labels) if labels else None) as predictions:
-            scoring = run.Options(_settings(options, replayed), stop=stop.for_scores)
-            scored = run.evaluate([sequence], predictions, options.out, scoring)
-    found = _with_replay(scored, replayed)
-    results.write(found, options.out)
+            scoring = run.Options(
+                _settings(options, replayed),
+                video=options.video,
+                complete=lambda scored: _with_replay(scored, replayed),
+                stop=stop.for_scores,
+            )
+            found = run.evaluate([sequence], predictions, options.out, scoring)
     return Evaluation(found, replayed.complete, write_report(options.out))
-
-
-@contextmanager
-def _no_half_bag(out: Path) -> Iterator[None]:
-    """Remove what was recorded where it came to nothing, so that the folder can be used again."""
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(out / BAG, ignore_errors=True)
-        raise
 
 
 def _settings(options: Options, replayed: Replayed) -> dict[str, Any]:
@@ -229,6 +222,7 @@ def main() -> int:
     parser.add_argument("bag", type=Path, help="a rosbag2")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
+    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
     parser.add_argument("--topic", help="of the images in a bag that has several")
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="ground truth in PNG files")
     parser.add_argument("--truth-classes", metavar="TOPIC", help="ground truth in the bag: images of class ids")
@@ -251,6 +245,7 @@ def main() -> int:
         arguments.topic,
         truth,
         arguments.rate,
+        not arguments.no_video,
         (*COMMAND, *words[1:]),
     )
     os.environ.update(profile_variables(shipped("config", "config") / "fastdds.xml"))

@@ -77,6 +77,8 @@ class Recorder:
         """Messages by topic."""
         self.report: Report | None = None
         """The newest."""
+        self.failure: OSError | None = None
+        """Why the bag takes no more, once it does not."""
         self._bag = bag
         qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         for topic, (kind, name) in RECORDED.items():
@@ -89,9 +91,15 @@ class Recorder:
         def write(data: bytes) -> None:
             arrived = time.monotonic_ns()
             stamp = stamp_in(data)
+            if self.failure is not None:
+                return
+            try:
+                self._bag.write(topic, kind, stamp, data)
+            except OSError as error:
+                self.failure = error
+                return
             if topic == INSTANCES:
                 self.arrivals[stamp] = arrived
-            self._bag.write(topic, kind, stamp, data)
             self.counts[topic] += 1
 
         return write

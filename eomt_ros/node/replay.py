@@ -131,7 +131,8 @@ class Replayer:
 
     @property
     def _is_given_up(self) -> bool:
-        return self._stop.is_set() or any(child.code is not None for child in self._children)
+        is_ended = self._stop.is_set() or self._recorder.failure is not None
+        return is_ended or any(child.code is not None for child in self._children)
 
     @property
     def _node_is_gone(self) -> bool:
@@ -183,8 +184,11 @@ class Replayer:
         if player.code == 0:
             return True
         player.stop()
-        if self._stop.is_set() or self._node_is_gone:
+        failure = self._recorder.failure
+        if failure is not None or self._stop.is_set() or self._node_is_gone:
             why = "the replay was stopped" if self._stop.is_set() else f"the node {NODE} went away"
+            if failure is not None:
+                why = f"results could not be recorded any more ({failure.strerror}), so the replay was ended"
             self._problems.append(f"{why} after {self._recorder.counts[INSTANCES]:,} of {counted(images, 'result')}")
         return False
 

@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from eomt_ros.cli import main
 from eomt_ros.evaluation import results
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.results import Results
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 8
+LONG = 3000
 PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
 
 
@@ -181,34 +185,93 @@ def test_what_is_not_understood_is_one_line(
     assert expected.format(bag=bag) in refused(bag, *(word.format(bag=bag) for word in arguments))
 
 
-def test_ctrl_c_ends_with_a_report_of_what_was_done(model: Path, tmp_path: Path, out: Path) -> None:
-    frames = 3000
-    long = bags.write_scene(tmp_path / "long", frames)
-    # The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
-    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "evaluate", str(long), "--out", str(out), "--model", str(model)]
-    process = subprocess.Popen(
-        [*command, "--device", "cpu", "--save-bag"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+# The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
+PROGRAM = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+
+
+@contextmanager
+def running(*arguments: object, program: str = PROGRAM) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own."""
+    words = [sys.executable, "-c", program, *map(str, arguments), "--device", "cpu"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + PATIENCE
-        video = out / "overlay.mp4"  # made with the first frame
-        while not video.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        printed, errors = process.communicate(timeout=PATIENCE)
+        yield process
     finally:
         process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def has_figures(out: Path) -> bool:
+    return (out / "metrics.json").exists() and not results.has_begun_only(out)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bags.write_scene(tmp_path_factory.mktemp("long") / "long", LONG)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, long: Path, out: Path) -> None:
+    with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
+        wait_until(lambda: has_figures(out), process)
+        process.send_signal(number)
+        printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     found = results.read(out)
-    assert 0 < found.frames < frames
-    assert found.problems[0].startswith(f"stopped by the user after {found.frames:,} of {frames:,} frames")
+    assert 0 < found.frames < LONG
+    assert found.problems[0].startswith(f"stopped by the user after {found.frames:,} of {LONG:,} frames")
     assert found.problems[0] in printed
     assert found.miou is not None
     assert str(out / "report.html") in printed
     assert "stopped by the user" in (out / "report.html").read_text()
+
+
+def test_a_signal_before_the_first_frame_leaves_nothing(model: Path, long: Path, out: Path) -> None:
+    with running("evaluate", long, "--out", out, "--model", model) as process:
+        wait_until(lambda: (out / "metrics.json").exists(), process)  # the model is loaded after it
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, errors
+    assert errors.endswith("eomt-ros: stopped\n")
+    assert list(out.iterdir()) == []
+
+
+def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
+    model: Path, long: Path, bag: Path, out: Path, evaluated: Evaluate
+) -> None:
+    with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
+        wait_until(lambda: has_figures(out), process)
+    found = results.read(out)
+    assert found.problems[0] == f"not finished: the figures are of the first {counted(found.frames, 'frame')}"
+    assert evaluated(bag, "--overwrite").frames == FRAMES
+    assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "overlay.mp4", "worst"}
+
+
+def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0)
+
+    def messages() -> Iterator[tuple[str, int, Any]]:
+        for number in range(20):
+            picture = noise.integers(0, 256, (240, 320, 3), np.uint8)
+            yield bags.IMAGES, bags.stamp(number), bags.compressed(bags.stamp(number), picture)
+
+    played = bags.write_bag(tmp_path / "played", messages())
+    # No file can be larger: what a write beyond that raises is an OSError as that of a full disk.
+    small = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+    words = ("evaluate", played, "--out", out, "--model", model, "--save-bag")
+    with running(*words, program=small + PROGRAM) as process:
+        printed, errors = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in errors
+    found = results.read(out)
+    assert (found.frames, found.files) == (20, {})
+    assert [problem.split(":")[0] for problem in found.problems] == ["overlay.mp4 was given up", "bag was given up"]
+    assert all(f"note: {problem}" in printed for problem in found.problems)
+    assert not (out / "overlay.mp4").exists()
+    assert not (out / "bag").exists()

@@ -32,12 +32,12 @@ def files(out: Path) -> set[str]:
 
 def test_a_folder_that_is_not_there_is_made(tmp_path: Path) -> None:
     make_ready(tmp_path / "a" / "b", [], overwrite=False)
-    assert (tmp_path / "a" / "b").is_dir()
+    assert files(tmp_path / "a" / "b") == {results.FILE}
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     make_ready(tmp_path, [], overwrite=False)
-    assert tmp_path.is_dir()
+    assert files(tmp_path) == {results.FILE}
 
 
 def test_a_folder_with_anything_in_it_is_refused(tmp_path: Path) -> None:
@@ -50,19 +50,29 @@ def test_a_folder_with_anything_in_it_is_refused(tmp_path: Path) -> None:
 def test_overwriting_removes_an_evaluation_and_nothing_else(tmp_path: Path) -> None:
     fill(evaluation(tmp_path), *FOREIGN)
     make_ready(tmp_path, [], overwrite=True)
-    assert files(tmp_path) == set(FOREIGN)
+    assert files(tmp_path) == {*FOREIGN, results.FILE}
 
 
 def test_overwriting_leaves_no_empty_folders(tmp_path: Path) -> None:
     make_ready(evaluation(tmp_path), [], overwrite=True)
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / results.FILE]
 
 
 def test_an_evaluation_of_another_version_is_overwritten_too(tmp_path: Path) -> None:
     fill(tmp_path, *MADE)
     (tmp_path / results.FILE).write_text('{"schema_version": 0}')
     make_ready(tmp_path, [], overwrite=True)
-    assert files(tmp_path) == set()
+    assert files(tmp_path) == {results.FILE}
+
+
+@pytest.mark.parametrize("came_to", [(), ("overlay.mp4",), ("bag/bag.mcap", "overlay.mp4", ".metrics.json.4711")])
+def test_what_a_killed_evaluation_left_is_overwritten_too(came_to: tuple[str, ...], tmp_path: Path) -> None:
+    make_ready(tmp_path, [], overwrite=False)
+    fill(tmp_path, *came_to)
+    make_ready(tmp_path, [], overwrite=True)
+    assert files(tmp_path) == {results.FILE}
+    with pytest.raises(results.ResultsError, match="was ended before its first frame was scored"):
+        results.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON", "[]"])
@@ -90,12 +100,21 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
         make_ready(tmp_path / "out", [], overwrite=True)
 
 
-def test_an_error_leaves_nothing_half_done(tmp_path: Path) -> None:
+def test_an_error_before_there_are_figures_leaves_nothing(tmp_path: Path) -> None:
+    make_ready(tmp_path, [], overwrite=False)
     fill(tmp_path, *FOREIGN)
+    with pytest.raises(KeyboardInterrupt), nothing_half(tmp_path):  # noqa: PT012
+        fill(tmp_path, *MADE)
+        raise KeyboardInterrupt
+    assert files(tmp_path) == set(FOREIGN)
+
+
+def test_an_error_leaves_the_figures_that_there_are(tmp_path: Path) -> None:
+    make_ready(tmp_path, [], overwrite=False)
     with pytest.raises(KeyboardInterrupt), nothing_half(tmp_path):  # noqa: PT012
         evaluation(tmp_path)
         raise KeyboardInterrupt
-    assert files(tmp_path) == set(FOREIGN)
+    assert files(tmp_path) == {*MADE, results.FILE}
 
 
 def test_what_goes_well_stays(tmp_path: Path) -> None:

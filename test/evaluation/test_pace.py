@@ -45,8 +45,10 @@ def test_time_goes_on_where_stamps_jump_back_or_stand_still() -> None:
     assert begins(0, 100, 100, 200) == [0.0, 0.1, 0.2, 0.3]
 
 
-def test_a_single_frame_stands_for_no_time() -> None:
-    assert moments(0) == [Moment(0.0, 0.0, 0)]
+def test_where_no_stamp_tells_how_long_a_frame_stands_it_is_a_tenth_of_a_second() -> None:
+    assert moments(0) == [Moment(0.0, 0.1, 0)]
+    assert begins(0, 0, 0) == [0.0, 0.1, 0.2]
+    assert lengths(0, 0, 0) == lengths(0, 5000, 10_000) == [0.1, 0.1, 0.1]
 
 
 def test_nothing_has_no_moment() -> None:

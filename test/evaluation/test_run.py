@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine import FrameResult, Segmenter
+from eomt_ros.evaluation import results
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Figures, Scores
 from eomt_ros.evaluation.predictions import EnginePredictions, Found
 from eomt_ros.evaluation.recorded import RecordedPredictions
+from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.run import Options, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
@@ -349,11 +351,14 @@ def test_a_data_set_with_other_classes_is_refused(
     assert evaluate([matching], EnginePredictions(segmenter), tmp_path, Options()).frames == 2
 
 
-def test_frames_without_time_between_them_are_evaluated(segmenter: Segmenter, tmp_path: Path) -> None:
-    frames = [SourceFrame(0, bags.scene(number)[0], Truth(*bags.scene(number)[1:])) for number in range(3)]
+def test_frames_without_time_between_them_count_a_tenth_of_a_second_each(segmenter: Segmenter, tmp_path: Path) -> None:
+    frames = [SourceFrame(0, bags.scene(number)[0], Truth(*bags.scene(number)[1:])) for number in range(FRAMES)]
     sequence = Sequence("still", lambda problems: (frame for frame in frames))
     found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
-    assert (found.frames, found.seconds, found.object_seconds) == (3, 0.0, 0.0)
+    assert (found.frames, found.frames_scored) == (FRAMES, FRAMES)
+    assert [found.seconds, found.object_seconds] == pytest.approx([0.1 * FRAMES] * 2)
+    assert found.problems[0].startswith(f"{FRAMES - 1} frames have the stamp of the frame before")
+    assert write_report(tmp_path).stat().st_size
 
 
 def test_the_settings_say_how_to_have_the_same_again(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -374,8 +379,73 @@ def test_other_weights_have_another_digest(segmenter: Segmenter, tmp_path: Path)
     assert all(one != other for one, other in itertools.pairwise(digests))
 
 
-def test_a_disk_that_is_full_is_said(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+def test_a_disk_without_room_for_the_video_costs_the_video_only(
+    bag: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    whole = run([bag], segmenter, tmp_path / "whole")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "overlay.mp4").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"overlay\.mp4"):
-        run([bag], segmenter, tmp_path / "out")
+    found = run([bag], segmenter, tmp_path / "out")
+    (problem,) = found.problems
+    assert problem.startswith("overlay.mp4 was given up: ")
+    assert problem.endswith("No space left on device")
+    assert (found.frames, found.stq, found.files) == (whole.frames, whole.stq, {})
+    assert results.read(tmp_path / "out").problems == found.problems
+
+
+def test_what_lies_in_the_way_of_pictures_or_bag_stays_and_costs_these_only(
+    bag: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("worst", "bag"):
+        (out / name).write_text("mine")
+    found = run([bag], segmenter, out, save_bag=True)
+    assert (found.frames, found.worst_frames) == (FRAMES, ())
+    assert [problem.split(":")[0] for problem in found.problems] == [
+        "bag was given up",
+        "the pictures of the worst frames were given up",
+    ]
+    assert {(out / name).read_text() for name in ("worst", "bag")} == {"mine"}
+
+
+def test_without_video_there_is_none(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out", video=False)
+    assert found.files == {}
+    assert not (tmp_path / "out" / "overlay.mp4").exists()
+    assert found.worst_frames
+
+
+def test_the_figures_so_far_are_there_while_frames_are_scored(
+    bag: Path, segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eomt_ros.evaluation.run.KEPT_EVERY", 0.0)
+    seen: list[Results] = []
+
+    def frames(problems: list[str]) -> Iterator[SourceFrame]:
+        for number in range(30):
+            picture, *truth = bags.scene(number)
+            yield SourceFrame(bags.stamp(number), picture, Truth(*truth))
+            if (tmp_path / results.FILE).exists():
+                seen.append(results.read(tmp_path))
+
+    whole = evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, Options())
+    counts = [found.frames for found in seen]
+    assert counts == sorted(counts)
+    some = next(found for found in reversed(seen) if 0 < found.frames < 30)
+    assert some.problems[0] == f"not finished: the figures are of the first {some.frames} frames"
+    assert some.miou == pytest.approx(scored(segmenter, some.frames_scored).miou)
+    assert results.read(tmp_path).problems == whole.problems == ()
+
+
+@pytest.mark.parametrize("shape", [(2, 20_000), (20_000, 2)])
+def test_pictures_that_no_video_can_hold_are_scored_and_shrunk(
+    shape: tuple[int, int], segmenter: Segmenter, tmp_path: Path
+) -> None:
+    image, classes = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
+    frames = [SourceFrame(number, image, Truth(classes, classes)) for number in range(2)]
+    sequence = Sequence("long", lambda problems: (frame for frame in frames))
+    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+    assert (found.frames, found.frames_scored, found.problems) == (2, 2, ())
+    shown = {frame.content.shape for frame in read_video(tmp_path / found.files["overlay"])}
+    assert {tuple(sorted(each)) for each in shown} == {(2, 3, 16_384)}

@@ -188,11 +188,16 @@ def first_result(variables: dict[str, str]) -> Iterator[threading.Event]:
 
 
 @pytest.mark.parametrize(
-    ("ends", "code", "problem"),
-    [("the evaluation", 130, "the replay was stopped"), ("the node", 1, "the node /segment went away")],
+    ("ends", "number", "code", "problem"),
+    [
+        ("the evaluation", signal.SIGINT, 130, "the replay was stopped"),
+        ("the evaluation", signal.SIGTERM, 130, "the replay was stopped"),
+        ("the node", signal.SIGINT, 1, "the node /segment went away"),
+    ],
 )
 def test_what_came_until_it_ended_early_is_reported(
     ends: str,
+    number: int,
     code: int,
     problem: str,
     variables: dict[str, str],
@@ -209,7 +214,7 @@ def test_what_came_until_it_ended_early_is_reported(
     ):
         try:
             assert first_result.wait(PATIENCE), "no result came"
-            (node if ends == "the node" else evaluation).send_signal(signal.SIGINT)
+            (node if ends == "the node" else evaluation).send_signal(number)
             output, _ = evaluation.communicate(timeout=PATIENCE)
         finally:
             evaluation.kill()
@@ -221,13 +226,13 @@ def test_what_came_until_it_ended_early_is_reported(
     assert problem in (tmp_path / "out" / "report.html").read_text()
 
 
-@pytest.mark.parametrize("moment", ["replay", "scoring"])
-def test_a_signal_that_is_not_to_wait_for_scores_ends_with_those_there_are(
-    moment: str, variables: dict[str, str], first_result: threading.Event, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_scoring_ends_with_the_scores_there_are(
+    number: int, variables: dict[str, str], tmp_path: Path
 ) -> None:
-    """SIGTERM during the replay, and already the first Ctrl-C during the scoring, which takes long for a long bag."""
+    """Already the first one, because scoring takes long for a long bag."""
     bag = bags.write_scene(tmp_path / "played", 100)
-    words = command(bag, tmp_path / "out", *(["--rate", 0.2] if moment == "replay" else []))
+    words = command(bag, tmp_path / "out")
     with (
         running_node(variables, **EVERY_FRAME),
         subprocess.Popen(
@@ -235,13 +240,9 @@ def test_a_signal_that_is_not_to_wait_for_scores_ends_with_those_there_are(
         ) as evaluation,
     ):
         try:
-            if moment == "replay":
-                assert first_result.wait(PATIENCE), "no result came"
-                evaluation.send_signal(signal.SIGTERM)
-            else:
-                assert evaluation.stdout is not None
-                next(line for line in evaluation.stdout if line.startswith("[3/3]"))
-                evaluation.send_signal(signal.SIGINT)
+            assert evaluation.stdout is not None
+            next(line for line in evaluation.stdout if line.startswith("[3/3]"))
+            evaluation.send_signal(number)
             _, errors = evaluation.communicate(timeout=PATIENCE)
         finally:
             evaluation.kill()

@@ -136,6 +136,7 @@ def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> H
         marks=tuple(
             Tick(min(max(place(value), 0.0), 100.0), f"{name} {as_text(value, Kind.MILLISECONDS)}")
             for name, value in (("p50", latency.p50), ("p95", latency.p95), ("p99", latency.p99))
+            if value > 0
         ),
         x_ticks=tuple(Tick(place(value), f"{value:,g}") for value in _log_ticks(first, last)),
         y_ticks=tuple(Tick(100 - 100 * value / highest, f"{value:,g}") for value in round_steps(0, highest)),

@@ -75,7 +75,12 @@ def write_report(folder: Path) -> Path:
     Raises `OSError`, and what `results.read` raises where there are no results to read.
     """
     path = folder / "report.html"
-    path.write_text(render(results_file.read(folder), folder), encoding="utf-8")
+    page = render(results_file.read(folder), folder)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written: {error.strerror}; the figures are in {results_file.FILE}") from error
     return path
 
 

@@ -103,7 +103,7 @@ def _reluctance(before: int | None, taken: Counter[int], used: Counter[int], col
 
 
 def _rows(sequence: str, timelines: Sequence[Timeline]) -> Rows:
-    end = max(span.end for timeline in timelines for span in timeline.spans)
+    end = max(span.end for timeline in timelines for span in timeline.spans) or 1.0
     colors = colors_of(timelines)
     return Rows(sequence, time_ticks(end), tuple(_row(timeline, end, colors) for timeline in timelines))
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import math
 import re
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.report import content
+from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Latency, Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
@@ -169,6 +172,27 @@ def test_a_run_of_nothing_at_all_still_has_a_page(tmp_path: Path) -> None:
     assert "recordings/bag has no images" in page.text
     assert "frames per second — no frame was segmented" in page.text
     assert "nan" not in page.text.lower()
+
+
+def degenerate(value: Any, random: Random) -> Any:
+    """The same with some of its numbers nothing, and some of its lists shorter or empty."""
+    if isinstance(value, Latency):
+        return random.choice([value, Latency(0.0, 0.0, 0.0, 0.0), Latency(math.nan, math.nan, math.nan, math.nan)])
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+        return replace(value, **{name: degenerate(part, random) for name, part in parts.items()})
+    if isinstance(value, tuple):
+        kept = value[: random.randint(0, len(value))] if value and is_dataclass(value[0]) else value
+        return tuple(degenerate(each, random) for each in kept) if kept and is_dataclass(kept[0]) else kept
+    return random.choice([value, 0.0]) if isinstance(value, float) else value
+
+
+@pytest.mark.parametrize("run", [short_run(), long_run(), run_without_truth()], ids=["short", "long", "without_truth"])
+@pytest.mark.parametrize("seed", range(8))
+def test_no_figure_however_odd_keeps_the_page_from_being_made(run: Results, seed: int) -> None:
+    odd = degenerate(run, Random(seed))
+    assert page_of(odd, Path("no pictures")).text.startswith("Evaluation of demo")
+    assert comparison_page(compare([Run("a", run), Run("b", odd)]))
 
 
 def test_pictures_and_video_are_in_the_page(tmp_path: Path) -> None:
