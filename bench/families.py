@@ -20,6 +20,7 @@ from eomt_ros.engine.families import FAMILIES
 from eomt_ros.engine.fit import Fit, Placement, keep_aspect, stretch
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
 from eomt_ros.engine.preprocess import Preprocessor
+from eomt_ros.engine.processor import Processor
 from test.engine import reference
 
 SIZE = (1080, 1920)
@@ -43,10 +44,12 @@ def rows() -> Iterator[Row]:
             do_split_image=windows,
             do_pad=not windows,
         )
-        fit = FAMILIES["eomt"].fit(Dinov2Settings(num_labels=CLASSES[task], image_size=side), task, "stretch", None)
+        fit = FAMILIES["eomt"].fit(
+            Dinov2Settings(num_labels=CLASSES[task], image_size=side), Processor(), task, "stretch", None
+        )
         yield from family("EoMT", "eomt", processor, fit, task)
     for task in CLASSES:
-        fit = FAMILIES["mask2former"].fit(Mask2FormerSettings(CLASSES[task]), task, "stretch", None)
+        fit = FAMILIES["mask2former"].fit(Mask2FormerSettings(CLASSES[task]), Processor(), task, "stretch", None)
         yield from family("Mask2Former", "mask2former", Mask2FormerImageProcessor(), fit, task)
 
     for data, (side, short_side) in ASPECT.items():

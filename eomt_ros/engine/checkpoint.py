@@ -7,7 +7,6 @@ ever executed, so neither pickled weights nor a hub's own code (`auto_map`) has 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import reprlib
@@ -16,23 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.families import FAMILIES, Family, Network, Settings
-from eomt_ros.engine.labels import Labels, labels_for
+from eomt_ros.engine.labels import Labels, is_name, labels_for
+from eomt_ros.engine.networks import VitSettings
+from eomt_ros.engine.processor import FILES as PROCESSOR_FILES
+from eomt_ros.engine.processor import PROCESSORS, Processor, read_processor
 from eomt_ros.engine.shipped import shipped
 from eomt_ros.engine.weights import SHARD_INDEX, WEIGHTS, read_json
 
 log = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-PREPROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-FIXED_PREPROCESSING = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "resample": 2}
-"""What the preprocessor always does (2: bilinear); a network that wants anything else would see the wrong numbers."""
-
 HUB_ID = re.compile(r"(?P<repository>[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 
 
@@ -49,9 +43,7 @@ class Checkpoint:
     """float32, on the CPU, in evaluation mode, without gradients."""
     settings: Settings
     labels: Labels
-    image_mean: tuple[float, ...]
-    """Per RGB channel, of pixels scaled to 0..1."""
-    image_std: tuple[float, ...]
+    processor: Processor
 
     @property
     def task(self) -> str:
@@ -71,19 +63,22 @@ def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
     folder, name = _locate(model)
     try:
         config = _read_config(folder)
-        preprocessing = _preprocessing(folder)
         family = FAMILIES[config["model_type"]]
-        settings = _settings(family, config, preprocessing, folder)
-        mean, std = _normalisation(preprocessing, folder)
+        settings = _settings(family, config, folder)
+        processor = read_processor(folder, family.processor, family.fixed)
+        if isinstance(settings, VitSettings) and processor.lengths - {settings.image_size}:
+            log.warning(
+                "the processor of %s is told sizes of %s, but the network takes %d alone, by its %s: that is used",
+                *(folder, sorted(processor.lengths), settings.image_size, CONFIG),
+            )
         return Checkpoint(
             name=name,
             folder=folder,
             family=family,
             network=family.load(settings, folder),
             settings=settings,
-            labels=labels_for(name, _class_names(config, settings, folder), labels),
-            image_mean=mean,
-            image_std=std,
+            labels=labels_for(name, _class_names(config, settings, folder, told=labels is None), labels),
+            processor=processor,
         )
     except OSError as error:
         raise CheckpointError(f"the checkpoint in {folder} cannot be read: {error}") from error
@@ -127,7 +122,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
     except ImportError as error:
         raise CheckpointError(f"{looked_for}, for want of its client: pip install huggingface_hub") from error
     log.info("looking up %s on the Hugging Face hub", repository)
-    wanted = [CONFIG, "*.safetensors", SHARD_INDEX, *PREPROCESSORS]
+    wanted = [CONFIG, "*.safetensors", SHARD_INDEX, PROCESSORS, *PROCESSOR_FILES["video_processor"]]
     try:
         return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=wanted))
     except Exception as error:  # whatever the client's HTTP library raises comes through, and that library changes
@@ -160,55 +155,33 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _settings(family: Family, config: Mapping[str, Any], preprocessing: Mapping[str, Any], folder: Path) -> Settings:
-    sizes = {name: preprocessing[name] for name in ("size", "size_divisor") if name in preprocessing}
+def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> Settings:
     try:
-        settings = family.settings({**config, **sizes})
+        settings = family.settings(config)
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"{folder / CONFIG} describes no network that can be built: {error}") from error
     if settings.num_channels != 3:
-        raise CheckpointError(f"{folder / CONFIG}: num_channels is {settings.num_channels}, expected 3 (RGB images)")
+        shown = reprlib.repr(settings.num_channels)
+        raise CheckpointError(f"{folder / CONFIG}: num_channels is {shown}, expected 3 (RGB images)")
     return settings
 
 
-def _class_names(config: Mapping[str, Any], settings: Settings, folder: Path) -> tuple[str, ...]:
-    """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders without any."""
-    indices = [str(index) for index in range(settings.num_labels)]
-    names = config.get("id2label", {index: f"LABEL_{index}" for index in indices})
-    if not isinstance(names, dict) or not all(isinstance(names.get(index), str) for index in indices):
-        raise CheckpointError(f"{folder / CONFIG}: id2label is malformed, expected names for '0' to '{indices[-1]}'")
-    return tuple(names[index] for index in indices)
+def _class_names(config: Mapping[str, Any], settings: Settings, folder: Path, *, told: bool) -> tuple[str, ...]:
+    """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders for what has none.
 
-
-def _preprocessing(folder: Path) -> Mapping[str, Any]:
-    """What the checkpoint's processor is told to do; nothing where it has no file of that."""
-    path = _preprocessor(folder)
-    if path is None:
-        return {}
-    preprocessing = read_json(path)
-    for name, expected in FIXED_PREPROCESSING.items():
-        value = preprocessing.get(name, expected)
-        if value != expected and not (isinstance(value, float) and math.isclose(value, expected, rel_tol=1e-6)):
-            raise CheckpointError(f"{path}: {name} is {reprlib.repr(value)}, supported: {expected!r}")
-    return preprocessing
-
-
-def _preprocessor(folder: Path) -> Path | None:
-    return next((folder / name for name in PREPROCESSORS if (folder / name).exists()), None)
-
-
-def _normalisation(preprocessing: Mapping[str, Any], folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel: the checkpoint's own, else ImageNet's, as DINOv2 was trained with."""
-    path = _preprocessor(folder)
-    mean = _per_channel(preprocessing.get("image_mean", IMAGENET_MEAN), f"{path}: image_mean")
-    std = _per_channel(preprocessing.get("image_std", IMAGENET_STD), f"{path}: image_std")
-    if min(std) <= 0:
-        raise CheckpointError(f"{path}: image_std is {std}, expected numbers above 0")
-    return mean, std
-
-
-def _per_channel(values: Any, where: str) -> tuple[float, ...]:
-    numbers = values if isinstance(values, (list, tuple)) else ()
-    if len(numbers) != 3 or not all(type(number) in (int, float) and abs(number) <= 1000 for number in numbers):
-        raise CheckpointError(f"{where} is {reprlib.repr(values)}, expected three numbers for pixels from 0 to 1")
-    return tuple(float(number) for number in numbers)
+    told: whether to warn of those.
+    """
+    given = {int(key): name for key, name in (config.get("id2label") or {}).items()}
+    indices = range(settings.num_labels)
+    if len(given) != len(indices):  # of another training, so that Hugging Face forgets them, too
+        names: dict[int, str] = {}
+    else:
+        names = {index: given[index] for index in indices if is_name(given.get(index))}
+    if told and given and len(names) < len(indices):
+        without = [str(index) for index in indices if index not in names]
+        log.warning(
+            "%s: id2label has %d names, from class %d to %d, and for %d of the network's classes 0 to %d none that can "
+            "be used: they are called LABEL_ and their number (%s); give a table by the parameter 'labels'",
+            *(folder / CONFIG, len(given), min(given), max(given), len(without), indices[-1], listed(without)),
+        )
+    return tuple(names.get(index, f"LABEL_{index}") for index in indices)

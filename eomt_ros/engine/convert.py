@@ -26,9 +26,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eomt_ros.engine import checkpoint
-from eomt_ros.engine.checkpoint import CONFIG, IMAGENET_MEAN, IMAGENET_STD, PREPROCESSORS
+from eomt_ros.engine.checkpoint import CONFIG
 from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.labels import Labels
+from eomt_ros.engine.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
 from eomt_ros.engine.weights import WEIGHTS
 
 CHANNELS_PER_HEAD = 64
@@ -364,9 +365,9 @@ def _processor(config: Mapping[str, Any], task: str | None) -> tuple[str, Mappin
     common = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
     if config["model_type"].startswith("videomt"):
         size = {"height": side, "width": side}
-        return PREPROCESSORS[0], {"video_processor_type": "VideomtVideoProcessor", "size": size, **common}
+        return FILES["video_processor"][0], {"video_processor_type": "VideomtVideoProcessor", "size": size, **common}
     windows = task == "semantic"
-    return PREPROCESSORS[1], {
+    return FILES["image_processor"][0], {
         "image_processor_type": "EomtImageProcessor",
         "size": {"shortest_edge": side, "longest_edge": None if windows else side},
         "do_split_image": windows,

@@ -1,5 +1,13 @@
 """What can go wrong in the engine; every message says what was looked for, what was found and what to do."""
 
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+
+LONGEST_LINE = 300
+"""Characters of what others say or have named."""
+
 
 class EngineError(Exception):
     """Any failure of the engine that its caller can report and survive."""
@@ -35,4 +43,11 @@ class BackendError(EngineError):
 
 def first_line(error: Exception) -> str:
     """An error of someone else's, in one line."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    said = str(error).strip().partition("\n")[0][:LONGEST_LINE]
+    return f"{type(error).__name__}: {''.join(each if each.isprintable() else '?' for each in said)}"
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names that others chose, in one line: the first ones, and quoted where they are unusual."""
+    shown = [name if name.isprintable() and len(name) <= LONGEST_LINE else reprlib.repr(name) for name in names[:most]]
+    return ", ".join([*shown, "..."] if len(names) > most else shown)

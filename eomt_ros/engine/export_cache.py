@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import reprlib
 import shutil
 import sys
 import tempfile
@@ -23,15 +24,18 @@ from pathlib import Path
 import torch
 
 from eomt_ros.engine.checkpoint import Checkpoint
-from eomt_ros.engine.errors import BackendError, first_line
-from eomt_ros.engine.export import EXPORT_VERSION, Export, export_step, exportable
+from eomt_ros.engine.errors import BackendError, first_line, listed
+from eomt_ros.engine.export import ANSWERS, EXPORT_VERSION, MODEL, Export, export_step, exportable
 from eomt_ros.engine.networks import QueryVit
+from eomt_ros.regular_file import open_regular, read_bytes
 
 log = logging.getLogger(__name__)
 
 FOLDER = "exported"
 MANIFEST = "manifest.json"
 """Written last: the version of the export, and the digest of every other file."""
+LARGEST_MANIFEST = 1 << 16
+"""Bytes."""
 
 CACHE_BYTES = 4 * 2**30
 """What the user's cache may hold; the entries that were used longest ago go first. A large network takes 1.3 GB."""
@@ -125,23 +129,26 @@ def _is_sound(entry: Path) -> bool:
     try:
         if not entry.is_dir():
             return False
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["version"] != EXPORT_VERSION:
-            found = manifest["version"]
+        manifest = json.loads(read_bytes(entry / MANIFEST, LARGEST_MANIFEST))
+        version, files = manifest["version"], manifest["files"]
+        if version != EXPORT_VERSION:
+            found = reprlib.repr(version)
             log.warning("%s is of export version %s, expected %d: not used", entry, found, EXPORT_VERSION)
             return False
-        damaged = sorted(name for name, expected in manifest["files"].items() if _digest(entry / name) != expected)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not files.keys() >= {MODEL, ANSWERS} or any(Path(name).name != name for name in files):
+            raise ValueError(f"{MANIFEST} does not list {MODEL} and {ANSWERS}, or lists files of another folder")
+        damaged = sorted(name for name, expected in files.items() if _digest(entry / name) != expected)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s cannot be read (%s): not used", entry, first_line(error))
         return False
     if damaged:
-        log.warning("%s is damaged (%s): not used", entry, ", ".join(damaged))
+        log.warning("%s is damaged (%s): not used", entry, listed(damaged))
     return not damaged
 
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

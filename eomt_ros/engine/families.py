@@ -14,6 +14,7 @@ from eomt_ros.engine import postprocess, postprocess_mask2former
 from eomt_ros.engine.canvas import Segmentation
 from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.fit import (
+    LONGEST,
     Fit,
     keep_aspect,
     pad_to_square,
@@ -21,6 +22,7 @@ from eomt_ros.engine.fit import (
     stretch,
     stretch_to_masks,
     stretch_to_multiple,
+    unresized,
 )
 from eomt_ros.engine.networks import (
     Dinov2Settings,
@@ -32,10 +34,13 @@ from eomt_ros.engine.networks import (
     Videomt,
     load_mask2former,
 )
+from eomt_ros.engine.processor import Processor
 from eomt_ros.engine.weights import load_weights
 
 Settings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
 
+SHORTEST = 800
+"""Pixels of the shorter side of Mask2Former's images, where its processor is told nothing else."""
 TRAINED_SHARE = 0.7
 """Of the size that VidEoMT was trained at, the short side it is used with where no label table says another: that of
 YouTube-VIS, 448 of 640."""
@@ -79,11 +84,16 @@ class Family:
     """Reads `config.json`; raises `ValueError` that names the entry at fault."""
     load: Callable[[Any, Path], Network]
     """The network of these settings with the weights of a folder; raises `CheckpointError`."""
-    fit: Callable[[Any, str, str, int | None], Fit]
-    """How images are placed, by settings, task, the word of `Segmenter.load` and the label table's short side."""
+    fit: Callable[[Any, Processor, str, str, int | None], Fit]
+    """How images are placed, by settings, what the processor is told, task, the word of `Segmenter.load` and the label
+    table's short side."""
     score_thresholds: Mapping[str, float]
     """Hugging Face's defaults, by task."""
     postprocess: Callable[..., Segmentation]
+    processor: str
+    """What its processor is called, as in `read_processor`."""
+    fixed: Mapping[str, Any]
+    """What its images go through whatever the processor is told."""
     propagates: bool = False
     """Whether queries go from frame to frame, so that each stays with its object."""
     top_k: str | None = None
@@ -107,26 +117,40 @@ def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings
     return load
 
 
-def _fit_videomt(settings: Dinov2Settings | Dinov3Settings, task: str, fit: str, short_side: int | None) -> Fit:
+def _fit_videomt(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
     if fit == "keep_aspect":
         return keep_aspect(short_side or round(TRAINED_SHARE * settings.image_size))
     return stretch((settings.image_size, settings.image_size))
 
 
-def _fit_eomt(settings: Dinov2Settings | Dinov3Settings, task: str, fit: str, short_side: int | None) -> Fit:
+def _fit_eomt(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
     side = settings.image_size
-    return sliding_windows(side) if task == "semantic" else pad_to_square(side)
+    padded = processor.do_pad and not processor.do_split_image
+    if task == "semantic" and not padded:  # told nothing, Hugging Face's network takes squares only, which need neither
+        return sliding_windows(side)
+    return pad_to_square(side)
 
 
-def _fit_mask2former(settings: Mask2FormerSettings, task: str, fit: str, short_side: int | None) -> Fit:
-    if settings.size is not None:
-        return stretch_to_masks(settings.size, settings.size_divisor)
-    return stretch_to_multiple(settings.shortest_edge, settings.longest_edge, settings.size_divisor)
+def _fit_mask2former(
+    settings: Mask2FormerSettings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
+    if not processor.do_resize:
+        return unresized
+    if processor.size is not None:
+        return stretch_to_masks(processor.size, processor.size_divisor)
+    shortest, longest = processor.shortest_edge or SHORTEST, processor.longest_edge or LONGEST
+    return stretch_to_multiple(shortest, longest, processor.size_divisor)
 
 
 VIDEO = {"panoptic": 0.8, "instance": 0.5}
 IMAGE = {"panoptic": 0.8, "instance": 0.8}
 MASK2FORMER = {"panoptic": 0.5, "instance": 0.5}
+RESIZED = {"do_resize": True}
+UNCROPPED = {**RESIZED, "do_center_crop": False}
 
 FAMILIES = {
     "videomt": Family(
@@ -136,6 +160,8 @@ FAMILIES = {
         _fit_videomt,
         VIDEO,
         postprocess.postprocess,
+        "video_processor",
+        UNCROPPED,
         propagates=True,
         top_k="classes",
     ),
@@ -146,6 +172,8 @@ FAMILIES = {
         _fit_videomt,
         VIDEO,
         postprocess.postprocess,
+        "video_processor",
+        UNCROPPED,
         propagates=True,
         top_k="classes",
     ),
@@ -156,6 +184,8 @@ FAMILIES = {
         _fit_eomt,
         IMAGE,
         postprocess.postprocess,
+        "image_processor",
+        RESIZED,
         top_k="masks",
     ),
     "eomt_dinov3": Family(
@@ -165,6 +195,8 @@ FAMILIES = {
         _fit_eomt,
         IMAGE,
         postprocess.postprocess,
+        "image_processor",
+        RESIZED,
         top_k="masks",
     ),
     "mask2former": Family(
@@ -174,6 +206,8 @@ FAMILIES = {
         _fit_mask2former,
         MASK2FORMER,
         postprocess_mask2former.postprocess,
+        "image_processor",
+        {"pad_size": None},
     ),
 }
 """By `model_type`, as `config.json` has it."""

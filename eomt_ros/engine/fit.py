@@ -160,6 +160,19 @@ def stretch_to_masks(size: Size, multiple: int) -> Fit:
     return lambda image: replace(stretch(filled)(image), between=MASK2FORMER_MASKS)
 
 
+def unresized(image: Size) -> Placement:
+    """Every image as it is (Mask2Former's image processor that is told not to resize).
+
+    Raises `UnfitImageError` for one of which the network would see a single sample, of which it takes no variance.
+    """
+    if max(image) <= MULTIPLE:
+        raise UnfitImageError(
+            f"image is {image[1]}x{image[0]}, which the model's processor does not resize, and the network takes none "
+            f"of at most {MULTIPLE}x{MULTIPLE}"
+        )
+    return Placement(image, image, image, between=MASK2FORMER_MASKS)
+
+
 def shortest_edge(image: Size, shortest: int, longest: int | None = None) -> Size:
     """An image's size when its shorter side is `shortest`, and the longer at most `longest`.
 

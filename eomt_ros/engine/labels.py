@@ -17,8 +17,10 @@ from typing import Any
 
 import yaml
 
-from eomt_ros.engine.errors import LabelsError
+from eomt_ros import plain_yaml
+from eomt_ros.engine.errors import LONGEST_LINE, LabelsError
 from eomt_ros.engine.shipped import shipped
+from eomt_ros.regular_file import read_bytes
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +32,12 @@ TABLE_ENTRIES = {"name", "task", "classes"}
 CLASS_ENTRIES = {"name", "thing"}
 LONGEST_SIDE = 8192
 """Pixels."""
-LARGEST_TABLE = 1 << 20
+LARGEST_TABLE = 1 << 18
 """Bytes: thousands of classes; a larger file was given by mistake."""
+MOST_CLASSES = 10_000
+"""Of a model or a table; published ones have up to 1,203."""
+LONGEST_NAME = 200
+"""Characters of a class's name, which goes into every message with that class."""
 
 GOLDEN_RATIO = 0.618034
 """A step round the colour circle that never comes back near the hues it just used."""
@@ -125,6 +131,8 @@ def load_labels(path: str | Path) -> Labels:
     classes = table["classes"]
     if not isinstance(classes, list) or not classes:
         raise LabelsError(f"{path}: classes is {reprlib.repr(classes)}, expected a list with one entry per class")
+    if len(classes) > MOST_CLASSES:
+        raise LabelsError(f"{path} has {len(classes)} classes, expected at most {MOST_CLASSES}")
     short_side = table.get("short_side")
     if short_side is not None and (type(short_side) is not int or not 0 < short_side <= LONGEST_SIDE):
         raise LabelsError(f"{path}: short_side is {reprlib.repr(short_side)}, expected pixels, at most {LONGEST_SIDE}")
@@ -185,14 +193,11 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 def _read(path: Path) -> Any:
     try:
-        size = path.stat().st_size
-        if size > LARGEST_TABLE:
-            raise LabelsError(f"{path} has {size} bytes, expected a label table of at most {LARGEST_TABLE}")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))  # not libyaml's parser: deep nesting crashes it
+        return plain_yaml.load(read_bytes(path, LARGEST_TABLE).decode("utf-8"))
     except OSError as error:
         raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise LabelsError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise LabelsError(f"{path} is not YAML: {' '.join(str(error).split())[:LONGEST_LINE]}") from error
 
 
 def _known_entries(entries: Any, where: str, needed: Collection[str], optional: Collection[str]) -> Mapping[str, Any]:
@@ -209,9 +214,17 @@ def _known_entries(entries: Any, where: str, needed: Collection[str], optional: 
 
 
 def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise LabelsError(f"{where} is {reprlib.repr(value)}, expected text (in quotes if it looks like a number)")
-    return value
+    if not is_name(value):
+        raise LabelsError(
+            f"{where} is {reprlib.repr(value)}, expected text (in quotes if it looks like a number), a line of at "
+            f"most {LONGEST_NAME} characters"
+        )
+    return str(value)
+
+
+def is_name(value: Any) -> bool:
+    """Whether something can be the name of a class: a line of text, not too long for messages."""
+    return isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= len(value) <= LONGEST_NAME
 
 
 def _color(value: Any, where: str) -> Color:

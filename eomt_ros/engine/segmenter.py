@@ -87,17 +87,18 @@ class Segmenter:
         self.top_k = top_k
         self._family = checkpoint.family
         self.fit = fit
+        processor = checkpoint.processor
         recipe = Recipe(
             family=checkpoint.family,
             task=task,
-            place=checkpoint.family.fit(checkpoint.settings, task, fit, checkpoint.labels.short_side),
+            place=checkpoint.family.fit(checkpoint.settings, processor, task, fit, checkpoint.labels.short_side),
             is_thing=tuple(checkpoint.labels.is_thing),
             score_memory=score_memory,
             top_k=top_k,
         )
 
         def frames_on(step: Backend) -> Frames:
-            preprocess = Preprocessor(checkpoint.image_mean, checkpoint.image_std, device=step.device, dtype=step.dtype)
+            preprocess = Preprocessor(processor.image_mean, processor.image_std, device=step.device, dtype=step.dtype)
             return open_frames(step, preprocess, recipe, compile=compile)
 
         self._runner = Runner(backend, frames_on, spare=spare, wider=wider)

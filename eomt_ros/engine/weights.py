@@ -7,15 +7,18 @@ weights are not read at all, because unpickling can run any code.
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from eomt_ros.engine.errors import CheckpointError
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.regular_file import open_regular, read_bytes
 
 WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
@@ -24,8 +27,20 @@ PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
 LFS_POINTER = b"version https://git-lfs"
 """What a clone made without Git LFS has in place of a large file."""
 
-LARGEST_JSON = 16 << 20
-"""Bytes: far above the index of the largest sharded checkpoint."""
+LARGEST_JSON = 4 << 20
+"""Bytes of a JSON file, and of the JSON that a safetensors file begins with: ten times what the largest ViT has."""
+LONGEST_FILE_NAME = 255
+FLOATS = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64")
+"""Safetensors' names of the types that a network can be given."""
+
+
+class Stored(NamedTuple):
+    """A weight in a file."""
+
+    file: Path
+    shape: tuple[int, ...]
+    type: str
+    """As safetensors calls it."""
 
 
 def load_weights(network: nn.Module, folder: Path, ignored: frozenset[str] = frozenset()) -> None:
@@ -36,25 +51,21 @@ def load_weights(network: nn.Module, folder: Path, ignored: frozenset[str] = fro
 
     Raises `CheckpointError` that names the file and the weights at fault, `OSError` where a file cannot be read.
     """
-    weights = _read_weights(_weight_files(folder), ignored)
-    _check_fit({name: tuple(weight.shape) for name, weight in network.state_dict().items()}, weights, folder)
-    # A copy: safetensors gives views of the file, and a file that changes later must not reach into a running robot.
-    weights = {name: weight.to(torch.float32, copy=True) for name, weight in weights.items()}
+    stored = stored_weights(weight_files(folder), ignored)
+    _check_fit({name: tuple(weight.shape) for name, weight in network.state_dict().items()}, stored, folder)
+    weights = read_weights(stored, folder)
     broken = [name for name, weight in weights.items() if not bool(weight.isfinite().all())]
     if broken:
         raise CheckpointError(
-            f"NaN or infinite numbers in {_listed(broken, 'weights')} of {folder}; get or train the checkpoint again"
+            f"NaN or infinite numbers in {_counted(broken, 'weights')} of {folder}; get or train the checkpoint again"
         )
     network.load_state_dict(weights, assign=True)
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
     """Reads a JSON object; raises `CheckpointError` for any other content, `OSError` where the file cannot be read."""
-    size = path.stat().st_size
-    if size > LARGEST_JSON:
-        raise CheckpointError(f"{path} has {size} bytes, expected at most {LARGEST_JSON}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path, LARGEST_JSON).decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON ({error}); get it again") from error
     if not isinstance(content, dict):
@@ -62,7 +73,8 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a checkpoint's weights; raises `CheckpointError` where there are none."""
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     index = folder / SHARD_INDEX
@@ -73,10 +85,11 @@ def _weight_files(folder: Path) -> list[Path]:
         raise CheckpointError(f"{index}: weight_map is malformed, expected the file of each weight")
     files = sorted(set(shards.values()))
     for file in files:
-        if Path(file).name != file or not file.endswith(".safetensors"):
-            raise CheckpointError(f"{index} names the shard {file!r}, expected a .safetensors file in the same folder")
+        shown = repr(listed([file]))
+        if Path(file).name != file or not file.endswith(".safetensors") or len(os.fsencode(file)) > LONGEST_FILE_NAME:
+            raise CheckpointError(f"{index} names the shard {shown}, expected a .safetensors file in the same folder")
         if not (folder / file).exists():
-            raise CheckpointError(f"{index} names the shard {file!r}, which is not there; get the checkpoint again")
+            raise CheckpointError(f"{index} names the shard {shown}, which is not there; get the checkpoint again")
     return [folder / file for file in files]
 
 
@@ -85,60 +98,91 @@ def _no_weights(folder: Path) -> str:
     if not pickled:
         return f"{folder} has no {WEIGHTS} (nor {SHARD_INDEX}); get the checkpoint again"
     return (
-        f"{folder} has no {WEIGHTS}, only pickled weights ({', '.join(pickled)}), and unpickling can run any code. "
+        f"{folder} has no {WEIGHTS}, only pickled weights ({listed(pickled)}), and unpickling can run any code. "
         'Where you trust them, convert: python3 -c "from transformers import VideomtForUniversalSegmentation as V; '
         f"V.from_pretrained('{folder}').save_pretrained('{folder}-safetensors')\""
     )
 
 
-def _read_weights(files: Sequence[Path], ignored: frozenset[str]) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {}
+def stored_weights(files: Sequence[Path], ignored: frozenset[str] = frozenset()) -> dict[str, Stored]:
+    """What safetensors files say that they hold, by name, without reading it.
+
+    Raises `CheckpointError` for a file that is none, or holds what another does; `OSError`.
+    """
+    stored: dict[str, Stored] = {}
     for path in files:
+        with open_regular(path) as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > LARGEST_JSON:
+            raise CheckpointError(_unreadable(path, f"its header has {header} bytes, expected at most {LARGEST_JSON}"))
         try:
-            with safe_open(path, framework="pt") as file:
-                found = {name: file.get_tensor(name) for name in set(file.keys()) - ignored}
+            with safe_open(path, framework="pt") as opened:
+                for name in sorted(set(opened.keys()) - ignored):
+                    if name in stored:
+                        raise CheckpointError(f"{path} and another shard both have {_counted([name], 'weights')}")
+                    part = opened.get_slice(name)
+                    stored[name] = Stored(path, tuple(part.get_shape()), part.get_dtype())
         except SafetensorError as error:
-            raise CheckpointError(_unreadable(path, error)) from error
-        twice = sorted(found.keys() & weights.keys())
-        if twice:
-            raise CheckpointError(f"{path} and another shard both have {_listed(twice, 'weights')}")
-        weights.update(found)
+            raise CheckpointError(_unreadable(path, first_line(error))) from error
+    return stored
+
+
+def read_weights(stored: Mapping[str, Stored], folder: Path) -> dict[str, Tensor]:
+    """The weights as float32; raises `CheckpointError` where the machine has no memory for them."""
+    needed, memory = sum(4 * math.prod(each.shape) for each in stored.values()), _memory()
+    if needed > memory:
+        raise CheckpointError(
+            f"the weights in {folder} take {needed / 1e9:.1f} GB as float32, and this machine has {memory / 1e9:.1f} GB"
+        )
+    weights = {}
+    for path in {each.file for each in stored.values()}:
+        with safe_open(path, framework="pt") as opened:
+            for name in (name for name, each in stored.items() if each.file == path):
+                # A copy: safetensors gives views of the file, and one that changes later must not reach into a robot.
+                weights[name] = opened.get_tensor(name).to(torch.float32, copy=True)
     return weights
 
 
-def _unreadable(path: Path, error: SafetensorError) -> str:
-    with path.open("rb") as file:
+def _memory() -> float:
+    """Bytes that the machine has; infinity where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return math.inf
+
+
+def _unreadable(path: Path, why: str) -> str:
+    with open_regular(path) as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER:
             return f"{path} is a Git LFS pointer, not the weights; run `git lfs pull` in that folder"
     return (
-        f"{path} ({path.stat().st_size} bytes) is truncated or no safetensors file ({error}); "
+        f"{path} ({path.stat().st_size} bytes) is truncated or no safetensors file ({why}); "
         "compare its size with the original's and get it again"
     )
 
 
-def _check_fit(expected: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor], folder: Path) -> None:
-    missing = [f"{name} {shape}" for name, shape in expected.items() if name not in weights]
-    unknown = [f"{name} {tuple(weights[name].shape)}" for name in sorted(weights) if name not in expected]
+def _check_fit(expected: Mapping[str, tuple[int, ...]], stored: Mapping[str, Stored], folder: Path) -> None:
+    missing = [f"{name} {shape}" for name, shape in expected.items() if name not in stored]
+    unknown = [f"{name} {stored[name].shape}" for name in sorted(stored) if name not in expected]
     misshaped = [
-        f"{name} is {tuple(weights[name].shape)}, expected {shape}"
+        f"{name} is {stored[name].shape}, expected {shape}"
         for name, shape in expected.items()
-        if name in weights and tuple(weights[name].shape) != shape
+        if name in stored and stored[name].shape != shape
     ]
-    no_floats = [f"{name} is {weight.dtype}" for name, weight in weights.items() if not weight.is_floating_point()]
+    no_floats = [f"{name} is {each.type}" for name, each in stored.items() if each.type not in FLOATS]
     faults = {
         "missing": missing,
         "unknown to the network": unknown,
         "of another shape": misshaped,
         "not floating point": no_floats,
     }
-    listed = [_listed(names, fault) for fault, names in faults.items() if names]
-    if listed:
+    found = [_counted(names, fault) for fault, names in faults.items() if names]
+    if found:
         raise CheckpointError(
-            f"the weights in {folder} do not fit its config.json: {'; '.join(listed)}. "
+            f"the weights in {folder} do not fit its config.json: {'; '.join(found)}. "
             "Get the checkpoint again, or the config.json that it was trained with"
         )
 
 
-def _listed(names: Sequence[str], what: str) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {what} ({shown})"
+def _counted(names: Sequence[str], what: str) -> str:
+    return f"{len(names)} {what} ({listed(names)})"

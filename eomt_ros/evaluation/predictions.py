@@ -11,10 +11,12 @@ import torch
 
 from eomt_ros.engine import EngineError, Segmenter, Stream, Timings
 from eomt_ros.engine.labels import Labels
+from eomt_ros.engine.weights import weight_files
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.node.continuity import Continuity
 from eomt_ros.overlay import Drawable
+from eomt_ros.regular_file import open_regular
 
 MAX_GAP = 2.0
 """s without a frame after which the next epoch begins: the node's default."""
@@ -127,10 +129,10 @@ def prediction(found: Found, task: str) -> Prediction:
 
 
 def _digest(folder: Path) -> str:
-    """Of all weights in a folder: two that differ by it are different models, whatever they are called."""
+    """Of a checkpoint's weights: two that differ by it are different models, whatever they are called."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
+    for path in weight_files(folder):
+        with open_regular(path) as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()

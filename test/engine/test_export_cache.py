@@ -176,6 +176,29 @@ def _other_version(entry: Path) -> None:
     (entry / MANIFEST).write_text(json.dumps({**manifest, "version": EXPORT_VERSION + 1}))
 
 
+def _file_of_another_folder(entry: Path) -> None:
+    manifest = json.loads((entry / MANIFEST).read_text())
+    manifest["files"]["../../../etc/passwd"] = ""
+    (entry / MANIFEST).write_text(json.dumps(manifest))
+
+
+def _nothing_listed(entry: Path) -> None:
+    (entry / MANIFEST).write_text(json.dumps({"version": EXPORT_VERSION, "files": {}}))
+
+
+def _huge_manifest(entry: Path) -> None:
+    (entry / MANIFEST).write_text(" " * 100_000)
+
+
+def _deep_manifest(entry: Path) -> None:
+    (entry / MANIFEST).write_text("[" * 60_000)
+
+
+def _device(entry: Path) -> None:
+    (entry / MODEL).unlink()
+    (entry / MODEL).symlink_to("/dev/null")
+
+
 def _list_for_a_manifest(entry: Path) -> None:
     (entry / MANIFEST).write_text("[]")
 
@@ -189,6 +212,11 @@ def _list_for_a_manifest(entry: Path) -> None:
         (_no_network, "cannot be read (FileNotFoundError"),
         (_half_a_manifest, "cannot be read (JSONDecodeError"),
         (_list_for_a_manifest, "cannot be read (TypeError"),
+        (_file_of_another_folder, f"{MANIFEST} does not list {MODEL} and {ANSWERS}, or lists files of another folder"),
+        (_nothing_listed, f"{MANIFEST} does not list {MODEL} and {ANSWERS}"),
+        (_huge_manifest, "it has 100000 bytes, expected at most 65536"),
+        (_deep_manifest, "cannot be read (RecursionError"),
+        (_device, "it is a device, expected a regular file"),
         (_other_version, f"is of export version {EXPORT_VERSION + 1}, expected {EXPORT_VERSION}: not used"),
     ],
 )

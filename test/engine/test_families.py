@@ -4,6 +4,7 @@ and images.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from transformers import (
     EomtDinov3ForUniversalSegmentation,
@@ -26,10 +28,12 @@ from transformers import (
     VideomtVideoProcessor,
 )
 
-from eomt_ros.engine import CheckpointError, FrameResult, Segmenter
+from eomt_ros.engine import CheckpointError, FrameResult, Segmenter, checkpoint
 from eomt_ros.engine import families as engine_families
-from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings
+from eomt_ros.engine.errors import UnfitImageError
+from eomt_ros.engine.networks import Dinov2Settings, Mask2Former, Mask2FormerSettings
 from eomt_ros.engine.postprocess import decode_mask
+from eomt_ros.engine.processor import Processor
 from test.engine import reference
 from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
 
@@ -190,18 +194,164 @@ def test_every_family_in_every_task_finds_what_hugging_face_finds(
     assert found > len(IMAGES), "networks that find nothing agree about everything"
 
 
-@pytest.mark.parametrize("size", [{"height": 64, "width": 96}, {"shortest_edge": 48, "longest_edge": 200}], ids=str)
-def test_a_mask2former_takes_the_size_that_its_processor_is_told(
-    tmp_path: Path, table: Path, size: dict[str, int]
+def told(model: Path, folder: Path, **entries: Any) -> Path:
+    """A copy of a checkpoint with other entries in its image processor's file."""
+    shutil.copytree(model, folder)
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("entries", "task"),
+    [
+        ({"size": {"height": 64, "width": 96}}, "instance"),
+        ({"size": {"shortest_edge": 48, "longest_edge": 200}}, "instance"),
+        ({"size": [64, 96]}, "panoptic"),
+        ({"size": 48, "max_size": 80}, "instance"),
+        ({"size": {"height": 60, "width": 100}, "size_divisor": 0}, "semantic"),
+        ({"do_resize": None}, "instance"),
+        *(({"do_resize": False}, task) for task in TASKS),
+    ],
+    ids=str,
+)
+def test_a_mask2former_does_what_its_processor_is_told(
+    models: dict[str, Path], tmp_path: Path, table: Path, entries: dict[str, Any], task: str
 ) -> None:
-    folder = write_mask2former(tmp_path / "model", seed=3, size=size)
+    folder = told(models["mask2former"], tmp_path / "model", **entries)
     segmenter = Segmenter.load(
-        folder, device="cpu", precision="float32", labels=table, task="instance", score_threshold=0.3
+        folder,
+        device="cpu",
+        precision="float32",
+        labels=table,
+        task=task,
+        score_threshold=THRESHOLDS.get(task),
+        overlap_threshold=OVERLAP,
     )
-    image = picture((90, 200), 7)
+    found = 0
+    for number, size in enumerate([(90, 200), (150, 70), (384, 384)]):
+        image = picture(size, 7 + number)
+        result = segmenter.segment(image, segmenter.open_stream())
+        assert_equal(result, expected("mask2former", folder, image, task))
+        found += len(result.segments)
+    assert found >= 3
+
+
+def test_a_mask2former_that_is_told_no_longer_side_takes_that_of_the_transformers_that_wrote_it(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    """The present one cannot resize by it."""
+    folder = told(models["mask2former"], tmp_path / "model", size=64)
+    loaded = checkpoint.load(folder)
+    placement = loaded.family.fit(loaded.settings, loaded.processor, "semantic", "stretch", None)((100, 10_000))
+    assert placement.resized == (32, 1344)
+
+
+def test_an_image_of_a_single_sample_that_is_not_to_be_resized_is_refused(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = told(models["mask2former"], tmp_path / "model", do_resize=False)
+    segmenter = Segmenter.load(folder, device="cpu", precision="float32")
+    with pytest.raises(UnfitImageError, match="image is 32x5, which the model's processor does not resize"):
+        segmenter.segment(picture((5, 32), 0), segmenter.open_stream())
+    segmenter.segment(picture((5, 33), 0), segmenter.open_stream())
+
+
+def test_a_mask2former_reads_nothing_but_its_own_files(models: dict[str, Path], tmp_path: Path, table: Path) -> None:
+    """Of what a `config.json` can make transformers look for."""
+    folder = told(models["mask2former"], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    outside = {"transformers_weights": "../other.safetensors", "fusion_config": {"patch_embeddings": True}}
+    config["backbone_config"] |= outside
+    (folder / "config.json").write_text(
+        json.dumps({**config, **outside, "quantization_config": {"quant_method": "awq"}})
+    )
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "../other"}))
+    loaded, reference = (checkpoint.load(each, table).network for each in (folder, models["mask2former"]))
+    assert isinstance(loaded, Mask2Former)
+    assert isinstance(reference, Mask2Former)
+    weights = reference.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in loaded.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (
+            {"backbone": "owner/name", "backbone_config": None},
+            "backbone is 'owner/name', expected a checkpoint that has",
+        ),
+        ({"use_timm_backbone": True}, "use_timm_backbone is True, expected a checkpoint that has all weights"),
+        ({"backbone_config": {"model_type": "timm_backbone"}}, "expected an object of model_type swin or resnet"),
+        ({"backbone_config": "swin"}, "backbone_config is 'swin', expected an object"),
+        ({"decoder_layers": 10**9}, "'decoder_layers' is 1000000000, expected numbers up to 100"),
+        ({"backbone_config": {"model_type": "swin", "depths": [1] * 1000}}, "'depths' is"),
+        ({"backbone_config": {"model_type": "swin", "window_size": 200}}, "they do not belong together"),
+        ({"hidden_dim": 60_000}, "they do not belong together"),
+        ({"num_queries": "many"}, "transformers cannot load"),
+    ],
+    ids=str,
+)
+def test_a_mask2former_that_would_read_elsewhere_or_be_too_large_is_refused(
+    models: dict[str, Path], tmp_path: Path, entries: dict[str, Any], said: str
+) -> None:
+    folder = told(models["mask2former"], tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **entries}))
+    with pytest.raises(CheckpointError, match=said):
+        Segmenter.load(folder, device="cpu")
+
+
+def test_a_mask2former_whose_processor_pads_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    """Hugging Face stretches what was padded over the image."""
+    folder = told(models["mask2former"], tmp_path / "model", pad_size={"height": 512, "width": 512})
+    with pytest.raises(CheckpointError, match=r"pad_size is \{.*\}, supported: None"):
+        Segmenter.load(folder, device="cpu")
+
+
+@pytest.mark.parametrize("size", IMAGES.values(), ids=str)
+def test_an_eomt_that_pads_for_the_semantic_task_sees_what_hugging_faces_sees(
+    models: dict[str, Path], tmp_path: Path, table: Path, size: tuple[int, int]
+) -> None:
+    """And is not told, as Hugging Face's semantic post-processing is, that the padding is a part of the image."""
+    side = SMALL["image_size"]
+    folder = told(models["eomt"], tmp_path / "model", do_pad=True, do_split_image=False)
+    image = picture(size, 5)
+    processor = EomtImageProcessor.from_pretrained(folder)
+    network = EomtForUniversalSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        output = network(**processor(images=image, return_tensors="pt"))
+        masks = F.interpolate(output.masks_queries_logits, (side, side), mode="bilinear").sigmoid()
+        sums = torch.einsum("bqc,bqhw->bchw", output.class_queries_logits.softmax(-1)[..., :-1], masks)
+        (shown,) = processor.unpad_image(sums, [size], {"shortest_edge": side, "longest_edge": side})
+    segmenter = Segmenter.load(folder, device="cpu", precision="float32", labels=table, task="semantic")
+    result = segmenter.segment(image, segmenter.open_stream(), with_logits=True)
+    assert result.logits is not None
+    assert np.abs(result.logits.masks - output.masks_queries_logits[0].numpy()).max() < 1e-3
+    assert_equal(result, Expected(shown.argmax(0).numpy(), None, []))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", ["eomt", "eomt_dinov3"])
+def test_an_eomt_does_what_the_published_processors_are_told(
+    models: dict[str, Path], tmp_path: Path, table: Path, family: str, task: str
+) -> None:
+    side = SMALL["image_size"]
+    windows = task == "semantic"
+    size = {"shortest_edge": side, "longest_edge": None if windows else side}
+    folder = told(models[family], tmp_path / "model", size=size, do_split_image=windows, do_pad=not windows)
+    segmenter = Segmenter.load(
+        folder,
+        device="cpu",
+        precision="float32",
+        labels=table,
+        task=task,
+        score_threshold=THRESHOLDS.get(task),
+        overlap_threshold=OVERLAP,
+    )
+    image = picture((70, 190), 1)
     result = segmenter.segment(image, segmenter.open_stream())
-    assert_equal(result, expected("mask2former", folder, image, "instance"))
-    assert len(result.segments) >= 2
+    assert_equal(result, expected(family, folder, image, task))
 
 
 @pytest.mark.parametrize("write", [write_eomt, write_eomt_dinov3])
@@ -403,12 +553,14 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
     if family == "eomt":
         processor: Any = EomtImageProcessor(size={"shortest_edge": 96, "longest_edge": None}, do_split_image=True)
         fit = engine_families.FAMILIES["eomt"].fit(
-            Dinov2Settings(num_labels=classes, image_size=96), "semantic", "stretch", None
+            Dinov2Settings(num_labels=classes, image_size=96), Processor(), "semantic", "stretch", None
         )
     else:
         processor = Mask2FormerImageProcessor(size={"shortest_edge": 96, "longest_edge": 150})
-        settings = Mask2FormerSettings(classes, shortest_edge=96, longest_edge=150)
-        fit = engine_families.FAMILIES["mask2former"].fit(settings, "semantic", "stretch", None)
+        told = Processor(shortest_edge=96, longest_edge=150)
+        fit = engine_families.FAMILIES["mask2former"].fit(
+            Mask2FormerSettings(classes), told, "semantic", "stretch", None
+        )
     placement = fit(size)
     windows = max(1, len(placement.windows))
     samples = placement.input[0] // 4, placement.input[1] // 4

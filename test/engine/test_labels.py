@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -249,7 +250,7 @@ def test_a_malformed_table_is_refused_with_its_file_the_entry_and_what_was_expec
         ("name: yard\ntask: panoptic\nclasses: []", "classes is [], expected a list with one entry per class"),
         ("name: yard\ntask: panoptic\nclasses: {gravel: 1}", "classes is {'gravel': 1}, expected a list"),
         (b"name: \xff\xfe", "is not YAML"),
-        (b"x" * (2 << 20), "2097152 bytes, expected a label table of at most"),
+        (b"x" * (2 << 20), "cannot be read: it has 2097152 bytes, expected at most 262144"),
         ("[" * 100_000, "is not YAML"),
     ],
 )
@@ -265,6 +266,20 @@ def test_a_table_that_is_not_there_or_a_folder_is_refused(tmp_path):
         load_labels(tmp_path / "nothing.yaml")
     with pytest.raises(LabelsError, match="cannot be read: Is a directory"):
         load_labels(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_table_that_is_no_regular_file_is_refused_and_not_read(tmp_path, kind):
+    table = tmp_path / "table.yaml"
+    os.mkfifo(table) if kind == "pipe" else table.symlink_to("/dev/null")
+    with pytest.raises(LabelsError, match=rf"table\.yaml cannot be read: it is a {kind}, expected a regular file"):
+        load_labels(table)
+
+
+def test_a_table_of_more_classes_than_any_model_has_is_refused(write):
+    path = write("name: yard\ntask: panoptic\nclasses: [" + "0," * 10_001 + "]")
+    with pytest.raises(LabelsError, match=r"yard\.yaml has 10001 classes, expected at most 10000"):
+        load_labels(path)
 
 
 def test_a_small_file_that_unfolds_to_billions_of_entries_is_refused_in_a_short_message(write):

@@ -7,68 +7,64 @@ decoder with deformable attention, a decoder with masked attention) is not writt
 from __future__ import annotations
 
 import contextlib
+import math
+import reprlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.networks.query_vit import StepOutput
 from eomt_ros.engine.networks.settings import num_labels_of
+from eomt_ros.engine.weights import read_weights, stored_weights, weight_files
 
 _operators: Any = None
 
 COMPUTED = "relative_position_index"
-LARGEST_SIDE = 8192
-"""Pixels."""
+BACKBONES = ("swin", "resnet")
+ROOM = 2
+"""Times the weights of a checkpoint: what the network may have in all, with the indices that are computed."""
+MOST = 1 << 16
+MOST_LAYERS = 100
+"""Far above any network there is, see `networks/settings.py`; also of entries in a list."""
 
 INSTALL = "pip install 'eomt_ros[mask2former]'"
 
 
 @dataclass(frozen=True)
 class Mask2FormerSettings:
-    """What the engine needs to know; the rest of `config.json` is Hugging Face's to read."""
+    """What the engine needs to know; the rest is Hugging Face's to read."""
 
     num_labels: int
     num_channels: int = 3
-    size: tuple[int, int] | None = None
-    """(height, width) of every input; None where the aspect is kept."""
-    shortest_edge: int = 800
-    longest_edge: int = 1333
-    size_divisor: int = 32
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """`config.json`."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Mask2FormerSettings:
-        """Reads a `config.json`, and what its image processor's file adds: `size` and `size_divisor`.
-
-        Raises `ValueError` that names the entry at fault.
-        """
-        if config.get("use_pretrained_backbone"):
-            raise ValueError("use_pretrained_backbone is true, expected a checkpoint with all weights of its own")
-        size = config.get("size", {})
-        names = ("height", "width", "shortest_edge", "longest_edge")
-        if not isinstance(size, dict) or not all(_is_length(size[name]) for name in names if name in size):
-            raise ValueError(
-                f"size is {size!r}, expected {{height, width}} or {{shortest_edge, longest_edge}} in pixels"
-            )
-        divisor = config.get("size_divisor", cls.size_divisor)
-        if divisor != 0 and not _is_length(divisor):
-            raise ValueError(f"size_divisor is {divisor!r}, expected a whole number of pixels")
-        return cls(
-            num_labels=num_labels_of(config),
-            num_channels=config.get("num_channels", cls.num_channels),
-            size=(size["height"], size["width"]) if {"height", "width"} <= size.keys() else None,
-            shortest_edge=size.get("shortest_edge", cls.shortest_edge),
-            longest_edge=size.get("longest_edge", cls.longest_edge),
-            size_divisor=divisor,
-        )
+        """Reads a `config.json`. Raises `ValueError` that names the entry at fault."""
+        for name in ("backbone", "use_pretrained_backbone", "use_timm_backbone"):
+            if config.get(name):
+                raise ValueError(f"{name} is {reprlib.repr(config[name])}, expected a checkpoint that has all weights")
+        backbone = config.get("backbone_config") or {"model_type": BACKBONES[0]}
+        if not isinstance(backbone, Mapping) or backbone.get("model_type") not in BACKBONES:
+            shown = reprlib.repr(backbone)
+            raise ValueError(f"backbone_config is {shown}, expected an object of model_type {' or '.join(BACKBONES)}")
+        _check_numbers({**config, **backbone})
+        return cls(num_labels_of(config), backbone.get("num_channels", cls.num_channels), {**config})
 
 
-def _is_length(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIDE
+def _check_numbers(config: Mapping[str, Any]) -> None:
+    """Raises `ValueError` for numbers that only make a network too large to build."""
+    for name, value in config.items():
+        most = MOST_LAYERS if "layers" in name or name == "depths" else MOST
+        entries = value if isinstance(value, list) else [value]
+        if len(entries) > MOST_LAYERS or any(isinstance(each, int) and abs(each) > most for each in entries):
+            raise ValueError(f"{reprlib.repr(name)} is {reprlib.repr(value)}, expected numbers up to {most}")
 
 
 class Mask2Former(nn.Module):
@@ -99,27 +95,44 @@ class Mask2Former(nn.Module):
 def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former:
     """Loads a checkpoint's network, float32, on the CPU.
 
+    transformers is given settings and weights, and no folder: beside the weights it would look for adapters, code and
+    other checkpoints that the files there name.
+
     Raises `CheckpointError` where transformers is missing or the weights do not fit.
     """
     tolerate_torchvision()
     try:
-        from transformers import Mask2FormerForUniversalSegmentation
+        from transformers import CONFIG_MAPPING, Mask2FormerConfig, Mask2FormerForUniversalSegmentation
     except Exception as error:  # a torchvision that does not load brings down transformers, with whatever it raises
         raise CheckpointError(
             f"{folder} is a Mask2Former, which Hugging Face's transformers runs, and that cannot be loaded "
             f"({first_line(error)}): {INSTALL}"
         ) from error
+    stored = stored_weights(weight_files(folder))
     with _quiet():
         try:
+            config = _own(Mask2FormerConfig, settings.config)
+            config.num_labels = settings.num_labels
+            if backbone := settings.config.get("backbone_config"):
+                config.backbone_config = _own(CONFIG_MAPPING[backbone["model_type"]], backbone)
+            with torch.device("meta"):
+                size = sum(each.numel() for each in Mask2FormerForUniversalSegmentation(config).state_dict().values())
+            found_size = sum(math.prod(each.shape) for each in stored.values())
+            if size > ROOM * found_size:
+                raise CheckpointError(
+                    f"{folder} describes a network of {size} numbers, and its weights have {found_size}: they do not "
+                    "belong together"
+                )
             network, found = Mask2FormerForUniversalSegmentation.from_pretrained(
-                folder,
+                None,
+                config=config,
+                state_dict=read_weights(stored, folder),
                 dtype=torch.float32,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
                 ignore_mismatched_sizes=True,  # for them to be named: below they are refused
                 output_loading_info=True,
             )
+        except CheckpointError:
+            raise
         except Exception as error:  # transformers raises what it comes across
             raise CheckpointError(f"transformers cannot load {folder}: {first_line(error)}") from error
     faults = {
@@ -128,12 +141,18 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
         "unknown to the network": [name for name in found["unexpected_keys"] if not name.endswith(COMPUTED)],
         "of another shape": found["mismatched_keys"],
     }
-    said = [
-        f"{len(names)} {fault} ({', '.join(map(str, sorted(names)[:3]))})" for fault, names in faults.items() if names
-    ]
+    said = [f"{len(names)} {fault} ({listed(sorted(map(str, names)))})" for fault, names in faults.items() if names]
     if said:
         raise CheckpointError(f"the weights in {folder} do not fit its config.json: {'; '.join(said)}")
     return Mask2Former(network).eval().requires_grad_(False)
+
+
+def _own(kind: Any, config: Mapping[str, Any]) -> Any:
+    """A config with the entries that are its kind's own, and nothing of how transformers is to load and run it."""
+    from transformers import PreTrainedConfig
+
+    own = kind().to_dict().keys() - PreTrainedConfig().to_dict().keys()
+    return kind(**{name: value for name, value in config.items() if name in own})
 
 
 def tolerate_torchvision() -> None:

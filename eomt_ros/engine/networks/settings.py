@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
@@ -9,9 +11,14 @@ from typing import Any, TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
+from eomt_ros.engine.labels import MOST_CLASSES
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 MAY_BE_ZERO = ("num_register_tokens", "num_upscale_blocks")
+MOST = {"num_labels": MOST_CLASSES, "num_hidden_layers": 1000, "num_upscale_blocks": 8, "image_size": 8192}
+MOST_ELSE = 1 << 16
+"""Far above any network there is: beyond it, only the list of its layers or the grid of its patches takes minutes."""
 
 Settings = TypeVar("Settings", bound="VitSettings")
 
@@ -50,14 +57,16 @@ class VitSettings:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "bool" and not isinstance(value, bool):
-                raise ValueError(f"{field.name} is {value!r}, expected true or false")
-            if field.type != "int":
-                continue
-            least = 0 if field.name in MAY_BE_ZERO else 1
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{field.name} is {value!r}, expected a whole number of at least {least}")
-        if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act is {self.hidden_act!r}, expected one of {', '.join(ACTIVATIONS)}")
+                raise ValueError(f"{field.name} is {reprlib.repr(value)}, expected true or false")
+            if field.type == "float" and not (type(value) in (int, float) and math.isfinite(value) and value > 0):
+                raise ValueError(f"{field.name} is {reprlib.repr(value)}, expected a number above 0")
+            if field.type == "int":
+                least, most = int(field.name not in MAY_BE_ZERO), MOST.get(field.name, MOST_ELSE)
+                if type(value) is not int or not least <= value <= most:
+                    shown = reprlib.repr(value)
+                    raise ValueError(f"{field.name} is {shown}, expected a whole number from {least} to {most}")
+        if not isinstance(self.hidden_act, str) or self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act is {reprlib.repr(self.hidden_act)}, expected one of {', '.join(ACTIVATIONS)}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size is {self.hidden_size}, expected a multiple of num_attention_heads "
@@ -105,24 +114,40 @@ class Dinov3Settings(VitSettings):
         """Reads a `config.json`, where the rotations' base lies in `rope_parameters` or, in older ones, beside it."""
         rope = config.get("rope_parameters") or {}
         if not isinstance(rope, Mapping):
-            raise ValueError(f"rope_parameters is {rope!r}, expected an object with rope_theta")
+            raise ValueError(f"rope_parameters is {reprlib.repr(rope)}, expected an object with rope_theta")
         if rope.get("rope_type", "default") != "default":
-            raise ValueError(f"rope_type is {rope['rope_type']!r}, expected 'default'")
+            raise ValueError(f"rope_type is {reprlib.repr(rope['rope_type'])}, expected 'default'")
         theta = rope.get("rope_theta", config.get("rope_theta", cls.rope_theta))
         return super().from_config({**config, "rope_theta": theta})
 
     def check(self) -> None:
         """Raises `ValueError` that names the entry from which no network can be built."""
         super().check()
-        if isinstance(self.rope_theta, bool) or not isinstance(self.rope_theta, (int, float)) or self.rope_theta <= 0:
-            raise ValueError(f"rope_theta is {self.rope_theta!r}, expected a number above 0")
         head = self.hidden_size // self.num_attention_heads
         if head % 4:
             raise ValueError(f"a head has {head} channels, expected a multiple of 4 (a rotation each down and across)")
 
 
 def num_labels_of(config: Mapping[str, Any]) -> int:
-    """The number of classes a `config.json` declares: the length of `id2label`, and without it Hugging Face's 2."""
-    if "id2label" in config:
-        return len(config["id2label"])
-    return int(config.get("num_labels", 2))
+    """The number of classes a `config.json` declares, by Hugging Face's rule: `num_labels`, else as many as are in
+    `id2label`, else 2.
+
+    Raises `ValueError` where neither says a number.
+    """
+    names = config.get("id2label")
+    if names is not None and not (isinstance(names, Mapping) and all(map(_is_whole, names))):
+        raise ValueError(f"id2label is {reprlib.repr(names)}, expected an object of names by the number of their class")
+    count = config.get("num_labels")
+    if count is None:
+        count = 2 if names is None else len(set(map(int, names)))
+    if type(count) is not int or not 0 < count <= MOST_CLASSES:
+        raise ValueError(f"num_labels is {reprlib.repr(count)}, expected a whole number from 1 to {MOST_CLASSES}")
+    return count
+
+
+def _is_whole(key: str) -> bool:
+    try:
+        int(key)
+    except ValueError:
+        return False
+    return True

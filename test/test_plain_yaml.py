@@ -1,0 +1,31 @@
+"""YAML by hand: what can unfold is refused before it does."""
+
+import pytest
+import yaml
+
+from eomt_ros import plain_yaml
+
+
+def test_what_people_write_is_read_as_the_library_reads_it():
+    text = "name: yard  # comment\nclasses:\n  - {name: gravel, thing: false, color: [1, 2, 3]}\n  - name: 'on'\n"
+    assert plain_yaml.load(text) == yaml.safe_load(text)
+
+
+def test_anchors_that_are_merged_over_and_over_are_refused_at_the_first_one():
+    lines = ["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 40)]
+    with pytest.raises(yaml.YAMLError, match=r"line 2 has an alias \(\*\), which is not read"):
+        plain_yaml.load("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * 1001, f"0x{'f' * 1000}", f"1{':1' * 500}"], ids=["text", "hexadecimal", "base 60"]
+)
+def test_a_value_of_unusual_length_is_refused(value):
+    with pytest.raises(yaml.YAMLError, match=r"line 2 has a value of \d+ characters, at most 1000"):
+        plain_yaml.load(f"a: 1\nb: {value}")
+
+
+@pytest.mark.parametrize("text", ["!!python/object/apply:os.getcwd []", "a: !!python/name:os.system"])
+def test_nothing_is_run(text):
+    with pytest.raises(yaml.YAMLError):
+        plain_yaml.load(text)
