@@ -7,6 +7,7 @@ a GPU.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def rows() -> Iterator[Row]:
     same: dict[str, list[tuple[float, float]]] = {name: [] for name in HALF}
     with open_sequences([BAG]) as (sequence,):
         for frame in sequence.frames(len(segmenters["float32"].labels.class_names)):
-            stamp = frame.stamp * 1e-9
+            stamp = Fraction(frame.stamp, 10**9)
             results = {name: each.segment(frame.image, streams[name], stamp=stamp) for name, each in segmenters.items()}
             expected = results["float32"]
             for name in HALF:

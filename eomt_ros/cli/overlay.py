@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             frames, start = 0, time.monotonic()
             with VideoWriter(options.out) as video, first_sets(stop):
                 for frame in tqdm(source.frames, total=source.count, unit="frame"):
-                    result = segmenter.segment(frame.content, stream, stamp=frame.stamp * 1e-9)
+                    result = segmenter.segment(frame.content, stream, stamp=Fraction(frame.stamp, 10**9))
                     video.write(draw(frame.content, result, segmenter.labels), frame.stamp)
                     frames += 1
                     if stop.is_set():

@@ -10,8 +10,8 @@ once per frame:
 2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
    the same class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
 3. **Birth.** Any other segment gets the next id.
-4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` seconds and can be continued or handed over
-   for as long (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and
+4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as
+   long (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and
    that nobody took over in that time. An id is never used again within the epoch. A pause of the camera is no absence:
    what the last frame before it showed can be continued in the first one after it.
 
@@ -33,20 +33,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eomt_ros.engine.stamps import SECOND
+
 Box = tuple[int, int, int, int]
 """x, y, width, height in pixels."""
 
 LARGEST_ID = 65535
-MAX_ABSENCE = 2.0
-"""Seconds for which a track that is not seen is remembered."""
+MAX_ABSENCE = 2 * SECOND
+"""Nanoseconds for which a track that is not seen is remembered."""
 SAME_PLACE = 0.5
 """IoU of two boxes from which on they count as one place."""
 TURNING = 0.1
 """Seconds of a camera turning fast that reach allows for: between two frames, not over an absence."""
 TURNING_SPEED = 1.5
 """Image widths per second: a usual camera turning by 100 degrees per second."""
-NOMINAL_PERIOD = 0.1
-"""Seconds that a frame counts for if its stamp does not say."""
+NOMINAL_PERIOD = SECOND // 10
+"""Nanoseconds that a frame counts for if its stamp does not say."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Track:
     """Where it was last seen."""
     born: int
     """The frame in which it got its id."""
-    last_seen: float
-    """When it was last seen, in seconds of the stream's clock."""
+    last_seen: int
+    """When it was last seen, in nanoseconds of the stream's clock."""
 
 
 class Identities:
@@ -104,22 +106,23 @@ class Identities:
         self._stuff: dict[tuple[int, int], Track] = {}
         self._last_id = 0
         self._frame = -1
-        self._before = 0.0
-        self._now = 0.0
-        self._stamp: float | None = None
+        self._before = 0
+        self._now = 0
+        self._stamp: int | None = None
+        self._advances = False
 
     def update(
         self,
         observations: Sequence[Observation],
         width: int,
-        stamp: float | None = None,
+        stamp: int | None = None,
         segment_index: np.ndarray | None = None,
     ) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
-        width: of the image, in pixels. stamp: of the frame, in seconds; a frame without one, or with one that is not
-        after the one before, counts a tenth of a second. segment_index: (H, W), i + 1 where segment i is seen; this
-        rule does not look at it.
+        width: of the image, in pixels. stamp: of the frame, in nanoseconds; a frame without one, or with an older one
+        than the frame before, counts `NOMINAL_PERIOD`, and so do frames whose stamps never change. segment_index:
+        (H, W), i + 1 where segment i is seen; this rule does not look at it.
         """
         self._frame += 1
         self._before, self._now = self._now, self._now + self._elapsed(stamp)
@@ -141,12 +144,15 @@ class Identities:
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
         return [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
 
-    def _elapsed(self, stamp: float | None) -> float:
-        """Seconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
+    def _elapsed(self, stamp: int | None) -> int:
+        """Nanoseconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
         if stamp is None:
             return NOMINAL_PERIOD
         before, self._stamp = self._stamp, stamp
-        return stamp - before if before is not None and stamp > before else NOMINAL_PERIOD
+        if before is None or stamp < before or (stamp == before and not self._advances):
+            return NOMINAL_PERIOD
+        self._advances = True
+        return max(stamp - before, 1)
 
     def _stuff_track(self, seen: Observation) -> Track | None:
         return self._stuff.get((seen.slot, seen.class_id))
@@ -162,7 +168,7 @@ class Identities:
     def _plausible(self, track: Track, seen: Observation, width: int) -> bool:
         if track.class_id != seen.class_id:
             return overlap(track.box, seen.box) >= SAME_PLACE
-        since = self._now - track.last_seen
+        since = (self._now - track.last_seen) / SECOND
         diagonal = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
         reach = diagonal * (1 + since) + TURNING_SPEED * width * min(since, TURNING)
         return math.dist(centre(track.box), centre(seen.box)) <= reach

@@ -43,7 +43,7 @@ class OverlapIdentities(Identities):
         self,
         observations: Sequence[Observation],
         width: int,
-        stamp: float | None = None,
+        stamp: int | None = None,
         segment_index: np.ndarray | None = None,
     ) -> list[Identity]:
         """Names the segments of the next frame, in their order.

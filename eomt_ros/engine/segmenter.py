@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from eomt_ros.engine.networks import QueryVit
 from eomt_ros.engine.preprocess import Image, Preprocessor, expect_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.runner import Runner, Running
+from eomt_ros.engine.stamps import Stamp, nanoseconds
 from eomt_ros.engine.stream import Start, Stream
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class Begun(NamedTuple):
     running: Running
     started: Started
     request: Request
-    stamps: Sequence[float | None]
+    stamps: Sequence[int | None]
+    """Nanoseconds."""
 
     def start_of_next(self, index: int) -> Start:
         """What the next frame of a stream starts from."""
@@ -279,7 +280,7 @@ class Segmenter:
         image: Image,
         stream: Stream,
         *,
-        stamp: float | None = None,
+        stamp: Stamp | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -287,7 +288,8 @@ class Segmenter:
         """Segments the next frame of a stream.
 
         image: (H, W, 3) uint8 RGB, with any strides, or what `decode_jpeg` gave.
-        stamp: seconds, on any clock that runs with the camera's; the ids use it.
+        stamp: seconds, on any clock that runs with the camera's; the ids use it. A float counts to the microsecond,
+        which is what it holds since 1970; `Fraction(nanoseconds, 10**9)` counts to the nanosecond.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
         confidence of every pixel.
 
@@ -309,7 +311,7 @@ class Segmenter:
         images: Sequence[Image],
         streams: Sequence[Stream],
         *,
-        stamps: Sequence[float | None] | None = None,
+        stamps: Sequence[Stamp | None] | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -329,12 +331,13 @@ class Segmenter:
         if not images:
             return []
         self._forget_what_is_lost(streams)
-        begun = self._begin(images, [stream._next for stream in streams], stamps, with_masks, with_confidence)
+        starts = [stream._next for stream in streams]
+        begun = self._begin(images, starts, list(map(nanoseconds, stamps)), with_masks, with_confidence)
         return self._complete(begun, streams, with_logits)
 
     def segment_stream(
         self,
-        frames: Iterable[tuple[Image, float | None]],
+        frames: Iterable[tuple[Image, Stamp | None]],
         stream: Stream,
         *,
         with_masks: bool = False,
@@ -362,7 +365,8 @@ class Segmenter:
                     taken = next(source, None)
                     if taken is not None:
                         start = stream._next if waiting is None else waiting.start_of_next(0)
-                        following = self._begin([taken[0]], [start], [taken[1]], with_masks, with_confidence)
+                        image, stamp = taken
+                        following = self._begin([image], [start], [nanoseconds(stamp)], with_masks, with_confidence)
                 except Exception as error:  # whatever it is, the frame before does not suffer from it
                     failure = error
                 if waiting is not None:
@@ -390,14 +394,12 @@ class Segmenter:
         self,
         images: Sequence[Image],
         starts: Sequence[Start],
-        stamps: Sequence[float | None],
+        stamps: Sequence[int | None],
         with_masks: bool,
         with_confidence: bool,
     ) -> Begun:
-        for image, stamp in zip(images, stamps, strict=True):
+        for image in images:
             expect_image(image)
-            if stamp is not None and not math.isfinite(stamp):
-                raise ValueError(f"stamp is {stamp!r}, expected seconds, or None where the time is not known")
         running = self._runner.now
         if not all(running.continues(start.queries) for start in starts):
             raise DeviceLostError(
@@ -447,7 +449,7 @@ class Segmenter:
             if not self._runner.now.continues(stream._next.queries):
                 stream.reset()
 
-    def _identify(self, identities: Identities, found: Regions, stamp: float | None, fuse_stuff: bool) -> list[Segment]:
+    def _identify(self, identities: Identities, found: Regions, stamp: int | None, fuse_stuff: bool) -> list[Segment]:
         """The segments with their ids."""
         things = [self.labels.is_thing[class_id] for class_id in found.class_ids]
         fused = fuse_stuff and self.task == "panoptic"

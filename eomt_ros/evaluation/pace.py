@@ -55,4 +55,4 @@ class Pace:
             yield self._moment()
 
     def _moment(self) -> Moment:
-        return Moment(self._begin * 1e-9, self._step * 1e-9, self._shown)
+        return Moment(self._begin / 10**9, self._step / 10**9, self._shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.weights import weight_files
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
-from eomt_ros.node.continuity import Continuity
+from eomt_ros.node.continuity import Continuity, Scene
+from eomt_ros.node.stamps import SECOND
 from eomt_ros.overlay import Drawable
 from eomt_ros.regular_file import open_regular
 
@@ -88,24 +90,32 @@ class EnginePredictions:
         self._max_gap = max_gap
         self._stream: Stream
         self._continuity: Continuity
+        self._scene: Scene
         self._warm = False
-        self._failed, self._resets = Tally(), Tally()
+        self._late, self._failed, self._resets = Tally(), Tally(), Tally()
 
     def start_sequence(self, name: str) -> None:
         """Begins a new stream."""
         self._stream = self._segmenter.open_stream()
         self._continuity = Continuity()
+        self._scene = Scene()
 
     def find(self, frame: SourceFrame) -> Found | None:
-        """Segments the next frame; None where the engine cannot, after which the stream begins anew."""
+        """Segments the next frame; None where it is late, and where the engine cannot, after which the stream begins
+        anew.
+        """
         height, width, _ = frame.image.shape
         if not self._warm:
             self._warm = True
             self._segmenter.warm_up(height, width)
-        stamp = frame.stamp * 1e-9
-        if broken_by := self._continuity.broken_by(stamp, (height, width), self._max_gap):
+        admitted = self._continuity.admit(frame.stamp, self._max_gap)
+        if admitted is None:
+            self._late.add(self._continuity.why_late())
+            return None
+        if broken_by := self._scene.broken_by(admitted, (height, width)):
             self._resets.add(broken_by)
             self._stream.reset()
+        stamp = None if admitted.stamp is None else Fraction(admitted.stamp, SECOND)
         try:
             return self._segmenter.segment(frame.image, self._stream, stamp=stamp)
         except EngineError as error:
@@ -114,8 +124,9 @@ class EnginePredictions:
             return None
 
     def problems(self) -> list[str]:
-        """What could not be segmented, and where ids began anew."""
+        """What was left out or could not be segmented, and where ids began anew."""
         return [
+            *self._late.sentence("frame came late and was dropped", "frames came late and were dropped"),
             *self._failed.sentence("frame could not be segmented", "frames could not be segmented"),
             *self._resets.sentence(
                 "break in the stream, after which ids began anew", "breaks in the stream, after which ids began anew"

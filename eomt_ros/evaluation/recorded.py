@@ -15,8 +15,9 @@ from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.frame import Labels as LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.evaluation.predictions import Found
+from eomt_ros.evaluation.predictions import MAX_GAP, Found
 from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.node.continuity import Continuity
 
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 LOOK_AHEAD = 64
@@ -41,10 +42,13 @@ class RecordedPredictions:
 
     Of several sequences, the results of each are in a bag of its name in `path`, as `--save-bag` leaves them.
     names: of those sequences. labels: a table of the model's classes; None: the shipped one that fits the model.
+    max_gap: of the node.
     Open within a `with` block. Raises `SourceError`.
     """
 
-    def __init__(self, path: Path, names: Collection[str], labels: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, names: Collection[str], labels: Path | None = None, *, max_gap: float = MAX_GAP
+    ) -> None:
         self._paths = dict.fromkeys(names, path) if len(names) == 1 else {}
         if not self._paths:
             self._paths = {name: path / bag_name(name) for name in names}
@@ -59,8 +63,10 @@ class RecordedPredictions:
         classes = {number: entry for summary in summaries for number, entry in summary.classes.items()}
         self.labels = _labels(self.model, classes, path, labels)
         self.settings: Mapping[str, Any] = {"task": self.task, "predictions": str(path)}
+        self._max_gap = max_gap
+        self._continuity: Continuity
         self._bag: Bag | None = None
-        self._missing, self._unused, self._sizes = Tally(), Tally(), Tally()
+        self._late, self._missing, self._unused, self._sizes = Tally(), Tally(), Tally(), Tally()
         self._bag_problems: list[str] = []
         self._results: Iterator[tuple[tuple[int, int], RecordedResult]] = iter(())
         self._head: tuple[tuple[int, int], RecordedResult] | None = None
@@ -82,9 +88,13 @@ class RecordedPredictions:
         self._results = _in_order(_results(bag, self._bag_problems))
         self._head = next(self._results, None)
         self._place = (0, 0)
+        self._continuity = Continuity()
 
     def find(self, frame: SourceFrame) -> Found | None:
         """The result with the frame's stamp; None where there is none, for a frame that the node dropped."""
+        if self._continuity.admit(frame.stamp, self._max_gap) is None:
+            self._late.add(self._continuity.why_late())
+            return None
         # Time that jumps back in the frames, where a bag was played again, jumps back in the results too.
         lap, stamp = self._place
         self._place = (lap + (frame.stamp < stamp), frame.stamp)
@@ -106,6 +116,7 @@ class RecordedPredictions:
         """What did not match so far, a sentence each."""
         return [
             *self._bag_problems,
+            *self._late.sentence("frame came late and was dropped", "frames came late and were dropped"),
             *self._missing.sentence("frame has no recorded result", "frames have no recorded result"),
             *self._unused.sentence(
                 "recorded result has the stamp of no frame", "recorded results have the stamp of no frame"

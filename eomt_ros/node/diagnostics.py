@@ -29,6 +29,7 @@ class Drop(enum.Enum):
 
     OVERTAKEN = "overtaken"  # policy latest: a newer one came before the worker was free
     QUEUE_FULL = "queue_full"  # policy every_frame: more than queue_size waited
+    LATE = "late"  # older than the one before: see continuity
     BAD_IMAGE = "bad_image"
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     NOT_FINITE = "not_finite"
@@ -237,10 +238,14 @@ class Reporter:
         if statistics.silence > SILENCE:
             return DiagnosticStatus.WARN, f"no image on {activity.topic} for {statistics.silence:.0f} s"
         oldest, newest = self._history[0][1], self._history[-1][1]
-        overload = newest.overload - oldest.overload
+        overload, arrived = newest.overload - oldest.overload, newest.received - oldest.received
         if overload:
-            arrived = newest.received - oldest.received
             message = f"{overload} of the last {arrived} images dropped: they come faster than they are processed"
+            return DiagnosticStatus.WARN, message
+        late = newest.dropped[Drop.LATE] - oldest.dropped[Drop.LATE]
+        if late:
+            several = f": {activity.publishers} publishers on {activity.topic}" if activity.publishers > 1 else ""
+            message = f"{late} of the last {arrived} images dropped: older than those before them{several}"
             return DiagnosticStatus.WARN, message
         lost = newest.lost - oldest.lost
         if lost:

@@ -158,7 +158,12 @@ def evaluate_bag(
         stop.begin_scoring()
         print("[3/3] scoring the results that came", flush=True)
         labels = replayed.parameters["labels"]
-        with RecordedPredictions(options.out / BAG, [sequence.name], Path(labels) if labels else None) as predictions:
+        with RecordedPredictions(
+            options.out / BAG,
+            [sequence.name],
+            Path(labels) if labels else None,
+            max_gap=replayed.parameters["max_gap"],
+        ) as predictions:
             scoring = run.Options(
                 _settings(options, replayed),
                 video=options.video,

@@ -11,9 +11,11 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
+from eomt_ros.node.continuity import UNTIMED, Admitted, Continuity
 from eomt_ros.node.diagnostics import Drop, Statistics
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import ParameterError, Parameters
+from eomt_ros.node.stamps import stamp_in
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -37,6 +39,7 @@ class Arrival:
     kind: type[Any]
     """sensor_msgs Image or CompressedImage."""
     time: float
+    admitted: Admitted = UNTIMED
 
 
 class Input:
@@ -55,6 +58,8 @@ class Input:
         self._statistics = statistics
         self._parameters = parameters
         self._enabled = enabled
+        self._continuity = Continuity()
+        self._stretch = 0
         self._pacer = Pacer()
         self._last_number: int | None = None
         self._logger = node.get_logger()
@@ -111,10 +116,16 @@ class Input:
         self._statistics.count_received()
         self._count_missing(info.get("publication_sequence_number"))
         parameters = self._parameters()
-        if not self._enabled() or not self._pacer.admits(now, parameters.rate):
+        if not self._enabled():
             self._statistics.count_skipped()
             return
-        pushed_out = self._mailbox.put(Arrival(message, self._kind, now))
+        admitted = self._admit(message, parameters.max_gap)
+        if admitted is None:
+            return
+        if not self._pacer.admits(now, parameters.rate):
+            self._statistics.count_skipped()
+            return
+        pushed_out = self._mailbox.put(Arrival(message, self._kind, now, admitted))
         if not pushed_out:
             return
         if parameters.policy == "latest":
@@ -126,6 +137,29 @@ class Input:
             f" (queue_size): {self._statistics.counts.dropped[Drop.QUEUE_FULL]} dropped so far",
             throttle_duration_sec=WARNING_PERIOD,
         )
+
+    def _admit(self, message: bytes, max_gap: float) -> Admitted | None:
+        """Judge the time of an image; None where it is late, and counted."""
+        admitted = self._continuity.admit(stamp_in(message), max_gap)
+        if admitted is not None and admitted.stretch == self._stretch:
+            return admitted
+        if admitted is None:
+            self._statistics.count_dropped(Drop.LATE)
+        else:
+            self._stretch = admitted.stretch
+        late = f"{self._statistics.counts.dropped[Drop.LATE]} images dropped as late so far"
+        publishers = self._node.count_publishers(self.topic)
+        if publishers > 1:
+            self._logger.warning(
+                f"{self.topic} has {publishers} publishers, whose stamps do not go together: {late}; give each camera"
+                " a topic, and a node, of its own",
+                throttle_duration_sec=WARNING_PERIOD,
+            )
+        elif admitted is None:
+            self._logger.warning(
+                f"image dropped as late: {self._continuity.why_late()}; {late}", throttle_duration_sec=WARNING_PERIOD
+            )
+        return admitted
 
     def _count_missing(self, number: int | None) -> None:
         """Count the images between this one and the last: lost on the way, or pushed out of the subscription's queue,

@@ -6,16 +6,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
 from eomt_ros.node.cdr import read_image
-from eomt_ros.node.continuity import Continuity
+from eomt_ros.node.continuity import Scene
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.gpu_jpeg import GpuJpegs
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError
 from eomt_ros.node.presence import Presence
-from eomt_ros.node.stamps import seconds
+from eomt_ros.node.stamps import SECOND
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -51,7 +52,7 @@ class Worker:
         self._parameters = parameters
         self._logger = logger
         self._jpegs = GpuJpegs(segmenter, logger)
-        self._continuity = Continuity()
+        self._scene = Scene()
         self._reset_wanted = threading.Event()
         self._presence = Presence()
         self._reported_encodings: set[str] = set()
@@ -113,13 +114,14 @@ class Worker:
         decoded = time.monotonic()
 
         height, width, _ = image.shape
-        stamp = seconds(header.stamp)
-        broken_by = self._continuity.broken_by(stamp, (height, width), parameters.max_gap)
+        broken_by = self._scene.broken_by(arrival.admitted, (height, width))
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             broken_by = "asked for by ~/reset"
         if broken_by:
             self._reset(broken_by)
+        nanoseconds = arrival.admitted.stamp
+        stamp = None if nanoseconds is None else Fraction(nanoseconds, SECOND)
         with_masks = parameters.publish_masks and self._outputs.wants_masks()
         with_confidence = self._outputs.wants_confidence()
         with self._presence.away():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def demo_bag() -> dict[str, Run]:
     with open_sequences([BAG], truth=TruthSource()) as sequences:
         for number, frame in enumerate(sequences[0].frames(len(labels.class_names))):
             results = {
-                name: each.segment(frame.image, streams[name], stamp=frame.stamp * 1e-9)
+                name: each.segment(frame.image, streams[name], stamp=Fraction(frame.stamp, 10**9))
                 for name, each in segmenters.items()
             }
             for name, run in runs.items():

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -466,6 +467,25 @@ def test_families_that_carry_nothing_over_see_every_frame_alike_and_keep_ids_by_
     assert [each.id for each in again.segments if each.is_thing] == [
         each.id for each in results[0].segments if each.is_thing
     ], f"ids are not kept over a frame of {len(black.segments)} segments"
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["floats", "fractions"])
+def test_ids_do_not_depend_on_when_a_clock_began(load: Callable[..., Segmenter], exact: bool) -> None:
+    """Things that are away for just 2 seconds, on a clock since 0 and on one since 1970."""
+    segmenter = load("eomt", "panoptic")
+
+    def ids_since(start: int, first: int) -> list[int]:
+        stream = segmenter.open_stream()
+        for number in range(first + 6):
+            stamp = start + Fraction(2 * number, 5)
+            segmenter.score_threshold = THRESHOLDS["panoptic"] if number in (first, first + 5) else 1.0
+            found = segmenter.segment(picture((70, 90), 4), stream, stamp=stamp if exact else float(stamp))
+        return [segment.id for segment in found.segments]
+
+    kept = ids_since(0, 0)
+    assert kept
+    for start in (0, 1_700_000_000):
+        assert ids_since(start, 6) == kept  # where a sum of floats since 0 goes beyond 2
 
 
 def test_stuff_that_is_not_fused_has_an_id_for_each_region(load: Callable[..., Segmenter]) -> None:

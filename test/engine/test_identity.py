@@ -10,9 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eomt_ros.engine.identity import LARGEST_ID, MAX_ABSENCE, Identities, Observation, overlap
+from eomt_ros.engine.stamps import SECOND
 
 WIDTH = 640
 BALL, BOX, FLOOR, WALL = range(4)
+
+
+def ns(seconds: float) -> int:
+    return round(seconds * SECOND)
 
 
 def thing(slot: int, x: int, y: int = 100, *, width: int = 60, height: int = 60, class_id: int = BALL) -> Observation:
@@ -33,7 +38,7 @@ class Camera:
 
     def show(self, *observations: Observation) -> list[int]:
         """The ids of the next frame's segments."""
-        stamp = 1000.0 + self.frames / self.rate
+        stamp = 1000 * SECOND + ns(self.frames / self.rate)
         self.frames += 1
         return [identity.id for identity in self.identities.update(observations, WIDTH, stamp)]
 
@@ -260,7 +265,7 @@ def test_absence_is_measured_in_seconds_not_in_frames():
     for period, expected in ((0.018, 1), (0.022, 2)):
         identities = Identities()
         ids = [
-            identities.update([thing(3, 100)] if frame % 100 == 0 else [], WIDTH, frame * period)
+            identities.update([thing(3, 100)] if frame % 100 == 0 else [], WIDTH, ns(frame * period))
             for frame in range(101)
         ]
         assert ids[-1][0].id == expected
@@ -268,12 +273,12 @@ def test_absence_is_measured_in_seconds_not_in_frames():
 
 def test_irregular_stamps_measure_absence_and_reach():
     identities = Identities()
-    identities.update([thing(3, 0), thing(4, 500)], WIDTH, 5.0)
-    identities.update([thing(4, 500)], WIDTH, 5.033)
-    identities.update([], WIDTH, 6.2)
+    identities.update([thing(3, 0), thing(4, 500)], WIDTH, ns(5.0))
+    identities.update([thing(4, 500)], WIDTH, ns(5.033))
+    identities.update([], WIDTH, ns(6.2))
     # 250 px are out of reach in a thirtieth of a second, and within it after 1.4 s.
-    assert [identity.id for identity in identities.update([thing(4, 500), thing(3, 250)], WIDTH, 6.4)] == [2, 1]
-    assert [identity.id for identity in identities.update([thing(4, 500), thing(3, 0)], WIDTH, 6.433)] == [2, 3]
+    assert [identity.id for identity in identities.update([thing(4, 500), thing(3, 250)], WIDTH, ns(6.4))] == [2, 1]
+    assert [identity.id for identity in identities.update([thing(4, 500), thing(3, 0)], WIDTH, ns(6.433))] == [2, 3]
 
 
 def test_a_camera_slower_than_the_longest_absence_keeps_ids():
@@ -283,24 +288,43 @@ def test_a_camera_slower_than_the_longest_absence_keeps_ids():
     assert slow.show(thing(3, 200)) == [2]
 
 
-@pytest.mark.parametrize("stamps", [[7.0] * 30, [7.0 - frame for frame in range(30)]], ids=["the same", "backwards"])
-def test_stamps_that_do_not_go_on_count_as_none(stamps):
+@pytest.mark.parametrize("step", [0, -SECOND], ids=["the same", "backwards"])
+def test_stamps_that_do_not_go_on_count_as_none(step):
     identities = Identities()
-    first, *absent, last = stamps
+    first, *absent, last = (70 * SECOND + frame * step for frame in range(30))
     identities.update([thing(3, 100)], WIDTH, first)
     for stamp in absent:
         identities.update([], WIDTH, stamp)
     assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, last)] == [2]
 
 
+@pytest.mark.parametrize("shown", [1, 2, 5], ids="each frame {} times".format)
+def test_a_frame_that_comes_again_takes_no_time(shown):
+    identities = Identities()
+    for frame in range(20):
+        for _ in range(shown):
+            identities.update([] if frame > 1 else [thing(3, 100)], WIDTH, ns(frame / 10))
+    assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, ns(2.0))] == [1]
+
+
+@pytest.mark.parametrize("start", [0.0, 1.7e9])
+def test_absence_of_just_the_longest_is_the_same_on_any_clock(start):
+    for frame in range(100):
+        identities = Identities()
+        first = ns(start) + frame * SECOND // 10
+        identities.update([thing(3, 100)], WIDTH, first)
+        identities.update([], WIDTH, first + SECOND)
+        assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, first + MAX_ABSENCE)] == [1]
+
+
 def test_time_goes_on_by_the_stamps_after_a_jump_back():
     identities = Identities()
-    identities.update([], WIDTH, 500.0)
-    identities.update([thing(3, 100)], WIDTH, 20.0)
-    identities.update([], WIDTH, 21.8)
-    assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, 21.9)] == [1]
-    identities.update([], WIDTH, 22.0)
-    assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, 24.0)] == [2]
+    identities.update([], WIDTH, ns(500.0))
+    identities.update([thing(3, 100)], WIDTH, ns(20.0))
+    identities.update([], WIDTH, ns(21.8))
+    assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, ns(21.9))] == [1]
+    identities.update([], WIDTH, ns(22.0))
+    assert [identity.id for identity in identities.update([thing(3, 100)], WIDTH, ns(24.0))] == [2]
 
 
 # --- epochs
@@ -349,11 +373,11 @@ def test_whatever_happens_an_id_is_unique_in_its_frame_and_never_comes_back_from
     scene: Sequence[tuple[float, Iterable[Observation]]],
 ) -> None:
     identities = Identities()
-    now = 0.0
-    last_shown: dict[int, tuple[int, float]] = {}
+    now = 0
+    last_shown: dict[int, tuple[int, int]] = {}
     kinds: dict[int, bool] = {}
     for index, (step, observations) in enumerate(scene):
-        now += step
+        now += ns(step)
         observations = list(observations)
         named = identities.update(observations, WIDTH, now)
 
@@ -368,7 +392,7 @@ def test_whatever_happens_an_id_is_unique_in_its_frame_and_never_comes_back_from
             assert kinds[identity.id] == seen.is_thing
             if seen.is_thing and identity.age > 0:
                 frame, moment = last_shown[identity.id]
-                assert frame == index - 1 or now - moment <= MAX_ABSENCE + 1e-6
+                assert frame == index - 1 or now - moment <= MAX_ABSENCE
             last_shown[identity.id] = index, now
     assert identities.epoch == 0
 

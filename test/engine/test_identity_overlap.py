@@ -52,7 +52,7 @@ class Camera:
             slot = query if thing.is_thing else -1 - thing.class_id
             box = (thing.x, thing.y, thing.size, thing.size)
             observations.append(Observation(slot, thing.class_id, thing.is_thing, box))
-        stamp = self.frames / 10
+        stamp = self.frames * 10**8
         self.frames += 1
         return [name.id for name in self.identities.update(observations, WIDTH, stamp, index)]
 

@@ -51,6 +51,11 @@ def test_where_no_stamp_tells_how_long_a_frame_stands_it_is_a_tenth_of_a_second(
     assert lengths(0, 0, 0) == lengths(0, 5000, 10_000) == [0.1, 0.1, 0.1]
 
 
+def test_moments_are_exact() -> None:
+    """3 s times 1e-9 would be more than 3, and in the fourth second."""
+    assert [moment.begin for moment in moments(*range(0, 10_000, 1000))] == list(range(10))
+
+
 def test_nothing_has_no_moment() -> None:
     assert list(Pace().end()) == []
 

@@ -77,13 +77,22 @@ def test_results_of_no_frame_are_counted(tmp_path: Path) -> None:
 
 
 def test_a_bag_that_was_played_twice_is_followed_through_the_jump(tmp_path: Path) -> None:
-    stamps = [bags.stamp(number) for number in range(4)]
+    stamps = [bags.stamp(10 * number) for number in range(4)]
     # Of the first round the last one was dropped, of the second the first.
     with RecordedPredictions(record(tmp_path / "bag", [*stamps[:3], *stamps[1:]]), ["a"]) as predictions:
         found = find(predictions, [*stamps, *stamps])
     assert [each is not None for each in found] == [True, True, True, False, False, True, True, True]
     ages = [each.segments[0].age for each in found if each is not None]
     assert ages == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_frame_that_the_node_dropped_as_late_is_no_jump(tmp_path: Path) -> None:
+    stamps = [bags.stamp(number) for number in (0, 1, 3, 2, 4)]
+    with RecordedPredictions(record(tmp_path / "bag", [*stamps[:3], stamps[4]]), ["a"]) as predictions:
+        found = find(predictions, stamps)
+    assert [each is not None for each in found] == [True, True, True, False, True]
+    (problem,) = predictions.problems()
+    assert problem.startswith("1 frame came late and was dropped; first: its stamp, 1700000000.200, is 0.100 s before")
 
 
 def test_a_result_of_another_size_is_not_used(tmp_path: Path) -> None:

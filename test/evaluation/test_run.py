@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,19 @@ def run(
         return evaluate(sequences, EnginePredictions(segmenter), out, Options(**options))
 
 
-def segmented(segmenter: Segmenter, stamps: Iterable[int], resets: Iterable[int] = ()) -> Iterator[FrameResult]:
-    """What the engine finds in the frames of a scene, one stream that is reset before some of them."""
+def segmented(
+    segmenter: Segmenter, stamps: Iterable[int], resets: Iterable[int] = (), numbers: Iterable[int] | None = None
+) -> Iterator[FrameResult]:
+    """What the engine finds in the frames of a scene, one stream that is reset before some of them.
+
+    numbers: of the pictures; None: all in order.
+    """
     stream = segmenter.open_stream()
     resets = set(resets)
-    for number, stamp in enumerate(stamps):
+    for number, stamp in zip(itertools.count() if numbers is None else numbers, stamps, strict=False):
         if number in resets:
             stream.reset()
-        yield segmenter.segment(bags.scene(number)[0], stream, stamp=stamp * 1e-9)
+        yield segmenter.segment(bags.scene(number)[0], stream, stamp=Fraction(stamp, 10**9))
 
 
 def scored(segmenter: Segmenter, frames: int) -> Figures:
@@ -177,7 +183,7 @@ def scene_at(path: Path, stamps: list[int], sizes: dict[int, tuple[int, int]] | 
     ("stamps", "reason"),
     [
         ([0, 1, 2, 24, 25, 26], "exceeds max_gap"),
-        ([0, 1, 2, 0, 1, 2], "time jumped back by 0.200 s"),
+        ([30, 31, 32, 0, 1, 2], "time jumped back by 3.200 s"),
     ],
 )
 def test_the_stream_breaks_off_where_the_nodes_does(
@@ -189,6 +195,32 @@ def test_the_stream_breaks_off_where_the_nodes_does(
     (problem,) = found.problems
     assert problem.startswith("1 break in the stream, after which ids began anew; first: ")
     assert reason in problem
+
+
+def test_a_late_frame_is_dropped_and_said_and_the_stream_goes_on(segmenter: Segmenter, tmp_path: Path) -> None:
+    times = [bags.stamp(number) for number in (0, 1, 3, 2, 4, 5)]
+    found = run([scene_at(tmp_path / "bag", times)], segmenter, tmp_path / "out", save_bag=True)
+    expected = segmented(segmenter, [*times[:3], *times[4:]], numbers=(0, 1, 2, 4, 5))
+    same_in_bag(tmp_path / "out" / "bag", expected)
+    (problem,) = found.problems
+    assert problem.startswith("1 frame came late and was dropped; first: its stamp, 1700000000.200, is 0.100 s before")
+    assert found.frames == 5
+
+
+def test_frames_that_all_have_one_stamp_are_evaluated(segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([scene_at(tmp_path / "bag", [bags.START] * 6)], segmenter, tmp_path / "out")
+    assert (found.frames, found.seconds) == (6, pytest.approx(0.6))
+    assert not any("break" in problem or "late" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("start", [0, bags.START])
+def test_what_is_found_does_not_depend_on_when_the_clock_began(
+    start: int, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    times = [start + number * bags.PERIOD for number in range(6)]
+    found = run([scene_at(tmp_path / "bag", times)], segmenter, tmp_path / "out", save_bag=True)
+    same_in_bag(tmp_path / "out" / "bag", segmented(segmenter, [bags.stamp(number) for number in range(6)]))
+    assert (found.frames, found.problems) == (6, ())
 
 
 def test_a_gap_that_the_node_allows_breaks_nothing(segmenter: Segmenter, tmp_path: Path) -> None:

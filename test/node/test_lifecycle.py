@@ -142,7 +142,6 @@ def test_life_of_a_node(robot: Robot, checkpoint: Path) -> None:
         ({"model": "/nowhere/at/all"}, "/nowhere/at/all"),
         ({"rate": "fast"}, "parameter rate: got 'fast'"),
         ({"mask_threshold": 7.0}, "mask_threshold"),
-        ({"rate": 0.1}, "rate and max_gap"),
         ({"qos_overrides./nobody.subscription.depth": "many", "depth": 0}, "depth"),
     ],
 )

@@ -53,11 +53,8 @@ def test_whole_number_is_taken_for_a_number() -> None:
     assert isinstance(rate, float)
 
 
-def test_rate_slower_than_max_gap_is_refused_unless_both_change() -> None:
-    with pytest.raises(ParameterError, match=r"rate and max_gap: at 0.1 Hz frames are 10.0 s apart"):
-        change(rate=0.1)
-    assert change(rate=0.1, max_gap=15.0).rate == 0.1
-    assert change(rate=0.1, max_gap=0.0).rate == 0.1
+def test_a_rate_slower_than_max_gap_is_taken_because_skipped_images_are_no_gap() -> None:
+    assert (change(rate=0.1).rate, change(rate=0.1).max_gap) == (0.1, 2.0)
 
 
 def test_parameters_of_others_are_left_alone() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -19,6 +21,9 @@ from eomt_ros.node.images import ImageError, decode
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
+YEAR = 365 * 24 * 3600 * 10**9
+"""ns: stamps below it are of a clock that began with a simulation, or a machine."""
+
 Content = TypeVar("Content")
 
 
@@ -27,7 +32,8 @@ class Stamped(Generic[Content]):
     """Something of one moment."""
 
     stamp: int
-    """Nanoseconds, from the message's header; of the recording where the header has none."""
+    """Nanoseconds, from the message's header; of the recording where the header has none, which a 0 is unless the
+    topic counts from there."""
     content: Content
 
 
@@ -43,6 +49,7 @@ class Bag:
         self.problems: list[str] = []
         """What was wrong with the bag when it was opened, a sentence each."""
         self._storage: Storage
+        self._from_zero: dict[str, bool] = {}
 
     def __enter__(self) -> Bag:
         self._storage, self.problems = open_storage(self.path)
@@ -91,7 +98,18 @@ class Bag:
             message = self._storage.deserialize(recorded.topic, recorded.data)
         except BagError as error:
             raise BagError(f"{self.path}: {recorded.topic}: {error}") from error
-        return Stamped(_stamp(message) or recorded.time, message)
+        stamp = _stamp(message)
+        return Stamped(stamp if stamp or self._counts_from_zero(recorded.topic) else recorded.time, message)
+
+    def _counts_from_zero(self, topic: str) -> bool:
+        """Whether a stamp of 0 is one, because those of the topic count from a start, as in a simulation."""
+        if topic not in self._from_zero:
+            newest = 0
+            with suppress(BagError):
+                for each in islice(self._storage.messages([topic]), 2):
+                    newest = max(newest, _stamp(self._storage.deserialize(topic, each.data)))
+            self._from_zero[topic] = 0 < newest < YEAR
+        return self._from_zero[topic]
 
     def messages(self, topic: str) -> Iterator[Stamped[Any]]:
         """The messages of a topic, in the order of the recording. Raises `BagError` where there is no such topic."""

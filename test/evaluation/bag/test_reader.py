@@ -63,6 +63,21 @@ def test_time_of_recording_stands_in_for_a_missing_stamp(tmp_path: Path) -> None
         assert next(bag.images("/camera")).stamp == 77
 
 
+def test_a_stamp_of_zero_is_one_where_a_simulation_begins(tmp_path: Path) -> None:
+    stamps = [0, 10**8, 0, 10**8]
+    messages = ((bags.IMAGES, 77 + number, bags.compressed(stamp, PICTURE)) for number, stamp in enumerate(stamps))
+    with Bag(bags.write_bag(tmp_path / "bag", messages)) as bag:
+        assert [frame.stamp for frame in bag.images(bags.IMAGES)] == stamps
+
+
+@pytest.mark.parametrize("stamps", [[0, 0, 0], [bags.START, 0, bags.START + 1]], ids=["all", "one"])
+def test_a_stamp_of_zero_is_none_where_the_others_are_zero_too_or_since_1970(stamps: list[int], tmp_path: Path) -> None:
+    messages = ((bags.IMAGES, 77 + number, bags.compressed(stamp, PICTURE)) for number, stamp in enumerate(stamps))
+    with Bag(bags.write_bag(tmp_path / "bag", messages)) as bag:
+        found = [frame.stamp for frame in bag.images(bags.IMAGES)]
+    assert found == [stamp or 77 + number for number, stamp in enumerate(stamps)]
+
+
 def test_missing_topic_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     with Bag(bags.write_scene(tmp_path / "bag", 1)) as bag:
         with pytest.raises(BagError, match="has no topic /nothing; it has /camera/image/compressed, /ground_truth"):
