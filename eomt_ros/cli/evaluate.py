@@ -73,6 +73,20 @@ def add_to(commands: Commands) -> None:
         metavar="BAG",
         help="score what a node published and somebody recorded, instead of running a model",
     )
+    parser.add_argument(
+        "--min-object-area",
+        type=float,
+        default=0.001,
+        metavar="0..1",
+        help="share of the image from which on an object counts as in view (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--min-object-frames",
+        type=int,
+        default=5,
+        metavar="COUNT",
+        help="objects in view for fewer frames are left out (default: %(default)s)",
+    )
     add_model_arguments(parser)
 
 
@@ -104,6 +118,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:
+    from eomt_ros.evaluation.metrics import ObjectLimits
     from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.run import Options, evaluate
@@ -112,6 +127,10 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
         "command": ["eomt-ros", *options.words],
         "input": [os.path.abspath(path) for path in options.input],
     }
+    try:
+        limits = ObjectLimits(options.min_object_area, options.min_object_frames)
+    except ValueError as error:
+        raise UserError(str(error)) from error
     with ExitStack() as stack:
         predictions: Predictions
         if options.predictions is not None:
@@ -130,6 +149,7 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
                 save_bag=options.save_bag,
                 video=not options.no_video,
                 convention=Convention(options.convention),
+                limits=limits,
                 stop=stop,
             ),
         )

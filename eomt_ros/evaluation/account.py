@@ -11,7 +11,7 @@ from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.latency import LatencyHistogram
-from eomt_ros.evaluation.metrics import FrameScore, Scores
+from eomt_ros.evaluation.metrics import FrameScore, ObjectLimits, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, Moment, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
@@ -29,11 +29,13 @@ class Account:
     time.
     """
 
-    def __init__(self, predictions: Predictions, video: Path | None, convention: Convention) -> None:
+    def __init__(
+        self, predictions: Predictions, video: Path | None, convention: Convention, limits: ObjectLimits
+    ) -> None:
         self._predictions = predictions
         labels = predictions.labels
         classes = len(labels.class_names)
-        self.scores = Scores(labels.class_names, labels.is_thing, convention)
+        self.scores = Scores(labels.class_names, labels.is_thing, convention, limits)
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
         self.worst = WorstFrames(labels)

@@ -158,6 +158,14 @@ class Results:
     latency_histogram: tuple[tuple[float, int], ...] = ()
     """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
 
+    things_precision: float | None = None
+    """Share of the predicted things that matched an object."""
+    ghosts_per_frame: float | None = None
+    """Predicted things that matched none."""
+    idf1: float | None = None
+    shared_ids: int | None = None
+    """Ids that were matched with more than one object of a sequence."""
+
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()

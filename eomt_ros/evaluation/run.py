@@ -25,6 +25,7 @@ from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.background import Background
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
@@ -49,6 +50,7 @@ class Options:
     video: bool = True
     """Write the overlay video."""
     convention: Convention = Convention.STANDARD
+    limits: ObjectLimits = STANDARD_LIMITS
     complete: Callable[[Results], Results] = field(default=lambda found: found)
     """Adds what the caller knows, before anything is written."""
     stop: threading.Event = field(default_factory=threading.Event)
@@ -66,7 +68,7 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
     total = sum(sequence.count or 0 for sequence in sequences) if all(each.count for each in sequences) else None
     problems: list[str] = []
     with (
-        Account(predictions, out / OVERLAY if options.video else None, options.convention) as account,
+        Account(predictions, out / OVERLAY if options.video else None, options.convention, options.limits) as account,
         Progress(total) as progress,
     ):
         keeper = _Keeper(out, lambda: _unfinished(sequences, predictions, account, problems, options))
@@ -227,6 +229,8 @@ def _settings(sequences: Series[Sequence], predictions: Predictions, options: Op
         "topics": sorted({sequence.topic for sequence in sequences if sequence.topic is not None}),
         "truth": sorted({sequence.truth for sequence in sequences if sequence.truth is not None}),
         "convention": options.convention.value,
+        "min_object_area": options.limits.min_area,
+        "min_object_frames": options.limits.min_frames,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": platform.platform(),
         "versions": {

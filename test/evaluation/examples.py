@@ -41,6 +41,8 @@ def short_run(**changes: Any) -> Results:
                 "device": "cpu",
                 "score_threshold": 0.8125,
                 "fuse_stuff": True,
+                "min_object_area": 0.001,
+                "min_object_frames": 5,
                 "labels": None,
                 "versions": {"torch": "2.13.0"},
             },
@@ -70,6 +72,10 @@ def short_run(**changes: Any) -> Results:
             fragmentations=7,
             wrong_ids_after_reentry=2,
             seconds_to_first_detection=0.35,
+            things_precision=0.7513,
+            ghosts_per_frame=1.37,
+            idf1=0.6124,
+            shared_ids=4,
             fps=23.4,
             latency_ms=Latency(41.1, 55.2, 61.3, 902.4),
             stages_ms={"network": Latency(35.5, 48.6, 52.7, 800.8), "postprocess": Latency(4.1, 5.2, 6.3, 7.4)},
@@ -145,7 +151,8 @@ def run_without_truth() -> Results:
     """A run in which nothing but the engine itself could be measured."""
     unknown = (
         "miou vpq vpq_things vpq_stuff stq sq aq mvc8 mvc16 objects objects_found frames_found object_seconds "
-        "id_switches switches_per_30_seconds fragmentations wrong_ids_after_reentry seconds_to_first_detection"
+        "id_switches switches_per_30_seconds fragmentations wrong_ids_after_reentry seconds_to_first_detection "
+        "things_precision ghosts_per_frame idf1 shared_ids"
     )
     changes: dict[str, Any] = dict.fromkeys(unknown.split())
     intervals = tuple(replace(interval, miou=None, vpq=None, id_switches=None) for interval in short_run().intervals)

@@ -4,6 +4,7 @@
 """
 
 from eomt_ros.evaluation.metrics.intervals import FrameScore, IntervalScores
+from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.metrics.scores import Figures, Scores
 
-__all__ = ["Figures", "FrameScore", "IntervalScores", "Scores"]
+__all__ = ["STANDARD_LIMITS", "Figures", "FrameScore", "IntervalScores", "ObjectLimits", "Scores"]

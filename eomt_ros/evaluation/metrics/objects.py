@@ -6,13 +6,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+from eomt_ros.evaluation.metrics.identities import Identities, IdentityCounts
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
 from eomt_ros.evaluation.results import Span
 
-MIN_AREA = 100
-"""Pixels; where an object has fewer, it is out of view."""
-MIN_FRAMES = 5
-"""Objects in view for fewer frames are left out."""
+
+@dataclass(frozen=True)
+class ObjectLimits:
+    """Which objects count. Raises `ValueError`."""
+
+    min_area: float = 0.001
+    """Share of the image; where an object has less, it is out of view, and no ghost."""
+    min_frames: int = 5
+    """Objects in view for fewer frames are left out."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_area <= 1:
+            raise ValueError(f"the least area of an object is {self.min_area}, expected a share of the image, 0 to 1")
+        if self.min_frames < 1:
+            raise ValueError(f"the least frames of an object are {self.min_frames}, expected 1 or more")
+
+
+STANDARD_LIMITS = ObjectLimits()
 
 
 @dataclass(frozen=True)
@@ -59,10 +74,17 @@ class ObjectFigures:
     wrong_ids_after_reentry: int
     seconds_to_first_detection: float | None
     """Median over the objects that were found."""
+    things_precision: float | None
+    """Share of the predicted things that matched an object."""
+    ghosts_per_frame: float | None
+    """Predicted things that matched none."""
+    idf1: float | None
+    shared_ids: int
+    """Ids that were matched with more than one object."""
 
     @classmethod
-    def of(cls, tracks: Iterable[Track]) -> ObjectFigures:
-        """Sums up the tracks of one or more sequences."""
+    def of(cls, tracks: Iterable[Track], identities: IdentityCounts) -> ObjectFigures:
+        """Sums up the tracks, and has the counts, of one or more sequences."""
         counted = list(tracks)
         seconds = sum(track.seconds for track in counted)
         switches = sum(len(track.switches) for track in counted)
@@ -77,6 +99,10 @@ class ObjectFigures:
             fragmentations=sum(track.fragmentations for track in counted),
             wrong_ids_after_reentry=sum(track.wrong_ids_after_reentry for track in counted),
             seconds_to_first_detection=median(delays) if delays else None,
+            things_precision=identities.precision,
+            ghosts_per_frame=identities.ghosts_per_frame,
+            idf1=identities.idf1,
+            shared_ids=identities.shared_ids,
         )
 
 
@@ -84,19 +110,20 @@ class ObjectScore:
     """Follows the objects of one sequence, and the ids that predictions give them; keeps nothing per frame.
 
     A prediction matches an object where they are of one class and overlap with an IoU above 0.5, pixels that the truth
-    leaves unlabelled not counted. An object is in view where it has at least `min_area` pixels.
+    leaves unlabelled not counted.
     """
 
-    def __init__(self, *, min_area: int = MIN_AREA, min_frames: int = MIN_FRAMES) -> None:
-        self._min_area = min_area
-        self._min_frames = min_frames
+    def __init__(self, limits: ObjectLimits) -> None:
+        self._limits = limits
+        self._identities = Identities()
         self._courses: dict[Key, _Course] = {}
         self._frame = 0
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
-        areas = overlap.counts.sum(axis=1)
-        in_view = overlap.truth.are_things & (areas >= self._min_area)
+        smallest = self._limits.min_area * int(overlap.counts.sum())
+        in_view = overlap.truth.are_things & (overlap.counts.sum(axis=1) >= smallest)
+        self._identities.update(overlap, in_view, smallest)
         for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True):
             if is_in_view:
                 course = self._courses.setdefault(key, _Course(key))
@@ -104,10 +131,16 @@ class ObjectScore:
         self._frame += 1
 
     def tracks(self) -> list[Track]:
-        """The objects that were in view for `min_frames` frames so far, in the order in which they came."""
-        courses = [course for course in self._courses.values() if course.frames >= self._min_frames]
+        """The objects that were in view for long enough so far, in the order in which they came."""
         epochs = {identity.epoch for course in self._courses.values() for identity in course.identities}
-        return [course.track(name_epoch=len(epochs) > 1) for course in courses]
+        return [course.track(name_epoch=len(epochs) > 1) for course in self._counted()]
+
+    def identities(self) -> IdentityCounts:
+        """What was predicted of those objects so far, and of none."""
+        return self._identities.counts([course.key for course in self._counted()])
+
+    def _counted(self) -> list[_Course]:
+        return [course for course in self._courses.values() if course.frames >= self._limits.min_frames]
 
 
 @dataclass

@@ -11,9 +11,10 @@ import numpy as np
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
+from eomt_ros.evaluation.metrics.identities import IdentityCounts
 from eomt_ros.evaluation.metrics.intervals import FrameScore, IntervalScores
 from eomt_ros.evaluation.metrics.mvc import Consistency
-from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectScore, Track
+from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectFigures, ObjectLimits, ObjectScore, Track
 from eomt_ros.evaluation.metrics.overlap import compare
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
@@ -45,12 +46,16 @@ class Figures:
     fragmentations: int | None
     wrong_ids_after_reentry: int | None
     seconds_to_first_detection: float | None
+    things_precision: float | None
+    ghosts_per_frame: float | None
+    idf1: float | None
+    shared_ids: int | None
 
 
 class Scores:
     """All metrics over any number of sequences, each of any length: keeps counts, and the frames of the longest window.
 
-    class_names, is_thing: by class id.
+    class_names, is_thing: by class id. limits: which objects count.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Scores:
         class_names: Sequence[str],
         is_thing: Sequence[bool],
         convention: Convention = Convention.STANDARD,
+        limits: ObjectLimits = STANDARD_LIMITS,
     ) -> None:
         if len(class_names) != len(is_thing):
             raise ValueError(
@@ -70,6 +76,9 @@ class Scores:
         self._consistency = Consistency(convention)
         self._ended_tracks: list[tuple[str, Track]] = []
         self._ended_tubes = (0.0, 0)
+        self._ended_identities = IdentityCounts()
+        self._limits = limits
+        self._objects = ObjectScore(limits)
         self._sequence: str | None = None
 
     def start_sequence(self, name: str) -> None:
@@ -77,11 +86,12 @@ class Scores:
         if self._sequence is not None:
             self._ended_tracks = self._tracks()
             self._ended_tubes = self._association_total()
+            self._ended_identities += self._objects.identities()
         self._sequence = name
         self._consistency.start_sequence()
         self._windows = Tubes(self._is_thing)
         self._association = Association(self._convention)
-        self._objects = ObjectScore()
+        self._objects = ObjectScore(self._limits)
 
     def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> FrameScore:
         """Counts the next frame of the sequence.
@@ -130,7 +140,11 @@ class Scores:
             aq=aq,
             mvc8=mvc8,
             mvc16=mvc16,
-            **vars(ObjectFigures.of(track for _, track in self._tracks())),
+            **vars(
+                ObjectFigures.of(
+                    (track for _, track in self._tracks()), self._ended_identities + self._objects.identities()
+                )
+            ),
         )
 
     def timelines(self) -> list[Timeline]:

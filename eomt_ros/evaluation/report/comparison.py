@@ -16,7 +16,7 @@ SPEED_VARIES = 0.03
 """Share by which the speed of two equal runs easily differs; less than that is the same."""
 SMALLEST = {Kind.SCORE: 0.0005, Kind.SHARE: 0.0005, Kind.COUNT: 0.5, Kind.RATIO: 0.005, Kind.SECONDS: 0.005}
 """Differences below these are not seen in the figure as it prints, and are the same."""
-SAME_INPUT = ("input", "topics", "truth", "task", "convention")
+SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area", "min_object_frames")
 """Settings that must agree, or the runs answer different questions."""
 SAME_MACHINE = ("device", "threads", "machine")
 """Settings that must agree if speeds are to be compared."""

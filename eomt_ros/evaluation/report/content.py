@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, Figure, Needs, known, why_missing
+from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, OBJECTS_GROUP, Figure, Needs, known, why_missing
 from eomt_ros.evaluation.report.page import embedded, fill_in, said
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
@@ -105,6 +106,8 @@ def render(results: Results, folder: Path) -> str:
         ids=id_chart(results),
         worst=[_frame(number, results, folder) for number in range(len(results.worst_frames))],
         video=_video(results, folder),
+        objects_group=OBJECTS_GROUP,
+        limits=_limits(settings),
         settings=[(name, text) for name, text in _flat(settings) if name != "command"],
         command=_command(settings),
     )
@@ -125,6 +128,18 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         yield "with ground truth", f"{results.frames_scored:,} of {frames}"
     if settings.get("convention") is not None:
         yield "convention", f"{settings['convention']}: {Convention(settings['convention']).meaning}"
+
+
+def _limits(settings: Mapping[str, Any]) -> str | None:
+    """Which objects count, in words."""
+    area, frames = settings.get("min_object_area"), settings.get("min_object_frames")
+    if area is None or frames is None:
+        return None
+    side = round(math.sqrt(640 * 480 * area))
+    return (
+        f"An object is in view, and a prediction can be a ghost, from {100 * area:g} % of the image on, which is "
+        f"{side}x{side} of 640x480 pixels. Objects in view for fewer than {counted(frames, 'frame')} are left out."
+    )
 
 
 def _known(figure: Figure, results: Results) -> Known:

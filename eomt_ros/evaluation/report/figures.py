@@ -213,6 +213,37 @@ SECONDS_TO_FIRST_DETECTION = Figure(
     Kind.SECONDS,
     Needs.OBJECTS,
 )
+THINGS_PRECISION = Figure(
+    "things_precision",
+    "predicted and there",
+    "Share of the predicted things, frame by frame, that match an object; the others are ghosts.",
+    Better.HIGHER,
+    Kind.SHARE,
+    Needs.OBJECTS,
+)
+GHOSTS_PER_FRAME = Figure(
+    "ghosts_per_frame",
+    "ghosts per frame",
+    "Predicted things that match no object: nothing is there, or it is of another class, or was found twice.",
+    Better.LOWER,
+    Kind.RATIO,
+    Needs.OBJECTS,
+)
+IDF1 = _score(
+    "idf1",
+    "IDF1",
+    "Does every object have one id, and every id one object? Counts what is missed, what is a ghost, and what "
+    "is called by an id that is another's.",
+    Needs.OBJECTS,
+)
+SHARED_IDS = Figure(
+    "shared_ids",
+    "ids of several objects",
+    "How many ids stood for more than one object of a recording.",
+    Better.LOWER,
+    Kind.COUNT,
+    Needs.OBJECTS,
+)
 
 FPS = Figure(
     "fps", "frames per second", "How many frames were segmented in a second.", Better.HIGHER, Kind.RATE, Needs.RUN
@@ -242,18 +273,23 @@ LATENCY_P99 = Figure(
     Needs.RUN,
 )
 
-HEADLINE = (MIOU, VPQ, STQ, SWITCHES_PER_30_SECONDS, OBJECTS_FOUND, FPS, LATENCY_P95)
+HEADLINE = (MIOU, VPQ, STQ, OBJECTS_FOUND, GHOSTS_PER_FRAME, IDF1, SWITCHES_PER_30_SECONDS, FPS, LATENCY_P95)
 """What a report begins with."""
 
+OBJECTS_GROUP = "What a robot sees"
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Classes": (MIOU, MVC8, MVC16),
     "Objects over time": (VPQ, VPQ_THINGS, VPQ_STUFF, STQ, SQ, AQ),
-    "What a robot sees": (
+    OBJECTS_GROUP: (
         OBJECTS_COUNTED,
         OBJECT_SECONDS,
         OBJECTS_FOUND,
         FRAMES_FOUND,
         SECONDS_TO_FIRST_DETECTION,
+        THINGS_PRECISION,
+        GHOSTS_PER_FRAME,
+        IDF1,
+        SHARED_IDS,
         ID_SWITCHES,
         SWITCHES_PER_30_SECONDS,
         FRAGMENTATIONS,

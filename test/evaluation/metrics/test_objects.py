@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectScore, Track
+from eomt_ros.evaluation.metrics.identities import IdentityCounts
+from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectLimits, ObjectScore, Track
 from eomt_ros.evaluation.metrics.overlap import compare
 from eomt_ros.evaluation.results import Span
 from test.evaluation.metrics.scenes import (
@@ -36,7 +37,7 @@ class Scene:
     """Frames of square places in a row, each empty floor or filled by an object."""
 
     def __init__(self, score: ObjectScore | None = None) -> None:
-        self.score = score or ObjectScore(min_frames=1)
+        self.score = score or ObjectScore(ObjectLimits(min_frames=1))
         self._frame = 0
 
     def see(self, *places: Place, found: list[Place] | None = None, epoch: int = 0, side: int = 20) -> Scene:
@@ -54,7 +55,7 @@ class Scene:
 
     @property
     def figures(self) -> ObjectFigures:
-        return ObjectFigures.of(self.score.tracks())
+        return ObjectFigures.of(self.score.tracks(), self.score.identities())
 
 
 class TestMatching:
@@ -72,6 +73,10 @@ class TestMatching:
             fragmentations=0,
             wrong_ids_after_reentry=0,
             seconds_to_first_detection=0.0,
+            things_precision=1.0,
+            ghosts_per_frame=0.0,
+            idf1=1.0,
+            shared_ids=0,
         )
 
     def test_ids_need_not_be_those_of_the_ground_truth(self) -> None:
@@ -116,7 +121,7 @@ class TestMatching:
                 ids = np.unique(guess.segments[guess.segments > 0])
                 others = [(guess.segments == each) & (guess.classes == class_id) & labelled for each in ids]
                 expected[thing] = int(any((mask & each).sum() > 0.5 * (mask | each).sum() for each in others))
-            scene = Scene(ObjectScore(min_area=1, min_frames=1)).add((truth, guess))
+            scene = Scene(ObjectScore(ObjectLimits(0.0, 1))).add((truth, guess))
             assert {number: track.found for number, track in scene.tracks.items()} == expected
 
 
@@ -166,7 +171,7 @@ class TestIds:
         images = arrays(np.uint16, (6, 6), elements=st.integers(0, 3))
         frames = data.draw(st.lists(st.tuples(images, images), min_size=1, max_size=5))
         names = np.array([0, *data.draw(st.permutations([1, 2, 3]))], np.uint16)
-        plain, renamed = (Scene(ObjectScore(min_area=1, min_frames=1)) for _ in range(2))
+        plain, renamed = (Scene(ObjectScore(ObjectLimits(0.0, 1))) for _ in range(2))
         one_class = np.full((6, 6), BOX, np.uint8)
         for truth, guess in frames:
             plain.add((Truth(one_class, truth), Prediction(one_class, guess)))
@@ -208,8 +213,8 @@ class TestReentry:
         assert (scene.figures.wrong_ids_after_reentry, scene.figures.id_switches) == (0, 1)
 
     def test_object_too_small_to_be_in_view_is_out_of_view(self) -> None:
-        scene = Scene(ObjectScore(min_area=400, min_frames=1)).see((1, BOX), found=[(5, BOX)], side=20)
-        scene.see((1, BOX), side=19).see((1, BOX), found=[(6, BOX)], side=20)
+        scene = Scene(ObjectScore(ObjectLimits(0.4, 1))).see((1, BOX), None, found=[(5, BOX), None])
+        scene.see((1, BOX), None, None).see((1, BOX), None, found=[(6, BOX), None])
         assert scene.figures.wrong_ids_after_reentry == 1
 
 
@@ -255,7 +260,7 @@ class TestSpans:
         ]
 
     def test_meet_where_frames_between_were_dropped(self) -> None:
-        score = ObjectScore(min_frames=1)
+        score = ObjectScore(ObjectLimits(min_frames=1))
         for begin, name in [(0.0, 5), (0.7, 5), (1.0, 6)]:
             frame = pair([(1, BOX)], [(name, BOX)])
             score.update(compare(*frame, THINGS), begin=begin, seconds=0.1)
@@ -268,12 +273,21 @@ class TestSpans:
 
 
 class TestWhatCounts:
-    def test_objects_of_fewer_than_100_pixels_are_out_of_view(self) -> None:
-        assert Scene(ObjectScore(min_frames=1)).see((1, BOX), side=9).figures.objects == 0
-        assert Scene(ObjectScore(min_frames=1)).see((1, BOX), side=10).figures.objects == 1
+    @pytest.mark.parametrize(("pixels", "objects"), [(19, 0), (20, 1)])
+    def test_objects_of_less_than_a_thousandth_of_the_image_are_out_of_view(self, pixels: int, objects: int) -> None:
+        ids = np.zeros((100, 200), np.uint16)
+        ids[0, :pixels] = 1
+        classes = np.where(ids > 0, BOX, FLOOR).astype(np.uint8)
+        scene = Scene().add((Truth(classes, ids), Prediction(classes, ids)))
+        assert scene.figures.objects == objects
+
+    @pytest.mark.parametrize(("area", "frames"), [(-0.1, 1), (1.5, 1), (0.1, 0)])
+    def test_limits_that_make_no_sense_are_refused(self, area: float, frames: int) -> None:
+        with pytest.raises(ValueError, match="expected"):
+            ObjectLimits(area, frames)
 
     def test_objects_in_view_for_fewer_than_five_frames_are_left_out(self) -> None:
-        scene = Scene(ObjectScore()).see((1, BOX), (2, BOX), found=[(1, BOX), None])
+        scene = Scene(ObjectScore(ObjectLimits())).see((1, BOX), (2, BOX), found=[(1, BOX), None])
         for _ in range(4):
             scene.see((1, BOX))
         assert (scene.figures.objects, scene.figures.frames_found) == (1, 1.0)
@@ -281,9 +295,13 @@ class TestWhatCounts:
     def test_figures_of_several_sequences_are_pooled(self) -> None:
         first = Scene().see((1, BOX)).see((1, BOX))
         second = Scene().see((1, BOX), found=[None])
-        figures = ObjectFigures.of([*first.score.tracks(), *second.score.tracks()])
+        figures = ObjectFigures.of(
+            [*first.score.tracks(), *second.score.tracks()], first.score.identities() + second.score.identities()
+        )
+        assert figures.idf1 == pytest.approx(2 * 2 / (3 + 2))
         assert (figures.objects, figures.objects_found) == (2, 0.5)
         assert figures.frames_found == pytest.approx(2 / 3)
 
     def test_nothing_to_say_of_no_object_is_none(self) -> None:
-        assert ObjectFigures.of([]) == ObjectFigures(0, None, None, 0, 0, None, 0, 0, None)
+        expected = ObjectFigures(0, None, None, 0, 0, None, 0, 0, None, None, None, None, 0)
+        assert ObjectFigures.of([], IdentityCounts()) == expected
