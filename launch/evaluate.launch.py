@@ -101,6 +101,8 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             # All that has a name here too, because an included file sees the arguments of this one.
             **{name: arguments[name] for name in (*PARAMETERS, "policy", "params_file")},
             **(LOSSLESS if given["policy"] == "every_frame" else dict.fromkeys(LOSSLESS, "")),
+            # The evaluation starts it when there is something to see, and stops it when that is over.
+            "autostart": "false",
             "on_exit": "shutdown" if by_itself else "nothing",
         }.items(),
     )

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.node.continuity import UNTIMED, Admitted, Continuity
 from eomt_ros.node.diagnostics import Drop, Statistics
 from eomt_ros.node.mailbox import Mailbox, Pacer
-from eomt_ros.node.parameters import ParameterError, Parameters
+from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
+from eomt_ros.node.silence import ENDING, why_silent
 from eomt_ros.node.stamps import stamp_in
 
 try:
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from rclpy.node import Node
 
+    from eomt_ros.node.qos import QosOverrides
+
 WARNING_PERIOD = 5.0  # s between warnings about the same thing
-MOST_TOPICS = 5  # that a hint names
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Input:
         statistics: Statistics,
         parameters: Callable[[], Parameters],
         enabled: Callable[[], bool],
+        overrides: QosOverrides,
     ) -> None:
         self._node = node
         self._mailbox = mailbox
@@ -67,22 +69,25 @@ class Input:
         chosen = parameters()
         self.topic = topic_of(node, chosen)
         self._kind: type[Any] = CompressedImage if chosen.image_transport == "compressed" else Image
-        qos = QoSProfile(depth=chosen.depth, reliability=ReliabilityPolicy[chosen.reliability.upper()])
-        try:
-            self._subscription = node.create_subscription(
-                self._kind,
-                self.topic,
-                # Up to Humble, rclpy tells nothing about a message but its content.
-                self._image_callback if hasattr(Subscription, "CallbackType") else self._content_callback,
-                qos,
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-                event_callbacks=SubscriptionEventCallbacks(
-                    incompatible_qos=self._incompatible_qos_callback, message_lost=self._message_lost_callback
-                ),
-                raw=True,  # what is dropped or skipped is never unpacked
+        self._wanted = ReliabilityPolicy[chosen.reliability.upper()]
+        qos = overrides.of_subscription(self.topic, QoSProfile(depth=chosen.depth, reliability=self._wanted))
+        self._reliability = qos.reliability
+        if self._wanted != qos.reliability and chosen.reliability != DEFAULTS.reliability:
+            raise ParameterError(
+                f"parameters reliability and qos_overrides.{self.topic}.subscription.reliability: they are"
+                f" '{chosen.reliability}' and '{qos.reliability.name.lower()}'; leave one of them out"
             )
-        except RuntimeError as error:  # how rclpy refuses a value in qos_overrides
-            raise ParameterError(f"parameters qos_overrides.{self.topic}.subscription: {error}") from error
+        self._subscription = node.create_subscription(
+            self._kind,
+            self.topic,
+            # Up to Humble, rclpy tells nothing about a message but its content.
+            self._image_callback if hasattr(Subscription, "CallbackType") else self._content_callback,
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(
+                incompatible_qos=self._incompatible_qos_callback, message_lost=self._message_lost_callback
+            ),
+            raw=True,  # what is dropped or skipped is never unpacked
+        )
 
     def destroy(self) -> None:
         """Stop listening."""
@@ -90,23 +95,12 @@ class Input:
 
     def why_silent(self) -> str:
         """Say what is likely to be wrong when no image comes, and what to do about it."""
-        publishers = self._node.count_publishers(self.topic)
-        if publishers:
-            return (
-                f"its {publishers} publisher(s) are silent, or do not match in type ({self._kind.__name__}) or quality"
-                f" of service (parameter reliability is '{self._parameters().reliability}');"
-                f" see: ros2 topic info -v {self.topic}"
-            )
-        wanted = f"sensor_msgs/msg/{self._kind.__name__}"
-        own = f"{self._node.get_fully_qualified_name()}/"
-        topics = [
-            name
-            for name, kinds in self._node.get_topic_names_and_types()
-            if wanted in kinds and not name.startswith(own)
-        ]
-        sources = [name for name in topics if self._node.count_publishers(name)]
-        there = f"there is {', '.join(sources[:MOST_TOPICS])}" if sources else f"nor any other {wanted} topic"
-        return f"nobody publishes it ({there}); remap 'image', or check ROS_DOMAIN_ID and the network"
+        return why_silent(
+            self._node,
+            self.topic,
+            compressed=self._kind is CompressedImage,
+            reliability=self._reliability.name.lower(),
+        )
 
     def _content_callback(self, message: bytes) -> None:
         self._image_callback(message, {})
@@ -178,10 +172,10 @@ class Input:
             self._statistics.count_lost(event.total_count_change)
 
     def _incompatible_qos_callback(self, event: Any) -> None:
-        if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
+        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
+        if policy == "reliability" and self._wanted == self._reliability:
             mend = "set the parameter reliability to 'best_effort' (it is 'reliable', and the publisher offers less)"
         else:
-            policy = QoSPolicyKind(event.last_policy_kind).name.lower()
             mend = f"ask for less in the parameter qos_overrides.{self.topic}.subscription.{policy}"
         self._logger.error(f"no images from a publisher of {self.topic}: its quality of service does not match; {mend}")
 
@@ -189,4 +183,4 @@ class Input:
 def topic_of(node: Node, parameters: Parameters) -> str:
     """Full name of the topic that images are expected on."""
     base = node.resolve_topic_name("image")
-    return f"{base}/compressed" if parameters.image_transport == "compressed" else base
+    return f"{base}{ENDING}" if parameters.image_transport == "compressed" else base

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros import overlay
@@ -28,13 +27,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.node.qos import QosOverrides
 
 
 class Outputs:
     """Publishers of one configured node; `publish` may be called from another thread than the executor's."""
 
-    def __init__(self, node: Node, segmenter: Segmenter, depth: int) -> None:
+    def __init__(self, node: Node, segmenter: Segmenter, depth: int, overrides: QosOverrides) -> None:
         self._node = node
+        self._overrides = overrides
         self._segmenter = segmenter
         self._sequence = 0
         self._publishers: list[Publisher[Any]] = []
@@ -48,12 +49,14 @@ class Outputs:
         self._overlay = self._publisher(Image, "~/overlay", qos)
         self._overlay_jpeg = self._publisher(CompressedImage, "~/overlay/compressed", qos)
         self._label_info: Publisher[Any] | None = None
-        if LabelInfo is not None:
+        self._frame_id = ""
+        if LabelInfo is None:
+            node.get_logger().info("vision_msgs is not installed (ros-$ROS_DISTRO-vision-msgs): no ~/label_info")
+        else:
             latched = QoSProfile(
                 depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
             )
-            self._label_info = node.create_publisher(LabelInfo, "~/label_info", latched)
-            self._publishers.append(self._label_info)
+            self._label_info = self._publisher(LabelInfo, "~/label_info", latched)
 
     def wants_masks(self) -> bool:
         """Say whether anybody would receive instance masks."""
@@ -68,6 +71,7 @@ class Outputs:
         if self._label_info is None:
             return
         info = LabelInfo(threshold=float(self._segmenter.score_threshold))
+        info.header.frame_id = self._frame_id
         info.header.stamp = self._node.get_clock().now().to_msg()
         info.class_map = [
             VisionClass(class_id=number, class_name=name)
@@ -88,6 +92,9 @@ class Outputs:
 
         image: (H, W, 3) uint8 RGB, the input; header: the input's; dropped: images dropped so far.
         """
+        if self._label_info is not None and not self._frame_id and header.frame_id:
+            self._frame_id = header.frame_id
+            self.publish_label_info()  # again: until the first image came, nobody knew the camera's frame
         for publisher, image_message in (
             (self._semantic, messages.semantic_image),
             (self._panoptic, messages.panoptic_image),
@@ -133,12 +140,10 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
     def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Publisher[Any]:
-        overriding = QoSOverridingOptions.with_default_policies()
         try:
-            publisher = self._node.create_publisher(kind, topic, qos, qos_overriding_options=overriding)
-        except RuntimeError as error:  # how rclpy refuses a value in qos_overrides
+            publisher = self._node.create_publisher(kind, topic, self._overrides.of_publisher(topic, qos))
+        except ParameterError:
             self.destroy()
-            full_name = self._node.resolve_topic_name(topic)
-            raise ParameterError(f"parameters qos_overrides.{full_name}.publisher: {error}") from error
+            raise
         self._publishers.append(publisher)
         return publisher

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -186,19 +186,28 @@ class Parameters:
         live=True,
     )
 
+    @property
+    def capacity(self) -> int:
+        """How many frames may wait for the network."""
+        return 1 if self.policy == "latest" else self.queue_size
+
 
 RULES: dict[str, Rule] = {field.name: field.metadata[_RULE] for field in dataclasses.fields(Parameters)}
 DEFAULTS = Parameters()
 
 
 def declare(node: Node) -> Parameters:
-    """Declare all parameters on `node` and return their values.
+    """Declare all parameters on `node` and return their values; names that it does not know are warned of.
 
     Raises ParameterError for a bad value, and rclpy's ParameterException for one outside its range.
     """
     node.declare_parameters(
         "", [(name, getattr(DEFAULTS, name), _descriptor(name, rule)) for name, rule in RULES.items()]
     )
+    for name in node._parameter_overrides:
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            alike = "".join(f", but there is {near}" for near in difflib.get_close_matches(name, RULES, 1))
+            node.get_logger().warning(f"parameter {name} has no effect: there is none of this name{alike}")
     return changed(DEFAULTS, node.get_parameters(list(RULES)))
 
 
@@ -211,16 +220,32 @@ def changed(current: Parameters, changes: Iterable[Parameter[Any]]) -> Parameter
     return dataclasses.replace(current, **values)
 
 
+def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -> None:
+    """Raise ParameterError if a value is to change that cannot, now or at all, while the node runs."""
+    for name, rule in RULES.items():
+        value = getattr(wanted, name)
+        if rule.live or value == getattr(current, name):
+            continue
+        if name == "autostart":
+            raise ParameterError(f"parameter {name}: cannot become {value!r}, it is looked at when the node starts")
+        if configured:
+            raise ParameterError(
+                f"parameter {name}: cannot become {value!r} while the node is configured; deactivate and clean up first"
+            )
+
+
 def read(name: str, text: str) -> Any:
     """The value of the parameter `name` that a user wrote as `text`. Raises ParameterError if it is not acceptable."""
-    with contextlib.suppress(KeyError, ValueError):
-        return _checked(name, _READ[type(getattr(DEFAULTS, name))](text))
-    return _checked(name, text)
+    try:
+        value = _READ[type(getattr(DEFAULTS, name))](text)
+    except (KeyError, ValueError):
+        value = text
+    return _checked(name, value)
 
 
 def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     # Static typing would refuse `rate:=15`, which every user writes sooner or later: `_checked` looks at types instead.
-    descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True, read_only=name == "autostart")
+    descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True)
     if rule.choices:
         descriptor.additional_constraints = f"One of: {_quoted(rule.choices)}."
     if rule.minimum is None or rule.maximum is None:

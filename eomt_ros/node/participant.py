@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rclpy
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -49,14 +50,24 @@ class Participant:
 
     def parameters_of(self, node: str, names: list[str], patience: float) -> dict[str, Any]:
         """The values of another node's parameters; empty where it does not answer."""
-        client = self.node.create_client(GetParameters, f"{node}/get_parameters")
+        response = self._ask(GetParameters, f"{node}/get_parameters", GetParameters.Request(names=names), patience)
+        if response is None:
+            return {}
+        return dict(zip(names, map(parameter_value_to_python, response.values), strict=True))
+
+    def change_state(self, node: str, transition: str, patience: float) -> bool:
+        """Ask a lifecycle node for a transition, such as configure, and say whether it succeeded."""
+        request = ChangeState.Request()
+        request.transition.label = transition
+        response = self._ask(ChangeState, f"{node}/change_state", request, patience)
+        return response is not None and bool(response.success)
+
+    def _ask(self, kind: type[Any], service: str, request: Any, patience: float) -> Any:
+        client = self.node.create_client(kind, service)
         try:
             if not self.serve(client.service_is_ready, patience):
-                return {}
-            answer = client.call_async(GetParameters.Request(names=names))
-            if not self.serve(answer.done, patience):
-                return {}
-            response: Any = answer.result()
-            return dict(zip(names, map(parameter_value_to_python, response.values), strict=True))
+                return None
+            answer = client.call_async(request)
+            return answer.result() if self.serve(answer.done, patience) else None
         finally:
             self.node.destroy_client(client)

@@ -31,6 +31,7 @@ ANSWER_PATIENCE = 30.0  # s for the node to tell its parameters
 INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to hear of it
 RESULT_PATIENCE = 180.0  # s for the next result: a large model takes half a minute a frame on a busy CPU
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
+READY = ("active", "inactive")
 LATE = 2.0  # s after which an image that has not reached the node is lost
 
 
@@ -85,17 +86,22 @@ class Replayer:
         self._stop = stop
         self._recorder = Recorder(participant.node, out)
         self._problems: list[str] = []
+        self._to_undo: list[str] = []
+        """Lifecycle transitions that bring the node back to where it was, the last first."""
 
     def wait_for_node(self) -> Report:
-        """Return the report of the node when it takes images.
+        """Return the report of the node when it takes images, or, having been configured, waits to be activated.
 
         Raises ReplayError if it does not within a few minutes, ChildError if a child fails, StoppedError.
         """
         recorder = self._recorder
+        self._participant.serve(lambda: self._is_given_up or recorder.report is not None, START_PATIENCE)
+        if recorder.report is not None and recorder.report.state == "unconfigured" and not self._is_given_up:
+            self._change_state("configure", "cleanup")
         active = self._participant.serve(
             lambda: (
                 self._is_given_up
-                or (recorder.report is not None and recorder.report.state == "active" and not self._node_is_gone)
+                or (recorder.report is not None and recorder.report.state in READY and not self._node_is_gone)
             ),
             START_PATIENCE,
         )
@@ -117,17 +123,30 @@ class Replayer:
         parameters = self._participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
         if not parameters:
             raise ReplayError(f"the node {NODE} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
-        with tempfile.TemporaryDirectory(prefix="eomt_ros_replay_") as folder:
-            log = Path(folder) / "published.csv"
-            with (
-                Child("the player", self._command(parameters, log), Path(folder) / "player.log", ends=True) as player,
-                Progress(images) as progress,
-            ):
-                self._introduce(player, before)
-                ended = self._follow(player, progress, images)
-            published = _published(log, self._topic)
-        settled = self._settle(before, len(published), time.monotonic())
-        return self._replayed(parameters, before, published, complete=ended and settled)
+        try:
+            with tempfile.TemporaryDirectory(prefix="eomt_ros_replay_") as folder:
+                log = Path(folder) / "published.csv"
+                command = self._command(parameters, log)
+                with (
+                    Child("the player", command, Path(folder) / "player.log", ends=True) as player,
+                    Progress(images) as progress,
+                ):
+                    if before.state == "inactive":
+                        self._change_state("activate", "deactivate")
+                    self._introduce(player, before)
+                    ended = self._follow(player, progress, images)
+                published = _published(log, self._topic)
+            settled = self._settle(before, len(published), time.monotonic())
+            return self._replayed(parameters, before, published, complete=ended and settled)
+        finally:
+            # It would go on to wait for images, and warn that none come, while its results are scored.
+            while self._to_undo and not self._node_is_gone:
+                self._participant.change_state(NODE, self._to_undo.pop(), ANSWER_PATIENCE)
+
+    def _change_state(self, transition: str, undone_by: str) -> None:
+        if not self._participant.change_state(NODE, transition, START_PATIENCE):
+            raise ReplayError(f"the node {NODE} did not {transition}; its log says why")
+        self._to_undo.append(undone_by)
 
     @property
     def _is_given_up(self) -> bool:
@@ -161,7 +180,11 @@ class Replayer:
             lambda: (
                 self._is_over
                 or player.code is not None
-                or (recorder.report is not None and recorder.report.publishers > before.publishers)
+                or (
+                    recorder.report is not None
+                    and recorder.report.state == "active"
+                    and recorder.report.publishers > before.publishers
+                )
             ),
             INTRODUCTION_PATIENCE,
         )

@@ -19,6 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
@@ -27,8 +28,9 @@ from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statist
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.inputs import Arrival, Input, topic_of
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.parameters import RULES, ParameterError, Parameters, changed, declare
+from eomt_ros.node.parameters import ParameterError, Parameters, changed, check_change, declare
 from eomt_ros.node.presence import Presence
+from eomt_ros.node.qos import QosOverrides
 from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
@@ -74,18 +76,19 @@ class SegmentNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("segment")
         self.parameters = declare(self)
+        self._overrides = QosOverrides(self)
         self.presence = Presence()
         """Of the thread that serves the node."""
         self._enabled = True
         self._configured: Configured | None = None
         self._active: Active | None = None
         self._statistics = Statistics()
-
         self.add_on_set_parameters_callback(self._set_parameters_callback)
         self.create_service(Trigger, "~/reset", self._reset_callback)
         self.create_service(SetBool, "~/enable", self._enable_callback)
         self._silence_told = False
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        qos = self._overrides.of_publisher("/diagnostics", QoSProfile(depth=10))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos)
         self._reporter = Reporter(f"{self.get_fully_qualified_name().lstrip('/')}: segmentation")
         # Not the node's clock: with use_sim_time that one stands still until somebody publishes /clock.
         self.create_timer(1.0, self._diagnostics_callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -150,7 +153,7 @@ class SegmentNode(LifecycleNode):
         with self.presence.away():
             segmenter = _load(chosen)
             from eomt_ros.node.outputs import Outputs
-        outputs = Outputs(self, segmenter, chosen.depth)
+        outputs = Outputs(self, segmenter, chosen.depth, self._overrides)
         self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
         self._statistics = Statistics()
         self._apply_parameters()
@@ -162,7 +165,7 @@ class SegmentNode(LifecycleNode):
 
         configured = self._configured
         assert configured is not None  # or the state machine would not have let us come here
-        mailbox: Mailbox[Arrival] = Mailbox(_capacity(self.parameters))
+        mailbox: Mailbox[Arrival] = Mailbox(self.parameters.capacity)
         worker = Worker(
             configured.segmenter,
             configured.stream,
@@ -173,7 +176,10 @@ class SegmentNode(LifecycleNode):
             self.get_logger(),
         )
         configured.outputs.publish_label_info()
-        subscription = Input(self, mailbox, self._statistics, lambda: self.parameters, lambda: self._enabled)
+        subscription = Input(
+            self, mailbox, self._statistics, lambda: self.parameters, lambda: self._enabled, self._overrides
+        )
+        self._overrides.warn_of_unused()
         self._active = Active(subscription, mailbox, worker)
         self._statistics.restart_silence()
         worker.start()
@@ -203,8 +209,8 @@ class SegmentNode(LifecycleNode):
     def _set_parameters_callback(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         try:
             wanted = changed(self.parameters, changes)
-            if self._configured is not None:
-                _check_live(self.parameters, wanted)
+            check_change(self.parameters, wanted, configured=self._configured is not None)
+            self._overrides.check_unchanged(changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.parameters = wanted
@@ -220,7 +226,7 @@ class SegmentNode(LifecycleNode):
             segmenter.overlap_threshold = chosen.overlap_threshold
             segmenter.fuse_stuff = chosen.fuse_stuff
         if self._active is not None:
-            self._statistics.count_dropped(Drop.OVERTAKEN, self._active.mailbox.resize(_capacity(chosen)))
+            self._statistics.count_dropped(Drop.OVERTAKEN, self._active.mailbox.resize(chosen.capacity))
 
     def _reset_callback(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._active is None or self._configured is None:
@@ -388,19 +394,6 @@ def _explanation(error: Exception) -> str:
     from eomt_ros.engine import EngineError
 
     return str(error) if isinstance(error, (EngineError, ValueError)) else traceback.format_exc()
-
-
-def _capacity(chosen: Parameters) -> int:
-    return 1 if chosen.policy == "latest" else chosen.queue_size
-
-
-def _check_live(current: Parameters, wanted: Parameters) -> None:
-    for name, rule in RULES.items():
-        value = getattr(wanted, name)
-        if not rule.live and value != getattr(current, name):
-            raise ParameterError(
-                f"parameter {name}: cannot become {value!r} while the node is configured; deactivate and clean up first"
-            )
 
 
 if __name__ == "__main__":

@@ -405,6 +405,7 @@ def test_an_evaluation_ends_by_itself_with_a_report(policy, scene, tmp_path):
     out = tmp_path / "out"
     with launched({**scene, "out": str(out), "policy": policy}, file=EVALUATE) as launch:
         assert launch.wait_for_end() == 0, launch.output
+        assert "no image on" not in launch.output
     found = json.loads((out / "metrics.json").read_text())
     replay, settings = found["replay"], found["settings"]
     assert (replay["policy"], replay["published"], settings["policy"]) == (policy, FRAMES, policy)
@@ -450,6 +451,14 @@ def test_a_bag_that_cannot_be_played_is_named_and_nothing_is_started(arguments, 
         assert launch.wait_for_end() != 0
         assert complaint in launch.output
         assert "process started" not in launch.output
+
+
+def test_an_evaluation_whose_model_cannot_be_loaded_ends_the_launch_with_an_error(scene, tmp_path):
+    arguments = {**scene, "model": "/there/is/no/such/model", "out": str(tmp_path / "out")}
+    with launched(arguments, file=EVALUATE) as launch:
+        assert launch.wait_for_end() != 0
+        assert "model '/there/is/no/such/model'" in launch.output
+        assert "evaluate_bag: the node /segment did not configure; its log says why" in launch.output
 
 
 def test_an_evaluation_that_fails_ends_the_launch_with_an_error(scene, tmp_path):

@@ -241,6 +241,16 @@ class Robot:
         request = DescribeParameters.Request(names=list(names))
         return list(self.call(DescribeParameters, "describe_parameters", request).descriptors)
 
+    def quality(self, topic: str) -> Any:
+        """The reliability of the segmentation node's end of a topic, once it is there."""
+        for _ in range(round(PATIENCE / 0.1)):
+            ends = self._node.get_publishers_info_by_topic(topic) + self._node.get_subscriptions_info_by_topic(topic)
+            own = [end.qos_profile.reliability for end in ends if end.node_namespace == self.process.namespace]
+            if own:
+                return own[0]
+            threading.Event().wait(0.1)  # the graph has no event for a single topic
+        pytest.fail(f"the node has no end of {topic}; it printed:\n{self.process.output}")
+
     def transition(self, label: str) -> bool:
         """Ask for a lifecycle transition, and say whether it succeeded."""
         request = ChangeState.Request()

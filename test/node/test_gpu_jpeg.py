@@ -25,6 +25,7 @@ from eomt_ros.node.inputs import Arrival
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.outputs import Outputs
 from eomt_ros.node.parameters import DEFAULTS
+from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.worker import Worker
 from test.engine.gpu.machine import on_gpu
 from test.engine.gpu.test_frames import jpeg, opencv_decodes
@@ -117,7 +118,7 @@ def test_the_node_publishes_of_a_jpeg_on_the_gpu_what_it_does_of_one_on_the_host
         if decoder is not None:
             on_gpu(segmenter, decode=decoder)
         node = Node(name, context=ros)
-        outputs = Outputs(node, segmenter, 1)
+        outputs = Outputs(node, segmenter, 1, QosOverrides(node))
         heard: dict[str, list[Image]] = {"overlay": [], "panoptic": []}
         for topic, inbox in heard.items():
             node.create_subscription(Image, f"/{name}/{topic}", inbox.append, 1)

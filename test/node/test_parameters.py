@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="the node needs ROS 2")
 
 from rclpy.parameter import Parameter
 
-from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed
+from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed, read
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "segment.yaml"
 
@@ -55,6 +55,30 @@ def test_whole_number_is_taken_for_a_number() -> None:
 
 def test_a_rate_slower_than_max_gap_is_taken_because_skipped_images_are_no_gap() -> None:
     assert (change(rate=0.1).rate, change(rate=0.1).max_gap) == (0.1, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [("rate", "15", 15.0), ("depth", "50", 50), ("model", "2024", "2024"), ("autostart", "false", False)],
+)
+def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) -> None:
+    found = read(name, text)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("depth", "abc", "parameter depth: got 'abc' (str), expected a whole number"),
+        ("depth", "0", "parameter depth: got 0, expected 1 to 1000"),
+        ("rate", "nan", "parameter rate: got nan, expected 0.0 to 1000.0"),
+        ("autostart", "yes", "parameter autostart: got 'yes' (str), expected a boolean"),
+        ("policy", "newest", "parameter policy: got 'newest', expected one of 'latest', 'every_frame'"),
+    ],
+)
+def test_text_of_no_use_is_refused_with_name_value_and_what_is_expected(name: str, text: str, expected: str) -> None:
+    with pytest.raises(ParameterError, match=f"^{re.escape(expected)}$"):
+        read(name, text)
 
 
 def test_parameters_of_others_are_left_alone() -> None:
