@@ -32,6 +32,7 @@ setup(
         "PyYAML>=5.4",
         "safetensors>=0.4.3",
         "scipy>=1.8",
+        "simplejpeg>=1.8",
         "torch>=2.4",
     ],
     extras_require={

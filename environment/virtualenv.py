@@ -15,7 +15,7 @@ from environment.process import run_logged
 REQUIREMENTS = ROOT / "requirements"
 PIP_NEWS = ("Collecting", "Downloading", "Processing", "Building", "Installing")
 # Imports every compiled part once: a library that does not load is found here, and not in the middle of a demo.
-LOAD = "import av, cv2, numpy, rclpy, safetensors, sensor_msgs.msg, torch, yaml"
+LOAD = "import av, cv2, numpy, rclpy, safetensors, sensor_msgs.msg, simplejpeg, torch, yaml"
 
 
 def identity(layout: Layout) -> str:

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import array
 import functools
-import importlib.util
 import logging
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +19,9 @@ from typing import TYPE_CHECKING, Any, overload
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
+
+from eomt_ros.node.bridge import working_cv_bridge
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -131,6 +131,7 @@ _ENCODINGS = {
     "bayer_gbrg16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerGR2RGB)),
     "bayer_grbg16": _Encoding(1, np.uint16, _opencv(cv2.COLOR_BayerGB2RGB)),
 }
+_FOR_CV_BRIDGE = tuple(sorted({each.cv_bridge_name for each in _ENCODINGS.values() if each.cv_bridge_name}))
 _BY_NORMALIZED_NAME = {name.lower(): encoding for name, encoding in _ENCODINGS.items()}
 
 # Each is sent by drivers or tools in more than one meaning.
@@ -206,7 +207,7 @@ def _decode_raw(message: Image) -> Pixels:
         # a pixel; it swaps bytes with a method that NumPy 2 no longer has.
         pixels = np.ascontiguousarray(pixels, dtype=encoding.dtype)
     if encoding.cv_bridge_name is not None:
-        bridge = _cv_bridge()
+        bridge = working_cv_bridge(_FOR_CV_BRIDGE)
         if bridge is not None:
             from std_msgs.msg import Header  # a new one: that of a message read without ROS is of another class
 
@@ -300,6 +301,8 @@ def _to_8_bit(pixels: Pixels) -> Pixels:
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_SCAN = b"\xff\xda"
+_MOST_SCANS = 100  # of a JPEG: a progressive one has about ten, and each costs time for all pixels
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _PNG_GREY_16 = b"\x10\x00"  # depth and colour type
 _ONE_NUMBER = re.compile("(16|32|64)[usf]c1")  # depth, disparity, ids
@@ -312,7 +315,7 @@ def _decode_compressed(
     data = bytes(message.data)
     format_ = message.format or "jpeg"  # as the message's definition says
     what = f"compressed image of {len(data)} bytes (format '{format_}')"
-    # Only these two reach OpenCV, which would try two dozen file formats.
+    # Only PNG reaches OpenCV, which would try two dozen file formats.
     if data.startswith(_JPEG_START):
         height, width = _jpeg_size(what, data)
     elif data.startswith(_PNG_START):
@@ -330,32 +333,50 @@ def _decode_compressed(
         raise ImageError(f"{what} has one channel of 16 bits, which may be depth; expected the format 'mono16; png'")
     # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
     is_mosaic = source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]
-    if decode_jpeg is not None and data.startswith(_JPEG_START) and not is_mosaic:
+    if decode_jpeg is not None and _is_ended_jpeg(data) and not is_mosaic:
         elsewhere = decode_jpeg(data)
         if elsewhere is not None and elsewhere.shape == (height, width, 3):
             return elsewhere
+    rgb = _jpeg(what, data) if data.startswith(_JPEG_START) else _png(f"{width}x{height} {what}", data)
+    return _encoding(source).to_rgb(np.ascontiguousarray(rgb[..., :1])) if is_mosaic else rgb
+
+
+def _jpeg(what: str, data: bytes) -> Pixels:
+    # Some cameras leave the end marker out, and buffers end with zeros; a last byte of 255 is followed by one.
+    if not _is_ended_jpeg(data):
+        data = data.rstrip(b"\0")
+        data += (b"\0" if data.endswith(b"\xff") else b"") + _JPEG_END
+    try:
+        # Gives the pixels that OpenCV gives, but not grey ones for what is missing.
+        return simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except ValueError as error:
+        raise ImageError(f"{what} is truncated or corrupt: {error}") from error
+
+
+def _png(what: str, data: bytes) -> Pixels:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _IMREAD)
     except cv2.error as error:
         raise ImageError(f"{what} is corrupt: {error}") from error
     if decoded is None:
-        raise ImageError(f"{what} is corrupt: its header says {width}x{height}, but the pixels do not decode")
-    bgr = _to_8_bit(decoded)
-    if is_mosaic:
-        return _encoding(source).to_rgb(np.ascontiguousarray(bgr[..., :1]))
+        raise ImageError(f"{what} is corrupt: its pixels do not decode")
     # A view would do, and would cost ten times as much later, whenever somebody packs it.
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(_to_8_bit(decoded), cv2.COLOR_BGR2RGB)
+
+
+def _is_ended_jpeg(data: bytes) -> bool:
+    # Beginning with the last scan: a thumbnail has an end too.
+    return data.startswith(_JPEG_START) and data.find(_JPEG_END, data.rfind(_JPEG_SCAN)) >= 0
 
 
 def _jpeg_size(what: str, data: bytes) -> tuple[int, int]:
-    """Height and width from the frame header (ITU-T T.81, B.2.2) of a file that is complete."""
+    """Height and width from the frame header (ITU-T T.81, B.2.2) of a file that does not take too long."""
+    if data.count(_JPEG_SCAN) > _MOST_SCANS:
+        raise ImageError(f"{what} has {data.count(_JPEG_SCAN)} scans, more than the {_MOST_SCANS} that are accepted")
     at = len(_JPEG_START)
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in _JPEG_FRAME_MARKERS:
-            # OpenCV fills what is missing with grey and only mutters.
-            if data.rfind(_JPEG_END, at) < 0:
-                raise ImageError(f"{what} is truncated: the JPEG has no end marker")
             return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
         at += 1 if marker == 0xFF else 2 + length
     raise ImageError(f"{what} is truncated or corrupt: the JPEG has no frame header")
@@ -366,45 +387,3 @@ def _png_size(what: str, data: bytes) -> tuple[int, int]:
     if data[12:16] != b"IHDR" or data.rfind(_PNG_END) < 0:
         raise ImageError(f"{what} is truncated or corrupt: the PNG has no header or no end")
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-
-
-_CV_BRIDGE_TRIAL_TIMEOUT = 30.0  # s
-_CV_BRIDGE_TRIAL = """
-import sys
-from cv_bridge import CvBridge
-from sensor_msgs.msg import Image
-for encoding in sys.argv[1:]:
-    CvBridge().imgmsg_to_cv2(Image(height=4, width=4, step=32, encoding=encoding, data=bytes(128)), "rgb8")
-"""
-
-
-@functools.cache
-def _cv_bridge() -> Any:
-    """The installed `cv_bridge.CvBridge()`, or None where there is none that works."""
-    if importlib.util.find_spec("cv_bridge") is None:
-        return None
-    fault = _cv_bridge_fault()
-    if fault is not None:
-        _log.warning("cv_bridge is installed but does not work (%s); images are converted through OpenCV", fault)
-        return None
-    from cv_bridge import CvBridge
-
-    return CvBridge()
-
-
-def _cv_bridge_fault() -> str | None:
-    """What goes wrong when every conversion left to cv_bridge is tried, in a process of its own.
-
-    Built for NumPy 1 it imports under NumPy 2 with a mere complaint, and its first conversion takes the process down.
-    """
-    names = sorted({encoding.cv_bridge_name for encoding in _ENCODINGS.values() if encoding.cv_bridge_name})
-    command = [sys.executable, "-c", _CV_BRIDGE_TRIAL, *names]
-    try:
-        trial = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CV_BRIDGE_TRIAL_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_CV_BRIDGE_TRIAL_TIMEOUT:.0f} s"
-    if trial.returncode < 0:
-        return (
-            f"{signal.Signals(-trial.returncode).name}: it was probably built for another NumPy than {np.__version__}"
-        )
-    return trial.stderr.strip().splitlines()[-1] if trial.returncode else None

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from eomt_ros.node import images
+from eomt_ros.node.bridge import working_cv_bridge
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode, to_image
 
 SIZES = [(6, 8), (7, 5), (1, 1), (3, 641)]
@@ -64,9 +65,9 @@ def file(extension: str, stored: np.ndarray, *options: int) -> bytes:
 @pytest.fixture
 def without_cv_bridge(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    images._cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
     yield
-    images._cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
 
 
 # ---- Image: encodings that need no conversion
@@ -290,16 +291,16 @@ def noise(encoding: str, big_endian: bool = False) -> Image:
 
 def test_cv_bridge_and_opencv_give_the_same(monkeypatch):
     pytest.importorskip("cv_bridge")
-    images._cv_bridge.cache_clear()
-    if images._cv_bridge() is None:
+    working_cv_bridge.cache_clear()
+    if working_cv_bridge(images._FOR_CV_BRIDGE) is None:
         pytest.skip("the cv_bridge installed here does not work")
     messages = [noise(encoding, big_endian) for encoding in CONVERTED for big_endian in (False, True)]
     through_cv_bridge = [decode(message) for message in messages]
     monkeypatch.setitem(sys.modules, "cv_bridge", None)
-    images._cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
     for message, picture_of_cv_bridge in zip(messages, through_cv_bridge, strict=True):
         np.testing.assert_array_equal(decode(message), picture_of_cv_bridge, err_msg=message.encoding)
-    images._cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
 
 
 @pytest.fixture
@@ -311,11 +312,11 @@ def installed_cv_bridge(monkeypatch, tmp_path):
         monkeypatch.delitem(sys.modules, "cv_bridge", raising=False)
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
-        images._cv_bridge.cache_clear()
+        working_cv_bridge.cache_clear()
 
     yield install
     sys.modules.pop("cv_bridge", None)
-    images._cv_bridge.cache_clear()
+    working_cv_bridge.cache_clear()
 
 
 # Answers as imgmsg_to_cv2 would, with a picture that tells what it was given; refuses what the real one gets wrong.
@@ -639,6 +640,39 @@ def test_a_truncated_file_is_refused(extension, kept):
     whole = file(extension, cv2.resize(smooth(), (640, 480)))
     with pytest.raises(ImageError, match="truncated"):
         decode(compressed(whole[: int(len(whole) * kept)], extension[1:]))
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff", bytes(100)], ids=["nothing", "half a marker", "zeros"])
+@pytest.mark.parametrize("before", [b"", b"thumbnail"])
+def test_a_jpeg_whose_pixels_are_complete_may_lack_its_end_marker(before, end, capfd):
+    whole = file(".jpg", smooth())
+    thumbnail = file(".jpg", smooth(8, 8))
+    segment = b"\xff\xe2" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail if before else b""
+    np.testing.assert_array_equal(
+        decode(compressed(whole[:2] + segment + whole[2:-2] + end)), decode(compressed(whole))
+    )
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)])
+def test_a_jpeg_from_which_anything_is_missing_is_refused_whatever_follows(options, capfd):
+    """Pixels that were not sent would be grey, and make segments."""
+    whole = file(".jpg", picture(48, 64), *options)
+    middle = len(whole) * 3 // 4
+    for at in [*range(len(whole) - 60, len(whole) - 3), middle]:
+        for end in (b"\xff\xd9", b"", bytes(1000)):
+            with pytest.raises(ImageError, match="truncated or corrupt"):
+                decode(compressed(whole[:at] + end))
+    with pytest.raises(ImageError, match="truncated or corrupt"):
+        decode(compressed(whole[:middle] + whole[middle + 200 :]))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_jpeg_of_ever_more_scans_is_refused_before_they_are_decoded():
+    whole = file(".jpg", smooth(), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    last = whole.rfind(b"\xff\xda")
+    with pytest.raises(ImageError, match="scans, more than the 100"):
+        decode(compressed(whole[:-2] + whole[last:-2] * 100 + whole[-2:]))
 
 
 def test_a_jpeg_truncated_after_its_thumbnail_is_refused():
