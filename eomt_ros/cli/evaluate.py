@@ -114,7 +114,9 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(str(error)) from error
     print(summary(found))
     print(f"\n{write_report(options.out)}")
-    return STOPPED if stop.is_set() else 0
+    if stop.is_set():
+        return STOPPED
+    return int(any(sequence.incomplete for sequence in sequences))
 
 
 def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:

@@ -126,6 +126,7 @@ def _run(
                     if options.stop.is_set():
                         break
         except SourceError as error:
+            sequence.incomplete = True
             failures.append(str(error))
     account.end_sequence()
     return [*sequence.problems, *failures]

@@ -86,3 +86,18 @@ def write_scene(path: Path, frames: int, storage: StoragePlugin = StoragePlugin.
             yield PANOPTIC, stamp(number), image(stamp(number), instances, "16UC1")
 
     return write_bag(path, messages(), storage)
+
+
+def damage(path: Path) -> None:
+    """Overwrites a chunk in the middle of an MCAP bag; the index at its end stays."""
+    (file,) = path.glob("*.mcap")
+    data = bytearray(file.read_bytes())
+    chunks, at = [], 8
+    while data[at] != 0x0F:
+        length = int.from_bytes(data[at + 1 : at + 9], "little")
+        if data[at] == 0x06:
+            chunks.append((at + 9, at + 9 + length))
+        at += 9 + length
+    start, end = chunks[len(chunks) // 2]
+    data[start + 40 : end] = bytes(end - start - 40)
+    file.write_bytes(data)

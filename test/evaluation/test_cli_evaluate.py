@@ -161,6 +161,17 @@ def test_a_bag_without_images_is_refused_with_what_it_has(refused: Refused, tmp_
     assert "/clock" in refused(path)
 
 
+def test_a_bag_that_is_damaged_in_its_middle_leaves_figures_and_is_no_success(
+    out: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = bags.write_scene(tmp_path / "bag", 120)
+    bags.damage(damaged)
+    words = ["evaluate", str(damaged), "--out", str(out), "--device", "cpu", "--model", str(model)]
+    assert main(words) == 1
+    assert 0 < results.read(out).frames < 120
+    assert "of 360 messages could be read: bag.mcap has a damaged record" in capsys.readouterr().out
+
+
 def test_a_model_that_is_not_there_is_refused(bag: Path, refused: Refused, out: Path, tmp_path: Path) -> None:
     message = refused(bag, "--labels", tmp_path / "none.yaml")
     assert "none.yaml" in message

@@ -528,9 +528,7 @@ SMALL = st.integers(0, 9)
     big_endian=st.booleans(),
 )
 def test_any_header_gives_a_picture_of_its_size_or_an_image_error(encoding, height, width, step, size, big_endian):
-    message = Image(
-        encoding=encoding, height=height, width=width, step=step, is_bigendian=big_endian, data=bytes(size)
-    )
+    message = Image(encoding=encoding, height=height, width=width, step=step, is_bigendian=big_endian, data=bytes(size))
     try:
         decoded = decode(message)
     except ImageError:

@@ -38,16 +38,18 @@ class Stamped(Generic[Content]):
 
 
 class Bag:
-    """A bag, open for reading within a `with` block. Its iterators hold one message each, and may run side by side.
+    """A bag, open for reading within a `with` block. Its iterators hold little of it each, and may run side by side.
 
-    path: a rosbag2 folder, a single .mcap or .db3 file, or a rosbag1 .bag file. Of a damaged or unfinished rosbag2 what
-    is there is read, and `problems` says so. Raises `BagError`.
+    path: a rosbag2 folder, a single .mcap or .db3 file (packed or not), or a rosbag1 .bag file. Of a damaged or
+    unfinished rosbag2 what is there is read, and `problems` says so. Raises `BagError`.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.problems: list[str] = []
         """What was wrong with the bag when it was opened, a sentence each."""
+        self.broken_off = False
+        """Reading some of its messages ended too early."""
         self._storage: Storage
         self._from_zero: dict[str, bool] = {}
 
@@ -82,7 +84,7 @@ class Bag:
     def recorded(self, topics: Collection[str]) -> Iterator[Recorded]:
         """The messages of some topics in the order of the recording, still serialized.
 
-        Raises `BagError` where the bag does not have one of them, or reading ends too early.
+        Raises `BagError` where the bag does not have one of them, and at the end where not all could be read.
         """
         for topic in topics:
             if topic not in self.topics:
@@ -90,6 +92,7 @@ class Bag:
         try:
             yield from self._storage.messages(topics)
         except BagError as error:
+            self.broken_off = True
             raise BagError(f"{self.path}: {error}") from error
 
     def message(self, recorded: Recorded) -> Stamped[Any]:

@@ -18,7 +18,7 @@ from eomt_ros.evaluation.bag.types import Types
 from eomt_ros.evaluation.bag.unpacking import unpack_file
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.git_lfs import ADVICE, is_pointer
-from eomt_ros.regular_file import expect_regular, read_bytes
+from eomt_ros.regular_file import read_bytes
 
 METADATA = "metadata.yaml"
 LARGEST_METADATA = 16 << 20
@@ -219,6 +219,5 @@ def _check(file: Path, folder: Path | None) -> None:
     out = folder is not None and folder.resolve() not in file.resolve().parents
     if out or any(other.is_symlink() for other in beside):
         raise BagError(f"{file} is a link that leads out of the bag, which is not followed: give the file itself")
-    expect_regular(file)
     if is_pointer(file):
         raise BagError(f"{file} {ADVICE}")

@@ -54,9 +54,7 @@ def unpack_file(path: Path, folder: Path, faults: list[str]) -> Path:
         try:
             while block := packed.read(_BLOCK):
                 if file.tell() + len(block) > most:
-                    raise DamageError(
-                        f"{path.name} unpacks to more than {most} bytes, expected a recording of at most that"
-                    )
+                    raise DamageError(f"{path.name} unpacks to more than {most} bytes, expected at most that")
                 file.write(block)
         except (zstd.ZstdError, EOFError) as error:
             note(faults, f"{path.name} breaks off: {error}")
@@ -68,8 +66,8 @@ def _unpack(data: bytes | memoryview, compression: str, most: int) -> tuple[byte
     decompressor = _DECOMPRESSORS[compression]()
     try:
         unpacked = decompressor.decompress(data, max_length=most + 1)
-    except (zstd.ZstdError, RuntimeError) as error:
-        raise DamageError(str(error)) from error
+    except (zstd.ZstdError, RuntimeError, MemoryError) as error:
+        raise DamageError(str(error) or "there is no memory for what it unpacks to") from error
     if len(unpacked) > most:
         raise DamageError(f"it unpacks to more than {most} bytes")
     return unpacked, decompressor.eof

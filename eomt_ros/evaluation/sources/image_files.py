@@ -11,7 +11,11 @@ import numpy.typing as npt
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_png
 from eomt_ros.evaluation.sources.sequence import SourceError
+from eomt_ros.git_lfs import ADVICE, is_pointer
+from eomt_ros.regular_file import read_bytes
 
+LARGEST_FILE = 1 << 29
+"""Bytes."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -23,7 +27,7 @@ def read_picture(path: Path) -> npt.NDArray[np.uint8]:
     except cv2.error:
         picture = None
     if picture is None:
-        raise SourceError(f"{path} is not a picture that can be read")
+        raise SourceError(f"{path} {ADVICE if is_pointer(path) else 'is not a picture that can be read'}")
     return np.asarray(picture[..., ::-1], np.uint8)
 
 
@@ -37,6 +41,6 @@ def read_png(path: Path) -> Labels:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path, LARGEST_FILE)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Sequence as Series
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from eomt_ros.evaluation.sources.bags import bag_sequence
 from eomt_ros.evaluation.sources.datasets import dataset_sequences, is_dataset
 from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthSource
 from eomt_ros.evaluation.video import Picture
+from eomt_ros.git_lfs import ADVICE, is_pointer
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,20 @@ def open_sequences(
 ) -> Iterator[list[Sequence]]:
     """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
-    A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits.
+    A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits. Each is opened and closed
+    again here, so that a wrong one is found before the first is gone through, and opened once more for its frames.
 
     topic: that of the images in a bag; None: that of its only camera. truth: where the ground truth is; None where none
     is wanted (`TruthSource()` looks in the usual topics). split: of a data set, `train`, `val` or `test`.
     Raises `SourceError`.
     """
-    with ExitStack() as bags:
-        groups = _grouped(paths)
-        names = _names([group[0] for group in groups])
-        yield [
-            sequence
-            for group, name in zip(groups, names, strict=True)
-            for sequence in _open(group, name, topic, _own_truth(truth, name, alone=len(groups) == 1), split, bags)
-        ]
+    groups = _grouped(paths)
+    names = _names([group[0] for group in groups])
+    yield [
+        sequence
+        for group, name in zip(groups, names, strict=True)
+        for sequence in _open(group, name, topic, _own_truth(truth, name, alone=len(groups) == 1), split)
+    ]
 
 
 @contextmanager
@@ -65,15 +66,10 @@ def open_source(paths: Series[Path], topic: str | None = None) -> Iterator[Sourc
         yield Source(frames, sequence.count, sequence.problems)
 
 
-def _open(
-    paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str, bags: ExitStack
-) -> list[Sequence]:
+def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str) -> list[Sequence]:
     path = paths[0]
     if is_bag(path):
-        try:
-            return [bag_sequence(bags.enter_context(Bag(path)), name, topic=topic, truth=truth)]
-        except BagError as error:
-            raise SourceError(str(error)) from error
+        return [_bag(Bag(path), name, topic, truth)]
     if topic is not None:
         raise SourceError(f"a topic (--topic {topic}) is for bags, and {path} is none")
     if truth is not None and (truth.classes_topic or truth.instances_topic):
@@ -83,9 +79,40 @@ def _open(
         if folder is not None:
             raise SourceError(f"--truth {folder}: {path} is a data set, which has its own ground truth")
         return dataset_sequences(path, split)
+    if not path.is_dir():
+        _check(path)
     if path.is_dir() or _is_picture(path):
         return [picture_sequence(pictures_in(path) if path.is_dir() else paths, name, folder)]
     return [video_sequence(path, name, folder)]
+
+
+def _bag(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> Sequence:
+    try:
+        with bag:
+            sequence = bag_sequence(bag, name, topic=topic, truth=truth)
+    except BagError as error:
+        raise SourceError(str(error)) from error
+
+    def read(problems: list[str]) -> Iterator[SourceFrame]:
+        try:
+            with bag:
+                yield from read_open(problems)
+        except BagError as error:
+            raise SourceError(str(error)) from error
+        finally:
+            sequence.incomplete |= bag.broken_off
+
+    read_open, sequence.read = sequence.read, read
+    return sequence
+
+
+def _check(path: Path) -> None:
+    """Raises `SourceError` for a file that is none, or not the one that was meant."""
+    try:
+        if is_pointer(path):
+            raise SourceError(f"{path} {ADVICE}")
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _grouped(paths: Series[Path]) -> list[list[Path]]:

@@ -64,6 +64,8 @@ class Sequence:
     """Where the ground truth comes from: topics or a folder; None where there is none."""
     class_names: tuple[str, ...] | None = None
     """The classes of the ground truth, where the data set has its own: a model must know the same, in this order."""
+    incomplete: bool = False
+    """Reading the frames ended too early, which `problems` or the error said."""
     problems: list[str] = field(default_factory=list)
     """What is wrong with the input and can be worked around, a sentence each; grows until the last frame was read."""
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+import resource
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
+from eomt_ros.evaluation.bag.unpacking import zstd
 from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences, open_source
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.video import VideoWriter
 from test.evaluation import bags
 
 FRAMES = 6
+ROS1 = get_typestore(Stores.ROS1_NOETIC)
 USUAL = TruthSource()
 Message = tuple[str, int, Any]
 
@@ -394,3 +402,83 @@ def test_a_source_is_the_frames_of_one_recording(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="expected one recording at a time, got 2: bag, other"):  # noqa: SIM117
         with open_source([path, tmp_path / "other"]):
             pass
+
+
+def write_ros1(path: Path) -> Path:
+    with Ros1Writer(path) as writer:
+        connection = writer.add_connection("/camera", "sensor_msgs/msg/Image", typestore=ROS1)
+        header = ROS1.types["std_msgs/msg/Header"](0, ROS1.types["builtin_interfaces/msg/Time"](1, 0), "")
+        image = ROS1.types["sensor_msgs/msg/Image"](header, 2, 3, "mono8", 0, 3, np.zeros(6, np.uint8))
+        writer.write(connection, 1, ROS1.serialize_ros1(image, image.__msgtype__))
+    return path
+
+
+def write_packed(path: Path) -> Path:
+    (file,) = bags.write_scene(path.with_name("whole"), 1).glob("*.mcap")
+    path.write_bytes(zstd.compress(file.read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize(("name", "write_one"), [("a.bag", write_ros1), ("a.mcap.zstd", write_packed)])
+def test_however_many_recordings_there_are_one_is_open_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, write_one: Callable[[Path], Path]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = write_one(tmp_path / name)
+    before = list(tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 10, limits[1]))
+    try:
+        with open_sequences([path] * 20) as sequences:
+            assert list(tmp_path.iterdir()) == before
+            for sequence in sequences:
+                assert len(list(sequence.frames())) == 1
+                assert list(tmp_path.iterdir()) == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_wrong_one_of_many_is_found_before_the_first_is_gone_through(tmp_path: Path) -> None:
+    good, wrong = bags.write_scene(tmp_path / "good", 1), tmp_path / "wrong.mcap"
+    wrong.write_bytes(b"no bag")
+    with pytest.raises(SourceError, match=r"wrong\.mcap is not a bag that can be read"):  # noqa: SIM117
+        with open_sequences([good, wrong]):
+            pytest.fail("it was opened")
+
+
+def test_a_bag_that_is_damaged_in_its_middle_is_incomplete(tmp_path: Path) -> None:
+    path = bags.write_scene(tmp_path / "bag", 100)
+    sequence, frames = read_one(path)
+    assert (sequence.incomplete, len(frames)) == (False, 100)
+    bags.damage(path)
+    sequence, frames = read_one(path)
+    assert sequence.incomplete
+    assert 0 < len(frames) < 100
+    assert any("of 300 messages could be read: bag.mcap has a damaged record" in each for each in sequence.problems)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4", "a.mcap", "a.bag", "bag/bag_0.db3", "pictures/a.jpg"])
+def test_what_git_lfs_has_not_got_yet_is_told(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    given = path if path.parent == tmp_path else path.parent
+    told = f"{path} is a Git LFS pointer, not the file itself: get that with `git lfs pull`"
+    if given.name == "pictures":
+        assert read_one(given)[0].problems == [f"1 picture was left out; first: {told}"]
+    else:
+        with pytest.raises(SourceError, match=re.escape(told)):
+            read(given)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.mp4", "pictures/a.jpg"])
+def test_pipes_are_not_waited_for(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+    if path.parent == tmp_path:
+        with pytest.raises(SourceError, match="cannot be read: it is a pipe, expected a regular file"):
+            read(path)
+    else:
+        assert "cannot be read: it is a pipe" in read_one(path.parent)[0].problems[0]
