@@ -62,9 +62,7 @@ ARGUMENTS = [
         default_value="",
         description="Take the time from /clock: 'true' or 'false'. Not given: as in params_file.",
     ),
-    DeclareLaunchArgument(
-        "rviz", default_value="false", description="Show overlay and classes: 'true' or 'false'."
-    ),
+    DeclareLaunchArgument("rviz", default_value="false", description="Show overlay and classes: 'true' or 'false'."),
     DeclareLaunchArgument(
         "respawn",
         default_value="false",

@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
     """Converts the file and says what it was. Raises `UserError`."""
     from eomt_ros.engine import EngineError
     from eomt_ros.engine.convert import convert
+    from eomt_ros.engine.errors import listed
     from eomt_ros.engine.families import FAMILIES
     from eomt_ros.engine.labels import load_labels
 
@@ -71,6 +72,6 @@ def run(options: argparse.Namespace) -> None:
         print(f"its size is not in the file: {config['image_size']} is a guess, give --image-size if it is another")
     print(f"{done.mapped} tensors mapped")
     if done.left_out:
-        print(f"{len(done.left_out)} left out, which only training needs: {', '.join(done.left_out)}")
+        print(f"{len(done.left_out)} left out, which only training needs: {listed(done.left_out, 10)}")
     labels = f" --labels {options.labels}" if options.labels else ""
     print(f"{options.out}: try it with --model {options.out}{labels}")

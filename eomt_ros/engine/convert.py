@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from eomt_ros.engine import checkpoint
 from eomt_ros.engine.checkpoint import CONFIG
-from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
-from eomt_ros.engine.weights import WEIGHTS
+from eomt_ros.engine.weights import WEIGHTS, read_weights, stored_weights
+from eomt_ros.regular_file import expect_regular
 
 CHANNELS_PER_HEAD = 64
 """Of every DINOv2 and DINOv3."""
@@ -118,8 +118,14 @@ def convert(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is there already, expected a new or an empty folder")
     content = _read(source)
-    weights, left_out = _own_names(content, source)
-    model_type = _model_type(weights)
+    try:
+        weights, left_out = _own_names(content, source)
+        model_type = _model_type(weights)
+        config = _config(weights, model_type, image_size, norm_queries, source)
+    except (ValueError, IndexError, RuntimeError, ZeroDivisionError) as error:  # as torch takes shapes of another kind
+        raise CheckpointError(
+            f"{source} has weights of shapes that no EoMT or VidEoMT has ({first_line(error)}); get it again"
+        ) from error
     if norm_queries and model_type != "videomt_dinov3":
         raise CheckpointError(
             f"norm_queries is for VidEoMT on DINOv3, but {source} is of {model_type} and hands on no such queries; "
@@ -135,7 +141,6 @@ def convert(
         if not differences:
             raise CheckpointError(f"{source} holds whole weights, to which no backbone is added; leave it out")
         _add(weights, backbone)
-    config = _config(weights, model_type, image_size, norm_queries, source)
     names = labels.class_names if labels else tuple(f"LABEL_{index}" for index in range(config["num_labels"]))
     if len(names) != config["num_labels"]:
         raise CheckpointError(
@@ -152,28 +157,59 @@ def convert(
 
 
 def _read(source: Path) -> Mapping[str, Any]:
-    if not source.is_file():
-        raise CheckpointError(f"{source} is no file, expected the weights as their authors publish them (.pth or .bin)")
     try:
+        size = expect_regular(source)
+    except OSError as error:
+        raise CheckpointError(
+            f"{source} is no file that can be read ({error.strerror}), expected the weights as their authors publish "
+            "them (.pth or .bin)"
+        ) from error
+    try:
+        zipped = zipfile.is_zipfile(source)
+        if zipped:
+            with zipfile.ZipFile(source) as parts:
+                if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+                    raise CheckpointError(f"{source} is compressed, which torch does not do; get it again")
         # Mapped, so that a trainer's state beside the weights is not read; torch's older format cannot be.
-        content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
+        content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipped)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         if "Unsupported global" not in str(error):
             raise CheckpointError(f"{source} is no file of torch's ({first_line(error)}); get it again") from error
+        name = repr(str(source))
         raise CheckpointError(
             f"{source} holds Python objects beside tensors, and reading them can run any code, so it is not read. "
             "Ask its author for the weights alone, or leave only them, on a machine where you trust it: "
-            f"python3 -c \"import torch; torch.save(torch.load('{source}', weights_only=False)['model'], 'OUT')\" "
+            f"python3 -c \"import torch; torch.save(torch.load({name}, weights_only=False)['model'], 'OUT')\" "
             "(EoMT's are under 'state_dict')"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{source} is truncated or no file of torch's; get it again") from error
+    except Exception as error:  # a broken pickle raises whatever its operations stumble over
+        raise CheckpointError(
+            f"{source} is truncated or no file of torch's ({first_line(error)}); get it again"
+        ) from error
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not all(isinstance(name, str) for name in content):
         raise CheckpointError(f"{source} holds a {type(content).__name__}, expected tensors by name")
+    tensors = {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    odd = [name for name, value in tensors.items() if not _is_plain(value)]
+    if odd:
+        raise CheckpointError(
+            f"{source}: {listed(odd)} is sparse, quantized, complex or of no numbers, expected weights"
+        )
+    # A view of one number can be of any size, and so can many views of one tensor; a few share theirs for a reason.
+    total = sum(math.prod(value.shape) * value.element_size() for value in tensors.values())
+    if total > 2 * size:
+        raise CheckpointError(f"{source} has {size} bytes, and its tensors would have {total}: it was not saved whole")
     return content
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor is numbers in memory and nothing else."""
+    plain = type(value) in (Tensor, torch.nn.Parameter) and value.layout == torch.strided and value.device.type == "cpu"
+    return plain and not value.is_quantized and not value.is_complex() and not value.is_nested
 
 
 def _own_names(content: Mapping[str, Any], source: Path) -> tuple[dict[str, Tensor], list[str]]:
@@ -201,8 +237,9 @@ def _own_names(content: Mapping[str, Any], source: Path) -> tuple[dict[str, Tens
         else:
             unknown.append(name)
     if unknown:
-        listed = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
-        raise CheckpointError(f"{source}: {len(unknown)} entries have no place in an EoMT or VidEoMT: {listed}")
+        raise CheckpointError(
+            f"{source}: {len(unknown)} entries have no place in an EoMT or VidEoMT: {listed(unknown, 5)}"
+        )
     if "layers.0.norm1.weight" not in weights:
         raise CheckpointError(f"{source} has no encoder.backbone.blocks.0.norm1.weight, so no backbone that is known")
     return weights, left_out
@@ -240,9 +277,9 @@ def _differences(content: Mapping[str, Any], model_type: str, source: Path) -> b
 def _add(weights: dict[str, Tensor], backbone: Path) -> None:
     """Adds a backbone's weights to the differences from it."""
     try:
-        theirs = load_file(backbone)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{backbone} cannot be read as safetensors ({error})") from error
+        theirs = read_weights(stored_weights([backbone]), backbone)
+    except OSError as error:
+        raise CheckpointError(f"{backbone} cannot be read: {error.strerror}") from error
     added = 0
     for name, value in theirs.items():
         place = _mapped(name, BACKBONE)
@@ -252,7 +289,7 @@ def _add(weights: dict[str, Tensor], backbone: Path) -> None:
                     f"{backbone}: {name} is {tuple(value.shape)}, expected {tuple(weights[place].shape)}: it is not "
                     "the DINOv3 that the weights were made from"
                 )
-            weights[place] = weights[place].float() + value.float()
+            weights[place] = weights[place].float() + value
             added += 1
     expected = sum(name.startswith(("embeddings.", "layers.", "layernorm.")) for name in weights)
     if added != expected:

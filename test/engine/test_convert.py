@@ -8,10 +8,13 @@ functions of a dictionary of tensors.
 from __future__ import annotations
 
 import math
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -459,6 +462,10 @@ def test_a_file_with_objects_is_refused_and_its_code_not_run(written: Callable[.
     assert not (tmp_path / "model").exists()
 
 
+BIG = torch.zeros(1 << 20)
+"""In a file once, whatever it is called there."""
+
+
 def spoilt(**changes: Tensor | None) -> Weights:
     weights = {**authors(dinov3=False, video=False), **changes}
     return {name: value for name, value in weights.items() if value is not None}
@@ -497,9 +504,77 @@ def test_what_torch_cannot_read_is_refused(written: Callable[..., Path], tmp_pat
     else:
         source.write_bytes(content)
     with pytest.raises(
-        CheckpointError, match=r"truncated or no file of torch's|no file of torch's|is no file, expected"
+        CheckpointError, match=r"truncated or no file of torch's|no file of torch's|is no file that can be read"
     ):
         convert(source, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"q.weight": torch.zeros(1, 1).expand(1 << 20, 1 << 20)}, "and its tensors would have 43980"),
+        ({f"encoder.backbone.blocks.{i}.norm1.weight": BIG for i in range(50)}, "it was not saved whole"),
+        ({"q.weight": torch.zeros(10, HIDDEN).to_sparse()}, "q.weight is sparse, quantized, complex or of no numbers"),
+        ({"q.weight": torch.zeros(10, HIDDEN, dtype=torch.complex64)}, "q.weight is sparse, quantized, complex"),
+        ({"q.weight": torch.zeros(10, HIDDEN, device="meta")}, "q.weight is sparse, quantized, complex"),
+        ({"q.weight": torch.tensor(1.0)}, "has weights of shapes that no EoMT or VidEoMT has"),
+        ({"attn_mask_probs": torch.tensor(1.0)}, "has weights of shapes that no EoMT or VidEoMT has"),
+        ({"encoder.backbone.pos_embed": torch.tensor(1.0)}, "has weights of shapes that no EoMT or VidEoMT has"),
+        ({"encoder.backbone.blocks.0.attn.qkv.bias": torch.zeros(1)}, "has weights of shapes that no EoMT or VidEoMT"),
+        ({f"encoder.backbone.blocks.{'9' * 5000}.norm1.weight": torch.zeros(1)}, "has weights of shapes that no EoMT"),
+        ({"a\nb\x1b[31m": torch.zeros(1), "x" * 9999: torch.zeros(1)}, r"have no place in an EoMT or VidEoMT: 'a\\nb"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_tensors_that_are_none_or_grow_are_refused_in_a_line(
+    written: Callable[..., Path], tmp_path: Path, changes: dict[str, Tensor], said: str
+) -> None:
+    with pytest.raises(CheckpointError, match=said) as refused:
+        convert(written(spoilt(**changes)), tmp_path / "model")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 1000
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_pickle_that_is_broken_anywhere_is_refused_in_a_line(
+    written: Callable[..., Path], tmp_path: Path, seed: int
+) -> None:
+    source = written({})
+    with zipfile.ZipFile(source) as parts:
+        contents = {info.filename: parts.read(info) for info in parts.infolist()}
+    pickled = next(name for name in contents if name.endswith("data.pkl"))
+    broken = bytearray(pickle.dumps({"a": [1, (2, 3)], "b": {"c": "d"}}, protocol=2))
+    random = np.random.default_rng(seed)
+    for place in random.integers(0, len(broken), 3):
+        broken[place] = random.integers(256)
+    with zipfile.ZipFile(source, "w") as parts:
+        for name, content in {**contents, pickled: bytes(broken)}.items():
+            parts.writestr(name, content)
+    with pytest.raises(CheckpointError) as refused:
+        convert(source, tmp_path / "model")
+    assert str(refused.value).isprintable()
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(written: Callable[..., Path], tmp_path: Path) -> None:
+    source = written(authors(dinov3=False, video=False))
+    with zipfile.ZipFile(source) as parts:
+        contents = {info.filename: parts.read(info) for info in parts.infolist()}
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as parts:
+        for name, content in contents.items():
+            parts.writestr(name, content)
+    with pytest.raises(CheckpointError, match="is compressed, which torch does not do"):
+        convert(source, tmp_path / "model")
+
+
+def test_what_is_no_regular_file_is_not_read(written: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/null")
+    with pytest.raises(
+        CheckpointError, match="link is no file that can be read \\(it is a device, expected a regular file"
+    ):
+        convert(tmp_path / "link", tmp_path / "model")
+    source = written({"state_dict": differences()[2]})
+    with pytest.raises(CheckpointError, match="link cannot be read: it is a device, expected a regular file"):
+        convert(source, tmp_path / "model", image_size=SIDE, backbone=tmp_path / "link")
 
 
 def test_a_folder_with_something_in_it_is_left_alone(written: Callable[..., Path], tmp_path: Path) -> None:
