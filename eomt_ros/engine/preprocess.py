@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,9 +12,14 @@ from torch import Tensor
 
 from eomt_ros.engine.fit import Placement, Size
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
 Channels = tuple[int, int, int]
 Image = np.ndarray | Tensor
 """(H, W, 3) uint8 RGB; a tensor lies where the network runs."""
+PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+"""Of 8 bits and fewer: what has more, PIL cuts off at white."""
 
 
 class Preprocessor:
@@ -98,6 +104,21 @@ def _resized(pixels: Tensor, size: Size) -> Tensor:
     if pixels.device.type == "cpu":
         return F.interpolate(pixels, size, mode="bilinear", antialias=True)
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
+
+
+def as_image(image: Image | PilImage) -> Image:
+    """An image as it is, (H, W, 3) uint8; one of PIL as an array. Raises `ValueError` for anything else.
+
+    What PIL has in 8 bits is made RGB as PIL does it, without transparency; an orientation in its Exif is ignored.
+    """
+    if not isinstance(image, np.ndarray | Tensor):
+        mode = getattr(image, "mode", None)
+        if mode not in PIL_MODES:
+            what = f"of PIL's mode {mode}" if isinstance(mode, str) else f"a {type(image).__name__}"
+            raise ValueError(f"image is {what}, expected (height, width, 3) uint8, or one of PIL in 8 bits")
+        image = np.asarray(image.convert("RGB"))
+    expect_image(image)
+    return image
 
 
 def expect_image(image: Image) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,11 +23,14 @@ from eomt_ros.engine.identity import Identities, Identity, Observation
 from eomt_ros.engine.identity_overlap import OverlapIdentities
 from eomt_ros.engine.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
-from eomt_ros.engine.preprocess import Image, Preprocessor, expect_image
+from eomt_ros.engine.preprocess import Image, Preprocessor, as_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.runner import Runner, Running
 from eomt_ros.engine.stamps import Stamp, nanoseconds
 from eomt_ros.engine.stream import Start, Stream
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +280,7 @@ class Segmenter:
 
     def segment(
         self,
-        image: Image,
+        image: Image | PilImage,
         stream: Stream,
         *,
         stamp: Stamp | None = None,
@@ -287,7 +290,7 @@ class Segmenter:
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
-        image: (H, W, 3) uint8 RGB, with any strides, or what `decode_jpeg` gave.
+        image: (H, W, 3) uint8 RGB, with any strides, one of PIL in 8 bits, or what `decode_jpeg` gave.
         stamp: seconds, on any clock that runs with the camera's; the ids use it. A float counts to the microsecond,
         which is what it holds since 1970; `Fraction(nanoseconds, 10**9)` counts to the nanosecond.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
@@ -308,7 +311,7 @@ class Segmenter:
 
     def segment_batch(
         self,
-        images: Sequence[Image],
+        images: Sequence[Image | PilImage],
         streams: Sequence[Stream],
         *,
         stamps: Sequence[Stamp | None] | None = None,
@@ -337,7 +340,7 @@ class Segmenter:
 
     def segment_stream(
         self,
-        frames: Iterable[tuple[Image, Stamp | None]],
+        frames: Iterable[tuple[Image | PilImage, Stamp | None]],
         stream: Stream,
         *,
         with_masks: bool = False,
@@ -392,14 +395,13 @@ class Segmenter:
 
     def _begin(
         self,
-        images: Sequence[Image],
+        images: Sequence[Image | PilImage],
         starts: Sequence[Start],
         stamps: Sequence[int | None],
         with_masks: bool,
         with_confidence: bool,
     ) -> Begun:
-        for image in images:
-            expect_image(image)
+        arrays = [as_image(image) for image in images]
         running = self._runner.now
         if not all(running.continues(start.queries) for start in starts):
             raise DeviceLostError(
@@ -408,7 +410,7 @@ class Segmenter:
             )
         settings = Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff)
         request = Request(
-            images,
+            arrays,
             [running.step.first_queries if start.queries is None else start.queries for start in starts],
             [start.memory for start in starts],
             settings,

@@ -43,7 +43,7 @@ def parse_json(text: str) -> dict[str, Any]:
     """The object in a JSON text. Raises `JsonFileError`."""
     try:
         content = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise JsonFileError(f"it is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise JsonFileError(f"it holds a {type(content).__name__}, expected an object")

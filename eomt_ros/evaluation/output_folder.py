@@ -13,6 +13,7 @@ from pathlib import Path
 
 from eomt_ros.evaluation import json_file, results
 from eomt_ros.evaluation.pictures import FOLDER as WORST
+from eomt_ros.regular_file import read_bytes
 
 REPORT = "report.html"
 OVERLAY = "overlay.mp4"
@@ -62,7 +63,7 @@ def nothing_half(out: Path) -> Iterator[None]:
 def _is_evaluation(out: Path) -> bool:
     """Whether an evaluation was written or begun here, by any version."""
     try:
-        content = json_file.parse_json((out / results.FILE).read_text(encoding="utf-8"))
+        content = json_file.parse_json(read_bytes(out / results.FILE, results.LARGEST).decode("utf-8"))
     except (OSError, UnicodeDecodeError, json_file.JsonFileError):
         return False
     return "schema_version" in content

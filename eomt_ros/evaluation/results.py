@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
+from eomt_ros.regular_file import read_bytes
 
 SCHEMA_VERSION = 1
 FILE = "metrics.json"
+LARGEST = 1 << 26
+"""Bytes of it: those of a hundred hours."""
 
 
 class ResultsError(Exception):
@@ -221,4 +224,4 @@ def read(folder: Path) -> Results:
 
 
 def _content(folder: Path) -> dict[str, Any]:
-    return parse_json((folder / FILE).read_text(encoding="utf-8"))
+    return parse_json(read_bytes(folder / FILE, LARGEST).decode("utf-8"))

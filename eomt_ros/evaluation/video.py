@@ -14,10 +14,32 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from eomt_ros.evaluation.bag import Stamped
+from eomt_ros.regular_file import expect_regular
+
+FORMATS = (
+    *(
+        "mov",
+        "mp4",
+        "3gp",
+        "3g2",
+        "matroska",
+        "webm",
+        "avi",
+        "mpegts",
+        "mpeg",
+        "mpegvideo",
+        "m4v",
+        "h264",
+        "hevc",
+        "h263",
+    ),
+    *("mjpeg", "mjpeg_2000", "ogg", "flv", "asf", "ivf", "obu", "gif", "mxf", "nut", "dv", "yuv4mpegpipe"),
+)
+"""That are read, by ffmpeg's names."""
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -104,7 +126,7 @@ class VideoWriter:
 def read_video(path: Path) -> Iterator[Stamped[Picture]]:
     """The frames of a video, (H, W, 3) uint8 RGB, with nanoseconds from its start. Raises `VideoError`."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             if not container.streams.video:
                 raise VideoError(f"{path} has no video in it")
             for frame in container.decode(container.streams.video[0]):
@@ -117,10 +139,16 @@ def read_video(path: Path) -> Iterator[Stamped[Picture]]:
 def frame_count(path: Path) -> int | None:
     """How many frames a video says it has; None where it does not say. Raises `VideoError`."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             return (container.streams.video[0].frames if container.streams.video else 0) or None
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} cannot be read as a video: {error}") from error
+
+
+def _opened(path: Path) -> InputContainer:
+    """A video that is one file: a playlist, which ffmpeg would read, too, names others."""
+    expect_regular(path)
+    return av.open(str(path), options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"})
 
 
 @dataclass(frozen=True)

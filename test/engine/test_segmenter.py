@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import re
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
@@ -419,6 +421,37 @@ def test_a_segmenter_can_be_warmed_up_between_the_frames_of_a_stream(segmenter):
     for image, result in zip(images, expected, strict=True):
         segmenter.warm_up(30, 40)
         assert_same(segmenter.segment(image, stream), result)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "CMYK"])
+def test_an_image_of_pil_is_segmented_as_the_rgb_array_that_pil_makes_of_it(segmenter, mode):
+    image = Image.fromarray(picture(97, 131, 2)).convert(mode)
+    found, expected = (
+        segmenter.segment(each, segmenter.open_stream()) for each in (image, np.asarray(image.convert("RGB")))
+    )
+    assert found.segments == expected.segments
+    assert np.array_equal(found.panoptic, expected.panoptic)
+    assert found.panoptic.shape == (97, 131)
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (
+            Image.new("I;16", (8, 8)),
+            "image is of PIL's mode I;16, expected (height, width, 3) uint8, or one of",
+        ),
+        (Image.new("F", (8, 8)), "image is of PIL's mode F, expected"),
+        ([[[0, 0, 0]]], "image is a list, expected (height, width, 3) uint8"),
+        ("image.png", "image is a str, expected (height, width, 3) uint8"),
+        (None, "image is a NoneType, expected"),
+    ],
+    ids=["16 bits", "float", "list", "path", "none"],
+)
+def test_what_is_no_image_is_refused_in_a_line(segmenter, image, said):
+    stream = segmenter.open_stream()
+    with pytest.raises(ValueError, match=re.escape(said)):
+        segmenter.segment(image, stream)
 
 
 def test_an_empty_batch_gives_nothing(segmenter):

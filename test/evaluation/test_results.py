@@ -110,6 +110,16 @@ def test_a_file_that_is_no_json_object_is_refused(text: str, tmp_path: Path) -> 
         results.read(tmp_path)
 
 
+def test_a_file_that_is_none_or_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / results.FILE).write_text("[" * 100_000)
+    with pytest.raises(ResultsError, match="holds no results: it is not JSON"):
+        results.read(tmp_path)
+    (tmp_path / results.FILE).unlink()
+    (tmp_path / results.FILE).symlink_to("/dev/null")
+    with pytest.raises(ResultsError, match=r"cannot be read: .*it is a device, expected a regular file"):
+        results.read(tmp_path)
+
+
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="expected a folder that an evaluation wrote"):
         results.read(tmp_path)

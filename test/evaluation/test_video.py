@@ -92,6 +92,30 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None) -> N
         frame_count(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{file}\n#EXT-X-ENDLIST\n"),
+        ("list.mp4", "ffconcat version 1.0\nfile {file}\n"),
+    ],
+)
+def test_a_list_of_other_files_is_no_video(tmp_path: Path, name: str, text: str) -> None:
+    write(tmp_path / "other.mp4", (grey(0), 0), (grey(0), 100))
+    (tmp_path / name).write_text(text.format(file="other.mp4"))
+    with av.open(str(tmp_path / name)) as container:
+        assert container.streams.video, "what it is tried with is not what leads elsewhere"
+    with pytest.raises(VideoError, match="cannot be read as a video"):
+        frame_count(tmp_path / name)
+    with pytest.raises(VideoError, match="cannot be read as a video"):
+        list(read_video(tmp_path / name))
+
+
+def test_a_device_is_no_video(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("/dev/zero")
+    with pytest.raises(VideoError, match=r"cannot be read as a video: .*it is a device, expected a regular file"):
+        frame_count(tmp_path / "a.mp4")
+
+
 def test_a_disk_that_is_full_is_an_error_and_no_crash(tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     path.symlink_to("/dev/full")

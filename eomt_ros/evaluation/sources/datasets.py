@@ -14,6 +14,7 @@ VSPW (github.com/VSPW-dataset/VSPW-dataset-download):
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,10 @@ from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.sources.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
+from eomt_ros.regular_file import read_bytes
 
+LARGEST_LIST, LARGEST_ANNOTATIONS = 1 << 20, 1 << 29
+"""Bytes of a list of videos, and of a JSON of all their segments."""
 VIPSEG_RATE, VSPW_RATE = 5.0, 15.0
 """Labelled frames per second, as the papers say."""
 
@@ -100,22 +104,30 @@ def _vipseg_720p(path: Path, split: str) -> list[_Video]:
 def _listed(path: Path, split: str) -> list[str]:
     file = path / f"{split}.txt"
     try:
-        return file.read_text(encoding="utf-8").split()
+        names = read_bytes(file, LARGEST_LIST).decode("utf-8").split()
     except FileNotFoundError as error:
         there = ", ".join(sorted(each.stem for each in path.glob("*.txt"))) or "none"
         raise SourceError(f"{file} is missing, which lists the videos; there are lists for: {there}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
+    return [_inside(name, file) for name in names]
+
+
+def _inside(name: str, file: Path) -> str:
+    """A video's name, which is a folder's: of this data set, and of no other place."""
+    if Path(name).name != name or name == "..":
+        raise SourceError(f"{file} names the video {reprlib.repr(name)}, expected a folder's name")
+    return name
 
 
 def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
     """By video and name of the frame: its segments and their categories."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(file, LARGEST_ANNOTATIONS))
         things = {category["id"] for category in content["categories"] if category["isthing"]}
         numbers = {category["id"] for category in content["categories"]}
         videos = {
-            str(video["video_id"]): {
+            _inside(str(video["video_id"]), file): {
                 Path(frame["file_name"]).stem: [
                     (int(segment["id"]), int(segment["category_id"])) for segment in frame["segments_info"]
                 ]
@@ -128,10 +140,13 @@ def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
         raise SourceError(f"{file} is missing; there are: {there}") from error
     except OSError as error:
         raise SourceError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{file} is not in COCO's panoptic video format: {error!r}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise SourceError(f"{file} is not in COCO's panoptic video format: {repr(error)[:200]}") from error
     if numbers != set(range(CLASS_COUNT)) or things != set(THINGS):
         raise SourceError(f"{file} has other categories than VIPSeg's {CLASS_COUNT}, of which {len(THINGS)} are things")
+    segments = [segment for frames in videos.values() for each in frames.values() for segment in each]
+    if not all(0 <= number < 1 << 24 and category in numbers for number, category in segments):
+        raise SourceError(f"{file} has segments of unknown categories, or whose ids are no colour (0 to 16777215)")
     return videos
 
 

@@ -104,6 +104,19 @@ def test_missing_split_is_named_with_those_that_are_there(vspw: Path) -> None:
         read(vspw, "test")
 
 
+def test_video_outside_of_the_data_set_is_not_read(vspw: Path) -> None:
+    (vspw / "val.txt").write_text("7_a\n../../elsewhere\n")
+    with pytest.raises(SourceError, match=r"val\.txt names the video '\.\./\.\./elsewhere', expected a folder's name"):
+        read(vspw)
+
+
+def test_list_that_is_no_regular_file_is_not_read(vspw: Path) -> None:
+    (vspw / "val.txt").unlink()
+    (vspw / "val.txt").symlink_to("/dev/null")
+    with pytest.raises(SourceError, match=r"val\.txt cannot be read: .*it is a device, expected a regular file"):
+        read(vspw)
+
+
 def test_video_of_the_list_that_is_missing_is_named(vspw: Path) -> None:
     (vspw / "val.txt").write_text("7_a\ngone\n")
     with pytest.raises(SourceError, match=r"data/gone/origin is missing"):
@@ -236,6 +249,32 @@ def test_json_of_another_data_set_is_refused(vipseg_720p: Path) -> None:
         read(vipseg_720p)
     file.write_text("{}")
     with pytest.raises(SourceError, match="is not in COCO's panoptic video format"):
+        read(vipseg_720p)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"video_id": "127_x"', '"video_id": "../127_x"', "names the video '../127_x', expected a folder's name"),
+        ('"video_id": "127_x"', '"video_id": ".."', "names the video '..', expected a folder's name"),
+        ('"category_id": ', '"category_id": 99', "has segments of unknown categories, or whose"),
+        ('"segments_info": [{"id": ', '"segments_info": [{"id": -', "has segments of unknown categories, or whose"),
+        (
+            '"segments_info": [{"id": ',
+            '"segments_info": [{"id": 1e999, "x": ',
+            "is not in COCO's panoptic video format",
+        ),
+        ('{"', "[" * 100_000, "is not in COCO's panoptic video format"),
+    ],
+    ids=["above", "beside", "class", "colour", "infinite", "deep"],
+)
+def test_json_that_leads_elsewhere_or_makes_no_sense_is_refused(
+    vipseg_720p: Path, old: str, new: str, said: str
+) -> None:
+    file = vipseg_720p / "panoptic_gt_VIPSeg_val.json"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(SourceError, match=said):
         read(vipseg_720p)
 
 

@@ -6,7 +6,11 @@ import os
 import re
 import resource
 import shutil
+import struct
+import subprocess
+import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -350,6 +354,32 @@ def test_a_picture_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     sequence, frames = read_one(tmp_path)
     assert len(frames) == 1
     assert sequence.problems == [f"1 picture was left out; first: {tmp_path}/1.png is not a picture that can be read"]
+
+
+def test_a_picture_that_is_no_file_is_left_out(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), bags.scene(0)[0])
+    (tmp_path / "1.png").symlink_to("/dev/zero")
+    sequence, frames = read_one(tmp_path)
+    assert len(frames) == 1
+    (problem,) = sequence.problems
+    assert "1.png cannot be read: it is a device, expected a regular file" in problem
+
+
+def test_a_picture_that_unpacks_to_hundreds_of_megabytes_is_left_out(tmp_path: Path) -> None:
+    side = 12_000
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    chunks = [header, b"IDAT" + zlib.compress(bytes((side // 8 + 1) * side)), b"IEND"]
+    parts = [struct.pack(">I", len(each) - 4) + each + struct.pack(">I", zlib.crc32(each)) for each in chunks]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    code = (
+        "import pathlib, sys; from eomt_ros.evaluation.sources.image_files import read_picture;"
+        "read_picture(pathlib.Path(sys.argv[1]))"
+    )
+    # In a process of its own, because OpenCV asks for the limit when it is loaded.
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert "a.png is not a picture that can be read" in answer.stderr
 
 
 def test_a_video_goes_with_a_folder_by_index(tmp_path: Path) -> None:
