@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from eomt_ros.evaluation.bag import Stamped
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.regular_file import expect_regular
 
 FORMATS = (
@@ -50,6 +53,11 @@ TICKS = 90_000
 
 LARGEST = 16_384
 """Pixels that H.264 has in a row or column at most."""
+
+NOMINAL_RATE = 10
+"""Frames a second of a video that says neither times nor a rate."""
+MOST_REORDERED = 8
+"""Frames among which the times may be out of order."""
 
 
 class VideoError(Exception):
@@ -123,17 +131,52 @@ class VideoWriter:
             raise VideoError(f"{self._path} cannot be written: {error}") from error
 
 
-def read_video(path: Path) -> Iterator[Stamped[Picture]]:
-    """The frames of a video, (H, W, 3) uint8 RGB, with nanoseconds from its start. Raises `VideoError`."""
+def read_video(path: Path, problems: list[str] | None = None) -> Iterator[Stamped[Picture]]:
+    """The frames of a video, (H, W, 3) uint8 RGB, with nanoseconds from its start, which ascend.
+
+    problems: gets a sentence where it gives no times. Raises `VideoError`.
+    """
     try:
         with _opened(path) as container:
             if not container.streams.video:
                 raise VideoError(f"{path} has no video in it")
-            for frame in container.decode(container.streams.video[0]):
-                seconds = frame.time or 0.0
-                yield Stamped(round(seconds * 10**9), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
+            stream = container.streams.video[0]
+            rate = stream.guessed_rate or Fraction(NOMINAL_RATE)
+            untimed = 0
+            for stamp, frame in _in_time(container.decode(stream), round(10**9 / rate)):
+                untimed += frame.pts is None
+                yield Stamped(stamp, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path} cannot be read as a video: {error}") from error
+    if untimed and problems is not None:
+        problems.append(f"{counted(untimed, 'frame has', 'frames have')} no time: {float(rate):g} a second are assumed")
+
+
+def _in_time(frames: Iterator[av.VideoFrame], period: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    """The frames with their times in nanoseconds. period: of those that have none.
+
+    A decoder gives pictures in their order, but not every container tells their times in it (H.264 in AVI, packed
+    B-frames): of those that are near each other, the first picture has the earliest time.
+    """
+    waiting: deque[av.VideoFrame] = deque()
+    times: list[int] = []
+    last = -period
+
+    def first() -> tuple[int, av.VideoFrame]:
+        nonlocal last
+        frame = waiting.popleft()
+        stamp = last if frame.pts is None else heappop(times)
+        last = stamp if stamp > last else last + period
+        return last, frame
+
+    for frame in frames:
+        waiting.append(frame)
+        if frame.pts is not None:
+            heappush(times, round(frame.pts * (frame.time_base or 0) * 10**9))
+        if len(waiting) > MOST_REORDERED:
+            yield first()
+    while waiting:
+        yield first()
 
 
 def frame_count(path: Path) -> int | None:

@@ -71,6 +71,53 @@ def test_time_that_jumps_back_loses_no_frame(tmp_path: Path) -> None:
     assert [round(frame.content.mean(), -1) for frame in read_video(path)] == [0, 90, 180, 240]
 
 
+def encode(path: Path, frames: int, codec: str = "libx264", rate: int = 10) -> Path:
+    """A video with pictures that are predicted from later ones, whose times some containers tell out of order."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for number in range(frames):
+            picture = grey(10 * number)
+            picture[:, 4 * number % 56 :][:, :8] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def times(path: Path) -> list[float]:
+    """What the container says, in the order of the pictures."""
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def test_times_ascend_evenly_where_the_container_tells_them_out_of_order(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.avi", 12)
+    assert times(path) != sorted(times(path)), "or this shows nothing"
+    frames = list(read_video(path))
+    assert np.diff([frame.stamp for frame in frames]).tolist() == [100 * MS] * 11
+    assert sorted(frame.content.min() for frame in frames) == [frame.content.min() for frame in frames]
+
+
+@pytest.mark.parametrize("rate", [10, 50])
+def test_a_stream_without_times_goes_at_its_own_rate_and_says_so(rate: int, tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.h264", 12, rate=rate)
+    assert set(times(path)) == {None}, "or this shows nothing"
+    problems: list[str] = []
+    stamps = [frame.stamp for frame in read_video(path, problems)]
+    assert stamps == [number * 10**9 // rate for number in range(12)]
+    assert problems == [f"12 frames have no time: {rate} a second are assumed"]
+
+
+def test_times_that_begin_again_go_on(tmp_path: Path) -> None:
+    """As where two recordings of a transport stream were put into one file."""
+    parts = [encode(tmp_path / f"{name}.ts", 12) for name in "ab"]
+    path = tmp_path / "both.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    stamps = [frame.stamp for frame in read_video(path)]
+    assert len(stamps) > 12
+    assert min(np.diff(stamps)) > 0
+
+
 def test_no_file_is_made_or_lost_before_there_is_a_frame(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("from before")
     assert write(tmp_path / "a.mp4").read_text() == "from before"

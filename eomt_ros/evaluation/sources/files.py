@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
 from eomt_ros.evaluation.sources.sequence import Sequence as FrameSequence
 from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
@@ -22,7 +23,8 @@ def video_sequence(path: Path, name: str, truth: Path | None) -> FrameSequence:
     except VideoError as error:
         raise SourceError(str(error)) from error
     folder = None if truth is None else TruthFolder(truth, count=count)
-    return FrameSequence(name, _Video(path, folder).read, count=count, truth=None if truth is None else str(truth))
+    read = _Video(path, folder, count).read
+    return FrameSequence(name, read, count=count, truth=None if truth is None else str(truth))
 
 
 def picture_sequence(files: Sequence[Path], name: str, truth: Path | None) -> FrameSequence:
@@ -53,14 +55,21 @@ def pictures_in(folder: Path) -> list[Path]:
 class _Video:
     path: Path
     truth: TruthFolder | None
+    count: int | None
 
     def read(self, problems: list[str]) -> Iterator[SourceFrame]:
+        came = 0
         try:
-            for index, frame in enumerate(read_video(self.path)):
+            for index, frame in enumerate(read_video(self.path, problems)):
                 truth = None if self.truth is None else self.truth.truth(index, frame.stamp)
                 yield SourceFrame(frame.stamp, frame.content, truth)
+                came += 1
         except VideoError as error:
             problems.append(f"reading ended too early: {error}")
+        else:
+            if self.count is not None and came < self.count:
+                announced = counted(self.count, "frame")
+                problems.append(f"{came:,} of {announced} that the video announces came: it may have been cut short")
         finally:
             problems += [] if self.truth is None else self.truth.problems()
 

@@ -27,6 +27,7 @@ from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.video import VideoWriter
 from test.evaluation import bags
+from test.evaluation.test_video import encode
 
 FRAMES = 6
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
@@ -380,6 +381,21 @@ def test_a_picture_that_unpacks_to_hundreds_of_megabytes_is_left_out(tmp_path: P
         [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=300, check=False
     )
     assert "a.png is not a picture that can be read" in answer.stderr
+
+
+def test_of_a_video_that_was_cut_short_what_is_there_comes_and_the_rest_is_said(tmp_path: Path) -> None:
+    path = encode(tmp_path / "in.avi", 24, "mjpeg")
+    read_one(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    sequence, frames = read_one(path)
+    assert 0 < len(frames) < 24
+    came = f"{len(frames)} of 24 frames that the video announces came"
+    assert sequence.problems == [f"{came}: it may have been cut short"]
+
+
+def test_of_a_whole_video_nothing_is_said(tmp_path: Path) -> None:
+    sequence, frames = read_one(encode(tmp_path / "in.avi", 24))
+    assert (len(frames), sequence.problems) == (24, [])
 
 
 def test_a_video_goes_with_a_folder_by_index(tmp_path: Path) -> None:
