@@ -31,8 +31,18 @@ SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 RESPAWN_DELAY = 2.0  # s
 
 # Node parameters that have a launch argument of the same name.
-PARAMETERS = ("image_transport", "model", "task", "rate", "policy", "device", "backend", "reliability", "depth")
-PARAMETERS += ("autostart",)
+PARAMETERS = (
+    "image_transport",
+    "model",
+    "task",
+    "rate",
+    "policy",
+    "device",
+    "backend",
+    "reliability",
+    "depth",
+    "autostart",
+)
 TRUE_OR_FALSE = {"true": True, "false": False}
 CHOICES = {
     "use_sim_time": ("", *TRUE_OR_FALSE),

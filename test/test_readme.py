@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import yaml
 
+from eomt_ros.extras import EXTRAS
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PATIENCE = 100.0  # s
@@ -39,7 +41,16 @@ def test_the_live_parameters_are_those_of_the_yaml():
 def test_the_launch_arguments_are_those_of_the_launch_file():
     tree = ast.parse((ROOT / "launch" / "segment.launch.py").read_text())
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-    declared = [ast.literal_eval(call.args[0]) for call in calls if call.func.id == "DeclareLaunchArgument"]
+    (parameters,) = [
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PARAMETERS"
+    ]
+    declared: list[str] = []
+    for call in sorted(calls, key=lambda call: call.lineno):
+        if call.func.id == "DeclareLaunchArgument":
+            first = call.args[0]
+            declared += [first.value] if isinstance(first, ast.Constant) else parameters
     assert declared
     assert list(rows("argument")) == declared
 
@@ -51,13 +62,20 @@ def test_the_topics_and_services_are_those_of_the_node():
     assert set(rows("it publishes")) | set(rows("service")) == named
 
 
+def test_the_packages_it_says_to_install_are_those_of_the_optional_parts():
+    said = [set(words.split()) for words in re.findall(r"pip install -c constraints.txt ([^`\n]+)", README)]
+    for extra, names in EXTRAS.items():
+        # Pythons that have it themselves take no harm from it.
+        assert set(names) in said or {*names, "backports.zstd"} in said, extra
+
+
 def test_the_files_it_points_to_exist():
     for path in re.findall(r"\]\((?!http|#)([^)]+)\)|`((?:config|eomt_ros)/[\w./]+)`", README):
         assert (ROOT / "".join(path)).exists(), path
 
 
 def test_the_example_in_python_runs(tmp_path):
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "Segmenter" in code]
     video = cv2.VideoWriter(str(tmp_path / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
     for _ in range(2):
         video.write(np.zeros((48, 64, 3), np.uint8))

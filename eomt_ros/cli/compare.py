@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eomt_ros.cli.errors import UserError
+from eomt_ros.extras import missing
 
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         from eomt_ros.evaluation import results
         from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page, comparison_text
     except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
+        raise UserError(missing(error, "evaluation")) from error
 
     try:
         runs = [Run(str(folder), results.read(folder)) for folder in (options.first, *options.others)]

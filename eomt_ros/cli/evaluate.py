@@ -13,6 +13,7 @@ from eomt_ros.cli.errors import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.extras import missing
 
 if TYPE_CHECKING:
     from eomt_ros.cli import Commands
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         from eomt_ros.evaluation.report import write_report
         from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
     except ImportError as error:
-        raise UserError(f"{error.name} is missing: pip install 'eomt_ros[evaluation]'") from error
+        raise UserError(missing(error, "evaluation")) from error
     from eomt_ros.engine import EngineError
 
     if options.predictions is not None and options.save_bag:

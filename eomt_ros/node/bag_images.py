@@ -10,8 +10,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from eomt_ros.evaluation.bag import Bag
-from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+from eomt_ros.extras import missing
+
+try:
+    from eomt_ros.evaluation.bag import Bag
+    from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+except ImportError as error:
+    sys.exit(f"it cannot be read, {missing(error, 'evaluation')}")
 
 ENDING = "/compressed"
 

@@ -21,22 +21,27 @@ from typing import Any
 
 from rclpy.utilities import remove_ros_args
 
-from eomt_ros.cli.evaluate import summary
-from eomt_ros.cli.stopping import SIGNALS, STOPPED
-from eomt_ros.engine import EngineError
-from eomt_ros.engine.shipped import shipped
-from eomt_ros.evaluation import run
-from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.output_bag import OutputBag
-from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
-from eomt_ros.evaluation.recorded import RecordedPredictions
-from eomt_ros.evaluation.report import write_report
-from eomt_ros.evaluation.results import Results
-from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
-from eomt_ros.node.children import Child, ChildError
-from eomt_ros.node.fast_dds import profile_variables
-from eomt_ros.node.participant import Participant
-from eomt_ros.node.replay import Replayed, Replayer, ReplayError, StoppedError
+from eomt_ros.extras import missing
+
+try:
+    from eomt_ros.cli.evaluate import summary
+    from eomt_ros.cli.stopping import SIGNALS, STOPPED
+    from eomt_ros.engine import EngineError
+    from eomt_ros.engine.shipped import shipped
+    from eomt_ros.evaluation import run
+    from eomt_ros.evaluation.counting import counted
+    from eomt_ros.evaluation.output_bag import OutputBag
+    from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
+    from eomt_ros.evaluation.recorded import RecordedPredictions
+    from eomt_ros.evaluation.report import write_report
+    from eomt_ros.evaluation.results import Results
+    from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+    from eomt_ros.node.children import Child, ChildError
+    from eomt_ros.node.fast_dds import profile_variables
+    from eomt_ros.node.participant import Participant
+    from eomt_ros.node.replay import Replayed, Replayer, ReplayError, StoppedError
+except ImportError as error:
+    sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
 
 COMMAND = ("python3", "-m", "eomt_ros.node.evaluate_bag")
 ONE_PRESS = 1.0  # s

@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from eomt_ros.extras import missing
+
 CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
 STOPPED = 130
 """What a shell expects of a program that Ctrl-C ended."""
@@ -39,9 +41,13 @@ class PlayerThread(threading.Thread):
 
     def _play(self) -> int:
         # Here and not at the top: they bring ROS, which takes a second or more to load, and by now signals are heeded.
-        from eomt_ros.evaluation.bag import BagError
-        from eomt_ros.node.pacing import PlayError, StoppedError
-        from eomt_ros.node.player import Options, play
+        try:
+            from eomt_ros.evaluation.bag import BagError
+            from eomt_ros.node.pacing import PlayError, StoppedError
+            from eomt_ros.node.player import Options, play
+        except ImportError as error:
+            print(f"play_bag: {missing(error, 'evaluation')}", file=sys.stderr)
+            return 1
 
         options = Options(**{**vars(self._arguments), "wait_for": tuple(self._arguments.wait_for)})
         try:

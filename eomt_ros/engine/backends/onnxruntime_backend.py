@@ -17,10 +17,10 @@ from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
 from eomt_ros.engine.export_cache import exported
+from eomt_ros.extras import install
 
 log = logging.getLogger(__name__)
 
-INSTALL = "pip install 'eomt_ros[onnxruntime]' (on a GPU: onnxruntime-gpu)"
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
 CPU_PROVIDER = "CPUExecutionProvider"
 QUIET = 3
@@ -98,7 +98,9 @@ def _load() -> Any:
     try:
         import onnxruntime
     except Exception as error:  # a library that does not load, or that a NumPy breaks: not ImportError alone
-        raise BackendError(f"ONNX Runtime cannot be loaded ({first_line(error)}): {INSTALL}") from error
+        raise BackendError(
+            f"ONNX Runtime cannot be loaded ({first_line(error)}): {install('onnxruntime')} (on a GPU: onnxruntime-gpu)"
+        ) from error
     return onnxruntime
 
 

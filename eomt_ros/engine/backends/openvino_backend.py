@@ -17,8 +17,8 @@ from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
 from eomt_ros.engine.export_cache import exported
+from eomt_ros.extras import install
 
-INSTALL = "pip install 'eomt_ros[openvino]'"
 CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
 TYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
@@ -86,7 +86,7 @@ def _load() -> Any:
     try:
         import openvino
     except Exception as error:  # a library that does not load, or that a NumPy breaks: not ImportError alone
-        raise BackendError(f"OpenVINO cannot be loaded ({first_line(error)}): {INSTALL}") from error
+        raise BackendError(f"OpenVINO cannot be loaded ({first_line(error)}): {install('openvino')}") from error
     finally:
         if silenced:
             sys.modules.pop("openvino_telemetry", None)

@@ -21,6 +21,7 @@ from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.networks.query_vit import StepOutput
 from eomt_ros.engine.networks.settings import num_labels_of
 from eomt_ros.engine.weights import read_weights, stored_weights, weight_files
+from eomt_ros.extras import install
 
 _operators: Any = None
 
@@ -32,7 +33,6 @@ MOST = 1 << 16
 MOST_LAYERS = 100
 """Far above any network there is, see `networks/settings.py`; also of entries in a list."""
 
-INSTALL = "pip install 'eomt_ros[mask2former]'"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
     except Exception as error:  # a torchvision that does not load brings down transformers, with whatever it raises
         raise CheckpointError(
             f"{folder} is a Mask2Former, which Hugging Face's transformers runs, and that cannot be loaded "
-            f"({first_line(error)}): {INSTALL}"
+            f"({first_line(error)}): {install('mask2former')}"
         ) from error
     stored = stored_weights(weight_files(folder))
     with _quiet():
