@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import pickle
 import re
 import shutil
@@ -30,7 +31,7 @@ from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.labels import Labels
 from eomt_ros.engine.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
 from eomt_ros.engine.weights import WEIGHTS, read_weights, stored_weights
-from eomt_ros.regular_file import expect_regular
+from eomt_ros.regular_file import expect_regular, open_regular
 
 CHANNELS_PER_HEAD = 64
 """Of every DINOv2 and DINOv3."""
@@ -170,6 +171,10 @@ def _read(source: Path) -> Mapping[str, Any]:
             with zipfile.ZipFile(source) as parts:
                 if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
                     raise CheckpointError(f"{source} is compressed, which torch does not do; get it again")
+        # It needs no room in a file, takes as much memory as it says, and is all of that kind that torch lets in.
+        with open_regular(source) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+            if whole.find(b"bytearray") >= 0:
+                raise CheckpointError(f"{source} holds a bytearray beside tensors, expected weights alone")
         # Mapped, so that a trainer's state beside the weights is not read; torch's older format cannot be.
         content = torch.load(source, map_location="cpu", weights_only=True, mmap=zipped)
     except CheckpointError:

@@ -18,14 +18,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.git_lfs import ADVICE, is_pointer
 from eomt_ros.regular_file import open_regular, read_bytes
 
 WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 PICKLED = (".bin", ".pth", ".pt", ".ckpt", ".pkl")
-
-LFS_POINTER = b"version https://git-lfs"
-"""What a clone made without Git LFS has in place of a large file."""
 
 LARGEST_JSON = 4 << 20
 """Bytes of a JSON file, and of the JSON that a safetensors file begins with: ten times what the largest ViT has."""
@@ -152,9 +150,8 @@ def _memory() -> float:
 
 
 def _unreadable(path: Path, why: str) -> str:
-    with open_regular(path) as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            return f"{path} is a Git LFS pointer, not the weights; run `git lfs pull` in that folder"
+    if is_pointer(path):
+        return f"{path} {ADVICE}"
     return (
         f"{path} ({path.stat().st_size} bytes) is truncated or no safetensors file ({why}); "
         "compare its size with the original's and get it again"

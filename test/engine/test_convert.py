@@ -555,6 +555,21 @@ def test_a_pickle_that_is_broken_anywhere_is_refused_in_a_line(
     assert str(refused.value).isprintable()
 
 
+class Filling:
+    """Memory for a few bytes of a file."""
+
+    def __reduce__(self) -> tuple[type[bytearray], tuple[int]]:
+        return bytearray, (1 << 40,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_asks_for_memory_is_refused_before_it_is_given(tmp_path: Path, zipped: bool) -> None:
+    content = {**authors(dinov3=False, video=False), "other": Filling()}
+    torch.save(content, tmp_path / "authors.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="holds a bytearray beside tensors"):
+        convert(tmp_path / "authors.pth", tmp_path / "model")
+
+
 def test_a_compressed_file_is_refused_before_it_is_unpacked(written: Callable[..., Path], tmp_path: Path) -> None:
     source = written(authors(dinov3=False, video=False))
     with zipfile.ZipFile(source) as parts:
