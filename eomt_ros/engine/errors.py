@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 
-LONGEST_LINE = 300
-"""Characters of what others say or have named."""
+from eomt_ros.printable import printable
 
 
 class EngineError(Exception):
@@ -43,11 +41,9 @@ class BackendError(EngineError):
 
 def first_line(error: Exception) -> str:
     """An error of someone else's, in one line."""
-    said = str(error).strip().partition("\n")[0][:LONGEST_LINE]
-    return f"{type(error).__name__}: {''.join(each if each.isprintable() else '?' for each in said)}"
+    return f"{type(error).__name__}: {printable(str(error).strip().partition(chr(10))[0])}"
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """Names that others chose, in one line: the first ones, and quoted where they are unusual."""
-    shown = [name if name.isprintable() and len(name) <= LONGEST_LINE else reprlib.repr(name) for name in names[:most]]
-    return ", ".join([*shown, "..."] if len(names) > most else shown)
+    """Names that others chose, in one line: the first ones."""
+    return ", ".join([*map(printable, names[:most]), *(["..."] if len(names) > most else [])])

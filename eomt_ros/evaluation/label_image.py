@@ -11,6 +11,7 @@ import numpy as np
 
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.node.images import ImageError, step_of
+from eomt_ros.printable import printable
 
 ENCODINGS = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16, "32SC1": np.int32}
 
@@ -32,7 +33,7 @@ def decode_labels(message: Any) -> Labels:
         return decode_png(bytes(message.data))
     encoding = getattr(message, "encoding", type(message).__name__)
     if encoding not in ENCODINGS:
-        raise LabelImageError(f"encoding {encoding}, expected a label image: {', '.join(ENCODINGS)}")
+        raise LabelImageError(f"encoding {printable(encoding, 60)}, expected a label image: {', '.join(ENCODINGS)}")
     dtype = np.dtype(ENCODINGS[encoding]).newbyteorder(">" if message.is_bigendian else "<")
     height, width = message.height, message.width
     try:
@@ -64,7 +65,7 @@ def decode_png(data: bytes) -> Labels:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise LabelImageError(f"a PNG that is corrupt: {error}") from error
+        raise LabelImageError(f"a PNG that is corrupt: {printable(str(error))}") from error
     if decoded is None or decoded.ndim != 2 or decoded.dtype not in (np.uint8, np.uint16):
         raise LabelImageError("a PNG that is truncated or corrupt: its pixels do not decode")
     labels: Labels = decoded.astype(np.uint16 if depth == 16 else np.uint8, copy=False)

@@ -18,6 +18,7 @@ from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.predictions import MAX_GAP, Found
 from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
 from eomt_ros.node.continuity import Continuity
+from eomt_ros.printable import printable
 
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 LOOK_AHEAD = 64
@@ -174,7 +175,8 @@ def _summary(path: Path) -> _Summary:
 def _instances_topic(bag: Bag) -> str:
     topics = sorted(topic for topic, kind in bag.topics.items() if kind == INSTANCE_ARRAY)
     if len(topics) != 1:
-        found = f"several: {', '.join(topics)}" if topics else f"none; it has {', '.join(sorted(bag.topics)) or 'none'}"
+        several, others = printable(", ".join(topics)), printable(", ".join(sorted(bag.topics)))
+        found = f"several: {several}" if topics else f"none; it has {others or 'none'}"
         raise SourceError(f"--predictions {bag.path}: expected one topic of type {INSTANCE_ARRAY}, found {found}")
     return topics[0]
 
@@ -184,8 +186,9 @@ def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, tab
     labels = _fitting(model, classes) if table is None else load_labels(table)
     for number, (name, thing) in classes.items():
         if number >= len(labels.class_names) or (labels.class_names[number], labels.is_thing[number]) != (name, thing):
+            kind = "thing" if thing else "stuff"
             raise SourceError(
-                f"--predictions {path}: class {number} is {name} ({'thing' if thing else 'stuff'}), which the labels "
+                f"--predictions {path}: class {number} is {printable(name, 60)} ({kind}), which the labels "
                 f"{labels.name} do not say; give the table that the node used with --labels"
             )
     return labels

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
+from eomt_ros.printable import printable
 
 TAIL_LINES = 15
 PATIENCE = 5.0  # s that a process gets to end by itself
@@ -76,7 +77,11 @@ class Child:
     def failure(self, what: str) -> ChildError:
         """An error that tells what happened to the process, with the last lines that it printed."""
         lines = self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:]
-        return ChildError("\n    ".join([f"{self._name} {what}; it printed at last:", *(lines or ["nothing"])]))
+        return ChildError(
+            "\n    ".join(
+                [f"{self._name} {what}; it printed at last:", *(map(printable, lines) if lines else ["nothing"])]
+            )
+        )
 
     def stop(self) -> int:
         """End the process, as Ctrl-C does, and by force if that does not help; returns its exit code."""

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import simplejpeg
 
 from eomt_ros.node.bridge import working_cv_bridge
+from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
@@ -32,6 +33,9 @@ MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
 
 _DARK = 4096  # of 65535: as far as 12 bits go
+
+LONGEST_NAME = 60
+"""Characters of an encoding that are shown: it comes from the network."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +58,7 @@ class UnsupportedEncodingError(ImageError):
             text = f"{_AMBIGUOUS[name]}; the node that publishes the images has to say which"
         else:
             text = f"is not supported; supported are {', '.join(supported)}"
-        super().__init__(f"encoding '{encoding}' {text}")
+        super().__init__(f"encoding '{printable(encoding, LONGEST_NAME)}' {text}")
         self.encoding = encoding
 
 
@@ -231,7 +235,7 @@ def _encoding(name: str) -> _Encoding:
 def _pixels(message: Image, encoding: _Encoding) -> Pixels:
     """View of the message's data, (rows, width, channels) in the message's byte order, after checking its size."""
     height, width = message.height, message.width
-    what = f"{width}x{height} {message.encoding} image"
+    what = f"{width}x{height} {printable(message.encoding, LONGEST_NAME)} image"
     _check_size(what, height, width)
     if height % encoding.block[0] or width % encoding.block[1]:
         raise ImageError(f"{what}: height must be a multiple of {encoding.block[0]} and width of {encoding.block[1]}")
@@ -314,7 +318,7 @@ def _decode_compressed(
 ) -> Pixels | Tensor:
     data = bytes(message.data)
     format_ = message.format or "jpeg"  # as the message's definition says
-    what = f"compressed image of {len(data)} bytes (format '{format_}')"
+    what = f"compressed image of {len(data)} bytes (format '{printable(format_, LONGEST_NAME)}')"
     # Only PNG reaches OpenCV, which would try two dozen file formats.
     if data.startswith(_JPEG_START):
         height, width = _jpeg_size(what, data)
@@ -357,7 +361,7 @@ def _png(what: str, data: bytes) -> Pixels:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _IMREAD)
     except cv2.error as error:
-        raise ImageError(f"{what} is corrupt: {error}") from error
+        raise ImageError(f"{what} is corrupt: {printable(str(error))}") from error
     if decoded is None:
         raise ImageError(f"{what} is corrupt: its pixels do not decode")
     # A view would do, and would cost ten times as much later, whenever somebody packs it.

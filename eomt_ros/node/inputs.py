@@ -12,6 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.node.continuity import UNTIMED, Admitted, Continuity
 from eomt_ros.node.diagnostics import Drop, Statistics
+from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
 from eomt_ros.node.silence import ENDING, why_silent
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
     from eomt_ros.node.qos import QosOverrides
-
-WARNING_PERIOD = 5.0  # s between warnings about the same thing
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Input:
         self._stretch = 0
         self._pacer = Pacer()
         self._last_number: int | None = None
-        self._logger = node.get_logger()
+        self._log = SparingLog(node.get_logger())
 
         chosen = parameters()
         self.topic = topic_of(node, chosen)
@@ -126,10 +125,10 @@ class Input:
             self._statistics.count_dropped(Drop.OVERTAKEN, pushed_out)
             return
         self._statistics.count_dropped(Drop.QUEUE_FULL, pushed_out)
-        self._logger.warning(
+        self._log.warning(
+            Drop.QUEUE_FULL.value,
             f"policy every_frame, but images come faster than they are processed and {parameters.queue_size} wait"
             f" (queue_size): {self._statistics.counts.dropped[Drop.QUEUE_FULL]} dropped so far",
-            throttle_duration_sec=WARNING_PERIOD,
         )
 
     def _admit(self, message: bytes, max_gap: float) -> Admitted | None:
@@ -144,15 +143,13 @@ class Input:
         late = f"{self._statistics.counts.dropped[Drop.LATE]} images dropped as late so far"
         publishers = self._node.count_publishers(self.topic)
         if publishers > 1:
-            self._logger.warning(
+            self._log.warning(
+                "publishers",
                 f"{self.topic} has {publishers} publishers, whose stamps do not go together: {late}; give each camera"
                 " a topic, and a node, of its own",
-                throttle_duration_sec=WARNING_PERIOD,
             )
         elif admitted is None:
-            self._logger.warning(
-                f"image dropped as late: {self._continuity.why_late()}; {late}", throttle_duration_sec=WARNING_PERIOD
-            )
+            self._log.warning(Drop.LATE.value, f"image dropped as late: {self._continuity.why_late()}; {late}")
         return admitted
 
     def _count_missing(self, number: int | None) -> None:
@@ -177,7 +174,9 @@ class Input:
             mend = "set the parameter reliability to 'best_effort' (it is 'reliable', and the publisher offers less)"
         else:
             mend = f"ask for less in the parameter qos_overrides.{self.topic}.subscription.{policy}"
-        self._logger.error(f"no images from a publisher of {self.topic}: its quality of service does not match; {mend}")
+        self._log.error(
+            "qos", f"no images from a publisher of {self.topic}: its quality of service does not match; {mend}"
+        )
 
 
 def topic_of(node: Node, parameters: Parameters) -> str:

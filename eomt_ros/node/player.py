@@ -27,9 +27,11 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 
 from eomt_ros.evaluation.bag import Bag, Recorded
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
+from eomt_ros.node.log import SparingLog
 from eomt_ros.node.pacing import Backlog, PlayError, StoppedError, Timeline
 from eomt_ros.node.spinning import spinning
 from eomt_ros.node.stamps import stamp_in
+from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
     from rclpy.publisher import Publisher
@@ -65,6 +67,7 @@ class Player:
 
     def __init__(self, node: Node, options: Options, stop: threading.Event) -> None:
         self._node = node
+        self._log = SparingLog(node.get_logger())
         self._options = options
         self._stop = stop
         self._publishers: dict[str, Publisher[Any]] = {}
@@ -96,16 +99,18 @@ class Player:
             try:
                 self._publishers[topic] = self._node.create_publisher(_message_class(kind), topic, qos)
             except (ImportError, AttributeError):
-                self._node.get_logger().warning(f"{topic} is not played: {kind} is not installed")
+                self._log.warning("not played", f"{topic} is not played: {kind} is not installed")
             except NameValidationException as error:
-                self._node.get_logger().warning(f"{topic} is not played: no name of a topic, {error}")
+                self._log.warning("not played", f"{topic} is not played: no name of a topic, {printable(str(error))}")
 
     def wait_for_listeners(self) -> None:
         """Return when every topic of `--wait-for` has a subscriber; raise PlayError if one does not get any."""
         topics = self._options.wait_for
         unknown = [topic for topic in topics if topic not in self._publishers]
         if unknown:
-            raise PlayError(f"--wait-for {unknown[0]}: not played; played are {', '.join(sorted(self._publishers))}")
+            raise PlayError(
+                f"--wait-for {unknown[0]}: not played; played are {printable(', '.join(sorted(self._publishers)))}"
+            )
 
         def lonely() -> str:
             names = [topic for topic in topics if not self._publishers[topic].get_subscription_count()]

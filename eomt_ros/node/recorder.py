@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -107,7 +108,8 @@ class Recorder:
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name == DIAGNOSTICS:
-                self.report = _report(status)
+                with contextlib.suppress(KeyError, ValueError):  # another program's, or another version's
+                    self.report = _report(status)
 
 
 def _report(status: DiagnosticStatus) -> Report:

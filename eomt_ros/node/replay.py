@@ -24,6 +24,7 @@ from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.parameters import RULES
 from eomt_ros.node.participant import Participant
 from eomt_ros.node.recorder import RECORDED, Recorder, Report
+from eomt_ros.printable import printable
 
 AHEAD = 8  # images of which results may be due: enough that the node never waits, and that a bad image holds nothing up
 START_PATIENCE = 180.0  # s for the node to load its model, or download it
@@ -110,7 +111,7 @@ class Replayer:
         if self._stop.is_set():
             raise StoppedError
         if not active or recorder.report is None:
-            last = "none came" if recorder.report is None else f"the last says '{recorder.report.state}'"
+            last = "none came" if recorder.report is None else f"the last says '{printable(recorder.report.state)}'"
             raise ReplayError(
                 f"the node {NODE} did not report within {START_PATIENCE:.0f} s that it is active ({last}); "
                 "it has to run, with the same ROS_DOMAIN_ID"

@@ -27,6 +27,7 @@ from std_srvs.srv import SetBool, Trigger
 from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statistics
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.inputs import Arrival, Input, topic_of
+from eomt_ros.node.log import RosLogHandler, SparingLog
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.parameters import ParameterError, Parameters, changed, check_change, declare
 from eomt_ros.node.presence import Presence
@@ -34,7 +35,6 @@ from eomt_ros.node.qos import QosOverrides
 from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:
-    from rclpy.impl.rcutils_logger import RcutilsLogger
     from rclpy.lifecycle.node import LifecycleState
     from rclpy.parameter import Parameter
 
@@ -86,6 +86,7 @@ class SegmentNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._set_parameters_callback)
         self.create_service(Trigger, "~/reset", self._reset_callback)
         self.create_service(SetBool, "~/enable", self._enable_callback)
+        self._log = SparingLog(self.get_logger())
         self._silence_told = False
         qos = self._overrides.of_publisher("/diagnostics", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos)
@@ -277,7 +278,7 @@ class SegmentNode(LifecycleNode):
         elif not self._silence_told:
             self._silence_told = True
             listener = self._active.input
-            self.get_logger().warning(f"no image on {listener.topic} for {SILENCE:.0f} s: {listener.why_silent()}")
+            self._log.warning("silence", f"no image on {listener.topic} for {SILENCE:.0f} s: {listener.why_silent()}")
 
 
 class Spinner(threading.Thread):
@@ -313,23 +314,6 @@ class Spinner(threading.Thread):
         """End the thread, or keep it in its work if it is in any."""
         self._asked_to_finish.set_result(None)
         self._node.presence.end(PATIENCE)
-
-
-class RosLogHandler(logging.Handler):
-    """Passes the engine's log on to the node's."""
-
-    def __init__(self, logger: RcutilsLogger) -> None:
-        super().__init__()
-        self._logger = logger
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log one record; rclpy insists on one severity per line of code."""
-        if record.levelno >= logging.ERROR:
-            self._logger.error(record.getMessage())
-        elif record.levelno >= logging.WARNING:
-            self._logger.warning(record.getMessage())
-        else:
-            self._logger.info(record.getMessage())
 
 
 def main(args: list[str] | None = None) -> NoReturn:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eomt_ros.printable import printable
+
 if TYPE_CHECKING:
     from rclpy.node import Node
 
@@ -26,7 +28,7 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
     if offered == {COMPRESSED} and topic.endswith(ENDING):
         return f"it carries compressed images; {_advice(topic)}"
     if offered:
-        return f"it carries {', '.join(sorted(offered))}, expected {wanted}"
+        return f"it carries {printable(', '.join(sorted(offered)))}, expected {wanted}"
     cameras = _cameras(node)
     twin = topic.removesuffix(ENDING) if compressed else f"{topic}{ENDING}"
     if twin in cameras:
@@ -36,6 +38,7 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
 
 
 def _advice(topic: str) -> str:
+    topic = printable(topic)
     transport = "compressed" if topic.endswith(ENDING) else "raw"
     return f"for {topic} give image_topic:={topic.removesuffix(ENDING)} image_transport:={transport}"
 

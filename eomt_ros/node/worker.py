@@ -15,8 +15,10 @@ from eomt_ros.node.continuity import Scene
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.gpu_jpeg import GpuJpegs
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError
+from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.stamps import SECOND
+from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from eomt_ros.node.outputs import Outputs
     from eomt_ros.node.parameters import Parameters
 
-WARNING_PERIOD = 5.0  # s between warnings about the same thing
+ASKED_FOR = "asked for by ~/reset"
+LONGEST_TRACE = 4000  # characters of the end of a traceback
 MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the network, so their number is bounded
 
 
@@ -50,12 +53,12 @@ class Worker:
         self._outputs = outputs
         self._statistics = statistics
         self._parameters = parameters
-        self._logger = logger
+        self._log = SparingLog(logger)
         self._jpegs = GpuJpegs(segmenter, logger)
         self._scene = Scene()
         self._reset_wanted = threading.Event()
         self._presence = Presence()
-        self._reported_encodings: set[str] = set()
+        self._told_encodings: set[str] = set()
         # A daemon, because a frame can take longer than a user who pressed Ctrl-C waits.
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -86,7 +89,7 @@ class Worker:
                 self._report_encoding(error)
             except ImageError as error:
                 self._fail(Drop.BAD_IMAGE, str(error))
-                self._logger.warning(f"image dropped: {error}", throttle_duration_sec=WARNING_PERIOD)
+                self._log.warning(Drop.BAD_IMAGE.value, f"image dropped: {error}")
             except NotFiniteError as error:
                 self._fail_and_reset(Drop.NOT_FINITE, error)
             except OutOfMemoryError as error:
@@ -98,7 +101,7 @@ class Worker:
             except Exception as error:
                 # Whatever it is, a robot is better off without one frame than without its eyes; the log tells it all.
                 self._fail_and_reset(Drop.INTERNAL_ERROR, error)
-                self._logger.error(traceback.format_exc(), throttle_duration_sec=WARNING_PERIOD)
+                self._log.error("traceback", traceback.format_exc()[-LONGEST_TRACE:])
         self._presence.leave()
 
     def _take(self) -> Arrival | None:
@@ -117,7 +120,7 @@ class Worker:
         broken_by = self._scene.broken_by(arrival.admitted, (height, width))
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
-            broken_by = "asked for by ~/reset"
+            broken_by = ASKED_FOR
         if broken_by:
             self._reset(broken_by)
         nanoseconds = arrival.admitted.stamp
@@ -138,22 +141,24 @@ class Worker:
 
     def _reset(self, reason: str) -> None:
         self._stream.reset()
-        self._logger.warning(f"stream reset, epoch {self._stream.epoch} begins: {reason}")
+        kind = "reset asked for" if reason == ASKED_FOR else "reset"
+        self._log.warning(kind, f"stream reset, epoch {self._stream.epoch} begins: {reason}")
 
     def _fail(self, reason: Drop, message: str) -> None:
-        self._statistics.count_failed(reason, message)
+        self._statistics.count_failed(reason, printable(message))
 
     def _fail_and_reset(self, reason: Drop, error: Exception) -> None:
         # What is propagated from this frame on may be spoilt.
         self._stream.reset()
         self._fail(reason, str(error))
-        self._logger.error(
-            f"image dropped and stream reset, epoch {self._stream.epoch} begins: {error}",
-            throttle_duration_sec=WARNING_PERIOD,
+        self._log.error(
+            reason.value, f"image dropped and stream reset, epoch {self._stream.epoch} begins: {printable(str(error))}"
         )
 
     def _report_encoding(self, error: UnsupportedEncodingError) -> None:
-        if error.encoding in self._reported_encodings or len(self._reported_encodings) >= MOST_ENCODINGS:
+        told = str(error)
+        if told in self._told_encodings:
             return
-        self._reported_encodings.add(error.encoding)
-        self._logger.error(f"images dropped: {error}")
+        if len(self._told_encodings) < MOST_ENCODINGS:
+            self._told_encodings.add(told)
+        self._log.error(Drop.UNSUPPORTED_ENCODING.value, f"images dropped: {told}")

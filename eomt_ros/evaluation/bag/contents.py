@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, Protocol
 
+from eomt_ros.printable import printable
+
 LARGEST = 1 << 29
 """Bytes of a message, or of a chunk of them: a length above it is garbage, or made to fill the memory."""
 MOST_FAULTS = 3
 """Sentences about one bag: of a bad disk every chunk may be damaged."""
-LONGEST_TEXT = 300
-"""Characters."""
 
 
 class BagError(Exception):
@@ -66,8 +66,3 @@ def note(faults: list[str], fault: str) -> None:
     """Adds a sentence if there are not enough of them."""
     if len(faults) < MOST_FAULTS:
         faults.append(printable(fault))
-
-
-def printable(text: str) -> str:
-    """A text that somebody else wrote, as it may be shown: in one line, not too long."""
-    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split())[:LONGEST_TEXT])

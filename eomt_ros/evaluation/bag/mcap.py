@@ -21,8 +21,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note, printable
+from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note
 from eomt_ros.evaluation.bag.unpacking import unpack, unpack_message
+from eomt_ros.printable import printable
 
 MEMORY = 128 << 20
 """Bytes of the stretches that are kept, unpacked."""

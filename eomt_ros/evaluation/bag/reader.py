@@ -18,6 +18,7 @@ from eomt_ros.evaluation.bag.storage import Storage, open_storage
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.node.images import ImageError, decode
+from eomt_ros.printable import printable
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
@@ -88,7 +89,9 @@ class Bag:
         """
         for topic in topics:
             if topic not in self.topics:
-                raise BagError(f"{self.path} has no topic {topic}; it has {', '.join(sorted(self.topics)) or 'none'}")
+                raise BagError(
+                    f"{self.path} has no topic {topic}; it has {printable(', '.join(sorted(self.topics))) or 'none'}"
+                )
         try:
             yield from self._storage.messages(topics)
         except BagError as error:

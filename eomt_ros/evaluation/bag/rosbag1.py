@@ -12,6 +12,7 @@ from rosbags.rosbag1 import Reader
 from eomt_ros.evaluation.bag.contents import BagError, Recorded
 from eomt_ros.evaluation.bag.types import Types, one_line
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.printable import printable
 
 
 class Rosbag1:
@@ -26,16 +27,18 @@ class Rosbag1:
         # Damaged bytes make rosbags raise almost anything, from its own errors to TypeError.
         except Exception as error:
             raise BagError(f"{path} is not a bag that can be read: {one_line(error)}") from error
-        self.topics = {connection.topic: connection.msgtype for connection in self._reader.connections}
+        self.topics = {
+            printable(connection.topic): printable(connection.msgtype) for connection in self._reader.connections
+        }
         self.counts: Counter[str] = Counter()
         for connection in self._reader.connections:
-            self.counts[connection.topic] += connection.msgcount
+            self.counts[printable(connection.topic)] += connection.msgcount
         self.seconds = self._reader.duration * 1e-9 if self._reader.message_count else 0.0
-        self._types = Types({each.msgtype: each.msgdef.data for each in self._reader.connections}, ros1=True)
+        self._types = Types({printable(each.msgtype): each.msgdef.data for each in self._reader.connections}, ros1=True)
 
     def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
         """See `Storage`."""
-        connections = [connection for connection in self._reader.connections if connection.topic in topics]
+        connections = [connection for connection in self._reader.connections if printable(connection.topic) in topics]
         messages = self._reader.messages(connections) if connections else iter(())
         count = 0
         while True:
@@ -46,7 +49,7 @@ class Rosbag1:
             except Exception as error:  # as above
                 raise BagError(f"reading ended after {counted(count, 'message')}: {one_line(error)}") from error
             count += 1
-            yield Recorded(connection.topic, time, data)
+            yield Recorded(printable(connection.topic), time, data)
 
     def deserialize(self, topic: str, data: bytes) -> Any:
         """See `Storage`."""

@@ -10,8 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note, printable
+from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note
 from eomt_ros.evaluation.bag.unpacking import unpack_message
+from eomt_ros.printable import printable
 
 _TIME = "CAST(timestamp AS INTEGER)"
 

@@ -10,6 +10,7 @@ from rosbags.typesys.store import Typestore
 
 from eomt_ros.engine.shipped import shipped
 from eomt_ros.evaluation.bag.contents import BagError
+from eomt_ros.printable import printable
 
 NEWER = {"identity"}
 """Fields that older versions of our messages do not have."""
@@ -66,4 +67,4 @@ class Types:
 
 def one_line(error: BaseException) -> str:
     """What an error says, or its name where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(str(error)) or type(error).__name__

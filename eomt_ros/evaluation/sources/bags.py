@@ -14,6 +14,7 @@ from eomt_ros.evaluation.sources.matching import Matcher
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
 from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource, truth_topics
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
+from eomt_ros.printable import printable
 
 
 def bag_sequence(bag: Bag, name: str, *, topic: str | None, truth: TruthSource | None) -> Sequence:
@@ -113,9 +114,8 @@ class _Frames:
 
 def _check(bag: Bag, topic: str) -> None:
     """Raises `SourceError` where a topic that the user named has no images."""
-    listed = (
-        ", ".join(f"{name} ({counted(bag.count(name), 'message')})" for name in bag.image_topics) or "no image topics"
-    )
+    topics = [f"{name} ({counted(bag.count(name), 'message')})" for name in bag.image_topics]
+    listed = printable(", ".join(topics)) or "no image topics"
     if topic not in bag.topics:
         raise SourceError(f"--topic {topic}: {bag.path} has no such topic; it has {listed}")
     if not bag.count(topic):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import SourceError
+from eomt_ros.printable import printable
 
 COLOUR, GREY, OTHER = "colour", "grey", "other"
 
@@ -23,6 +24,10 @@ _TRUTH_NAME = re.compile(r"ground_?truth|(^|/|_)gt(/|_|$)", re.IGNORECASE)
 _LABEL_NAME = re.compile(r"semantic|panoptic|instance|segment|label|mask", re.IGNORECASE)
 
 
+MOST_LISTED = 50
+"""Topics."""
+
+
 @dataclass(frozen=True)
 class _Topic:
     name: str
@@ -33,7 +38,8 @@ class _Topic:
 
     def line(self) -> str:
         """For a list of them."""
-        return f"  {self.name}  {self.kind.rpartition('/')[2]} {self.encoding}, {counted(self.count, 'message')}"
+        kind, encoding = self.kind.rpartition("/")[2], printable(self.encoding, 60)
+        return f"  {self.name}  {kind} {encoding}, {counted(self.count, 'message')}"
 
 
 def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
@@ -44,10 +50,10 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     """
     if not bag.image_topics:
         others = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(bag.topics.items()))
-        raise SourceError(f"{bag.path} has no image topic; it has {others or 'no topics at all'}")
+        raise SourceError(f"{bag.path} has no image topic; it has {printable(others) or 'no topics at all'}")
     topics = [_look_at(bag, topic) for topic in bag.image_topics if bag.count(topic)]
     if not topics:
-        raise SourceError(f"{bag.path} is empty: {', '.join(bag.image_topics)} have no messages")
+        raise SourceError(f"{bag.path} is empty: {printable(', '.join(bag.image_topics))} have no messages")
     own = _own_outputs(bag)
     cameras = [
         topic
@@ -59,7 +65,7 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     chosen = colour or grey
     if len(chosen) == 1:
         return chosen[0].name
-    listed = "\n".join(topic.line() for topic in topics)
+    listed = "\n".join(topic.line() for topic in topics[:MOST_LISTED]) + ("\n  ..." if topics[MOST_LISTED:] else "")
     if not chosen:
         raise SourceError(f"{bag.path} has no topic that looks like a camera's; choose one with --topic:\n{listed}")
     raise SourceError(f"{bag.path} has several image topics; choose one with --topic:\n{listed}")

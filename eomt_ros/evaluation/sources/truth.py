@@ -11,6 +11,7 @@ from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
 from eomt_ros.evaluation.sources.sequence import SourceError, Tally
+from eomt_ros.printable import printable
 
 CLASSES_TOPIC = "/ground_truth/semantic"
 INSTANCES_TOPIC = "/ground_truth/panoptic"
@@ -53,7 +54,7 @@ def _truth_topic(bag: Bag, named: str | None, usual: str, option: str) -> str | 
         return None
     try:
         if not bag.count(topic):
-            listed = ", ".join(bag.image_topics) or "no image topics"
+            listed = printable(", ".join(bag.image_topics)) or "no image topics"
             raise SourceError(f"{option} {topic}: {bag.path} has no messages of it; it has {listed}")
         bag.check_image_topic(topic)
         decode_labels(next(bag.messages(topic)).content)
