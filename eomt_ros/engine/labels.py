@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 
 from eomt_ros import plain_yaml
-from eomt_ros.engine.errors import LONGEST_LINE, LabelsError
+from eomt_ros.engine.errors import LabelsError
 from eomt_ros.engine.shipped import shipped
+from eomt_ros.printable import printable
 from eomt_ros.regular_file import read_bytes
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise LabelsError(f"{path} is not YAML: {' '.join(str(error).split())[:LONGEST_LINE]}") from error
+        raise LabelsError(f"{path} is not YAML: {printable(str(error))}") from error
 
 
 def _known_entries(entries: Any, where: str, needed: Collection[str], optional: Collection[str]) -> Mapping[str, Any]:
