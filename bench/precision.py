@@ -28,7 +28,7 @@ def rows() -> Iterator[Row]:
     streams = {name: segmenter.open_stream() for name, segmenter in segmenters.items()}
     same: dict[str, list[tuple[float, float]]] = {name: [] for name in HALF}
     with open_sequences([BAG]) as (sequence,):
-        for frame in sequence.frames(len(segmenters["float32"].labels.class_names)):
+        for frame in sequence.frames(segmenters["float32"].labels.class_names):
             stamp = Fraction(frame.stamp, 10**9)
             results = {name: each.segment(frame.image, streams[name], stamp=stamp) for name, each in segmenters.items()}
             expected = results["float32"]

@@ -65,6 +65,17 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "truth", default_value="", description="A folder of PNG files, if the ground truth is there."
     ),
+    DeclareLaunchArgument(
+        "truth_map",
+        default_value="",
+        description="What the values of the truth's classes mean where they are not the model's ids: 'offset=-1',"
+        " 'ignore=200', 'channel=r', '7=road', '#804080=road', several with commas between them, or a YAML file.",
+    ),
+    DeclareLaunchArgument(
+        "truth_tolerance",
+        default_value="",
+        description="Seconds by which a truth's stamp may be beside its frame's. Empty: half way to the next frame.",
+    ),
     *(
         DeclareLaunchArgument(name, default_value="", description=f"{RULES[name].text} Not given: as in params_file.")
         for name in PARAMETERS
@@ -76,7 +87,8 @@ ARGUMENTS = [
     ),
 ]
 # Where the values of these go in the commands that are started.
-IMAGE_OPTIONS = {"topic": "--topic", "truth_classes": "--truth-classes", "truth_instances": "--truth-instances"}
+TRUTH = ("truth_classes", "truth_instances", "truth_map", "truth_tolerance")
+IMAGE_OPTIONS = {name: "--" + name.replace("_", "-") for name in ("topic", *TRUTH)}
 OPTIONS = {**IMAGE_OPTIONS, "truth": "--truth", "rate": "--rate", "out": "--out"}
 # With every_frame nothing may be lost; with latest the node is to be as it is on the robot.
 LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}

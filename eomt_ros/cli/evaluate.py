@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eomt_ros.cli.errors import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
+from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.extras import missing
 
@@ -41,18 +42,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
     parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
     parser.add_argument("--topic", help="of the images in a bag that has several")
-    parser.add_argument(
-        "--truth",
-        type=Path,
-        metavar="FOLDER",
-        help="ground truth in PNG files named by stamp or index: semantic/ and panoptic/, or classes only",
-    )
-    parser.add_argument(
-        "--truth-classes", metavar="TOPIC", help="ground truth in a bag: images of class ids (/ground_truth/semantic)"
-    )
-    parser.add_argument(
-        "--truth-instances", metavar="TOPIC", help="and images of ids of things (/ground_truth/panoptic)"
-    )
+    add_truth_arguments(parser)
     parser.add_argument("--split", default="val", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
     parser.add_argument(
         "--convention",
@@ -96,16 +86,16 @@ def run(options: argparse.Namespace) -> int:
     try:
         from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
         from eomt_ros.evaluation.report import write_report
-        from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+        from eomt_ros.evaluation.sources import SourceError, open_sequences
     except ImportError as error:
         raise UserError(missing(error, "evaluation")) from error
     from eomt_ros.engine import EngineError
 
     if options.predictions is not None and options.save_bag:
         raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
-    truth = TruthSource(options.truth_classes, options.truth_instances, options.truth)
     stop = threading.Event()
     try:
+        truth = truth_source(options)
         with open_sequences(options.input, topic=options.topic, truth=truth, split=options.split) as sequences:
             inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
             make_ready(options.out, inputs, overwrite=options.overwrite)

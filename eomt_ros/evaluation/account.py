@@ -118,8 +118,14 @@ class Account:
             f"{has} the stamp of the frame before: where stamps do not say how long a frame stands, it counts as the "
             f"frame before, the first as {NOMINAL_STEP * 1e-9:g} s"
         )
+        shift = self.scores.shift
+        shifted = (
+            "the ids of the true and the predicted classes agree only if the true ones are taken for "
+            f"{shift:+d} too large: if they are numbered from {shift}, give --truth-map offset={-shift}"
+        )
         video = [] if self.video is None or self.video.problem is None else [self.video.problem]
-        return [*unscored, *([repeated] if self._repeated else []), *video, *self._bag_problems]
+        hints = [*([shifted] if shift else []), *([repeated] if self._repeated else [])]
+        return [*unscored, *hints, *video, *self._bag_problems]
 
     def _count(self, frame: SourceFrame, found: Found, moment: Moment) -> None:
         self.frames += 1

@@ -13,6 +13,7 @@ import numpy as np
 from eomt_ros.engine import Segment, Timings
 from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Labels as LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.predictions import MAX_GAP, Found
@@ -68,6 +69,7 @@ class RecordedPredictions:
         self._continuity: Continuity
         self._bag: Bag | None = None
         self._late, self._missing, self._unused, self._sizes = Tally(), Tally(), Tally(), Tally()
+        self._frames_with_truth = self._missing_with_truth = 0
         self._bag_problems: list[str] = []
         self._results: Iterator[tuple[tuple[int, int], RecordedResult]] = iter(())
         self._head: tuple[tuple[int, int], RecordedResult] | None = None
@@ -86,6 +88,12 @@ class RecordedPredictions:
         bag.__enter__()
         self._bag = bag
         self._bag_problems += bag.problems
+        instances = _instances_topic(bag)
+        if bag.count(instances) > 1 and bag.is_unstamped(instances):
+            self._bag_problems.append(
+                f"the results in {bag.path} have no stamps, because the camera's images had none: nobody can tell "
+                "which frame they belong to; play the images to the node again with evaluate_bag"
+            )
         self._results = _in_order(_results(bag, self._bag_problems))
         self._head = next(self._results, None)
         self._place = (0, 0)
@@ -97,6 +105,7 @@ class RecordedPredictions:
             self._late.add(self._continuity.why_late())
             return None
         # Time that jumps back in the frames, where a bag was played again, jumps back in the results too.
+        self._frames_with_truth += frame.truth is not None
         lap, stamp = self._place
         self._place = (lap + (frame.stamp < stamp), frame.stamp)
         while self._head is not None and self._head[0] < self._place:
@@ -104,6 +113,7 @@ class RecordedPredictions:
             self._head = next(self._results, None)
         if self._head is None or self._head[0] != self._place:
             self._missing.add(f"{frame.stamp} ns")
+            self._missing_with_truth += frame.truth is not None
             return None
         result = self._head[1]
         self._head = next(self._results, None)
@@ -115,8 +125,11 @@ class RecordedPredictions:
 
     def problems(self) -> list[str]:
         """What did not match so far, a sentence each."""
+        missing, frames = self._missing_with_truth, counted(self._frames_with_truth, "frame")
+        unscored = f"most of the ground truth is not used: {missing} of {frames} that have one have no recorded result"
         return [
             *self._bag_problems,
+            *([unscored] if 2 * missing > self._frames_with_truth else []),
             *self._late.sentence("frame came late and was dropped", "frames came late and were dropped"),
             *self._missing.sentence("frame has no recorded result", "frames have no recorded result"),
             *self._unused.sentence(

@@ -115,7 +115,7 @@ def _run(
 
     # The engine leaves cores idle between its parallel parts; and what is counted in a thread is not waited for.
     with Background(add, waiting=BEHIND) as background:
-        frames = sequence.frames(len(predictions.labels.class_names))
+        frames = sequence.frames(predictions.labels.class_names)
         try:
             with closing(frames):  # type: ignore[type-var]  # a generator
                 for frame in frames:

@@ -13,6 +13,7 @@ from pathlib import Path
 from eomt_ros.extras import missing
 
 try:
+    from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
     from eomt_ros.evaluation.bag import Bag
     from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
 except ImportError as error:
@@ -44,12 +45,10 @@ def main() -> int:
     )
     parser.add_argument("bag", type=Path)
     parser.add_argument("--topic", help="of the images in a bag that has several")
-    parser.add_argument("--truth-classes", metavar="TOPIC", help="of ground truth, which is no camera's")
-    parser.add_argument("--truth-instances", metavar="TOPIC", help="the same")
+    add_truth_arguments(parser)
     options = parser.parse_args()
     try:
-        truth = TruthSource(options.truth_classes, options.truth_instances)
-        print(*listen_to(options.bag, options.topic, truth), sep="\n")
+        print(*listen_to(options.bag, options.topic, truth_source(options)), sep="\n")
     except SourceError as error:
         print(error, file=sys.stderr)
         return 1

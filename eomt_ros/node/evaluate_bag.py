@@ -26,6 +26,7 @@ from eomt_ros.extras import missing
 try:
     from eomt_ros.cli.evaluate import summary
     from eomt_ros.cli.stopping import SIGNALS, STOPPED
+    from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
     from eomt_ros.engine import EngineError
     from eomt_ros.engine.shipped import shipped
     from eomt_ros.evaluation import run
@@ -234,9 +235,7 @@ def main() -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
     parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
     parser.add_argument("--topic", help="of the images in a bag that has several")
-    parser.add_argument("--truth", type=Path, metavar="FOLDER", help="ground truth in PNG files")
-    parser.add_argument("--truth-classes", metavar="TOPIC", help="ground truth in the bag: images of class ids")
-    parser.add_argument("--truth-instances", metavar="TOPIC", help="and images of ids of things")
+    add_truth_arguments(parser)
     parser.add_argument(
         "--rate",
         type=float,
@@ -247,7 +246,10 @@ def main() -> int:
     arguments = parser.parse_args(words[1:])
     if arguments.rate is not None and not 0.01 <= arguments.rate <= 100:
         parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100")
-    truth = TruthSource(arguments.truth_classes, arguments.truth_instances, arguments.truth)
+    try:
+        truth = truth_source(arguments)
+    except SourceError as error:
+        parser.error(str(error))
     options = Options(
         arguments.bag,
         arguments.out,

@@ -30,7 +30,7 @@ from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.pacing import Backlog, PlayError, StoppedError, Timeline
 from eomt_ros.node.spinning import spinning
-from eomt_ros.node.stamps import stamp_in
+from eomt_ros.node.stamps import stamp_in, with_stamp
 from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class Player:
     def play(self, bag: Bag, log: TextIO | None) -> None:
         """Publish all messages, over and over with `--loop`, and wait until they are delivered.
 
+        Images of a driver that does not stamp get the time of their recording, by which the evaluation knows them.
         log: gets a CSV line per message: topic, time of recording (ns), stamp (ns, of images only), time of publishing
         (ns of time.monotonic, which on Linux is the same clock in all processes).
         Raises PlayError, BagError where reading ends too early, and StoppedError.
@@ -130,6 +131,8 @@ class Player:
         self._offer_clock()
         for topic, recorded, data in self._messages(bag):
             stamp = stamp_in(data) if topic in images else None
+            if stamp == 0 and not bag.counts_from_zero(topic):
+                stamp, data = recorded, with_stamp(data, recorded)
             self._timeline.wait_for(recorded)
             if self._backlog is not None and stamp is not None and topic in self._options.wait_for:
                 self._timeline.stand_still(self._wait_for_results(self._backlog))

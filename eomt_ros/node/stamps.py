@@ -16,3 +16,9 @@ def stamp_in(data: bytes) -> int:
         return 0
     sec, nanosec = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(sec) * SECOND + int(nanosec)
+
+
+def with_stamp(data: bytes, nanoseconds: int) -> bytes:
+    """The same message with another stamp in its header, see `stamp_in`."""
+    stamp = struct.pack("<iI" if data[1] & 1 else ">iI", *divmod(nanoseconds, SECOND))
+    return data[:4] + stamp + data[4 + len(stamp) :]

@@ -116,7 +116,7 @@ def demo_bag() -> dict[str, Run]:
     for run in runs.values():
         run.scores.start_sequence("demo")
     with open_sequences([BAG], truth=TruthSource()) as sequences:
-        for number, frame in enumerate(sequences[0].frames(len(labels.class_names))):
+        for number, frame in enumerate(sequences[0].frames(labels.class_names)):
             results = {
                 name: each.segment(frame.image, streams[name], stamp=Fraction(frame.stamp, 10**9))
                 for name, each in segmenters.items()

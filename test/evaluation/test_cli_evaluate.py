@@ -22,6 +22,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.results import Results
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.evaluation.test_recorded import record
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 8
@@ -99,6 +100,45 @@ def test_the_command_and_the_options_are_written_down(bag: Path, evaluated: Eval
     assert settings["input"] == [str(bag)]
     assert (settings["task"], settings["mask_threshold"], settings["convention"]) == ("semantic", 0.4, "published")
     assert settings["model"] == str(model)
+
+
+def test_classes_numbered_from_one_are_told_by_the_predictions_and_mended_by_a_map(
+    evaluated: Evaluate, tmp_path: Path
+) -> None:
+    messages = []
+    for number in range(FRAMES):
+        picture, classes, _ = bags.scene(number)
+        stamp = bags.stamp(number)
+        messages.append((bags.IMAGES, stamp, bags.compressed(stamp, picture)))
+        messages.append((bags.SEMANTIC, stamp, bags.image(stamp, classes + 1, "mono8")))
+    bag = bags.write_bag(tmp_path / "bag", messages)
+    # What was recorded are the classes of the scene.
+    predictions = record(tmp_path / "predictions", map(bags.stamp, range(FRAMES)))
+    found = evaluated(bag, "--predictions", predictions)
+    assert found.miou == 0.0
+    (hint,) = found.problems
+    assert hint.endswith("if they are numbered from 1, give --truth-map offset=-1")
+    found = evaluated(bag, "--predictions", predictions, "--truth-map", "offset=-1", "--overwrite")
+    assert (found.miou, found.problems) == (1.0, ())
+    assert found.settings["truth"] == [f"{bags.SEMANTIC} by offset=-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--truth-map", "7=rode,8=wall"], "--truth-map: the model has no class 'rode'"),
+        (
+            ["--truth-map", "offset"],
+            "--truth-map offset: cannot be read (No such file or directory); expected offset=-1",
+        ),
+        (["--truth-tolerance", "-1"], "--truth-tolerance is -1, expected 0 to 60 s"),
+        (["--truth-tolerance", "nan"], "--truth-tolerance is nan, expected 0 to 60 s"),
+    ],
+)
+def test_a_truth_that_nobody_can_understand_is_refused(
+    bag: Path, refused: Refused, options: list[str], message: str
+) -> None:
+    assert message in refused(bag, *options)
 
 
 def test_the_saved_bag_is_scored_alike(bag: Path, evaluated: Evaluate, out: Path, tmp_path: Path, model: Path) -> None:

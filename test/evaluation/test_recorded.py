@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.recorded import RecordedPredictions, bag_name
@@ -58,6 +60,25 @@ def test_every_frame_gets_its_own_result(tmp_path: Path) -> None:
         assert np.array_equal(each.panoptic, expected.panoptic)
         assert (list(each.segments), each.epoch, each.timings) == (expected.segments, 2, None)
     assert predictions.problems() == []
+
+
+@pytest.mark.parametrize(("answered", "said"), [(3, False), (2, True)])
+def test_ground_truth_of_which_most_meets_no_result_is_said(tmp_path: Path, answered: int, said: bool) -> None:
+    stamps = [bags.stamp(number) for number in range(8)]
+    with RecordedPredictions(record(tmp_path / "bag", stamps[:answered]), ["a"]) as predictions:
+        predictions.start_sequence("a")
+        for number, stamp in enumerate(stamps):
+            # Six of them have a ground truth.
+            truth = Truth(np.zeros((48, 64), np.uint8)) if number < 6 else None
+            predictions.find(replace(frame(stamp), truth=truth))
+    problem = f"most of the ground truth is not used: {6 - answered} of 6 frames that have one have no recorded result"
+    assert (problem in predictions.problems()) == said
+
+
+def test_results_without_stamps_are_said_to_belong_to_nobody(tmp_path: Path) -> None:
+    with RecordedPredictions(record(tmp_path / "bag", [0, 0, 0]), ["a"]) as predictions:
+        find(predictions, [bags.stamp(0)])
+        assert any("have no stamps, because the camera's images had none" in each for each in predictions.problems())
 
 
 def test_frames_that_the_node_dropped_have_no_result(tmp_path: Path) -> None:

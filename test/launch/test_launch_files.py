@@ -42,7 +42,8 @@ PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
     "segment": "image_topic image_transport model task rate policy device backend reliability depth autostart namespace"
     " params_file use_sim_time rviz respawn on_exit",
-    "evaluate": "bag out overwrite policy rate topic truth_classes truth_instances truth model task device params_file",
+    "evaluate": "bag out overwrite policy rate topic truth_classes truth_instances truth truth_map truth_tolerance "
+    "model task device params_file",
     "demo": "rviz",
 }
 

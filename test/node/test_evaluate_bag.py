@@ -126,6 +126,31 @@ def test_with_every_frame_nothing_is_lost(both_ways: tuple[Path, Path]) -> None:
     assert found["problems"] == []
 
 
+def test_images_without_stamps_and_of_a_simulation_from_0_are_scored_through_the_node(
+    played: Path, variables: dict[str, str], tmp_path: Path
+) -> None:
+    few = 5
+    with Bag(played) as bag:
+        recorded = [
+            (topic, message.stamp, message.content)
+            for topic in (bags.IMAGES, bags.SEMANTIC, bags.PANOPTIC)
+            for message in islice(bag.messages(topic), few)
+        ]
+    start = min(stamp for _, stamp, _ in recorded)
+    with running_node(variables, **EVERY_FRAME):
+        for name, restamped in (("unstamped", lambda _: 0), ("simulation", lambda stamp: stamp - start)):
+            messages = [
+                (topic, stamp, dataclasses.replace(content, header=bags.header(restamped(stamp))))
+                for topic, stamp, content in recorded
+            ]
+            path = bags.write_bag(tmp_path / name, sorted(messages, key=lambda message: message[1]))
+            done = evaluate_through_node(path, tmp_path / f"{name}_out", variables)
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+            found = metrics(tmp_path / f"{name}_out")
+            assert (found["frames"], found["frames_scored"]) == (few, few), found["problems"]
+            assert found["miou"] > 0.5
+
+
 @pytest.mark.parametrize("topic", [SEMANTIC, PANOPTIC])
 def test_with_every_frame_every_pixel_is_that_of_the_engine(both_ways: tuple[Path, Path], topic: str) -> None:
     with Bag(both_ways[0] / "bag") as ours, Bag(both_ways[1] / "bag") as theirs:

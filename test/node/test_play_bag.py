@@ -146,6 +146,22 @@ def test_subscriber_gets_every_message_as_it_was_recorded(listener: Listener, ba
         assert len(got) - len(sent) in range(4)
 
 
+def test_images_without_stamps_get_the_time_of_their_recording(listener: Listener, tmp_path: Path) -> None:
+    messages = [(bags.IMAGES, stamp, bags.compressed(0, bags.scene(0)[0])) for stamp in STAMPS]
+    bag = bags.write_bag(tmp_path / "bag", messages)
+    assert play(bag, "--rate", 0, "--wait-for", bags.IMAGES).returncode == 0
+    listener.wait_for_images(FRAMES)
+    assert listener.stamps == STAMPS
+
+
+def test_a_simulation_that_begins_at_0_keeps_its_stamps(tmp_path: Path) -> None:
+    messages = [(bags.IMAGES, STAMPS[number], bags.compressed(number * 10**9, bags.scene(0)[0])) for number in range(3)]
+    log = tmp_path / "log.csv"
+    assert play(bags.write_bag(tmp_path / "bag", messages), "--rate", 0, "--log", log).returncode == 0
+    with log.open(newline="") as file:
+        assert [int(stamp) for _, _, stamp, _ in csv.reader(file)] == [0, 10**9, 2 * 10**9]
+
+
 def test_log_has_every_message_and_none_goes_out_ahead_of_time(bag: Path, tmp_path: Path) -> None:
     done = play(bag, "--rate", 2, "--log", tmp_path / "log.csv")
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -52,7 +51,7 @@ class Bag:
         self.broken_off = False
         """Reading some of its messages ended too early."""
         self._storage: Storage
-        self._from_zero: dict[str, bool] = {}
+        self._first_stamps: dict[str, int] = {}
 
     def __enter__(self) -> Bag:
         self._storage, self.problems = open_storage(self.path)
@@ -105,17 +104,30 @@ class Bag:
         except BagError as error:
             raise BagError(f"{self.path}: {recorded.topic}: {error}") from error
         stamp = _stamp(message)
-        return Stamped(stamp if stamp or self._counts_from_zero(recorded.topic) else recorded.time, message)
+        if stamp is None or (stamp == 0 and not self.counts_from_zero(recorded.topic)):
+            stamp = recorded.time
+        return Stamped(stamp, message)
 
-    def _counts_from_zero(self, topic: str) -> bool:
+    def counts_from_zero(self, topic: str) -> bool:
         """Whether a stamp of 0 is one, because those of the topic count from a start, as in a simulation."""
-        if topic not in self._from_zero:
-            newest = 0
-            with suppress(BagError):
-                for each in islice(self._storage.messages([topic]), 2):
-                    newest = max(newest, _stamp(self._storage.deserialize(topic, each.data)))
-            self._from_zero[topic] = 0 < newest < YEAR
-        return self._from_zero[topic]
+        return 0 < self._first_stamp(topic) < YEAR
+
+    def is_unstamped(self, topic: str) -> bool:
+        """Whether all headers of a topic are empty, as from a driver that does not stamp."""
+        return not self._first_stamp(topic)
+
+    def _first_stamp(self, topic: str) -> int:
+        """The first that is not 0 in the headers of a topic; 0 where there is none."""
+        if topic not in self._first_stamps:
+            self._first_stamps[topic] = next(filter(None, self._stamps(topic)), 0)
+        return self._first_stamps[topic]
+
+    def _stamps(self, topic: str) -> Iterator[int]:
+        """Those in the headers of a topic, as far as they can be read."""
+        with suppress(BagError):
+            for recorded in self._storage.messages([topic]):
+                with suppress(BagError):
+                    yield _stamp(self._storage.deserialize(topic, recorded.data)) or 0
 
     def messages(self, topic: str) -> Iterator[Stamped[Any]]:
         """The messages of a topic, in the order of the recording. Raises `BagError` where there is no such topic."""
@@ -180,7 +192,7 @@ def _ascending(stream: Iterable[Stamped[Any]]) -> Iterator[Stamped[Any]]:
         yield item
 
 
-def _stamp(message: Any) -> int:
-    """The header's stamp in nanoseconds; 0 without a header, and from a driver that does not stamp."""
+def _stamp(message: Any) -> int | None:
+    """The header's stamp in nanoseconds; None without a header."""
     header = getattr(message, "header", None)
-    return 0 if header is None else header.stamp.sec * 10**9 + header.stamp.nanosec
+    return None if header is None else int(header.stamp.sec * 10**9 + header.stamp.nanosec)

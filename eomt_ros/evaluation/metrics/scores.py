@@ -147,6 +147,11 @@ class Scores:
             ),
         )
 
+    @property
+    def shift(self) -> int:
+        """By how much the ids of the true classes seem to be too large, see `Confusion`."""
+        return self._all.confusion.shift
+
     def timelines(self) -> list[Timeline]:
         """The objects of all sequences so far."""
         return [

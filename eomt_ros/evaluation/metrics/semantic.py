@@ -45,3 +45,18 @@ class Confusion:
         """Mean IoU over the classes that the ground truth has; None where it has none."""
         present = [iou for iou in self.class_iou if iou is not None]
         return sum(present) / len(present) if present else None
+
+    @property
+    def shift(self) -> int:
+        """By how much the true ids seem to be too large: 1 where they count from 1 and the predicted from 0; else 0.
+
+        That is where of most pixels, and of two classes at least, the ids agree only when they are shifted.
+        """
+        counts = self.counts[:, :-1]
+        for shift in (1, -1):
+            shifted = np.diagonal(counts, -shift)
+            areas = self.counts.sum(axis=1)[max(shift, 0) : len(counts) + min(shift, 0)]
+            agree = shifted.sum() > max(areas.sum() / 2, 2 * np.trace(counts))
+            if agree and np.count_nonzero(2 * shifted > areas) >= 2:
+                return shift
+        return 0

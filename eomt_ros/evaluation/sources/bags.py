@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
@@ -10,9 +11,10 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
-from eomt_ros.evaluation.sources.matching import Matcher
+from eomt_ros.evaluation.sources.matching import Moment, beside, in_order, match, unmatched
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
-from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource, truth_topics
+from eomt_ros.evaluation.sources.truth import NamedFrame, TruthFolder, TruthSource, truth_topics
+from eomt_ros.evaluation.sources.truth_map import TruthMap
 from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.printable import printable
 
@@ -32,84 +34,128 @@ def bag_sequence(bag: Bag, name: str, *, topic: str | None, truth: TruthSource |
     topic = topic or camera_topic(bag, topics)
     if topic in topics:
         raise SourceError(f"{topic} is to be both image and ground truth; give another one with --topic")
-    folder = None if in_folder is None else TruthFolder(in_folder, count=bag.count(topic))
+    where = str(in_folder) if in_folder else ", ".join(dict.fromkeys(topics))
+    folder = None if truth is None or in_folder is None else TruthFolder(truth, in_folder, count=bag.count(topic))
+    tolerance = None if truth is None else truth.tolerance
     return Sequence(
         name,
-        _Frames(bag, topic, topics, folder).read,
+        _Frames(bag, topic, topics, folder, tolerance).read,
         count=bag.count(topic),
         seconds=bag.seconds,
         topic=topic,
-        truth=str(in_folder) if in_folder else ", ".join(topics) or None,
+        truth=truth.told(where) if truth is not None and where else None,
+        truth_map=TruthMap() if truth is None else truth.map,
         problems=problems,
     )
 
 
+@dataclass(frozen=True, eq=False)
 class _Frames:
-    def __init__(self, bag: Bag, topic: str, truth_topics: list[str], folder: TruthFolder | None) -> None:
-        self._bag = bag
-        self._topic = topic
-        self._truth_topics = truth_topics
-        self._folder = folder
+    bag: Bag
+    topic: str
+    truth_topics: list[str]
+    """Of classes, and perhaps of ids."""
+    folder: TruthFolder | None
+    tolerance: int | None
 
     def read(self, problems: list[str]) -> Iterator[SourceFrame]:
-        matcher = Matcher(self._topic, self._truth_topics)
-        damaged, undecoded, unreadable = Tally(), Tally(), Tally()
+        if self.folder is not None:
+            yield from self.folder.scored(self._images(problems, problems), problems)
+        elif not self.truth_topics:
+            for frame in self._images(problems, problems):
+                yield SourceFrame(frame.stamp, frame.image, None)
+        else:
+            yield from self._scored(problems)
+
+    def _scored(self, problems: list[str]) -> Iterator[SourceFrame]:
+        """Reads the bag for its stamps first: how far from its image a ground truth was recorded does not matter."""
+        truth = enumerate(self._truth_messages(problems))
+        unreadable = Tally()
         try:
-            for index, match in enumerate(matcher.match(self._messages(damaged, problems))):
+            # What is damaged has been said with the stamps.
+            for frame in self._images(problems, []):
+                messages = next(each for index, each in truth if index == frame.index)
+                found = None
                 try:
-                    image = decode(match.image)
-                except UnsupportedEncodingError as error:
-                    raise SourceError(f"{self._bag.path}: {self._topic}: {error}") from error
-                except ImageError as error:
-                    undecoded.add(f"at {match.stamp} ns: {error}")
-                    continue
-                truth = None
-                try:
-                    truth = self._truth(index, match.stamp, match.truth)
+                    if None not in messages:
+                        found = _decoded(messages)
                 except LabelImageError as error:
-                    unreadable.add(f"at {match.stamp} ns {error}")
-                yield SourceFrame(match.stamp, image, truth)
+                    unreadable.add(f"at {frame.stamp} ns {error}")
+                yield SourceFrame(frame.stamp, frame.image, found)
         finally:
-            problems += damaged.sentence(
-                "message is damaged and was left out", "messages are damaged and were left out"
-            )
-            problems += undecoded.sentence(
-                f"picture of {self._topic} does not decode and was left out",
-                f"pictures of {self._topic} do not decode and were left out",
-            )
-            problems += matcher.problems()
             problems += unreadable.sentence(
                 "frame is not scored: its ground truth cannot be read",
                 "frames are not scored: their ground truth cannot be read",
             )
-            if self._folder is not None:
-                problems += self._folder.problems()
 
-    def _truth(self, index: int, stamp: int, messages: Mapping[str, Any] | None) -> Truth | None:
-        if self._folder is not None:
-            return self._folder.truth(index, stamp)
-        if not messages:
-            return None
-        classes, *instances = (decode_labels(messages[topic]) for topic in self._truth_topics)
-        return Truth(classes, instances[0] if instances else None)
+    def _truth_messages(self, problems: list[str]) -> Iterator[tuple[Any, ...]]:
+        """For every image its messages of the truth topics, None where a topic has none."""
+        moments: dict[str, list[Moment]] = {topic: [] for topic in (self.topic, *self.truth_topics)}
+        for topic, recorded, message in self._messages(moments, problems):
+            moments[topic].append(Moment(message.stamp, recorded))
+        frames = moments.pop(self.topic)
+        places = {topic: self._match(topic, frames, truth, problems) for topic, truth in moments.items()}
+        return zip(*(self._in_order(topic, places[topic]) for topic in self.truth_topics), strict=True)
 
-    def _messages(self, damaged: Tally, problems: list[str]) -> Iterator[tuple[str, Stamped[Any]]]:
-        """All that concerns us; a bag that breaks off has ended."""
-        recorded = self._bag.recorded({self._topic, *self._truth_topics})
-        while True:
-            try:
-                message = next(recorded, None)
-            except BagError as error:
-                problems.append(str(error))
-                return
-            if message is None:
-                return
-            try:
-                content = self._bag.message(message)
-            except BagError as error:
-                damaged.add(str(error))
-                continue
-            yield message.topic, content
+    def _match(self, topic: str, frames: list[Moment], truth: list[Moment], problems: list[str]) -> list[int | None]:
+        unstamped = [each for each in (self.topic, topic) if self.bag.is_unstamped(each)]
+        if len(unstamped) == 1:
+            problems.append(f"no frame has ground truth in {topic}: the headers of {unstamped[0]} have no stamps")
+            return [None] * len(frames)
+        if unstamped:
+            problems.append(f"the headers of {self.topic} and {topic} have no stamps: matched by time of recording")
+        places = match(frames, truth, self.tolerance)
+        problems += unmatched(topic, frames, truth, places)
+        problems += [] if unstamped else beside(topic, frames, truth, places)
+        return places
+
+    def _in_order(self, topic: str, places: list[int | None]) -> Iterator[Any]:
+        wanted = [place for place in places if place is not None]
+        messages = in_order(lambda: (message.content for _, _, message in self._messages([topic], [])), wanted)
+        return (None if place is None else next(messages) for place in places)
+
+    def _images(self, problems: list[str], damage: list[str]) -> Iterator[NamedFrame]:
+        """Those that decode; the index counts the others too. damage: gets what is wrong with messages."""
+        undecoded = Tally()
+        try:
+            for index, (_, _, message) in enumerate(self._messages([self.topic], damage)):
+                try:
+                    image = decode(message.content)
+                except UnsupportedEncodingError as error:
+                    raise SourceError(f"{self.bag.path}: {self.topic}: {error}") from error
+                except ImageError as error:
+                    undecoded.add(f"at {message.stamp} ns: {error}")
+                    continue
+                yield NamedFrame(index, "", message.stamp, image)
+        finally:
+            problems += undecoded.sentence(
+                f"picture of {self.topic} does not decode and was left out",
+                f"pictures of {self.topic} do not decode and were left out",
+            )
+
+    def _messages(self, topics: Collection[str], problems: list[str]) -> Iterator[tuple[str, int, Stamped[Any]]]:
+        """The messages that are not damaged, with topic and time of recording; a bag that breaks off has ended."""
+        damaged = Tally()
+        recorded = self.bag.recorded(topics)
+        try:
+            while (message := next(recorded, None)) is not None:
+                try:
+                    content = self.bag.message(message)
+                except BagError as error:
+                    damaged.add(str(error))
+                    continue
+                yield message.topic, message.time, content
+        except BagError as error:
+            problems.append(str(error))
+        finally:
+            problems += damaged.sentence(
+                "message is damaged and was left out", "messages are damaged and were left out"
+            )
+
+
+def _decoded(messages: tuple[Any, ...]) -> Truth:
+    classes, *ids = (decode_labels(message, colours=True) for message in messages)
+    return Truth(classes, ids[0] if ids else None)
 
 
 def _check(bag: Bag, topic: str) -> None:

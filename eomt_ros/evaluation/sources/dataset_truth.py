@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.frame import Truth
+from eomt_ros.evaluation.label_image import pack
 from eomt_ros.evaluation.sources.image_files import read_picture, read_png
 
 CLASS_COUNT = 124
@@ -83,11 +84,10 @@ class CocoVideo:
 
     def truth(self, mask: Path) -> Truth:
         """The classes and instances in one of the masks. Raises `SourceError`."""
-        pixels = read_picture(mask).astype(np.uint32)
-        segments = pixels[..., 0] | pixels[..., 1] << 8 | pixels[..., 2] << 16
+        segments = pack(read_picture(mask))
         known = self._segments[mask.stem]
         # By place in the sorted list of segments, 0 for void and for what the JSON does not know.
-        listed = np.array([segment for segment, _ in known], np.uint32)
+        listed = np.array([segment for segment, _ in known], np.int32)
         place = np.searchsorted(listed, segments).astype(np.intp)
         place = np.where(np.append(listed, 0)[place] == segments, place + 1, 0) if known else np.zeros_like(place)
         classes = _CLASS_OF[[UNLABELLED, *(number for _, number in known)]]

@@ -31,10 +31,10 @@ def read_picture(path: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(picture[..., ::-1], np.uint8)
 
 
-def read_png(path: Path) -> Labels:
-    """The values in a PNG file of one channel, (H, W) uint8 or uint16. Raises `SourceError` that names it."""
+def read_png(path: Path, *, colours: bool = False) -> Labels:
+    """The values in a PNG file, (H, W), see `decode_png`. Raises `SourceError` that names it."""
     try:
-        return decode_png(_read(path))
+        return decode_png(_read(path), colours=colours)
     except LabelImageError as error:
         raise SourceError(f"{path} is {error}") from error
 

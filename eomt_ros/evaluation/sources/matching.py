@@ -1,111 +1,161 @@
-"""Brings the images of a bag and their ground truth together by stamp, in one pass and with little memory."""
+"""Which ground truth belongs to which frame, by their stamps, and how it is read in the order of the frames."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+import heapq
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from eomt_ros.evaluation.bag import Stamped
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import Tally
 
-LOOK_AHEAD = 64
-"""Images: an image waits for its ground truth until so many newer ones have come, and the other way round."""
+FLOAT_ERROR = 1000
+"""Nanoseconds: what is nearer has the same stamp, which went through a float of seconds."""
 MEMORY = 128 << 20
-"""Bytes that may wait; large images wait for less long."""
+"""Bytes of ground truth that may be held because it was recorded in another order than the frames."""
 
 
-@dataclass(frozen=True, eq=False)
-class Match:
-    """An image, and what has the same stamp in every topic of the ground truth."""
+class Moment(NamedTuple):
+    """When a message was made, and when it was recorded, in nanoseconds."""
 
     stamp: int
-    image: Any
-    truth: Mapping[str, Any] | None
-    """By topic; None where one of them has nothing."""
+    recorded: int
 
 
-class Matcher:
-    """Goes through the messages of a bag; counts what has no counterpart.
+def nearest(stamps: Sequence[int], stamp: int, tolerance: int | None = None) -> int | None:
+    """That of the ascending, different `stamps` of frames which is meant by `stamp`; None where it is none of them.
 
-    truth_topics: those that an image should have a message in. Without any all images come as they are.
+    It may lie beside it, but not farther than half way to the next frame, or than `tolerance`.
     """
-
-    def __init__(self, image_topic: str, truth_topics: Collection[str]) -> None:
-        self._image_topic = image_topic
-        self._images: deque[Stamped[Any]] = deque()
-        self._truth: dict[str, dict[int, Any]] = {topic: {} for topic in truth_topics}
-        self._memory = 0
-        self._frames = 0
-        self._without = {topic: Tally() for topic in truth_topics}
-        self._left_over = {topic: Tally() for topic in truth_topics}
-
-    def match(self, messages: Iterable[tuple[str, Stamped[Any]]]) -> Iterator[Match]:
-        """The images in the order of `messages`, which are those of the image topic and of the truth topics."""
-        for topic, message in messages:
-            self._memory += len(message.content.data)
-            if topic == self._image_topic:
-                self._images.append(message)
-            else:
-                self._add_truth(topic, message)
-            while self._images and (self._complete() or self._overdue()):
-                yield self._next()
-        while self._images:
-            yield self._next()
-        for topic, waiting in self._truth.items():
-            for stamp in waiting:
-                self._left_over[topic].add(f"{stamp} ns")
-
-    def problems(self) -> list[str]:
-        """What did not match so far, a sentence each."""
-        found = []
-        for topic, tally in self._without.items():
-            of = f"of {counted(self._frames, 'frame')}"
-            found += tally.sentence(f"{of} has no ground truth in {topic}", f"{of} have no ground truth in {topic}")
-        for topic, tally in self._left_over.items():
-            found += tally.sentence(
-                f"message in {topic} has the stamp of no frame", f"messages in {topic} have the stamp of no frame"
-            )
-        return found
-
-    def _add_truth(self, topic: str, message: Stamped[Any]) -> None:
-        waiting = self._truth[topic]
-        if message.stamp in waiting:
-            self._memory -= len(waiting.pop(message.stamp).data)
-        waiting[message.stamp] = message.content
-        while len(waiting) > LOOK_AHEAD or (self._memory > MEMORY and not self._images and len(waiting) > 1):
-            oldest = next(iter(waiting))
-            self._memory -= len(waiting.pop(oldest).data)
-            self._left_over[topic].add(f"{oldest} ns")
-
-    def _complete(self) -> bool:
-        stamp = self._images[0].stamp
-        return all(stamp in waiting for waiting in self._truth.values())
-
-    def _overdue(self) -> bool:
-        return len(self._images) > LOOK_AHEAD or self._memory > MEMORY
-
-    def _next(self) -> Match:
-        image = self._images.popleft()
-        self._memory -= len(image.content.data)
-        self._frames += 1
-        truth: dict[str, Any] | None = {}
-        for topic, waiting in self._truth.items():
-            found = waiting.pop(image.stamp, None)
-            if found is None:
-                self._without[topic].add(f"{image.stamp} ns{_nearest(image.stamp, waiting)}")
-                truth = None
-            else:
-                self._memory -= len(found.data)
-                if truth is not None:
-                    truth[topic] = found
-        return Match(image.stamp, image.content, truth)
+    at = bisect_left(stamps, stamp)
+    around = stamps[max(at - 2, 0) : at + 2]
+    if not around:
+        return None
+    best = min(around, key=lambda each: abs(each - stamp))
+    distance = abs(best - stamp)
+    next_frame = min((abs(each - best) for each in around if each != best), default=0)
+    if 2 * distance > next_frame or (tolerance is not None and distance > tolerance):
+        return None
+    return best
 
 
-def _nearest(stamp: int, others: Collection[int]) -> str:
+def match(frames: Sequence[Moment], truth: Sequence[Moment], tolerance: int | None = None) -> list[int | None]:
+    """For every frame the place of its ground truth in `truth`, as `nearest` says; None where it has none.
+
+    Both are in the order of the recording. Frames of one stamp, as of a simulation that began again, each have their
+    own: in the order of the recording, or where some are missing by the time of recording.
+    """
+    stamps = sorted({frame.stamp for frame in frames})
+    alike, near = defaultdict(list), defaultdict(list)
+    for place, frame in enumerate(frames):
+        alike[frame.stamp].append(place)
+    for place, moment in enumerate(truth):
+        stamp = nearest(stamps, moment.stamp, tolerance)
+        if stamp is not None:
+            near[stamp].append(place)
+    found: list[int | None] = [None] * len(frames)
+    for stamp, places in near.items():
+        if len(places) == len(alike[stamp]):
+            for frame_place, place in zip(alike[stamp], places, strict=True):
+                found[frame_place] = place
+        else:
+            _by_recording(frames, truth, alike[stamp], places, found)
+    return found
+
+
+def _by_recording(
+    frames: Sequence[Moment], truth: Sequence[Moment], alike: list[int], places: list[int], found: list[int | None]
+) -> None:
+    """Finds for frames of one stamp the nearest in stamp, then in time of recording; of equal ones the last."""
+    recorded = [frames[each].recorded for each in alike]
+
+    def distance(frame: int, place: int) -> tuple[int, int]:
+        one, other = frames[frame], truth[place]
+        return abs(one.stamp - other.stamp), abs(one.recorded - other.recorded)
+
+    for place in places:
+        at = bisect_left(recorded, truth[place].recorded)
+        frame = min(alike[max(at - 1, 0) : at + 1], key=lambda each: distance(each, place))
+        before = found[frame]
+        if before is None or distance(frame, place) <= distance(frame, before):
+            found[frame] = place
+
+
+def unmatched(topic: str, frames: Sequence[Moment], truth: Sequence[Moment], places: Sequence[int | None]) -> list[str]:
+    """What did not match, a sentence each."""
+    stamps = sorted(moment.stamp for moment in truth)
+    without, left_over, used = Tally(), Tally(), set(places)
+    for frame, place in zip(frames, places, strict=True):
+        if place is None:
+            without.add(f"{frame.stamp} ns{_told_nearest(frame.stamp, stamps)}")
+    for place, moment in enumerate(truth):
+        if place not in used:
+            left_over.add(f"{moment.stamp} ns")
+    of = f"of {counted(len(frames), 'frame')}"
+    of_truth = f"of {counted(len(truth), 'message')} in {topic}"
+    return [
+        *without.sentence(f"{of} has no ground truth in {topic}", f"{of} have no ground truth in {topic}"),
+        *left_over.sentence(f"{of_truth} belongs to no frame", f"{of_truth} belong to no frame"),
+    ]
+
+
+def beside(topic: str, frames: Sequence[Moment], truth: Sequence[Moment], places: Sequence[int | None]) -> list[str]:
+    """What matched although its stamp is another one, in a sentence."""
+    matched = [
+        (frame.stamp, truth[place].stamp) for frame, place in zip(frames, places, strict=True) if place is not None
+    ]
+    others = [(one, other) for one, other in matched if abs(other - one) > FLOAT_ERROR]
     if not others:
+        return []
+    stamp, farthest = max(others, key=lambda pair: abs(pair[1] - pair[0]))
+    of = counted(len(others), "frame is", "frames are")
+    return [
+        f"{of} scored by ground truth in {topic} with another stamp, at most {_milliseconds(farthest - stamp)} "
+        f"(that of {stamp} ns); --truth-tolerance 0 leaves them out"
+    ]
+
+
+def _told_nearest(stamp: int, others: Sequence[int]) -> str:
+    at = bisect_left(others, stamp)
+    around = others[max(at - 1, 0) : at + 1]
+    if not around:
         return ""
-    nearest = min(others, key=lambda other: abs(other - stamp))
-    return f", the nearest has {nearest} ns ({(nearest - stamp) * 1e-6:+.3f} ms)"
+    nearest_one = min(around, key=lambda each: abs(each - stamp))
+    return f", the nearest has {nearest_one} ns ({_milliseconds(nearest_one - stamp)})"
+
+
+def _milliseconds(nanoseconds: int) -> str:
+    return f"{nanoseconds * 1e-6:+.3f} ms"
+
+
+def in_order(read: Callable[[], Iterator[Any]], wanted: Sequence[int]) -> Iterator[Any]:
+    """The messages at these places of a stream, all different, in the order in which they are wanted.
+
+    read: begins the stream, and begins it again where more than `MEMORY` would have to be held. None stands for what is
+    beyond its end.
+    """
+    turns = {place: turn for turn, place in enumerate(wanted)}
+    held: dict[int, Any] = {}
+    last_wanted: list[tuple[int, int]] = []
+    memory, at, stream = 0, 0, read()
+    for turn, place in enumerate(wanted):
+        if place not in held and place < at:
+            at, stream = 0, read()
+        while place not in held:
+            message = next(stream, None)
+            if turns.get(at, -1) >= turn and at not in held:
+                held[at] = message
+                memory += _size(message)
+                heapq.heappush(last_wanted, (-turns[at], at))
+            at += 1
+            while memory > MEMORY and last_wanted[0][1] != place:
+                memory -= _size(held.pop(heapq.heappop(last_wanted)[1], None))
+        message = held.pop(place)
+        memory -= _size(message)
+        yield message
+
+
+def _size(message: Any) -> int:
+    return 0 if message is None else len(message.data)

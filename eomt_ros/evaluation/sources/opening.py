@@ -74,16 +74,16 @@ def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | 
         raise SourceError(f"a topic (--topic {topic}) is for bags, and {path} is none")
     if truth is not None and (truth.classes_topic or truth.instances_topic):
         raise SourceError(f"topics of ground truth (--truth-classes, --truth-instances) are for bags, {path} is none")
-    folder = None if truth is None else truth.folder
+    truth = TruthSource() if truth is None else truth
     if is_dataset(path):
-        if folder is not None:
-            raise SourceError(f"--truth {folder}: {path} is a data set, which has its own ground truth")
+        if truth.folder is not None:
+            raise SourceError(f"--truth {truth.folder}: {path} is a data set, which has its own ground truth")
         return dataset_sequences(path, split)
     if not path.is_dir():
         _check(path)
     if path.is_dir() or _is_picture(path):
-        return [picture_sequence(pictures_in(path) if path.is_dir() else paths, name, folder)]
-    return [video_sequence(path, name, folder)]
+        return [picture_sequence(pictures_in(path) if path.is_dir() else paths, name, truth)]
+    return [video_sequence(path, name, truth)]
 
 
 def _bag(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> Sequence:

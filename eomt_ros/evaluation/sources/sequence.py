@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Series
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Labels, Truth
+from eomt_ros.evaluation.label_image import LabelImageError
+from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap, TruthMapError
 
 
 class SourceError(Exception):
     """Frames that cannot be had; the message says which and why."""
+
+
+class UnfitError(Exception):
+    """A ground truth that cannot be used: the reason, which many may share, and what is wrong with this one."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +74,8 @@ class Sequence:
     """That of the images, in a bag."""
     truth: str | None = None
     """Where the ground truth comes from: topics or a folder; None where there is none."""
+    truth_map: TruthMap = field(default_factory=TruthMap)
+    """What the values in the ground truth mean."""
     class_names: tuple[str, ...] | None = None
     """The classes of the ground truth, where the data set has its own: a model must know the same, in this order."""
     incomplete: bool = False
@@ -69,39 +83,51 @@ class Sequence:
     problems: list[str] = field(default_factory=list)
     """What is wrong with the input and can be worked around, a sentence each; grows until the last frame was read."""
 
-    def frames(self, class_count: int | None = None) -> Iterator[SourceFrame]:
-        """Goes through the frames. Those whose ground truth has another size than the image come without it.
+    def frames(self, class_names: Series[str] | None = None) -> Iterator[SourceFrame]:
+        """Goes through the frames. Those whose ground truth does not fit come without it.
 
-        class_count: how many classes the model has; ground truth with others is left out too, and all is accepted
-        where it is None.
-        Raises `SourceError` where nothing more can be read and what was read so far is not worth much.
+        class_names: of the model, for whose ids the ground truth is made; None leaves the ground truth as it is.
+        Raises `SourceError` where nothing more can be read and what was read so far is not worth much, or the map of
+        the ground truth has a class that the model does not have.
         """
-        sizes, classes = Tally(), Tally()
+        class_ids = None if class_names is None else _class_ids(self.truth_map, class_names)
+        unfit: defaultdict[str, Tally] = defaultdict(Tally)
+        unnamed = Tally()
         frames = self.read(self.problems)
         try:
             with closing(frames):  # type: ignore[type-var]  # they are generators
                 for frame in frames:
                     truth = frame.truth
-                    if truth is not None and (wrong := _wrong_size(frame.image, truth)):
-                        sizes.add(f"at {frame.stamp} ns {wrong}")
+                    try:
+                        if truth is not None:
+                            _expect_size(frame.image, truth)
+                        if truth is not None and class_ids is not None:
+                            classes, other = class_ids.of(truth.classes)
+                            if other is not None:
+                                unnamed.add(f"{other} at {frame.stamp} ns")
+                            _expect_known(classes, class_ids.count)
+                            truth = replace(truth, classes=classes)
+                    except UnfitError as error:
+                        unfit[error.reason].add(f"at {frame.stamp} ns {error}")
                         truth = None
-                    if truth is not None and class_count is not None:
-                        unknown = unknown_class(truth.classes, class_count)
-                        if unknown is not None:
-                            unlabelled = np.iinfo(truth.classes.dtype).max
-                            expected = f"expected 0 to {class_count - 1}, or {unlabelled} for unlabelled"
-                            classes.add(f"at {frame.stamp} ns class {unknown}, {expected}")
-                            truth = None
-                    yield frame if truth is frame.truth else SourceFrame(frame.stamp, frame.image, truth)
+                    except LabelImageError as error:
+                        unfit["the ground truth cannot be read"].add(f"at {frame.stamp} ns {error}")
+                        truth = None
+                    yield replace(frame, truth=truth)
         finally:
-            self.problems += sizes.sentence(
-                "frame is not scored: the ground truth has another size",
-                "frames are not scored: the ground truth has another size",
+            for reason, tally in unfit.items():
+                self.problems += tally.sentence(f"frame is not scored: {reason}", f"frames are not scored: {reason}")
+            self.problems += unnamed.sentence(
+                "frame has values that --truth-map does not name, which are unlabelled",
+                "frames have values that --truth-map does not name, which are unlabelled",
             )
-            self.problems += classes.sentence(
-                "frame is not scored: the ground truth has a class that the model does not have",
-                "frames are not scored: the ground truth has a class that the model does not have",
-            )
+
+
+def _class_ids(truth_map: TruthMap, class_names: Series[str]) -> ClassIds:
+    try:
+        return truth_map.for_model(class_names)
+    except TruthMapError as error:
+        raise SourceError(str(error)) from error
 
 
 def unknown_class(classes: Labels, class_count: int) -> int | None:
@@ -112,9 +138,22 @@ def unknown_class(classes: Labels, class_count: int) -> int | None:
     return int(unknown[0]) if unknown.size else None
 
 
-def _wrong_size(image: npt.NDArray[np.uint8], truth: Truth) -> str:
+def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
     height, width = image.shape[:2]
     for what, labels in (("classes", truth.classes), ("instance ids", truth.instances)):
         if labels is not None and labels.shape != (height, width):
-            return f"the {what} are {labels.shape[1]}x{labels.shape[0]}, the image {width}x{height}"
-    return ""
+            raise UnfitError(
+                "the ground truth has another size",
+                f"the {what} are {labels.shape[1]}x{labels.shape[0]}, the image {width}x{height}",
+            )
+
+
+def _expect_known(classes: Labels, class_count: int) -> None:
+    unknown = unknown_class(classes, class_count)
+    if unknown is not None:
+        meaning = "offset=-1 if classes are numbered from 1" if unknown == class_count else f"ignore={unknown} if none"
+        raise UnfitError(
+            "the ground truth has a class that the model does not have",
+            f"class {unknown}, expected 0 to {class_count - 1}, or {np.iinfo(classes.dtype).max} for unlabelled; "
+            f"--truth-map says what it means ({meaning})",
+        )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.frame import Truth
+from eomt_ros.evaluation.frame import Labels, Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
-from eomt_ros.evaluation.sources.sequence import SourceError, Tally
+from eomt_ros.evaluation.sources.matching import nearest
+from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.truth_map import TruthMap
 from eomt_ros.printable import printable
 
 CLASSES_TOPIC = "/ground_truth/semantic"
@@ -32,6 +39,26 @@ class TruthSource:
     folder: Path | None = None
     """PNG files named by stamp in nanoseconds or by index: in `semantic/` and perhaps `panoptic/`, or classes only
     directly in it. Of several recordings, those of each are in a folder of its name."""
+    map: TruthMap = field(default_factory=TruthMap)
+    """What the values of the images of classes mean."""
+    tolerance: int | None = None
+    """Nanoseconds by which a stamp may be beside that of its frame; None: half way to the next frame."""
+
+    def told(self, where: str) -> str:
+        """Where the ground truth is and what it means, to be written down."""
+        return f"{where} by {self.map.text}" if self.map.text else where
+
+
+@dataclass(frozen=True, eq=False)
+class NamedFrame:
+    """A picture before it has its ground truth."""
+
+    index: int
+    """Counts those that cannot be read, too."""
+    name: str
+    """Of its file, without suffix; empty where it has none."""
+    stamp: int
+    image: npt.NDArray[np.uint8]
 
 
 def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str]:
@@ -39,7 +66,7 @@ def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str
 
     Raises `SourceError` where a topic that the user named is missing or has no label images.
     """
-    classes = _truth_topic(bag, source.classes_topic, CLASSES_TOPIC, "--truth-classes")
+    classes = _truth_topic(bag, source.classes_topic, CLASSES_TOPIC, "--truth-classes", source.map.values)
     instances = _truth_topic(bag, source.instances_topic, INSTANCES_TOPIC, "--truth-instances")
     if classes is None:
         if instances is not None:
@@ -48,7 +75,9 @@ def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str
     return [classes] if instances is None else [classes, instances]
 
 
-def _truth_topic(bag: Bag, named: str | None, usual: str, option: str) -> str | None:
+def _truth_topic(
+    bag: Bag, named: str | None, usual: str, option: str, check: Callable[[Labels], object] = len
+) -> str | None:
     topic = named or (usual if bag.count(usual) and usual in bag.image_topics else None)
     if topic is None:
         return None
@@ -57,7 +86,7 @@ def _truth_topic(bag: Bag, named: str | None, usual: str, option: str) -> str | 
             listed = printable(", ".join(bag.image_topics)) or "no image topics"
             raise SourceError(f"{option} {topic}: {bag.path} has no messages of it; it has {listed}")
         bag.check_image_topic(topic)
-        decode_labels(next(bag.messages(topic)).content)
+        check(decode_labels(next(bag.messages(topic)).content, colours=True))
     except LabelImageError as error:
         raise SourceError(f"{option} {topic}: {bag.path} has {error}") from error
     except (BagError, StopIteration) as error:
@@ -72,8 +101,11 @@ class TruthFolder:
     are taken for theirs. count: how many frames there are, if known. Raises `SourceError`.
     """
 
-    def __init__(self, folder: Path, *, names: frozenset[str] = frozenset(), count: int | None = None) -> None:
+    def __init__(
+        self, source: TruthSource, folder: Path, *, names: frozenset[str] = frozenset(), count: int | None = None
+    ) -> None:
         self._folder = folder
+        self._tolerance = source.tolerance
         classes = folder / CLASSES_FOLDER
         self._classes = _pictures(classes if classes.is_dir() else folder)
         instances = folder / INSTANCES_FOLDER
@@ -86,6 +118,7 @@ class TruthFolder:
         self._by_name = self._classes.keys() <= names
         self._numbers = {} if self._by_name else _numbers(self._classes)
         self._by_stamp = bool(self._numbers) and max(self._numbers) >= LARGEST_INDEX
+        self._stamps = sorted(self._numbers)
         # Counted from 1 only where nothing else makes sense.
         from_one = 0 not in self._numbers and count is not None and max(self._numbers, default=0) == count
         self._first = int(from_one)
@@ -93,24 +126,43 @@ class TruthFolder:
         self._frames = 0
         self._without, self._unreadable = Tally(), Tally()
 
-    def truth(self, index: int, stamp: int, name: str = "") -> Truth | None:
-        """The ground truth of a frame, None where there is none."""
+    def scored(self, frames: Iterator[NamedFrame], problems: list[str]) -> Iterator[SourceFrame]:
+        """The frames with their ground truth; adds to the problems what did not match or could not be read."""
+        try:
+            before: list[int] = []
+            frame = next(frames, None)
+            while frame is not None:
+                following = next(frames, None)
+                around = sorted({*before, frame.stamp, *([] if following is None else [following.stamp])})
+                yield SourceFrame(frame.stamp, frame.image, self._truth(frame, around))
+                before, frame = [frame.stamp], following
+        finally:
+            problems += self._problems()
+
+    def _truth(self, frame: NamedFrame, around: list[int]) -> Truth | None:
+        """The ground truth of a frame; around: its stamp and those before and after it."""
         self._frames += 1
-        number = stamp if self._by_stamp else index + self._first
-        key = name if self._by_name else self._numbers.get(number, "")
+        key = frame.name if self._by_name else self._numbers.get(self._number(frame, around), "")
         self._unused.discard(key)
         if key not in self._classes or (self._instances is not None and key not in self._instances):
-            self._without.add(f"frame {index} at {stamp} ns")
+            self._without.add(f"frame {frame.index} at {frame.stamp} ns")
             return None
         try:
-            instances = None if self._instances is None else read_png(self._instances[key])
-            return Truth(read_png(self._classes[key]), instances)
+            instances = None if self._instances is None else read_png(self._instances[key], colours=True)
+            return Truth(read_png(self._classes[key], colours=True), instances)
         except SourceError as error:
             self._unreadable.add(str(error))
             return None
 
-    def problems(self) -> list[str]:
-        """What did not match or could not be read so far, a sentence each."""
+    def _number(self, frame: NamedFrame, around: list[int]) -> int:
+        """What the file of a frame is named, -1 where there is none."""
+        if not self._by_stamp:
+            return frame.index + self._first
+        at = bisect_left(self._stamps, frame.stamp)
+        closest = min(self._stamps[max(at - 1, 0) : at + 1], key=lambda each: abs(each - frame.stamp))
+        return closest if nearest(around, closest, self._tolerance) == frame.stamp else -1
+
+    def _problems(self) -> list[str]:
         named = "name" if self._by_name else "stamp" if self._by_stamp else "index"
         frames = f"of {counted(self._frames, 'frame')}"
         missing = f"no ground truth in {self._folder}, whose files go by {named}"

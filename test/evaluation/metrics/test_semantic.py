@@ -84,3 +84,19 @@ def test_equals_counting_pixel_by_pixel(seed: int) -> None:
     score = confusion(*frames)
     assert list(score.class_iou) == pytest.approx(expected)
     assert score.miou == pytest.approx(np.mean([iou for iou in expected if iou is not None]))
+
+
+@pytest.mark.parametrize(("shift", "told"), [(0, 0), (1, 1), (-1, -1), (2, 0)])
+def test_ids_that_agree_only_when_shifted_look_shifted(shift: int, told: int) -> None:
+    predicted = [WALL] * 5 + [BOX] * 5 + [UNLABELLED]
+    true = [each + shift for each in predicted[:-1]] + [0]
+    # One is wrong either way.
+    predicted[0] = BALL if shift <= 0 else FLOOR
+    names = len(IS_THING) + 2
+    score = Confusion.empty(names)
+    score.add(Confusion.of(compare(*rows(true, predicted), np.zeros(names, bool)), names))
+    assert score.shift == told
+
+
+def test_a_model_that_knows_one_class_only_does_not_look_shifted() -> None:
+    assert confusion(rows([WALL] * 9 + [BOX], [FLOOR] * 10)).shift == 0

@@ -44,7 +44,7 @@ def picture(level: int) -> np.ndarray:
 
 def read(path: Path, split: str = "val") -> tuple[list[Sequence], list[list[SourceFrame]]]:
     with open_sequences([path], truth=TruthSource(), split=split) as sequences:
-        return sequences, [list(sequence.frames(124)) for sequence in sequences]
+        return sequences, [list(sequence.frames(sequence.class_names)) for sequence in sequences]
 
 
 def names_of(classes: np.ndarray, labels: str) -> list[str]:

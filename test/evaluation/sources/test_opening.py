@@ -11,9 +11,8 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,60 +23,22 @@ from rosbags.typesys import Stores, get_typestore
 
 from eomt_ros.evaluation.bag.unpacking import zstd
 from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences, open_source
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.video import VideoWriter
 from test.evaluation import bags
+from test.evaluation.sources.recordings import (
+    FRAMES,
+    USUAL,
+    expect_scene,
+    frame,
+    read,
+    read_one,
+    unscored,
+    write,
+    write_folder,
+)
 from test.evaluation.test_video import encode
 
-FRAMES = 6
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
-USUAL = TruthSource()
-Message = tuple[str, int, Any]
-
-
-def read(
-    *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, class_count: int | None = None
-) -> list[tuple[Sequence, list[SourceFrame]]]:
-    with open_sequences(paths, truth=truth, topic=topic) as sequences:
-        return [(sequence, list(sequence.frames(class_count))) for sequence in sequences]
-
-
-def read_one(*paths: Path, **options: Any) -> tuple[Sequence, list[SourceFrame]]:
-    (found,) = read(*paths, **options)
-    return found
-
-
-def frame(number: int, classes: np.ndarray | None = None, ids: np.ndarray | None = None) -> list[Message]:
-    """The messages of one moment of `bags.scene`."""
-    picture, usual_classes, usual_ids = bags.scene(number)
-    stamp = bags.stamp(number)
-    return [
-        (bags.IMAGES, stamp, bags.compressed(stamp, picture)),
-        (bags.SEMANTIC, stamp, bags.image(stamp, usual_classes if classes is None else classes, "mono8")),
-        (bags.PANOPTIC, stamp, bags.image(stamp, usual_ids if ids is None else ids, "16UC1")),
-    ]
-
-
-def write(path: Path, frames: Iterable[list[Message]]) -> Path:
-    return bags.write_bag(path, [message for each in frames for message in each])
-
-
-def expect_scene(frames: list[SourceFrame], numbers: Iterable[int], *, instances: bool = True) -> None:
-    for found, number in zip(frames, numbers, strict=True):
-        picture, classes, ids = bags.scene(number)
-        assert found.stamp == bags.stamp(number)
-        np.testing.assert_array_equal(found.image, picture)
-        assert found.truth is not None
-        np.testing.assert_array_equal(found.truth.classes, classes)
-        if instances:
-            assert found.truth.instances is not None
-            np.testing.assert_array_equal(found.truth.instances, ids)
-        else:
-            assert found.truth.instances is None
-
-
-def unscored(frames: list[SourceFrame]) -> list[int]:
-    return [number for number, each in enumerate(frames) if each.truth is None]
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
@@ -124,7 +85,7 @@ def test_ground_truth_that_is_not_wanted_is_not_read(tmp_path: Path) -> None:
         (TruthSource(instances_topic="/gone"), "--truth-instances /gone: .*bag has no messages of it"),
         (
             TruthSource(classes_topic=bags.IMAGES),
-            "--truth-classes .* has a PNG with RGB pixels, expected a label image",
+            "--truth-classes .* has a colour image, expected a label image",
         ),
         (TruthSource(folder=Path("/gone")), "--truth /gone cannot be read: No such file"),
         (TruthSource(classes_topic="/a", folder=Path("/gone")), "exclude each other"),
@@ -145,22 +106,6 @@ def test_instance_ids_without_classes_are_a_problem(tmp_path: Path) -> None:
     assert unscored(frames) == [0]
     assert sequence.problems == [
         f"{bags.PANOPTIC} is not used: instance ids need classes beside them (--truth-classes)"
-    ]
-
-
-def test_stamps_that_do_not_match_are_counted_with_the_first_example(tmp_path: Path) -> None:
-    late = bags.stamp(2) + 4_000_000
-    wrong = [(bags.SEMANTIC, late, bags.image(late, bags.scene(2)[1], "mono8"))]
-    messages = [frame(number) for number in range(FRAMES)]
-    messages[2] = [messages[2][0], *wrong, messages[2][2]]
-    sequence, frames = read_one(write(tmp_path / "bag", messages))
-    assert len(frames) == FRAMES
-    assert unscored(frames) == [2]
-    expect_scene([each for each in frames if each.truth], [0, 1, 3, 4, 5])
-    assert sequence.problems == [
-        f"1 of 6 frames has no ground truth in {bags.SEMANTIC}; "
-        f"first: {bags.stamp(2)} ns, the nearest has {late} ns (+4.000 ms)",
-        f"1 message in {bags.SEMANTIC} has the stamp of no frame; first: {late} ns",
     ]
 
 
@@ -195,13 +140,14 @@ def test_classes_that_the_model_does_not_have_are_named_and_unlabelled_pixels_ar
     classes = np.zeros((48, 64), np.uint8)
     classes[0], classes[1] = 255, 7
     path = write(tmp_path / "bag", [frame(0), frame(1, classes), frame(2, classes)])
-    sequence, frames = read_one(path, class_count=7)
+    sequence, frames = read_one(path, classes=7)
     assert unscored(frames) == [1, 2]
     assert sequence.problems == [
         "2 frames are not scored: the ground truth has a class that the model does not have; "
-        f"first: at {bags.stamp(1)} ns class 7, expected 0 to 6, or 255 for unlabelled"
+        f"first: at {bags.stamp(1)} ns class 7, expected 0 to 6, or 255 for unlabelled; "
+        "--truth-map says what it means (offset=-1 if classes are numbered from 1)"
     ]
-    assert unscored(read_one(path, class_count=8)[1]) == []
+    assert unscored(read_one(path, classes=8)[1]) == []
 
 
 def test_of_a_ground_truth_image_that_is_damaged_only_the_frame_is_lost(tmp_path: Path) -> None:
@@ -253,84 +199,6 @@ def test_topic_without_images_is_refused_with_those_that_have_some(tmp_path: Pat
         SourceError, match=rf"/header is std_msgs/msg/Header, expected .* the bag has {bags.IMAGES} \(1"
     ):
         read(path, topic="/header")
-
-
-# Ground truth in folders
-
-
-def write_folder(folder: Path, numbers: Iterable[int], name: str, *, ids: bool = True) -> Path:
-    for number in numbers:
-        _, classes, instances = bags.scene(number)
-        file = f"{name.format(index=number, stamp=bags.stamp(number))}.png"
-        for kind, labels in (("semantic", classes), ("panoptic", instances))[: 1 + ids]:
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(folder / kind / file), labels)
-    return folder
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> Path:
-    """A bag without ground truth."""
-    return write(tmp_path / "plain", [frame(number)[:1] for number in range(FRAMES)])
-
-
-@pytest.mark.parametrize("name", ["{index}", "{index:06}", "{stamp}"])
-def test_a_folder_goes_by_stamp_or_index(tmp_path: Path, plain: Path, name: str) -> None:
-    folder = write_folder(tmp_path / "truth", range(FRAMES), name)
-    sequence, frames = read_one(plain, truth=TruthSource(folder=folder))
-    expect_scene(frames, range(FRAMES))
-    assert (sequence.truth, sequence.problems) == (str(folder), [])
-
-
-def test_a_folder_may_have_classes_only_and_directly_in_it(tmp_path: Path, plain: Path) -> None:
-    folder = write_folder(tmp_path / "truth", range(FRAMES), "{index}", ids=False) / "semantic"
-    expect_scene(read_one(plain, truth=TruthSource(folder=folder))[1], range(FRAMES), instances=False)
-
-
-def test_indices_may_count_from_one(tmp_path: Path, plain: Path) -> None:
-    folder = write_folder(tmp_path / "truth", range(FRAMES), "{index}")
-    for kind in ("semantic", "panoptic"):
-        for number in reversed(range(FRAMES)):
-            (folder / kind / f"{number}.png").rename(folder / kind / f"{number + 1}.png")
-    expect_scene(read_one(plain, truth=TruthSource(folder=folder))[1], range(FRAMES))
-
-
-def test_an_index_counts_pictures_that_do_not_decode(tmp_path: Path) -> None:
-    messages = [frame(number)[:1] for number in range(3)]
-    messages[1][0][2].data = messages[1][0][2].data[:40]
-    folder = write_folder(tmp_path / "truth", range(3), "{index}")
-    expect_scene(read_one(write(tmp_path / "bag", messages), truth=TruthSource(folder=folder))[1], [0, 2])
-
-
-def test_files_and_frames_without_each_other_are_counted(tmp_path: Path, plain: Path) -> None:
-    folder = write_folder(tmp_path / "truth", [0, 2, 4, 70, 71], "{stamp}")
-    (folder / "semantic" / f"{bags.stamp(4)}.png").write_bytes(b"broken")
-    sequence, frames = read_one(plain, truth=TruthSource(folder=folder))
-    assert unscored(frames) == [1, 3, 4, 5]
-    assert sequence.problems == [
-        f"3 of 6 frames have no ground truth in {folder}, whose files go by stamp; "
-        f"first: frame 1 at {bags.stamp(1)} ns",
-        "1 frame is not scored: its ground truth cannot be read; "
-        f"first: {folder}/semantic/{bags.stamp(4)}.png is 6 bytes that are no PNG, expected a label image as PNG: "
-        "other formats do not keep ids exactly",
-        f"2 of 5 files in {folder} belong to no frame; first: {bags.stamp(70)}.png",
-    ]
-
-
-@pytest.mark.parametrize("name", ["left_{index}", "{index}.5"])
-def test_names_that_are_no_numbers_are_refused(tmp_path: Path, plain: Path, name: str) -> None:
-    folder = write_folder(tmp_path / "truth", range(1), name)
-    with pytest.raises(SourceError, match="expected a stamp in nanoseconds or an index"):
-        read(plain, truth=TruthSource(folder=folder))
-
-
-def test_an_empty_folder_is_refused(tmp_path: Path, plain: Path) -> None:
-    (tmp_path / "truth").mkdir()
-    with pytest.raises(SourceError, match=r"no PNG in it, expected semantic/\*\.png"):
-        read(plain, truth=TruthSource(folder=tmp_path / "truth"))
-
-
-# Pictures, videos, several at once
 
 
 def test_files_named_as_the_pictures_belong_to_them(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The options that say where a ground truth is and what it means, of all commands that have them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eomt_ros.evaluation.sources import TruthSource
+
+LARGEST_TOLERANCE = 60.0
+"""Seconds."""
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to a parser."""
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FOLDER",
+        help="ground truth in PNG files named by stamp or index: semantic/ and panoptic/, or classes only",
+    )
+    parser.add_argument(
+        "--truth-classes", metavar="TOPIC", help="ground truth in a bag: images of class ids (/ground_truth/semantic)"
+    )
+    parser.add_argument(
+        "--truth-instances", metavar="TOPIC", help="and images of ids of things (/ground_truth/panoptic)"
+    )
+    parser.add_argument(
+        "--truth-map",
+        metavar="MAP",
+        help="what the values of the classes mean, where they are not the model's ids: offset=-1 (numbered from 1), "
+        "ignore=200, channel=r, 7=road, '#804080=road', several with commas between them, or a YAML file",
+    )
+    parser.add_argument(
+        "--truth-tolerance",
+        type=float,
+        metavar="SECONDS",
+        help="how far the stamp of a ground truth may be from its frame's (default: half way to the next frame)",
+    )
+
+
+def truth_source(options: argparse.Namespace) -> TruthSource:
+    """What the options say. Raises `SourceError`."""
+    from eomt_ros.evaluation.sources import SourceError, TruthSource
+    from eomt_ros.evaluation.sources.truth_map import TruthMap, TruthMapError, parse_truth_map
+
+    seconds = options.truth_tolerance
+    if seconds is not None and not 0 <= seconds <= LARGEST_TOLERANCE:
+        raise SourceError(f"--truth-tolerance is {seconds:g}, expected 0 to {LARGEST_TOLERANCE:g} s")
+    try:
+        truth_map = TruthMap() if options.truth_map is None else parse_truth_map(options.truth_map)
+    except TruthMapError as error:
+        raise SourceError(str(error)) from error
+    return TruthSource(
+        classes_topic=options.truth_classes,
+        instances_topic=options.truth_instances,
+        folder=options.truth,
+        map=truth_map,
+        tolerance=None if seconds is None else round(seconds * 1e9),
+    )

@@ -1,0 +1,74 @@
+"""Recordings of `bags.scene` with their ground truth, and how tests read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from eomt_ros.evaluation.sources import TruthSource, open_sequences
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from test.evaluation import bags
+
+FRAMES = 6
+USUAL = TruthSource()
+Message = tuple[str, int, Any]
+
+
+def read(
+    *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, classes: int | None = None
+) -> list[tuple[Sequence, list[SourceFrame]]]:
+    with open_sequences(paths, truth=truth, topic=topic) as sequences:
+        names = None if classes is None else [f"class {number}" for number in range(classes)]
+        return [(sequence, list(sequence.frames(names))) for sequence in sequences]
+
+
+def read_one(*paths: Path, **options: Any) -> tuple[Sequence, list[SourceFrame]]:
+    (found,) = read(*paths, **options)
+    return found
+
+
+def frame(number: int, classes: np.ndarray | None = None, ids: np.ndarray | None = None) -> list[Message]:
+    """The messages of one moment of `bags.scene`."""
+    picture, usual_classes, usual_ids = bags.scene(number)
+    stamp = bags.stamp(number)
+    return [
+        (bags.IMAGES, stamp, bags.compressed(stamp, picture)),
+        (bags.SEMANTIC, stamp, bags.image(stamp, usual_classes if classes is None else classes, "mono8")),
+        (bags.PANOPTIC, stamp, bags.image(stamp, usual_ids if ids is None else ids, "16UC1")),
+    ]
+
+
+def write(path: Path, frames: Iterable[list[Message]]) -> Path:
+    return bags.write_bag(path, [message for each in frames for message in each])
+
+
+def expect_scene(frames: list[SourceFrame], numbers: Iterable[int], *, instances: bool = True) -> None:
+    for found, number in zip(frames, numbers, strict=True):
+        picture, classes, ids = bags.scene(number)
+        assert found.stamp == bags.stamp(number)
+        np.testing.assert_array_equal(found.image, picture)
+        assert found.truth is not None
+        np.testing.assert_array_equal(found.truth.classes, classes)
+        if instances:
+            assert found.truth.instances is not None
+            np.testing.assert_array_equal(found.truth.instances, ids)
+        else:
+            assert found.truth.instances is None
+
+
+def unscored(frames: list[SourceFrame]) -> list[int]:
+    return [number for number, each in enumerate(frames) if each.truth is None]
+
+
+def write_folder(folder: Path, numbers: Iterable[int], name: str, *, ids: bool = True) -> Path:
+    for number in numbers:
+        _, classes, instances = bags.scene(number)
+        file = f"{name.format(index=number, stamp=bags.stamp(number))}.png"
+        for kind, labels in (("semantic", classes), ("panoptic", instances))[: 1 + ids]:
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / kind / file), labels)
+    return folder
