@@ -12,6 +12,7 @@ import functools
 import logging
 import re
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -307,7 +308,7 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_SCAN = b"\xff\xda"
 _MOST_SCANS = 100  # of a JPEG: a progressive one has about ten, and each costs time for all pixels
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY_16 = b"\x10\x00"  # depth and colour type
 _ONE_NUMBER = re.compile("(16|32|64)[usf]c1")  # depth, disparity, ids
 _IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -387,7 +388,16 @@ def _jpeg_size(what: str, data: bytes) -> tuple[int, int]:
 
 
 def _png_size(what: str, data: bytes) -> tuple[int, int]:
-    """Height and width from the header chunk (PNG specification, 11.2.1) of a file that is complete."""
-    if data[12:16] != b"IHDR" or data.rfind(_PNG_END) < 0:
-        raise ImageError(f"{what} is truncated or corrupt: the PNG has no header or no end")
+    """Height and width from the header chunk (PNG specification, 11.2.1) of a file whose chunks are whole."""
+    at = len(_PNG_START)
+    kinds: list[bytes] = []
+    while at + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        # OpenCV would find out as well, but prints it, for every frame.
+        if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            break
+        kinds.append(data[at + 4 : at + 8])
+        at = end + 4
+    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND":
+        raise ImageError(f"{what} is truncated or corrupt: the PNG has no header, no end, or a wrong checksum")
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
