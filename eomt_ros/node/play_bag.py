@@ -113,6 +113,14 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--of", metavar="TOPIC", help="where the results come, for --ahead")
     parser.add_argument(
+        "--max-gap",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="the parameter of that node: with --ahead, images that are late by it are not waited for "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
         "--patience", type=float, default=30.0, help="seconds to wait for each of these (default: %(default)g)"
     )
     parser.add_argument("--log", type=Path, help="write when each message was published to this CSV file")

@@ -26,6 +26,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from eomt_ros.evaluation.bag import Bag, Recorded
+from eomt_ros.node.continuity import Continuity
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.pacing import Backlog, PlayError, StoppedError, Timeline
@@ -55,6 +56,7 @@ class Options:
     hold: bool
     ahead: int | None
     of: str | None
+    max_gap: float
     patience: float
     log: Path | None
 
@@ -73,6 +75,7 @@ class Player:
         self._publishers: dict[str, Publisher[Any]] = {}
         self._timeline = Timeline(options.rate, stop)
         self._backlog: Backlog | None = None
+        self._continuity = {topic: Continuity() for topic in options.wait_for}
 
     def listen(self) -> None:
         """Take what comes on the topic of the results, once somebody publishes there; raise PlayError if nobody does.
@@ -134,7 +137,7 @@ class Player:
             if stamp == 0 and not bag.counts_from_zero(topic):
                 stamp, data = recorded, with_stamp(data, recorded)
             self._timeline.wait_for(recorded)
-            if self._backlog is not None and stamp is not None and topic in self._options.wait_for:
+            if self._backlog is not None and stamp is not None and self._is_awaited(topic, stamp):
                 self._timeline.stand_still(self._wait_for_results(self._backlog))
                 self._backlog.add(stamp)
             moment = time.monotonic_ns()
@@ -142,6 +145,11 @@ class Player:
             if lines is not None:
                 lines.writerow((topic, recorded, stamp, moment))
         self._deliver()
+
+    def _is_awaited(self, topic: str, stamp: int) -> bool:
+        """Whether an image will have a result: the node gives none for late ones."""
+        continuity = self._continuity.get(topic)
+        return continuity is not None and continuity.admit(stamp, self._options.max_gap) is not None
 
     def _deliver(self) -> None:
         """Wait until the reliable subscribers have confirmed what was sent."""

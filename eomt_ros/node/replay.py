@@ -172,6 +172,7 @@ class Replayer:
             # So that no queue on the way, the node's included, has more to hold than it can.
             ahead = min(AHEAD, parameters["queue_size"], parameters["depth"])
             command += ["--ahead", str(ahead), "--of", INSTANCES, "--patience", f"{RESULT_PATIENCE:g}"]
+            command += ["--max-gap", str(parameters["max_gap"])]
         return command
 
     def _introduce(self, player: Child, before: Report) -> None:
