@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import sqlite3
 import struct
@@ -150,7 +151,7 @@ def test_a_page_of_a_database_that_is_its_own_parent_does_not_go_on_for_ever(tmp
     for pointer in pointers:
         data[root + pointer : root + pointer + 4] = first
     file.write_bytes(data)
-    with pytest.raises(BagError, match=r"has more messages than bytes|malformed"):
+    with pytest.raises(BagError, match="has more messages than bytes"):
         count(file)
 
 
@@ -191,7 +192,8 @@ def test_a_chunk_that_unpacks_to_more_than_it_says_fills_no_memory(tmp_path: Pat
         for says in (100, 1 << 25, 1 << 62)
     ]
     for path, line in zip(paths, opened_with_little_memory(*paths), strict=True):
-        assert f"is not a bag that can be read: {path.name} has a damaged record at byte 8" in line
+        assert f"is not a bag that can be read: {path.name} has a damaged record at byte 8: it " in line
+        assert re.search(r"unpacks to (more than )?\d+ bytes", line)
 
 
 def test_a_record_that_says_it_is_longer_than_the_file_fills_no_memory(tmp_path: Path) -> None:
