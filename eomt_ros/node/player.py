@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 DEPTH = 100
 LOOK_EVERY = 0.05  # s between two looks at who listens
 SIGNAL_PATIENCE = 2.0  # s
+ENCAPSULATION = 4  # bytes that every message in CDR begins with
+HEADER = 12  # and those up to the end of its stamp
 _KIND = re.compile(r"(\w+)/msg/(\w+)", re.ASCII)
 DELIVERY_PATIENCE = 5.0  # s that reliable subscribers get to confirm what was sent last
 
@@ -103,8 +105,8 @@ class Player:
                 self._publishers[topic] = self._node.create_publisher(_message_class(kind), topic, qos)
             except (ImportError, AttributeError):
                 self._log.warning("not played", f"{topic} is not played: {kind} is not installed")
-            except NameValidationException as error:
-                self._log.warning("not played", f"{topic} is not played: no name of a topic, {printable(str(error))}")
+            except NameValidationException:
+                self._log.warning("not played", f"{topic} is not played: ROS 2 has no topics of such names")
 
     def wait_for_listeners(self) -> None:
         """Return when every topic of `--wait-for` has a subscriber; raise PlayError if one does not get any."""
@@ -133,6 +135,11 @@ class Player:
         lines = None if log is None else csv.writer(log)
         self._offer_clock()
         for topic, recorded, data in self._messages(bag):
+            if len(data) < (HEADER if topic in images else ENCAPSULATION):
+                self._log.warning(
+                    "no message", f"{topic} at {recorded} ns is not played: {len(data)} bytes are no message"
+                )
+                continue
             stamp = stamp_in(data) if topic in images else None
             if stamp == 0 and not bag.counts_from_zero(topic):
                 stamp, data = recorded, with_stamp(data, recorded)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcap.writer import Writer as McapWriter
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -282,6 +283,37 @@ def test_topic_of_a_type_that_is_not_installed_is_left_out_with_a_warning(tmp_pa
     assert done.returncode == 0, done.stderr
     assert "/header is not played: not_msgs/msg/Header is not installed" in done.stderr
     assert (tmp_path / "log.csv").read_text().count("\n") == 1
+
+
+def test_a_bag_that_is_damaged_in_its_middle_is_played_as_far_as_it_is_whole_and_no_success(tmp_path: Path) -> None:
+    path = bags.write_scene(tmp_path / "bag", 100)
+    bags.damage(path)
+    done = play(path, "--rate", 0, "--log", tmp_path / "log.csv")
+    assert done.returncode == 1
+    played = (tmp_path / "log.csv").read_text().count("\n")
+    assert played > 0
+    assert f"play_bag: {path}: {played} of 300 messages could be read: bag.mcap has a damaged record" in done.stderr
+
+
+def test_what_is_no_message_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    with (tmp_path / "bag.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start()
+        for topic, kind, data in (
+            ("/image", "sensor_msgs/msg/Image", b"\0\1\0\0\0"),
+            ("/header", "std_msgs/msg/Header", b""),
+            ("/no topic", "std_msgs/msg/Header", b"\0\1\0\0"),
+            ("/json", "foxglove.Log", b"{}"),
+        ):
+            channel = writer.register_channel(topic, "cdr", writer.register_schema(kind, "ros2msg", b""))
+            writer.add_message(channel, 7, data, 7)
+        writer.finish()
+    done = play(tmp_path / "bag.mcap", "--log", tmp_path / "log.csv")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "log.csv").read_text() == ""
+    assert "/image at 7 ns is not played: 5 bytes are no message" in done.stderr
+    assert "/no topic is not played: ROS 2 has no topics of such names" in done.stderr
+    assert "/json is not played: foxglove.Log is not installed" in done.stderr
 
 
 @pytest.mark.parametrize(

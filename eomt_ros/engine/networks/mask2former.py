@@ -34,7 +34,6 @@ MOST_LAYERS = 100
 """Far above any network there is, see `networks/settings.py`; also of entries in a list."""
 
 
-
 @dataclass(frozen=True)
 class Mask2FormerSettings:
     """What the engine needs to know; the rest is Hugging Face's to read."""
