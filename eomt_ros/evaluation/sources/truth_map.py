@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from eomt_ros import plain_yaml
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError
+from eomt_ros.printable import printable
+from eomt_ros.regular_file import read_bytes
 
 CHANNELS = {"r": 0, "g": 8, "b": 16}
 """Bits by which they are shifted in a colour."""
@@ -108,8 +111,8 @@ def parse_truth_map(text: str) -> TruthMap:
     """What a user typed: entries such as `offset=-1,ignore=0`, or a YAML file of them. Raises `TruthMapError`."""
     try:
         return replace(_truth_map(_entries(text) if "=" in text else _file_entries(Path(text))), text=text)
-    except (ValueError, yaml.YAMLError) as error:
-        raise TruthMapError(f"--truth-map {text}: {' '.join(str(error).split())}") from error
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise TruthMapError(f"--truth-map {text}: {printable(str(error))}") from error
 
 
 def _entries(text: str) -> Iterable[tuple[Any, Any]]:
@@ -122,13 +125,9 @@ def _entries(text: str) -> Iterable[tuple[Any, Any]]:
 
 def _file_entries(path: Path) -> Iterable[tuple[Any, Any]]:
     try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
+        content = plain_yaml.load(read_bytes(path, LARGEST_FILE).decode("utf-8"))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror}); {_EXPECTED}, or the path of a YAML file") from error
-    if len(text) > LARGEST_FILE:
-        raise ValueError(f"has more than {LARGEST_FILE} bytes, expected a short YAML file")
-    content = yaml.safe_load(text)
     if not isinstance(content, dict):
         raise ValueError(f"has no entries; {_EXPECTED.replace('=', ': ')}")
     return content.items()

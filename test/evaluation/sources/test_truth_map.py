@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,27 @@ def test_a_map_that_makes_no_sense_is_refused_in_one_line(text: str, message: st
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["- 1\n", "7: [1, 2]\n", "7: true\n", "{", "\0", "ignore: true\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- 1\n",
+        "7: [1, 2]\n",
+        "7: true\n",
+        "{",
+        "\0",
+        "ignore: true\n",
+        "a: &x [1]\nb: *x\n",
+        "[" * 5000,
+        "# " + "x" * 2**20,
+    ],
+)
 def test_a_file_that_is_no_map_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "map.yaml").write_text(content)
     with pytest.raises(TruthMapError, match=f"^--truth-map {tmp_path / 'map.yaml'}: [^\n]+$"):
+        parse_truth_map(str(tmp_path / "map.yaml"))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "map.yaml")
+    with pytest.raises(TruthMapError, match="it is a pipe, expected a regular file"):
         parse_truth_map(str(tmp_path / "map.yaml"))
