@@ -23,7 +23,7 @@ from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import read_video
 from eomt_ros.node.bag_images import listen_to
 from eomt_ros.node.children import Child
-from eomt_ros.node.evaluate_bag import ERRORS, Evaluation, Options, StopSignals, evaluate_bag, replay_summary
+from eomt_ros.node.evaluate_bag import ERRORS, Evaluation, Options, StopSignals, evaluate_bag, exit_code, replay_summary
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.node.participant import Participant
 from eomt_ros.node.replay import StoppedError
@@ -125,9 +125,7 @@ def main() -> int:
     print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n")
     for path in sorted(arguments.out.iterdir()):
         print(f"left {os.path.relpath(path)}")
-    if stop.for_replay.is_set():
-        return STOPPED
-    return 0 if evaluation.complete else 1
+    return exit_code("demo", evaluation, stop)
 
 
 if __name__ == "__main__":

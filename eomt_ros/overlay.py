@@ -56,7 +56,7 @@ def draw(
     colors = cv2.LUT(cv2.merge([regions] * 3), palette)
     picture = cv2.addWeighted(image, 1 - alpha, colors, alpha, 0).astype(np.uint8, copy=False)
     cv2.copyTo(image, (regions == 0).view(np.uint8), picture)
-    _outline(picture, regions)
+    _outline(picture, regions, segments)
     for number, segment in enumerate(segments, start=1):
         _write_name(picture, regions, number, segment)
     return picture
@@ -101,8 +101,20 @@ def _color(segment: Segment, labels: Labels) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _outline(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8]) -> None:
-    edges = cv2.morphologyEx(regions, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+def _outline(picture: npt.NDArray[np.uint8], regions: npt.NDArray[np.uint8], segments: list[Segment]) -> None:
+    """Outlines things, and stuff where it meets others; but no hole, or what nobody found would look found."""
+    around = np.ones((3, 3), np.uint8)
+    numbers = regions - np.uint8(1)  # what is in no segment is above all others, as borders are for `erode`
+    lowest = cv2.erode(numbers, around)
+    highest = cv2.dilate(regions, around) - np.uint8(1)
+    edges = ((highest > lowest) & (highest < 255) & (regions > 0)).view(np.uint8)
+    for number, segment in enumerate(segments, start=1):
+        if segment.is_thing:
+            x, y, width, height = segment.box
+            mask = (regions[y : y + height, x : x + width] == number).view(np.uint8)
+            contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE, offset=(x, y))
+            cv2.drawContours(edges, contours, -1, 1)
+    edges[[0, -1]] = edges[:, [0, -1]] = 0  # the image ends there, not the thing
     cv2.copyTo(np.full_like(picture, 255), edges, picture)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from eomt_ros import overlay
 from eomt_ros.engine import FrameResult, Labels, Segment, Timings
@@ -83,6 +84,26 @@ def test_borders_are_outlined_in_white_and_names_stand_on_black() -> None:
     for name in (np.s_[30:66, 4:60], np.s_[30:66, 68:124]):
         assert black[name].sum() > 100
         assert bright[name].sum() > 20
+
+
+@pytest.mark.parametrize("around", [0, 1], ids=["in stuff", "in a thing"])
+def test_a_hole_that_nobody_found_has_no_outline(around: int) -> None:
+    found = result(segment(1, around, (20, 20, 88, 56)))
+    found.panoptic[30:40, 30:40], found.semantic[30:40, 30:40] = 0, 255
+    white = (overlay.draw(GREY, found, LABELS) == 255).all(-1)
+    assert not white[25:45, 25:45].any()
+
+
+def test_a_thing_is_outlined_where_nothing_is_around_it() -> None:
+    white = (overlay.draw(GREY, result(segment(1, 1, (20, 20, 88, 56))), LABELS) == 255).all(-1)
+    assert white[20, 20:108].all()
+    assert white[20:76, 107].all()
+
+
+def test_a_thing_in_a_hole_of_stuff_is_outlined() -> None:
+    found = result(segment(1, 0, (0, 0, 128, 96)), segment(2, 1, (10, 10, 100, 70)))
+    white = (overlay.draw(GREY, found, LABELS) == 255).all(-1)
+    assert white[9:11, 10:110].all()
 
 
 def test_mirrored_and_broadcast_images_are_drawn_like_copies_of_them() -> None:

@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
         from eomt_ros.evaluation.report import write_report
+        from eomt_ros.evaluation.results import nothing_scored
         from eomt_ros.evaluation.sources import SourceError, open_sequences
     except ImportError as error:
         raise UserError(missing(error, "evaluation")) from error
@@ -107,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"\n{write_report(options.out)}")
     if stop.is_set():
         return STOPPED
+    if why := nothing_scored(found):
+        raise UserError(why)
     return int(any(sequence.incomplete for sequence in sequences))
 
 
@@ -151,10 +154,10 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
 def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
     from eomt_ros.evaluation.counting import counted
-    from eomt_ros.evaluation.report.figures import HEADLINE
+    from eomt_ros.evaluation.report.figures import headline
 
     lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
-    for figure in HEADLINE:
+    for figure in headline(found):
         missing = f"  ({figure.why_missing(found)})" if figure.value(found) is None else ""
         lines.append(f"  {figure.name:<22}{figure.text(found):>12}{missing}")
     if found.drift is not None:

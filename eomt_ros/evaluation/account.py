@@ -18,6 +18,7 @@ from eomt_ros.evaluation.pictures import WorstFrames
 from eomt_ros.evaluation.predictions import Found, Predictions, prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
+from eomt_ros.evaluation.unscored import PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.overlay import draw
 
@@ -38,6 +39,7 @@ class Account:
         self.scores = Scores(labels.class_names, labels.is_thing, convention, limits)
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
+        self.predicted = PredictedFigures(labels.class_names, has_ids=predictions.task != "semantic")
         self.worst = WorstFrames(labels)
         self.latency = LatencyHistogram()
         self.stages: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
@@ -68,6 +70,7 @@ class Account:
         """What follows is another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
         self.drift.start_sequence()
+        self.predicted.start_sequence()
         self._name = name
         self._bag = None if bag is None else Beside(bag, OutputBag)
         self._pace = Pace()
@@ -133,6 +136,7 @@ class Account:
         score = self._score(frame, found, moment)
         self.trend.add(self._name, moment, seconds, score)
         self.drift.add(moment, score)
+        self.predicted.add(found, moment)
         picture = draw(frame.image, found, self._predictions.labels)
         if self.video is not None:
             self.video.write(lambda video: video.write(picture, self._shown + moment.shown))

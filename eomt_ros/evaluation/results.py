@@ -109,6 +109,23 @@ class Replay:
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """What can be said of the predictions alone; None where there is nothing to say it of."""
+
+    class_area: Mapping[str, float] = field(default_factory=dict)
+    """Share of the image that a class has, mean over frames."""
+    unlabelled_area: float | None = None
+    """The same of what has no class."""
+    flicker: float | None = None
+    """Share of the pixels that have another class than in the frame before, mean over frames."""
+    things_per_frame: float | None = None
+    ids: int | None = None
+    """Different ids of things."""
+    id_seconds: float | None = None
+    """From the first to the last frame with an id of a thing; median."""
+
+
+@dataclass(frozen=True)
 class Results:
     """The figures of one evaluation. What cannot be known is None: without ground truth, or in the semantic task."""
 
@@ -169,6 +186,7 @@ class Results:
     shared_ids: int | None = None
     """Ids that were matched with more than one object of a sequence."""
 
+    predicted: Predicted = Predicted()
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()
@@ -192,6 +210,15 @@ def has_begun_only(folder: Path) -> bool:
         return from_json(Begun, content := _content(folder)) == Begun() and len(content) == 1
     except (OSError, UnicodeDecodeError, JsonFileError):
         return False
+
+
+def nothing_scored(results: Results) -> str | None:
+    """Why nothing was scored although there is a ground truth; None where something was, or where there is none."""
+    truth = results.settings.get("truth")
+    if not truth or results.miou is not None or not results.frames:
+        return None
+    why = "all of it is unlabelled" if results.frames_scored else "; ".join(results.problems)
+    return f"nothing was scored, although there is a ground truth ({', '.join(truth)}): {why}"
 
 
 def write(results: Results, folder: Path) -> Path:

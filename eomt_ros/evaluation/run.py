@@ -212,6 +212,7 @@ def _results(
         latency_ms=latency.figures(),
         stages_ms={stage: histogram.figures() for stage, histogram in account.stages.items()},
         latency_histogram=latency.bars(),
+        predicted=account.predicted.figures(),
         drift=account.drift.drift(),
         intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
         timelines=tuple(account.scores.timelines()),

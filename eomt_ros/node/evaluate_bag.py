@@ -35,7 +35,7 @@ try:
     from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.report import write_report
-    from eomt_ros.evaluation.results import Results
+    from eomt_ros.evaluation.results import Results, nothing_scored
     from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
     from eomt_ros.node.children import Child, ChildError
     from eomt_ros.node.fast_dds import profile_variables
@@ -271,8 +271,16 @@ def main() -> int:
         print(f"evaluate_bag: {error}", file=sys.stderr)
         return 1
     print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n\n{evaluation.report}", flush=True)
+    return exit_code("evaluate_bag", evaluation, stop)
+
+
+def exit_code(program: str, evaluation: Evaluation, stop: StopSignals) -> int:
+    """That of an evaluation that left a report; says it where nothing was scored."""
     if stop.for_replay.is_set():
         return STOPPED
+    if why := nothing_scored(evaluation.results):
+        print(f"{program}: {why}", file=sys.stderr)
+        return 1
     return 0 if evaluation.complete else 1
 
 

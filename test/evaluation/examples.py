@@ -14,6 +14,7 @@ from eomt_ros.evaluation.results import (
     Drift,
     Interval,
     Latency,
+    Predicted,
     Replay,
     Results,
     Span,
@@ -80,6 +81,14 @@ def short_run(**changes: Any) -> Results:
             latency_ms=Latency(41.1, 55.2, 61.3, 902.4),
             stages_ms={"network": Latency(35.5, 48.6, 52.7, 800.8), "postprocess": Latency(4.1, 5.2, 6.3, 7.4)},
             latency_histogram=((30.0, 10), (36.0, 60), (43.2, 28), (51.8, 1), (62.2, 0), (850.0, 1), (1020.0, 0)),
+            predicted=Predicted(
+                class_area={"floor": 0.4321, "wall": 0.3, "box": 0.1234, "person": 0.05, "ball": 0.0001},
+                unlabelled_area=0.0944,
+                flicker=0.0314,
+                things_per_frame=2.63,
+                ids=17,
+                id_seconds=3.25,
+            ),
             intervals=tuple(
                 Interval("bag", second, second + 1.0, 0.7 + 0.01 * second, 0.6, int(second == 4), 40.0 + second)
                 for second in range(10)

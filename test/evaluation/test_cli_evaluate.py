@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -193,6 +194,33 @@ def test_what_cannot_be_evaluated_leaves_nothing(refused: Refused, out: Path, tm
     message = refused(tmp_path / "nothing")
     assert "nothing does not exist" in message
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(77, "8 frames are not scored: the ground truth has a class"), (255, "all of it is unlabelled")],
+)
+def test_a_ground_truth_of_which_nothing_is_scored_is_no_success(
+    value: int, expected: str, bag: Path, refused: Refused, out: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "truth").mkdir()
+    for number in range(FRAMES):
+        cv2.imwrite(str(tmp_path / "truth" / f"{number}.png"), np.full((48, 64), value, np.uint8))
+    message = refused(bag, "--truth", tmp_path / "truth")
+    assert f"nothing was scored, although there is a ground truth ({tmp_path / 'truth'}): " in message
+    assert expected in message
+    assert results.read(out).frames == FRAMES
+    assert (out / "report.html").exists()
+
+
+def test_which_objects_count_is_an_option_and_written_down(
+    bag: Path, evaluated: Evaluate, refused: Refused, out: Path
+) -> None:
+    found = evaluated(bag)  # the square has a twelfth of the image
+    assert (found.objects, found.settings["min_object_area"], found.settings["min_object_frames"]) == (1, 0.001, 5)
+    assert evaluated(bag, "--overwrite", "--min-object-area", "0.1").objects == 0
+    assert evaluated(bag, "--overwrite", "--min-object-frames", FRAMES + 1).objects == 0
+    assert "expected a share of the image, 0 to 1" in refused(bag, "--overwrite", "--min-object-area", "100")
 
 
 def test_a_bag_without_images_is_refused_with_what_it_has(refused: Refused, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, Better, Kind, as_text, known
-from eomt_ros.evaluation.report.page import fill_in, said
+from eomt_ros.evaluation.report.page import fill_in, flat, said
 from eomt_ros.evaluation.results import Replay, Results
 
 SPEED_VARIES = 0.03
@@ -20,6 +20,8 @@ SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area
 """Settings that must agree, or the runs answer different questions."""
 SAME_MACHINE = ("device", "threads", "machine")
 """Settings that must agree if speeds are to be compared."""
+OF_THE_RUN = ("command", "date")
+"""Settings that say nothing of how the figures were made that the others do not say."""
 FEW = 8
 """Names that a warning lists at most."""
 
@@ -81,6 +83,8 @@ class Comparison:
     warnings: tuple[str, ...]
     """Why the runs cannot be compared as they are, a sentence each."""
     groups: Mapping[str, tuple[Row, ...]]
+    settings: Mapping[str, tuple[str, ...]]
+    """Those in which the runs differ, with the value of each."""
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -101,6 +105,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         tuple(run.name for run in runs),
         tuple(_warnings(runs)),
         {name: rows for name, rows in shown.items() if rows},
+        _different_settings([dict(flat(result.settings)) for result in results]),
     )
 
 
@@ -130,8 +135,17 @@ def comparison_text(comparison: Comparison, *, colors: bool = False) -> str:
                 for number, (cell, width) in enumerate(zip(row.cells, widths, strict=True))
             ]
             lines.append(f"  {row.name:<{first - 2}}" + "   ".join(cells).rstrip())
+    if comparison.settings:
+        lines += ["", "settings that differ"]
+        lines += [f"  {name}: {' | '.join(values)}" for name, values in comparison.settings.items()]
     lines += ["", f"beside {comparison.names[0]}; speeds within {SPEED_VARIES:.0%} are the same"]
     return "\n".join(lines)
+
+
+def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    names = dict.fromkeys(name for each in settings for name in each if name not in OF_THE_RUN)
+    values = {name: tuple(each.get(name, NOTHING) for each in settings) for name in names}
+    return {name: shown for name, shown in values.items() if len(set(shown)) > 1}
 
 
 def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[Row, ...]:

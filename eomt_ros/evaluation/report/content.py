@@ -14,11 +14,13 @@ from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.report.figures import GROUPS, HEADLINE, OBJECTS_GROUP, Figure, Needs, known, why_missing
-from eomt_ros.evaluation.report.page import embedded, fill_in, said
+from eomt_ros.evaluation.report.figures import OBJECTS_GROUP, Figure, Needs, groups, headline, known, why_missing
+from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
 
+SMALLEST_AREA = 0.0005
+"""Share of the image from which on a class is shown with its area."""
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""
 
@@ -35,10 +37,10 @@ class Known:
 
 @dataclass(frozen=True)
 class ClassBar:
-    """The IoU of one class."""
+    """The IoU or the area of one class."""
 
     name: str
-    iou: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def render(results: Results, folder: Path) -> str:
         results=results,
         title=f"Evaluation of {said(settings.get('model'))}",
         facts=list(_facts(results)),
-        headline=[_known(figure, results) for figure in HEADLINE],
-        groups={name: [_known(figure, results) for figure in figures] for name, figures in GROUPS.items()},
-        bars=_class_bars(results),
+        headline=[_known(figure, results) for figure in headline(results)],
+        groups={name: [_known(figure, results) for figure in figures] for name, figures in groups(results).items()},
+        bars=_class_bars(results.class_iou),
+        areas=_class_bars({name: area for name, area in results.predicted.class_area.items() if area >= SMALLEST_AREA}),
         without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
         no_classes=why_missing(results, Needs.CLASSES),
         no_objects=why_missing(results, Needs.OBJECTS),
@@ -108,7 +111,7 @@ def render(results: Results, folder: Path) -> str:
         video=_video(results, folder),
         objects_group=OBJECTS_GROUP,
         limits=_limits(settings),
-        settings=[(name, text) for name, text in _flat(settings) if name != "command"],
+        settings=[(name, text) for name, text in flat(settings) if name != "command"],
         command=_command(settings),
     )
 
@@ -124,9 +127,9 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
     sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
     frames = counted(results.frames, "frame")
     yield "length", f"{frames}, {clock(results.seconds, digits=1)}{sequences}"
-    if results.frames_scored != results.frames:
+    if results.frames_scored not in (0, results.frames):
         yield "with ground truth", f"{results.frames_scored:,} of {frames}"
-    if settings.get("convention") is not None:
+    if results.frames_scored and settings.get("convention") is not None:
         yield "convention", f"{settings['convention']}: {Convention(settings['convention']).meaning}"
 
 
@@ -147,12 +150,10 @@ def _known(figure: Figure, results: Results) -> Known:
     return Known(figure, figure.text(results), missing)
 
 
-def _class_bars(results: Results) -> list[ClassBar]:
-    """The classes of the ground truth, best first."""
-    bars = [
-        ClassBar(name, iou) for name, iou in results.class_iou.items() if iou is not None and known(iou) is not None
-    ]
-    return sorted(bars, key=lambda bar: -bar.iou)
+def _class_bars(shares: Mapping[str, float | None]) -> list[ClassBar]:
+    """The classes that have a value, the highest first."""
+    bars = [ClassBar(name, share) for name, share in shares.items() if share is not None and known(share) is not None]
+    return sorted(bars, key=lambda bar: -bar.share)
 
 
 def _frame(number: int, results: Results, folder: Path) -> Frame:
@@ -180,15 +181,6 @@ def _video(results: Results, folder: Path) -> Video | None:
     except OSError:
         return Video(path, 0.0, None, lost=True)
     return Video(path, size / 2**20, source, lost=False)
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Settings within settings under names such as `versions.torch`."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", said(value)
 
 
 def _date(text: str) -> str:

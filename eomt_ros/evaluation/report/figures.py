@@ -37,6 +37,7 @@ class Needs(Enum):
     """What has to be there for a figure to be known."""
 
     RUN = "frames"
+    IDS = "a task that has objects"
     CLASSES = "ground truth"
     OBJECTS = "ground truth with ids of objects, and a task that has objects"
 
@@ -97,6 +98,10 @@ def why_missing(results: Results, needs: Needs) -> str:
         return "no frame was segmented"
     if needs is Needs.RUN:
         return "not measured"
+    if needs is Needs.IDS:
+        return (
+            "the semantic task has no objects" if results.settings.get("task") == "semantic" else "no thing was found"
+        )
     if results.frames_scored == 0:
         return "no ground truth"
     if needs is Needs.CLASSES:
@@ -108,6 +113,21 @@ def why_missing(results: Results, needs: Needs) -> str:
     if results.objects == 0:
         return "no object was in view"
     return "nothing to measure it on"
+
+
+def headline(results: Results) -> tuple[Figure, ...]:
+    """The figures that say most of a run."""
+    return HEADLINE if results.frames_scored else WITHOUT_TRUTH
+
+
+def groups(results: Results) -> dict[str, tuple[Figure, ...]]:
+    """The figures that can be said of a run: without a ground truth none that needs one."""
+    scored = results.frames_scored > 0
+    chosen = {
+        name: tuple(each for each in figures if scored or each.needs in (Needs.RUN, Needs.IDS))
+        for name, figures in GROUPS.items()
+    }
+    return {name: figures for name, figures in chosen.items() if figures}
 
 
 def _score(path: str, name: str, meaning: str, needs: Needs) -> Figure:
@@ -245,6 +265,47 @@ SHARED_IDS = Figure(
     Needs.OBJECTS,
 )
 
+THINGS_PER_FRAME = Figure(
+    "predicted.things_per_frame",
+    "things per frame",
+    "How many things the model found in a frame.",
+    Better.NEITHER,
+    Kind.RATIO,
+    Needs.IDS,
+)
+IDS = Figure(
+    "predicted.ids",
+    "ids",
+    "Different ids that the model gave to things. Many more than there are things: it loses them.",
+    Better.NEITHER,
+    Kind.COUNT,
+    Needs.IDS,
+)
+ID_SECONDS = Figure(
+    "predicted.id_seconds",
+    "time an id lasts",
+    "From the first to the last frame with an id; median over ids.",
+    Better.NEITHER,
+    Kind.SECONDS,
+    Needs.IDS,
+)
+FLICKER = Figure(
+    "predicted.flicker",
+    "flicker",
+    "Share of the pixels whose class is another than in the frame before. What moves changes them too.",
+    Better.NEITHER,
+    Kind.SHARE,
+    Needs.RUN,
+)
+UNLABELLED = Figure(
+    "predicted.unlabelled_area",
+    "unlabelled",
+    "Share of the image in which the model found nothing.",
+    Better.NEITHER,
+    Kind.SHARE,
+    Needs.RUN,
+)
+
 FPS = Figure(
     "fps", "frames per second", "How many frames were segmented in a second.", Better.HIGHER, Kind.RATE, Needs.RUN
 )
@@ -275,6 +336,8 @@ LATENCY_P99 = Figure(
 
 HEADLINE = (MIOU, VPQ, STQ, OBJECTS_FOUND, GHOSTS_PER_FRAME, IDF1, SWITCHES_PER_30_SECONDS, FPS, LATENCY_P95)
 """What a report begins with."""
+WITHOUT_TRUTH = (THINGS_PER_FRAME, IDS, ID_SECONDS, FLICKER, UNLABELLED, FPS, LATENCY_P95)
+"""And where nothing was scored."""
 
 OBJECTS_GROUP = "What a robot sees"
 GROUPS: dict[str, tuple[Figure, ...]] = {
@@ -295,6 +358,7 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         FRAGMENTATIONS,
         WRONG_IDS_AFTER_REENTRY,
     ),
+    "What the model says": (THINGS_PER_FRAME, IDS, ID_SECONDS, FLICKER, UNLABELLED),
     "Speed": (FPS, LATENCY_P50, LATENCY_P95, LATENCY_P99),
 }
 """All of them, as tables show them."""

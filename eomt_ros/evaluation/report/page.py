@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def said(setting: Any) -> str:
     if isinstance(setting, list | tuple):
         return ", ".join(map(said, setting))
     return str(setting).lower() if isinstance(setting, bool) else str(setting)
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings as texts, those within settings under names such as `versions.torch`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", said(value)
 
 
 def _place(percent: float) -> str:

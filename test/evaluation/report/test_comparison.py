@@ -99,6 +99,15 @@ def test_equal_runs_are_compared_without_a_warning() -> None:
     assert compared(short_run(), short_run(settings={**short_run().settings, "model": "other"})).warnings == ()
 
 
+def test_settings_that_differ_are_listed_with_the_value_of_each_run() -> None:
+    settings = {**short_run().settings, "score_threshold": 0.5, "versions": {"torch": "2.14.0"}, "date": "later"}
+    comparison = compared(short_run(), short_run(settings=settings))
+    assert comparison.settings == {"score_threshold": ("0.8125", "0.5"), "versions.torch": ("2.13.0", "2.14.0")}
+    assert "settings that differ\n  score_threshold: 0.8125 | 0.5\n" in comparison_text(comparison)
+    assert "Settings that differ" in comparison_page(comparison)
+    assert "ettings that differ" not in comparison_text(compared(short_run(), short_run()))
+
+
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [

@@ -130,13 +130,29 @@ def test_names_that_look_like_markup_are_text(tmp_path: Path) -> None:
     assert "<script" not in content.render(run, tmp_path)
 
 
-def test_what_is_unknown_is_a_dash_with_its_reason(tmp_path: Path) -> None:
+def test_without_ground_truth_the_page_says_what_can_be_said_and_nothing_else(tmp_path: Path) -> None:
     page = page_of(run_without_truth(), tmp_path)
-    assert "mIoU — no ground truth" in page.text
-    assert "VPQ — no ground truth" in page.text
-    assert "frames per second 23.4" in page.text
-    assert "nan" not in page.text.lower()
-    assert "None" not in page.text
+    assert page.text.count("ground truth") == 1
+    assert "Nothing was compared with a ground truth" in page.text
+    known = ("things per frame 2.63", "ids 17", "time an id lasts 3.25 s", "flicker 3.1 %", "unlabelled 9.4 %")
+    for figure in (*known, "frames per second 23.4"):
+        assert page.text.count(figure) == 2, figure  # at the top, and among all figures
+    for unknown in ("mIoU", "VPQ", "STQ", "IDF1", "objects found", "NaN", "nan ", "None"):
+        assert unknown not in page.text, unknown
+
+
+def test_the_area_of_every_class_that_was_found_is_shown(tmp_path: Path) -> None:
+    for run in (short_run(), run_without_truth()):
+        page = page_of(run, tmp_path)
+        assert "floor 43.2 % wall 30.0 % box 12.3 % person 5.0 %" in page.text
+        assert "ball 0.0 %" not in page.text
+
+
+def test_the_page_says_which_objects_count(tmp_path: Path) -> None:
+    settings = {**short_run().settings, "min_object_area": 0.0052, "min_object_frames": 3}
+    page = page_of(short_run(settings=settings), tmp_path)
+    assert "from 0.52 % of the image on, which is 40x40 of 640x480 pixels" in page.text
+    assert "in view for fewer than 3 frames are left out" in page.text
 
 
 @pytest.mark.parametrize(
@@ -145,7 +161,6 @@ def test_what_is_unknown_is_a_dash_with_its_reason(tmp_path: Path) -> None:
         ({"vpq": None, "settings": {"task": "semantic"}}, "the semantic task has no objects"),
         ({"vpq": None, "objects": None}, "no object ids in the ground truth"),
         ({"vpq": math.nan, "objects": 0}, "no object was in view"),
-        ({"vpq": None, "frames": 0, "frames_scored": 0}, "no frame was segmented"),
     ],
 )
 def test_the_reason_is_that_of_the_run(changes: dict[str, object], reason: str, tmp_path: Path) -> None:

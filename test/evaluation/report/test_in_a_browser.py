@@ -117,7 +117,8 @@ def test_the_report_fits_the_window(name: str, width: int, browser: Browser, tmp
 def test_bars_and_rows_are_as_long_as_they_say(browser: Browser, tmp_path: Path) -> None:
     browser.resize(WIDE)
     browser.open(written(short_run(), tmp_path))
-    assert browser.evaluate(BARS) == pytest.approx([0.9222, 0.8333, 0.6444, 0.4555], abs=0.01)
+    ious, areas = [0.9222, 0.8333, 0.6444, 0.4555], [0.4321, 0.3, 0.1234, 0.05]
+    assert browser.evaluate(BARS) == pytest.approx([*ious, *areas], abs=0.01)
     followed, switched, _ = browser.evaluate(TRACK)
     assert [cell[:2] for cell in followed] == [pytest.approx((0.0, 0.4), abs=0.01), pytest.approx((0.6, 0.4), abs=0.01)]
     assert followed[0][2] == followed[1][2]
