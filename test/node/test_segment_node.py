@@ -168,42 +168,6 @@ def test_gap_longer_than_max_gap_begins_an_epoch(station: Station) -> None:
     assert station.segment(picture(1), stamp=station.robot.next_stamp(2.1)).epoch == before.epoch + 1
 
 
-def test_swapped_neighbours_lose_the_late_one_and_keep_the_epoch(station: Station) -> None:
-    before = station.segment(picture(1))
-    printed = len(station.robot.process.output)
-    first, second = station.robot.next_stamp(), station.robot.next_stamp()
-    late = _count(station, "dropped: late")
-    station.send(picture(3), stamp=second)
-    station.send(picture(2), stamp=first)
-    after = station.segment(picture(4))
-    assert after.epoch == before.epoch
-    assert [message.header.stamp.nanosec for message in station.instances.all()[-2:]] == [
-        stamped(picture(), stamp).header.stamp.nanosec for stamp in (second, second + 0.1)
-    ]
-    assert _count(station, "dropped: late") == late + 1
-    assert "stream reset" not in station.robot.process.output[printed:]
-    station.robot.process.wait_for_output(r"dropped as late: its stamp, \d+\.\d+, is 0\.100 s before", after=printed)
-    station.diagnostics.clear()
-    station.send(picture(3), stamp=second)
-    status, _ = station.diagnostics.wait_for(lambda status, _: "older than" in status.message, "a warning")
-    assert status.level == b"\x01"
-
-
-def test_two_publishers_whose_clocks_differ_are_named_and_hardly_break_the_stream(station: Station) -> None:
-    before = station.segment(picture(1))
-    printed = len(station.robot.process.output)
-    other = station.robot.camera().connect()
-    for number in range(20):
-        last = station.send(picture(1))
-        other.publish(stamped(picture(2), 5.0 + 0.1 * number))
-    station.robot.process.wait_for_output("has 2 publishers, whose stamps do not go together", after=printed)
-    other.close()
-    for _ in range(25):
-        last = station.send(picture(1))
-    assert station.instances.wait_for_stamp(last).epoch <= before.epoch + 3
-    assert station.robot.process.output.count("stream reset", printed) <= 3
-
-
 def test_images_that_are_skipped_for_the_rate_are_no_gap(station: Station) -> None:
     before = station.segment(picture(1))
     skipped = _count(station, "skipped")
@@ -408,6 +372,45 @@ def test_silence_is_a_warning_in_diagnostics_and_once_in_the_log(station: Statio
         station.diagnostics.clear()
         station.diagnostics.wait_for(lambda status, _: status.level == b"\x01", "the warning again")
     assert station.robot.process.output.count("no image on", printed) == 1
+
+
+# Late images: the last, because diagnostics warn of them for some seconds
+
+
+def test_swapped_neighbours_lose_the_late_one_and_keep_the_epoch(station: Station) -> None:
+    before = station.segment(picture(1))
+    printed = len(station.robot.process.output)
+    first, second = station.robot.next_stamp(), station.robot.next_stamp()
+    late = _count(station, "dropped: late")
+    station.send(picture(3), stamp=second)
+    station.send(picture(2), stamp=first)
+    after = station.segment(picture(4))
+    assert after.epoch == before.epoch
+    assert [message.header.stamp.nanosec for message in station.instances.all()[-2:]] == [
+        stamped(picture(), stamp).header.stamp.nanosec for stamp in (second, second + 0.1)
+    ]
+    assert _count(station, "dropped: late") == late + 1
+    assert "stream reset" not in station.robot.process.output[printed:]
+    station.robot.process.wait_for_output(r"dropped as late: its stamp, \d+\.\d+, is 0\.100 s before", after=printed)
+    station.diagnostics.clear()
+    station.send(picture(3), stamp=second)
+    status, _ = station.diagnostics.wait_for(lambda status, _: "older than" in status.message, "a warning")
+    assert status.level == b"\x01"
+
+
+def test_two_publishers_whose_clocks_differ_are_named_and_hardly_break_the_stream(station: Station) -> None:
+    before = station.segment(picture(1))
+    printed = len(station.robot.process.output)
+    other = station.robot.camera().connect()
+    for number in range(20):
+        last = station.send(picture(1))
+        other.publish(stamped(picture(2), 5.0 + 0.1 * number))
+    station.robot.process.wait_for_output("has 2 publishers, whose stamps do not go together", after=printed)
+    other.close()
+    for _ in range(25):
+        last = station.send(picture(1))
+    assert station.instances.wait_for_stamp(last).epoch <= before.epoch + 3
+    assert station.robot.process.output.count("stream reset", printed) <= 3
 
 
 def _count(station: Station, key: str) -> int:
