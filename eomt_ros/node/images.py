@@ -34,9 +34,7 @@ MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
 
 _DARK = 4096  # of 65535: as far as 12 bits go
-
-LONGEST_NAME = 60
-"""Characters of an encoding that are shown: it comes from the network."""
+_LONGEST_NAME = 60  # characters of an encoding that are shown: it comes from the network
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class UnsupportedEncodingError(ImageError):
             text = f"{_AMBIGUOUS[name]}; the node that publishes the images has to say which"
         else:
             text = f"is not supported; supported are {', '.join(supported)}"
-        super().__init__(f"encoding '{printable(encoding, LONGEST_NAME)}' {text}")
+        super().__init__(f"encoding '{printable(encoding, _LONGEST_NAME)}' {text}")
         self.encoding = encoding
 
 
@@ -217,8 +215,7 @@ def _decode_raw(message: Image) -> Pixels:
             from std_msgs.msg import Header  # a new one: that of a message read without ROS is of another class
 
             packed = to_image(pixels, encoding.cv_bridge_name, Header())
-            rgb: Pixels = bridge.imgmsg_to_cv2(packed, "rgb8")
-            return rgb
+            return np.asarray(bridge.imgmsg_to_cv2(packed, "rgb8"))
     return encoding.to_rgb(_to_8_bit(pixels))
 
 
@@ -236,7 +233,7 @@ def _encoding(name: str) -> _Encoding:
 def _pixels(message: Image, encoding: _Encoding) -> Pixels:
     """View of the message's data, (rows, width, channels) in the message's byte order, after checking its size."""
     height, width = message.height, message.width
-    what = f"{width}x{height} {printable(message.encoding, LONGEST_NAME)} image"
+    what = f"{width}x{height} {printable(message.encoding, _LONGEST_NAME)} image"
     _check_size(what, height, width)
     if height % encoding.block[0] or width % encoding.block[1]:
         raise ImageError(f"{what}: height must be a multiple of {encoding.block[0]} and width of {encoding.block[1]}")
@@ -319,7 +316,7 @@ def _decode_compressed(
 ) -> Pixels | Tensor:
     data = bytes(message.data)
     format_ = message.format or "jpeg"  # as the message's definition says
-    what = f"compressed image of {len(data)} bytes (format '{printable(format_, LONGEST_NAME)}')"
+    what = f"compressed image of {len(data)} bytes (format '{printable(format_, _LONGEST_NAME)}')"
     # Only PNG reaches OpenCV, which would try two dozen file formats.
     if data.startswith(_JPEG_START):
         height, width = _jpeg_size(what, data)
