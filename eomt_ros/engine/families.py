@@ -18,6 +18,7 @@ from eomt_ros.engine.fit import (
     Fit,
     keep_aspect,
     pad_to_square,
+    several_samples,
     sliding_windows,
     stretch,
     stretch_to_masks,
@@ -139,11 +140,11 @@ def _fit_mask2former(
     settings: Mask2FormerSettings, processor: Processor, task: str, fit: str, short_side: int | None
 ) -> Fit:
     if not processor.do_resize:
-        return unresized
+        return several_samples(unresized)
     if processor.size is not None:
-        return stretch_to_masks(processor.size, processor.size_divisor)
+        return several_samples(stretch_to_masks(processor.size, processor.size_divisor))
     shortest, longest = processor.shortest_edge or SHORTEST, processor.longest_edge or LONGEST
-    return stretch_to_multiple(shortest, longest, processor.size_divisor)
+    return several_samples(stretch_to_multiple(shortest, longest, processor.size_divisor))
 
 
 VIDEO = {"panoptic": 0.8, "instance": 0.5}

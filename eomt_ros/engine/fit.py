@@ -161,16 +161,27 @@ def stretch_to_masks(size: Size, multiple: int) -> Fit:
 
 
 def unresized(image: Size) -> Placement:
-    """Every image as it is (Mask2Former's image processor that is told not to resize).
-
-    Raises `UnfitImageError` for one of which the network would see a single sample, of which it takes no variance.
-    """
-    if max(image) <= MULTIPLE:
-        raise UnfitImageError(
-            f"image is {image[1]}x{image[0]}, which the model's processor does not resize, and the network takes none "
-            f"of at most {MULTIPLE}x{MULTIPLE}"
-        )
+    """Every image as it is (Mask2Former's image processor that is told not to resize)."""
     return Placement(image, image, image, between=MASK2FORMER_MASKS)
+
+
+def several_samples(fit: Fit) -> Fit:
+    """As `fit`, but for images of which the network would see a single sample: Mask2Former takes no variance of one.
+
+    For those it raises `UnfitImageError`.
+    """
+
+    def place(image: Size) -> Placement:
+        placement = fit(image)
+        if max(placement.input) <= MULTIPLE:
+            height, width = placement.input
+            raise UnfitImageError(
+                f"image is {image[1]}x{image[0]}, and the network sees {width}x{height} pixels of it, by the model's "
+                f"processor, expected more than {MULTIPLE}x{MULTIPLE}"
+            )
+        return placement
+
+    return place
 
 
 def shortest_edge(image: Size, shortest: int, longest: int | None = None) -> Size:

@@ -248,14 +248,14 @@ def test_a_mask2former_that_is_told_no_longer_side_takes_that_of_the_transformer
     assert placement.resized == (32, 1344)
 
 
-def test_an_image_of_a_single_sample_that_is_not_to_be_resized_is_refused(
-    models: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("entries", [{"do_resize": False}, {"size": 2}, {"size": [32, 32]}], ids=str)
+def test_an_image_of_which_a_mask2former_sees_a_single_sample_is_refused(
+    models: dict[str, Path], tmp_path: Path, entries: dict[str, Any]
 ) -> None:
-    folder = told(models["mask2former"], tmp_path / "model", do_resize=False)
+    folder = told(models["mask2former"], tmp_path / "model", **entries)
     segmenter = Segmenter.load(folder, device="cpu", precision="float32")
-    with pytest.raises(UnfitImageError, match="image is 32x5, which the model's processor does not resize"):
-        segmenter.segment(picture((5, 32), 0), segmenter.open_stream())
-    segmenter.segment(picture((5, 33), 0), segmenter.open_stream())
+    with pytest.raises(UnfitImageError, match=r"image is 32x20, and the network sees 32x.*, expected more than 32x32"):
+        segmenter.segment(picture((20, 32), 0), segmenter.open_stream())
 
 
 def test_a_mask2former_reads_nothing_but_its_own_files(models: dict[str, Path], tmp_path: Path, table: Path) -> None:
