@@ -30,7 +30,7 @@ PARAMETERS = ("model", "task", "device")  # of the node
 CHOICES = {"overwrite": ("true", "false"), "policy": ("every_frame", "latest")}
 
 ARGUMENTS = [
-    DeclareLaunchArgument("bag", description="A rosbag2."),
+    DeclareLaunchArgument("bag", default_value="", description="A rosbag2. Has to be given."),
     DeclareLaunchArgument("out", default_value="evaluation", description="The folder to write."),
     DeclareLaunchArgument(
         "overwrite",
@@ -103,6 +103,8 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     arguments = {argument.name: context.launch_configurations[argument.name] for argument in ARGUMENTS}
     given = {name: value for name, value in arguments.items() if value}
     check_choices(arguments, CHOICES)
+    if "bag" not in given:  # launch would leave processes behind, see `checked`
+        raise LaunchArgumentError("launch argument bag: not given, expected a rosbag2")
     image_topic, image_transport = _images(given)
     by_itself = is_launched_by_itself(context, __file__)
     segment = IncludeLaunchDescription(

@@ -33,14 +33,16 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
     twin = topic.removesuffix(ENDING) if compressed else f"{topic}{ENDING}"
     if twin in cameras:
         return f"nobody publishes it, but somebody publishes {twin}; {_advice(twin)}"
-    there = "; or ".join(_advice(name) for name in cameras[:MOST_TOPICS]) or "there is no other camera's topic either"
+    if not cameras:
+        return "nobody publishes it, nor any other image of a camera; check ROS_DOMAIN_ID and the network"
+    there = "; or ".join(_advice(name) for name in cameras[:MOST_TOPICS])
     return f"nobody publishes it; {there}; or check ROS_DOMAIN_ID and the network"
 
 
 def _advice(topic: str) -> str:
     topic = printable(topic)
     transport = "compressed" if topic.endswith(ENDING) else "raw"
-    return f"for {topic} give image_topic:={topic.removesuffix(ENDING)} image_transport:={transport}"
+    return f"for {topic} give image_topic:={topic.removesuffix(ENDING)} (remap 'image') image_transport:={transport}"
 
 
 def _cameras(node: Node) -> list[str]:

@@ -367,6 +367,7 @@ def test_respawn_and_shutdown_exclude_each_other(idle):
     [
         *((SEGMENT, {name: value}, complaint) for name, (value, complaint) in BAD_ARGUMENTS.items()),
         (EVALUATE, {"bag": "/there/is/no/such/bag"}, "bag: /there/is/no/such/bag does not exist"),
+        (EVALUATE, {}, "bag: not given, expected a rosbag2"),
         (EVALUATE, {"bag": "anything", "policy": "best"}, "policy: got 'best', expected 'every_frame' or 'latest'"),
         (DEMO, {"rviz": "no"}, "rviz: got 'no', expected 'true' or 'false'"),
     ],

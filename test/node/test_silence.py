@@ -52,7 +52,7 @@ def test_a_camera_that_publishes_compressed_only_is_offered(listener: Node, publ
     publish("driver", camera__compressed=CompressedImage)
     expected = (
         "nobody publishes it, but somebody publishes /silence/camera/compressed; for /silence/camera/compressed give"
-        " image_topic:=/silence/camera image_transport:=compressed"
+        " image_topic:=/silence/camera (remap 'image') image_transport:=compressed"
     )
     assert hint(listener, "camera") == expected
 
@@ -60,7 +60,7 @@ def test_a_camera_that_publishes_compressed_only_is_offered(listener: Node, publ
 def test_a_camera_that_publishes_raw_only_is_offered(listener: Node, publish: Publish) -> None:
     publish("driver", camera=Image)
     told = hint(listener, "camera/compressed", compressed=True)
-    assert "for /silence/camera give image_topic:=/silence/camera image_transport:=raw" in told
+    assert "for /silence/camera give image_topic:=/silence/camera (remap 'image') image_transport:=raw" in told
 
 
 def test_the_ending_compressed_in_image_topic_is_explained(listener: Node, publish: Publish) -> None:
@@ -79,8 +79,8 @@ def test_other_cameras_are_offered_but_no_labels_depth_or_results_of_ours(listen
     publish("simulator", ground_truth__semantic=Image, labels=Image)
     publish("other_camera", instances=InstanceArray, overlay=Image)
     told = hint(listener, "camera")
-    assert "for /silence/left give image_topic:=/silence/left image_transport:=raw" in told
-    assert "give image_topic:=/silence/right image_transport:=compressed" in told
+    assert "for /silence/left give image_topic:=/silence/left (remap 'image') image_transport:=raw" in told
+    assert "give image_topic:=/silence/right (remap 'image') image_transport:=compressed" in told
     for name in ("depth", "ground_truth", "labels", "overlay"):
         assert name not in told
 
