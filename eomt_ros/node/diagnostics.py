@@ -103,14 +103,14 @@ class Statistics:
         self._received = self._skipped = self._processed = self._lost = 0
         self._dropped: Counter[Drop] = Counter()
         self._latencies: deque[Latency] = deque(maxlen=LATENCY_WINDOW)
-        self._last_arrival = time.monotonic()
+        self._last_image = time.monotonic()
         self._failure: str | None = None
 
     def count_received(self) -> None:
         """Count an image that arrived."""
         with self._lock:
             self._received += 1
-            self._last_arrival = time.monotonic()
+            self._last_image = time.monotonic()
 
     def count_skipped(self) -> None:
         """Count an image left out on purpose: beyond `rate`, or while disabled."""
@@ -139,11 +139,12 @@ class Statistics:
             self._processed += 1
             self._latencies.append(latency)
             self._failure = None
+            self._last_image = time.monotonic()
 
     def restart_silence(self) -> None:
         """Begin to wait for images only now: the node was not listening before."""
         with self._lock:
-            self._last_arrival = time.monotonic()
+            self._last_image = time.monotonic()
 
     @property
     def counts(self) -> Counts:
@@ -159,9 +160,9 @@ class Statistics:
 
     @property
     def silence(self) -> float:
-        """Seconds since the last image arrived."""
+        """Seconds since the last image arrived, or one that had waited was done: a busy node misses none."""
         with self._lock:
-            return time.monotonic() - self._last_arrival
+            return time.monotonic() - self._last_image
 
     @property
     def failure(self) -> str | None:

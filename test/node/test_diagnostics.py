@@ -72,6 +72,18 @@ def test_node_that_does_not_listen_misses_nothing(
     assert (status.level, status.message) == (DiagnosticStatus.OK, message)
 
 
+def test_a_node_that_works_off_what_came_misses_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    with monkeypatch.context() as patch:
+        patch.setattr("eomt_ros.node.diagnostics.time.monotonic", lambda: clock[0])
+        statistics = Statistics()
+        statistics.count_received()
+        clock[0] += 10.0
+        assert statistics.silence == 10.0
+        statistics.count_processed(Latency(*[0.0] * 8))
+        assert statistics.silence == 0.0
+
+
 def test_overload_is_told_only_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = Statistics()
     reporter = Reporter("node: segmentation")
