@@ -203,11 +203,14 @@ class Segmenter:
         if score_threshold is None:
             score_threshold = loaded.family.score_thresholds.get(chosen_task, 0.0)
 
+        # Without `loaded`, whose weights would be kept: from the folder, since the hub may have other ones by then.
+        family, settings, folder = loaded.family, loaded.settings, loaded.folder
+
         def spare() -> Backend:
-            return open_on_cpu(checkpoint.load(model, labels), precision)
+            return open_on_cpu(family.load(settings, folder), precision)
 
         def wider() -> Backend:
-            return open_wider(checkpoint.load(model, labels), opened.device)
+            return open_wider(family.load(settings, folder), opened.device)
 
         torch_alone = _torch_alone(loaded, fit)
         if torch_alone and backend not in ("auto", "torch"):

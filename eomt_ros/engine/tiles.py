@@ -11,6 +11,7 @@ torch takes one or another by the size and the number of threads.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -139,19 +140,29 @@ class Tiles:
                 yield Piece(maps, (row, column), slice(start, min(start + step, rows.stop)), columns)
 
 
+_OPENMP = getattr(ctypes.CDLL(torch._C.__file__), "omp_set_num_threads", None)
+"""Of the OpenMP that torch runs on, for the calling thread; None where torch runs on something else."""
+
+
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Keeps torch's operations on the calling thread.
+    """Keeps torch's operations on the calling thread; other threads' are shared out as before.
 
     Shared among threads, an operation ends when the last of them does. Where other processes want the cores too, that
     is milliseconds later, for operations of microseconds.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    _share_among(1)
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        _share_among(threads)
+
+
+def _share_among(threads: int) -> None:
+    # Not by torch.set_num_threads, which decides also for every thread that first uses torch meanwhile.
+    if _OPENMP is not None:
+        _OPENMP(threads)
 
 
 def _right(maps: Tensor) -> Tensor:

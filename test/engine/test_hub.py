@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 
-from eomt_ros.engine import checkpoint
+from eomt_ros.engine import DeviceLostError, Segmenter, checkpoint
 from eomt_ros.engine.errors import CheckpointError
 from test.engine.checkpoints import write_checkpoint
 
@@ -180,3 +180,12 @@ def test_without_a_network_the_message_says_how_to_bring_the_checkpoint(tmp_path
 def test_offline_by_choice_is_told_apart_from_a_model_that_does_not_exist(hub, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE" in refusal("owner/videomt")
+
+
+def test_what_takes_over_is_read_from_the_folder_that_was_loaded_and_asks_no_hub(hub, tmp_path, monkeypatch):
+    segmenter = Segmenter.load("owner/videomt", device="auto", backend="torch")
+    use_hub(monkeypatch, NOBODY)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
+    runner = segmenter._runner
+    with pytest.raises(DeviceLostError, match="frames run on cpu from now on"), runner.watched(runner.now, 1):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")

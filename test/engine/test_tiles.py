@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -108,13 +110,15 @@ def test_a_cell_is_found_in_the_tiles_that_show_it_and_in_no_other(place):
     assert tiles.where(lambda highest, _: highest > 0.5)[0].tolist() == expected
 
 
-def test_torchs_threads_are_as_before_also_after_an_error():
+def test_torchs_threads_are_as_before_also_after_an_error_and_those_of_others_always():
     tiles = Tiles(noise(1, (8, 8)), (50, 50))
     threads = torch.get_num_threads()
-    during = []
+    during, beside = [], []
 
     def fail(*_):
         during.append(torch.get_num_threads())
+        with ThreadPoolExecutor(1) as other:
+            beside.append(other.submit(torch.get_num_threads).result())
         raise KeyError
 
     try:
@@ -125,3 +129,4 @@ def test_torchs_threads_are_as_before_also_after_an_error():
     finally:
         torch.set_num_threads(threads)
     assert during == [1]
+    assert beside == [3], "a thread that begins with torch meanwhile"

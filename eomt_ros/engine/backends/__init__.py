@@ -22,6 +22,7 @@ from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
 from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.export_cache import find
+from eomt_ros.engine.families import Network
 
 __all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu", "open_wider"]
 
@@ -63,20 +64,20 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
             make_room(chosen, weights_of(checkpoint.network, dtype))
         except OutOfMemoryError as error:
             log.warning("device 'auto': running on the CPU, because %s", error)
-            return open_on_cpu(checkpoint, precision)
+            return open_on_cpu(checkpoint.network, precision)
     return TorchBackend(checkpoint.network, chosen, dtype)
 
 
-def open_on_cpu(checkpoint: Checkpoint, precision: str) -> TorchBackend:
+def open_on_cpu(network: Network, precision: str) -> TorchBackend:
     """Makes a network ready that another device has no room for, or has failed."""
     cpu = torch.device("cpu")
     # Half precision was asked of the other device, and a CPU may take ages for it.
-    return TorchBackend(checkpoint.network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
+    return TorchBackend(network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
 
 
-def open_wider(checkpoint: Checkpoint, device: torch.device) -> TorchBackend:
+def open_wider(network: Network, device: torch.device) -> TorchBackend:
     """Makes a network ready whose numbers are too large for float16."""
-    return TorchBackend(checkpoint.network, device, wider_precision(device))
+    return TorchBackend(network, device, wider_precision(device))
 
 
 def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -31,9 +31,6 @@ Capture = Callable[[Work], Replay]
 
 class CudaCapture:
     """Records CUDA graphs that share memory, since only one of them runs at a time."""
-
-    _spoilt: ClassVar[list[torch.cuda.CUDAGraph]] = []
-    """Graphs whose capture failed: torch's allocator goes on asking them."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -64,19 +61,24 @@ class CudaCapture:
                 outputs = work()
         except RuntimeError:
             self._failed = True
-            self._spoilt.append(graph)
-            self._end_of_capture()
+            self._give_back(graph)
             raise
         return Replay(graph.replay, outputs)
 
-    def _end_of_capture(self) -> None:
-        """Tells torch's allocator, which a failed capture leaves in the belief that it goes on."""
-        for name in ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool"):  # by the version of torch
-            end = getattr(torch._C, name, None)
-            if end is not None:
-                with contextlib.suppress(RuntimeError):
-                    end(self._device.index, self._pool)
-                return
+    def _give_back(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Gives back the memory of a capture that failed.
+
+        One that came to its end all the same gives it back itself. After any other, torch's allocator believes that it
+        goes on, and the memory stays the graph's (CUDACachingAllocator.cpp, `beginAllocateToPool`, `releasePool`).
+        """
+        with contextlib.suppress(RuntimeError):  # of a device that has failed
+            graph.reset()
+        # By the version of torch.
+        names = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
+        end = next(getattr(torch._C, name) for name in names if hasattr(torch._C, name))
+        with contextlib.suppress(RuntimeError):  # as it says where the capture has come to its end
+            end(self._device.index, self._pool)
+            torch._C._cuda_releasePool(self._device.index, self._pool)
 
 
 @lru_cache(maxsize=16)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.accelerate import CAPTURING, is_device_failure, is_out_of_memory
+from eomt_ros.engine.accelerate import CAPTURING, free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
 from eomt_ros.engine.gpu.capture import Capture, Replay
 from eomt_ros.engine.gpu.queues import Queues
@@ -157,6 +157,8 @@ class Plan:
             self._capture = None
         finally:
             CAPTURING.release()
+        if self._replay is None:
+            free_devices()  # of what the capture had
 
     def _captured(self, capture: Capture, expected: Sequence[Output]) -> Replay | None:
         work = self._work

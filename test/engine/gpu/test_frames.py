@@ -29,7 +29,7 @@ from eomt_ros.engine import (
     OutOfMemoryError,
     Segmenter,
     Stream,
-    checkpoint,
+    families,
 )
 from eomt_ros.engine.frames import Request
 from eomt_ros.engine.gpu import frames as module
@@ -636,10 +636,10 @@ def test_after_a_lost_device_frames_run_on_the_cpu_where_that_was_left_open(load
 def test_where_nothing_can_take_over_the_device_stays_lost(load, monkeypatch, caplog):
     segmenter = on_gpu(load(device="auto"), queues=Broken(lambda: RuntimeError("CUDA error: an illegal memory access")))
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(checkpoint, "load", fail)
+    monkeypatch.setattr(families, "load_weights", fail)
     for _ in range(2):
         with pytest.raises(DeviceLostError, match="start it anew") as caught:
             segmenter.segment(picture(60, 80, 1), segmenter.open_stream())
