@@ -15,7 +15,8 @@ from launch_ros.substitutions import FindPackageShare
 from eomt_ros.node.launching import is_installed, is_launched_by_itself
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
-BAG = str(SHARE / "demo" / "bag")
+# Where colcon has installed links, the folder that they lead to: the player follows no link out of a bag.
+BAG = str((SHARE / "demo" / "bag" / "metadata.yaml").resolve().parent)
 
 
 def generate_launch_description() -> LaunchDescription:
