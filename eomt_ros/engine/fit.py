@@ -55,7 +55,7 @@ class Placement:
         """Mask logits, (n, h, w) float32, on the part of the input that shows the image: what is left is one bilinear
         resize to the image. As they are where that is all there is to do.
         """
-        if self.between is None:
+        if self.between is None or not len(logits):  # torch resizes no maps of none
             return logits
         height, width = self.shown
         return F.interpolate(logits[None], self.between, mode="bilinear")[0, :, :height, :width]

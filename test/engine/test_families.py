@@ -647,3 +647,24 @@ def test_what_swin_computes_itself_may_be_in_a_mask2former(
     weights["model.pixel_level_module.encoder.layers.0.attention.relative_position_index"] = torch.zeros(16, 16)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert Segmenter.load(folder, device="cpu", labels=table).name == "published"
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instance"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Path], family: str, task: str) -> None:
+    loaded = checkpoint.load(models[family])
+    placement = loaded.family.fit(loaded.settings, loaded.processor, task, "stretch", None)((70, 90))
+    found = loaded.family.postprocess(
+        torch.randn(1, 9, 16, 16),
+        torch.zeros(1, 9, 6),
+        placement,
+        task=task,
+        is_thing=(True,) * 5,
+        score_threshold=0.9,
+        mask_threshold=0.5,
+        overlap_threshold=0.8,
+        fuse_stuff=False,
+        with_masks=True,
+    )
+    assert found.class_ids == ()
+    assert (found.semantic == 255).all()
