@@ -37,6 +37,8 @@ BEHIND = 8
 """Frames that scoring and drawing may be behind the engine."""
 KEPT_EVERY = 5.0
 """s between two writings of the figures so far."""
+KEPT_SHARE = 0.02
+"""Of the time, that writing them may take."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class _Keeper:
         with suppress(OSError):
             write(self._figures(), self._out)
         took = time.monotonic() - begun
-        self._due = begun + max(KEPT_EVERY, 50 * took)
+        self._due = begun + max(KEPT_EVERY, took / KEPT_SHARE)
 
 
 def _unfinished(

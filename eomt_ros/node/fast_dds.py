@@ -5,12 +5,15 @@ a process that is killed leaves its share of that behind.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import shutil
-import subprocess
+import re
+import time
 from pathlib import Path
 
-PATIENCE = 20.0  # s for a tool that takes a fifth of one
+SHARED_MEMORY = Path("/dev/shm")
+SEGMENT_LOCK = re.compile("fast(dds|rtps)_[0-9a-z]{16}_el")
+SETTLED = 1.0  # s after which a new segment's owner has surely locked it
 
 VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 """Of Fast DDS 3, and of those before it."""
@@ -25,11 +28,21 @@ def profile_variables(profile: Path) -> dict[str, str]:
 
 
 def free_shared_memory_of_the_dead() -> None:
-    """Remove what processes that were killed left in shared memory, which would be full one day.
+    """Remove the segments that processes that were killed left in shared memory, which would be full one day.
 
-    By Fast DDS's own tool, where it is installed: locks tell it which owner is gone, and it knows its version's names.
+    Fast DDS keeps a lock on a file beside each segment (SharedMemSegment and RobustExclusiveLock in its sources). Its
+    own tool, `fastdds shm clean`, takes away ports too, also those that another process is about to open, which then
+    gets no messages through them. A port has 50 kB, and its name is used again.
     """
-    if (tool := shutil.which("fastdds")) is None:
-        return
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run([tool, "shm", "clean"], capture_output=True, check=False, timeout=PATIENCE)
+    for lock in SHARED_MEMORY.glob("fast*_el"):
+        # Another user's cannot be removed, and another process may be faster.
+        with contextlib.suppress(OSError):
+            if SEGMENT_LOCK.fullmatch(lock.name) and time.time() - lock.stat().st_mtime > SETTLED:
+                _remove_if_dead(lock)
+
+
+def _remove_if_dead(lock: Path) -> None:
+    with lock.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises OSError while the owner lives
+        lock.with_name(lock.name.removesuffix("_el")).unlink(missing_ok=True)
+        lock.unlink()

@@ -522,7 +522,10 @@ def test_what_torch_cannot_read_is_refused(written: Callable[..., Path], tmp_pat
         ({"encoder.backbone.pos_embed": torch.tensor(1.0)}, "has weights of shapes that no EoMT or VidEoMT has"),
         ({"encoder.backbone.blocks.0.attn.qkv.bias": torch.zeros(1)}, "has weights of shapes that no EoMT or VidEoMT"),
         ({f"encoder.backbone.blocks.{'9' * 5000}.norm1.weight": torch.zeros(1)}, "has weights of shapes that no EoMT"),
-        ({"a\nb\x1b[31m": torch.zeros(1), "x" * 9999: torch.zeros(1)}, r"have no place in an EoMT or VidEoMT: 'a\\nb"),
+        (
+            {"a\nb\x1b[31m": torch.zeros(1), "x" * 9999: torch.zeros(1)},
+            r"have no place in an EoMT or VidEoMT: a b\?\[31m, x+",
+        ),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",
 )

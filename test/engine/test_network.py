@@ -129,10 +129,10 @@ def test_what_a_stream_carries_does_not_grow():
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"hidden_size": 0}, "hidden_size is 0, expected a whole number of at least 1"),
-        ({"num_queries": "200"}, "num_queries is '200', expected a whole number of at least 1"),
-        ({"num_hidden_layers": True}, "num_hidden_layers is True, expected a whole number of at least 1"),
-        ({"num_register_tokens": -1}, "num_register_tokens is -1, expected a whole number of at least 0"),
+        ({"hidden_size": 0}, "hidden_size is 0, expected a whole number from 1 to 65536"),
+        ({"num_queries": "200"}, "num_queries is '200', expected a whole number from 1 to 65536"),
+        ({"num_hidden_layers": True}, "num_hidden_layers is True, expected a whole number from 1 to 1000"),
+        ({"num_register_tokens": -1}, "num_register_tokens is -1, expected a whole number from 0 to 65536"),
         ({"hidden_act": "tanh"}, "hidden_act is 'tanh', expected one of gelu, relu, silu"),
         ({"hidden_size": 32, "num_attention_heads": 5}, r"hidden_size is 32, expected a multiple .*\(5\)"),
         ({"image_size": 100}, r"image_size is 100, expected a multiple of patch_size \(16\)"),

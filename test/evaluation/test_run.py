@@ -452,6 +452,7 @@ def test_the_figures_so_far_are_there_while_frames_are_scored(
     bag: Path, segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eomt_ros.evaluation.run.KEPT_EVERY", 0.0)
+    monkeypatch.setattr("eomt_ros.evaluation.run.KEPT_SHARE", 1.0)
     seen: list[Results] = []
 
     def frames(problems: list[str]) -> Iterator[SourceFrame]:

@@ -16,6 +16,7 @@ from test.node.test_evaluate_bag import (
     EVERY_FRAME,
     FRAMES,
     INSTANCES,
+    PROCESSED,
     evaluate_through_node,
     played,
     running_node,
@@ -59,15 +60,16 @@ def test_the_node_runs_every_family_on_the_demo_bag(
         done = evaluate_through_node(played, out, variables)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     found = json.loads((out / "metrics.json").read_text())
-    assert [found["replay"][name] for name in ("published", "processed", "dropped")] == [FRAMES, FRAMES, 0]
-    assert found["problems"] == []
+    counts = [found["replay"][name] for name in ("published", "processed", "dropped")]
+    assert counts == [FRAMES, PROCESSED, FRAMES - PROCESSED]
+    assert [problem for problem in found["problems"] if "came late and were dropped" not in problem] == []
     with Bag(out / "bag") as bag:
         arrays = [message.content for message in bag.messages(INSTANCES)]
-    assert len(arrays) == FRAMES
+    assert len(arrays) == PROCESSED
     task = parameters.get("task", "panoptic")
     identity = "none" if task == "semantic" else IDENTITY[family]
     assert {(array.model, array.task, array.identity) for array in arrays} == {(family, task, identity)}
-    assert sum(len(array.instances) for array in arrays) >= FRAMES
+    assert sum(len(array.instances) for array in arrays) >= PROCESSED
     if task != "semantic":
         oldest = max(instance.age for array in arrays for instance in array.instances)
         assert oldest >= 5, "no id lasts"

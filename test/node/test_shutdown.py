@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -143,7 +142,6 @@ def _keep_busy(robots: list[Robot]) -> None:
 
 
 @fast_dds
-@pytest.mark.skipif(shutil.which("fastdds") is None, reason="Fast DDS's tool is not installed")
 def test_what_a_killed_node_left_is_removed_by_the_next(domain: dict[str, str]) -> None:
     killed = NodeProcess(f"/killed{os.getpid()}", {"autostart": False}, {}, name="segment")
     killed.wait_for_output("waiting for a lifecycle transition")
