@@ -17,8 +17,8 @@ from bench import models
 from bench.pictures import picture
 from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
-from eomt_ros.engine.fit import stretch
-from eomt_ros.engine.preprocess import Preprocessor
+from eomt_ros.engine.preprocess.geometry import stretch
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 
 SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
 

@@ -15,12 +15,12 @@ from transformers import EomtImageProcessor, Mask2FormerImageProcessor
 from bench.pictures import picture
 from bench.postprocess import KEPT, QUERIES
 from bench.timing import Row, compare
-from eomt_ros.engine.canvas import Segmentation
-from eomt_ros.engine.families import FAMILIES
-from eomt_ros.engine.fit import Fit, Placement, keep_aspect, stretch
+from eomt_ros.engine.model.families import FAMILIES
+from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
-from eomt_ros.engine.preprocess import Preprocessor
-from eomt_ros.engine.processor import Processor
+from eomt_ros.engine.postprocess.label_map import Segmentation
+from eomt_ros.engine.preprocess.geometry import Fit, Placement, keep_aspect, stretch
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 from test.engine import reference
 
 SIZE = (1080, 1920)

@@ -27,7 +27,8 @@ from bench.engine import HuggingFace, Ours
 from bench.pictures import picture
 from bench.targets import GPU_TARGETS, judge
 from bench.timing import Row
-from eomt_ros.engine import FrameResult, Segmenter, checkpoint, free_devices
+from eomt_ros.engine import FrameResult, Segmenter, free_devices
+from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.networks import QueryVit
 
 SIZE = (1080, 1920)

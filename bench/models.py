@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
-from eomt_ros.engine import checkpoint
 from eomt_ros.engine.backends import openvino_backend
-from eomt_ros.engine.export_cache import beside, exported
+from eomt_ros.engine.backends.export_cache import beside, exported
+from eomt_ros.engine.model import checkpoint
 from test.engine import reference
 from test.engine.checkpoints import random_network, save
 

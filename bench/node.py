@@ -26,9 +26,9 @@ from std_msgs.msg import Header
 from bench.pictures import picture
 from bench.segment_node import isolated, segment_node
 from bench.timing import Row
-from eomt_ros.node.images import to_image
-from eomt_ros.node.participant import Participant
-from eomt_ros.node.spinning import spinning
+from eomt_ros.images import to_image
+from eomt_ros.replay.participant import Participant
+from eomt_ros.replay.spinning import spinning
 
 ROOT = Path(__file__).parent.parent
 STARTS = 5

@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from bench.timing import Row, compare
-from eomt_ros.engine.families import VIDEO
-from eomt_ros.engine.fit import stretch
-from eomt_ros.engine.postprocess import Segmentation, postprocess
+from eomt_ros.engine.model.families import VIDEO
+from eomt_ros.engine.postprocess.videomt import Segmentation, postprocess
+from eomt_ros.engine.preprocess.geometry import stretch
 from test.engine import reference
 
 QUERIES = 200

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from bench.pictures import picture
-from eomt_ros.node.images import to_image
+from eomt_ros.images import to_image
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0

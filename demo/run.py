@@ -21,12 +21,20 @@ from eomt_ros.cli.stopping import STOPPED
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import read_video
-from eomt_ros.node.bag_images import listen_to
-from eomt_ros.node.children import Child
-from eomt_ros.node.evaluate_bag import ERRORS, Evaluation, Options, StopSignals, evaluate_bag, exit_code, replay_summary
 from eomt_ros.node.fast_dds import profile_variables
-from eomt_ros.node.participant import Participant
-from eomt_ros.node.replay import StoppedError
+from eomt_ros.replay.bag_images import listen_to
+from eomt_ros.replay.children import Child
+from eomt_ros.replay.evaluate_bag import (
+    ERRORS,
+    Evaluation,
+    Options,
+    StopSignals,
+    evaluate_bag,
+    exit_code,
+    replay_summary,
+)
+from eomt_ros.replay.participant import Participant
+from eomt_ros.replay.replay import StoppedError
 
 ROOT = Path(__file__).parent.parent
 SHEET = "overlay.png"

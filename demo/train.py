@@ -35,7 +35,7 @@ from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
-from eomt_ros.engine import checkpoint
+from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.networks import Videomt
 
 VALIDATION_SEEDS = range(200, 206)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from eomt_ros.engine import Segment
-    from eomt_ros.engine.labels import Labels
+    from eomt_ros.engine.model.labels import Labels
 
 GOLDEN_RATIO = 0.618034
 JPEG_QUALITY = 90

@@ -145,7 +145,7 @@ def _is_node(action: LaunchDescriptionEntity, name: str) -> bool:
 
 
 def _images(given: dict[str, str]) -> tuple[str, str]:
-    command = ["python3", "-m", "eomt_ros.node.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
+    command = ["python3", "-m", "eomt_ros.replay.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise LaunchArgumentError(f"launch argument {_named_as_here(answer.stderr.strip())}")

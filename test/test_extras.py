@@ -18,9 +18,9 @@ from eomt_ros.extras import EXTRAS, install
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LINE = "import sys; from eomt_ros.cli import main; sys.exit(main())"
 PROGRAMS = {
-    "play_bag": ["-m", "eomt_ros.node.play_bag", "BAG"],
-    "bag_images": ["-m", "eomt_ros.node.bag_images", "BAG"],
-    "evaluate_bag": ["-m", "eomt_ros.node.evaluate_bag", "BAG", "--out", "OUT"],
+    "play_bag": ["-m", "eomt_ros.replay.play_bag", "BAG"],
+    "bag_images": ["-m", "eomt_ros.replay.bag_images", "BAG"],
+    "evaluate_bag": ["-m", "eomt_ros.replay.evaluate_bag", "BAG", "--out", "OUT"],
     "eomt-ros evaluate": ["-c", COMMAND_LINE, "evaluate", "BAG", "--out", "OUT"],
     "eomt-ros overlay": ["-c", COMMAND_LINE, "overlay", "BAG", "--out", "OUT"],
     "eomt-ros compare": ["-c", COMMAND_LINE, "compare", "A", "B"],

@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 
 from demo import FIRST_THING
-from eomt_ros.engine.preprocess import Preprocessor
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 
 IMAGE_SIZE = 256
 LABEL_SIZE = 128

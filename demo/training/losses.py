@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from demo.training.assignment import assign, targets_of
 from demo.training.recipe import NUM_CLASSES, Recipe
 from demo.training.streams import Stream
-from eomt_ros.engine.accelerate import cpu_computes_in
+from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.engine.networks import StepOutput, Videomt
 
 ANSWER_WEIGHTS = (0.2, 0.3, 1.0)

@@ -46,10 +46,10 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Converts the file and says what it was. Raises `UserError`."""
     from eomt_ros.engine import EngineError
-    from eomt_ros.engine.convert import convert
     from eomt_ros.engine.errors import listed
-    from eomt_ros.engine.families import FAMILIES
-    from eomt_ros.engine.labels import load_labels
+    from eomt_ros.engine.model.convert import convert
+    from eomt_ros.engine.model.families import FAMILIES
+    from eomt_ros.engine.model.labels import load_labels
 
     try:
         done = convert(

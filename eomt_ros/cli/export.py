@@ -38,9 +38,10 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Exports the model and says where to. Raises `UserError`."""
-    from eomt_ros.engine import EngineError, checkpoint
-    from eomt_ros.engine.accelerate import PRECISIONS
-    from eomt_ros.engine.export_cache import beside, exported
+    from eomt_ros.engine import EngineError
+    from eomt_ros.engine.backends.export_cache import beside, exported
+    from eomt_ros.engine.device import PRECISIONS
+    from eomt_ros.engine.model import checkpoint
 
     try:
         loaded = checkpoint.load(options.model)

@@ -28,10 +28,10 @@ def add_to(commands: Commands) -> None:
 def run(_: argparse.Namespace) -> None:
     """Prints them. Raises `UserError`."""
     from eomt_ros.engine import LabelsError
-    from eomt_ros.engine.families import FAMILIES
-    from eomt_ros.engine.labels import shipped_tables, task_of
-    from eomt_ros.engine.published import published
-    from eomt_ros.engine.shipped import shipped
+    from eomt_ros.engine.model.families import FAMILIES
+    from eomt_ros.engine.model.labels import shipped_tables, task_of
+    from eomt_ros.engine.model.zoo import published
+    from eomt_ros.package_data import shipped
 
     try:
         tables = list(shipped_tables())

@@ -1,6 +1,6 @@
 """VidEoMT on the images of a stream: torch only, no ROS."""
 
-from eomt_ros.engine.accelerate import free_devices
+from eomt_ros.engine.device import free_devices
 from eomt_ros.engine.errors import (
     BackendError,
     CheckpointError,
@@ -10,8 +10,8 @@ from eomt_ros.engine.errors import (
     NotFiniteError,
     OutOfMemoryError,
 )
-from eomt_ros.engine.labels import Labels
-from eomt_ros.engine.postprocess import decode_mask
+from eomt_ros.engine.model.labels import Labels
+from eomt_ros.engine.postprocess.videomt import decode_mask
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.segmenter import Segmenter
 from eomt_ros.engine.stream import Stream

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from eomt_ros.engine import checkpoint
-from eomt_ros.engine.accelerate import expect_device, expect_precision
 from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu, open_wider
-from eomt_ros.engine.canvas import Regions
-from eomt_ros.engine.checkpoint import Checkpoint
+from eomt_ros.engine.cuda import open_frames
+from eomt_ros.engine.device import expect_device, expect_precision
 from eomt_ros.engine.errors import DeviceLostError, NotFiniteError
-from eomt_ros.engine.frames import Frames, Recipe, Request, Settings, Started
-from eomt_ros.engine.gpu import open_frames
-from eomt_ros.engine.identity import Identities, Identity, Observation
-from eomt_ros.engine.identity_overlap import OverlapIdentities
-from eomt_ros.engine.labels import TASKS
+from eomt_ros.engine.fallback import Runner, Running
+from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.model.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
-from eomt_ros.engine.preprocess import Image, Preprocessor, as_image
+from eomt_ros.engine.pipeline import Frames, Recipe, Request, Settings, Started
+from eomt_ros.engine.postprocess.label_map import Regions
+from eomt_ros.engine.preprocess.pixels import Image, Preprocessor, as_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
-from eomt_ros.engine.runner import Runner, Running
 from eomt_ros.engine.stamps import Stamp, nanoseconds
 from eomt_ros.engine.stream import Start, Stream
+from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
+from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.identity import Identities
+from eomt_ros.engine.tracking.tracker import Identities
 
 
 class Memory(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.frame import Labels
-from eomt_ros.node.images import ImageError, decode, step_of
+from eomt_ros.images import ImageError, decode, step_of
 from eomt_ros.printable import printable
 
 COLOUR_ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3")

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.engine import Segment
-from eomt_ros.engine.identity import LARGEST_ID
-from eomt_ros.engine.labels import Labels
+from eomt_ros.engine.model.labels import Labels
+from eomt_ros.engine.tracking.tracker import LARGEST_ID
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.results import WorstFrame
 from eomt_ros.overlay import draw, to_jpeg

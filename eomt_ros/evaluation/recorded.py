@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from eomt_ros.continuity import Continuity
 from eomt_ros.engine import Segment, Timings
-from eomt_ros.engine.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
+from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import Labels as LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.predictions import MAX_GAP, Found
 from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
-from eomt_ros.node.continuity import Continuity
 from eomt_ros.printable import printable
 
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"

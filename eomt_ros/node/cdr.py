@@ -18,7 +18,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from eomt_ros.node.images import ImageError
+from eomt_ros.images import ImageError
 
 _START = 4
 """Bytes in front of the message; alignment counts from there."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eomt_ros.node.images import decode
+from eomt_ros.images import decode
 
 if TYPE_CHECKING:
     import numpy.typing as npt

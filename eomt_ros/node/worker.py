@@ -9,16 +9,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from eomt_ros.continuity import Scene
 from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.images import ImageError, UnsupportedEncodingError
 from eomt_ros.node.cdr import read_image
-from eomt_ros.node.continuity import Scene
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.gpu_jpeg import GpuJpegs
-from eomt_ros.node.images import ImageError, UnsupportedEncodingError
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
-from eomt_ros.node.stamps import SECOND
 from eomt_ros.printable import printable
+from eomt_ros.stamps import SECOND
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from demo import CLASS_NAMES, FIRST_THING
-from eomt_ros.engine.labels import load_labels
+from eomt_ros.engine.model.labels import load_labels
 
 TABLE = Path(__file__).parents[2] / "config" / "labels" / "demo.yaml"
 

@@ -22,7 +22,7 @@ from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros.engine import Segmenter
 from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint, write_eomt, write_mask2former
-from test.engine.test_families import picture
+from test.engine.model.test_families import picture
 
 SHORT_SIDE = 45
 """0.7 of the small network's 64, as 448 is of 640."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from eomt_ros.engine.labels import Labels
+from eomt_ros.engine.model.labels import Labels
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.pictures import FRAMES, DrawnTruth, WorstFrames
 from eomt_ros.evaluation.results import WorstFrame

@@ -12,7 +12,7 @@ import pytest
 from demo import CLASS_NAMES
 from eomt_ros.evaluation.bag import Bag
 from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
-from test.node.test_evaluate_bag import (
+from test.replay.test_evaluate_bag import (
     EVERY_FRAME,
     FRAMES,
     INSTANCES,

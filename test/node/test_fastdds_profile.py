@@ -21,7 +21,7 @@ SETUP = """
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
-    from eomt_ros.node.spinning import spinning
+    from eomt_ros.replay.spinning import spinning
 
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     matched = lambda event: print("matched", flush=True)

@@ -18,17 +18,17 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.engine import Segmenter
+from eomt_ros.images import ImageError, decode
 from eomt_ros.node.diagnostics import Statistics
 from eomt_ros.node.gpu_jpeg import GpuJpegs
-from eomt_ros.node.images import ImageError, decode
 from eomt_ros.node.inputs import Arrival
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.outputs import Outputs
 from eomt_ros.node.parameters import DEFAULTS
 from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.worker import Worker
-from test.engine.gpu.machine import on_gpu
-from test.engine.gpu.test_frames import jpeg, opencv_decodes
+from test.engine.cuda.machine import on_gpu
+from test.engine.cuda.test_frames import jpeg, opencv_decodes
 from test.engine.test_segmenter import picture
 from test.node.robot import PATIENCE
 

@@ -6,7 +6,13 @@ import logging
 
 import torch
 
-from eomt_ros.engine.accelerate import (
+from eomt_ros.engine.backends import openvino_backend
+from eomt_ros.engine.backends.backend import Backend, StepResult
+from eomt_ros.engine.backends.export_cache import find
+from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
+from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
+from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
+from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
     expect_device,
@@ -14,15 +20,9 @@ from eomt_ros.engine.accelerate import (
     make_room,
     wider_precision,
 )
-from eomt_ros.engine.backends import openvino_backend
-from eomt_ros.engine.backends.backend import Backend, StepResult
-from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
-from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
-from eomt_ros.engine.checkpoint import Checkpoint
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
-from eomt_ros.engine.export_cache import find
-from eomt_ros.engine.families import Network
+from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.model.families import Network
 
 __all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu", "open_wider"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.accelerate import fuse_attention, is_out_of_memory, make_room
 from eomt_ros.engine.backends.backend import StepResult
+from eomt_ros.engine.device import fuse_attention, is_out_of_memory, make_room
 from eomt_ros.engine.errors import OutOfMemoryError
-from eomt_ros.engine.families import Network
+from eomt_ros.engine.model.families import Network
 from eomt_ros.engine.networks import QueryVit
 
 

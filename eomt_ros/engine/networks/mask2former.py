@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.engine.model.weights import read_weights, stored_weights, weight_files
 from eomt_ros.engine.networks.query_vit import StepOutput
 from eomt_ros.engine.networks.settings import num_labels_of
-from eomt_ros.engine.weights import read_weights, stored_weights, weight_files
 from eomt_ros.extras import install
 
 _operators: Any = None

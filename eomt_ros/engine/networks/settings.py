@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from eomt_ros.engine.labels import MOST_CLASSES
+from eomt_ros.engine.model.labels import MOST_CLASSES
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 

@@ -16,7 +16,7 @@ from eomt_ros.evaluation.bag.contents import BagError, Recorded
 from eomt_ros.evaluation.bag.storage import Storage, open_storage
 from eomt_ros.evaluation.frame import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.node.images import ImageError, decode
+from eomt_ros.images import ImageError, decode
 from eomt_ros.printable import printable
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

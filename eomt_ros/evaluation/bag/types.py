@@ -8,8 +8,8 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from eomt_ros.engine.shipped import shipped
 from eomt_ros.evaluation.bag.contents import BagError
+from eomt_ros.package_data import shipped
 from eomt_ros.printable import printable
 
 NEWER = {"identity"}

@@ -15,7 +15,7 @@ from eomt_ros.evaluation.sources.matching import Moment, beside, in_order, match
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
 from eomt_ros.evaluation.sources.truth import NamedFrame, TruthFolder, TruthSource, truth_topics
 from eomt_ros.evaluation.sources.truth_map import TruthMap
-from eomt_ros.node.images import ImageError, UnsupportedEncodingError, decode
+from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.printable import printable
 
 

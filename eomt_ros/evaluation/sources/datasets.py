@@ -192,7 +192,7 @@ class _Frames:
 
 
 def _class_names(labels: str) -> tuple[str, ...]:
-    from eomt_ros.engine.labels import load_labels  # here, because it brings torch along
-    from eomt_ros.engine.shipped import shipped
+    from eomt_ros.engine.model.labels import load_labels  # here, because it brings torch along
+    from eomt_ros.package_data import shipped
 
     return load_labels(shipped("config/labels", "config/labels") / f"{labels}.yaml").class_names

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eomt_ros.engine.labels import load_labels
+from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.evaluation.sources import SourceError, open_sequences
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthSource

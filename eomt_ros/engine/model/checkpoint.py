@@ -1,0 +1,187 @@
+"""A folder or a hub id to a network that is ready to run, with its settings and labels.
+
+Only JSON and safetensors are read, and only architectures of our own are built: nothing that comes with a checkpoint is
+ever executed, so neither pickled weights nor a hub's own code (`auto_map`) has a way in.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import reprlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.engine.model.families import FAMILIES, Family, Network, Settings
+from eomt_ros.engine.model.labels import Labels, is_name, labels_for
+from eomt_ros.engine.model.processor import FILES as PROCESSOR_FILES
+from eomt_ros.engine.model.processor import PROCESSORS, Processor, read_processor
+from eomt_ros.engine.model.weights import SHARD_INDEX, WEIGHTS, read_json
+from eomt_ros.engine.networks import VitSettings
+from eomt_ros.package_data import shipped
+
+log = logging.getLogger(__name__)
+
+CONFIG = "config.json"
+HUB_ID = re.compile(r"(?P<repository>[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with everything that is needed to feed it and to name what it finds."""
+
+    name: str
+    """The hub id, or the folder's own name."""
+    folder: Path
+    """Where its files are."""
+    family: Family
+    network: Network
+    """float32, on the CPU, in evaluation mode, without gradients."""
+    settings: Settings
+    labels: Labels
+    processor: Processor
+
+    @property
+    def task(self) -> str:
+        """What the checkpoint is made for: "semantic", "instance" or "panoptic"."""
+        return self.labels.task
+
+
+def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
+    """Loads a checkpoint in Hugging Face's format.
+
+    model: "demo" (the one that ships with the package), a folder with `config.json` and `model.safetensors` (or shards
+    and their index), or a hub id `owner/name`, with `@revision` where one is wanted.
+    labels: a label table to use instead of the one that fits the checkpoint.
+
+    Raises `CheckpointError` where the checkpoint is missing, broken or unsupported, `LabelsError` for its label table.
+    """
+    folder, name = _locate(model)
+    try:
+        config = _read_config(folder)
+        family = FAMILIES[config["model_type"]]
+        settings = _settings(family, config, folder)
+        processor = read_processor(folder, family.processor, family.fixed)
+        if isinstance(settings, VitSettings) and processor.lengths - {settings.image_size}:
+            log.warning(
+                "the processor of %s is told sizes of %s, but the network takes %d alone, by its %s: that is used",
+                *(folder, sorted(processor.lengths), settings.image_size, CONFIG),
+            )
+        return Checkpoint(
+            name=name,
+            folder=folder,
+            family=family,
+            network=family.load(settings, folder),
+            settings=settings,
+            labels=labels_for(name, _class_names(config, settings, folder, told=labels is None), labels),
+            processor=processor,
+        )
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint in {folder} cannot be read: {error}") from error
+
+
+def _locate(model: str | Path) -> tuple[Path, str]:
+    """The folder that holds the checkpoint, and the model's name."""
+    if model == "demo":
+        try:
+            return shipped("checkpoint", "demo/checkpoint"), "demo"
+        except FileNotFoundError as error:
+            raise CheckpointError(f"model 'demo': {error}") from error
+    model = str(model)
+    folder = Path(os.path.abspath(os.path.expanduser(model)))
+    if model and os.path.isdir(folder):
+        return folder, _name_of(folder)
+    if model and os.path.exists(folder):
+        raise CheckpointError(f"model {model!r} is a file; give the folder that holds {CONFIG} and {WEIGHTS}")
+    hub_id = HUB_ID.fullmatch(model)
+    if hub_id is None:
+        raise CheckpointError(
+            f"model {model!r}: there is no folder {folder}, and it is not a hub id; give 'demo', a folder with "
+            f"{CONFIG} and {WEIGHTS}, or a hub id such as tue-mps/videomt-dinov2-small-ytvis2019"
+        )
+    return _download(hub_id["repository"], hub_id["revision"], folder), model
+
+
+def _name_of(folder: Path) -> str:
+    """A folder's own name; for a snapshot in the hub client's cache, whose folder is named by a hash, the hub id."""
+    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+        return folder.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
+    return folder.name
+
+
+def _download(repository: str, revision: str | None, folder: Path) -> Path:
+    """Gets a checkpoint from the hub, or from the hub client's cache where the hub cannot be reached."""
+    looked_for = f"model {repository!r}: there is no folder {folder}, and the Hugging Face hub gave no such model"
+    try:
+        import huggingface_hub
+        from huggingface_hub import errors
+    except ImportError as error:
+        raise CheckpointError(f"{looked_for}, for want of its client: pip install huggingface_hub") from error
+    log.info("looking up %s on the Hugging Face hub", repository)
+    wanted = [CONFIG, "*.safetensors", SHARD_INDEX, PROCESSORS, *PROCESSOR_FILES["video_processor"]]
+    try:
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=wanted))
+    except Exception as error:  # whatever the client's HTTP library raises comes through, and that library changes
+        if isinstance(error, errors.GatedRepoError):
+            remedy = "accept its terms on the hub's page and log in with `hf auth login`"
+        elif isinstance(error, errors.RepositoryNotFoundError):
+            remedy = "check the spelling; for a private model log in with `hf auth login`"
+        elif isinstance(error, errors.RevisionNotFoundError):
+            remedy = f"it has no revision {revision!r}: give a branch, a tag or a commit that it has"
+        else:
+            remedy = (
+                f"check the network, or get it on another machine with `hf download {repository} --local-dir FOLDER` "
+                "and give that folder"
+            )
+        raise CheckpointError(f"{looked_for}; {remedy} ({first_line(error)})") from error
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    path = folder / CONFIG
+    if not path.exists():
+        raise CheckpointError(
+            f"{folder} has no {CONFIG}, expected a checkpoint in Hugging Face's format: {CONFIG} and {WEIGHTS}"
+        )
+    config = read_json(path)
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise CheckpointError(f"{path}: model_type is {reprlib.repr(model_type)}, supported: {', '.join(FAMILIES)}")
+    if "auto_map" in config:
+        log.warning("%s asks for code of its own (auto_map): it is not run, the network is eomt_ros's own", path)
+    return config
+
+
+def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> Settings:
+    try:
+        settings = family.settings(config)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} describes no network that can be built: {error}") from error
+    if settings.num_channels != 3:
+        shown = reprlib.repr(settings.num_channels)
+        raise CheckpointError(f"{folder / CONFIG}: num_channels is {shown}, expected 3 (RGB images)")
+    return settings
+
+
+def _class_names(config: Mapping[str, Any], settings: Settings, folder: Path, *, told: bool) -> tuple[str, ...]:
+    """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders for what has none.
+
+    told: whether to warn of those.
+    """
+    given = {int(key): name for key, name in (config.get("id2label") or {}).items()}
+    indices = range(settings.num_labels)
+    if len(given) != len(indices):  # of another training, so that Hugging Face forgets them, too
+        names: dict[int, str] = {}
+    else:
+        names = {index: given[index] for index in indices if is_name(given.get(index))}
+    if told and given and len(names) < len(indices):
+        without = [str(index) for index in indices if index not in names]
+        log.warning(
+            "%s: id2label has %d names, from class %d to %d, and for %d of the network's classes 0 to %d none that can "
+            "be used: they are called LABEL_ and their number (%s); give a table by the parameter 'labels'",
+            *(folder / CONFIG, len(given), min(given), max(given), len(without), indices[-1], listed(without)),
+        )
+    return tuple(names.get(index, f"LABEL_{index}") for index in indices)

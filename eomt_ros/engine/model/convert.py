@@ -1,0 +1,353 @@
+"""Weights as their authors publish them, as a folder in Hugging Face's format.
+
+The authors of EoMT and VidEoMT publish `.pth` and `.bin` files of their own code (github.com/tue-mps/eomt, models/;
+github.com/tue-mps/videomt, videomt/modeling/backbone/): a ViT of timm (DINOv2) or of transformers (DINOv3) with the
+queries and heads around it. Every tensor of such a file gets its place, or is known to be of use in training only, or
+the file is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import CONFIG
+from eomt_ros.engine.model.labels import Labels
+from eomt_ros.engine.model.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
+from eomt_ros.engine.model.torch_file import read_tensors
+from eomt_ros.engine.model.weights import WEIGHTS, read_weights, stored_weights
+
+CHANNELS_PER_HEAD = 64
+"""Of every DINOv2 and DINOv3."""
+TRAINING_ONLY = re.compile(r"(criterion\.|.*pixel_mean$|.*pixel_std$|.*\.mask_token$|.*\.rope_embeddings\.)")
+PIXEL_STD = "encoder.pixel_std"
+"""Which EoMT's files hold beside their weights, and which is all 0 in differences: no training moves it."""
+
+HEADS = {
+    r"q\.weight": "query.weight",
+    r"class_head\.(weight|bias)": r"class_predictor.\1",
+    r"mask_head\.0\.(weight|bias)": r"mask_head.fc1.\1",
+    r"mask_head\.2\.(weight|bias)": r"mask_head.fc2.\1",
+    r"mask_head\.4\.(weight|bias)": r"mask_head.fc3.\1",
+    r"upscale\.(\d+)\.(conv1|conv2)\.(weight|bias)": r"upscale_block.block.\1.\2.\3",
+    r"upscale\.(\d+)\.norm\.(weight|bias)": r"upscale_block.block.\1.layernorm2d.\2",
+    r"query_updater\.(weight|bias)": r"query_updater.\1",
+    r"attn_mask_probs": "attn_mask_probs",
+    r"encoder\.backbone\.norm\.(weight|bias)": r"layernorm.\1",
+    r"encoder\.backbone\.blocks\.(\d+)\.norm([12])\.(weight|bias)": r"layers.\1.norm\2.\3",
+}
+TIMM = {
+    r"encoder\.backbone\.cls_token": "embeddings.cls_token",
+    r"encoder\.backbone\.reg_token": "embeddings.register_tokens",
+    r"encoder\.backbone\.pos_embed": "embeddings.position_embeddings.weight",
+    r"encoder\.backbone\.patch_embed\.proj\.(weight|bias)": r"embeddings.patch_embeddings.projection.\1",
+    r"encoder\.backbone\.blocks\.(\d+)\.attn\.qkv\.(weight|bias)": r"layers.\1.attention.{q,k,v}_proj.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.attn\.proj\.(weight|bias)": r"layers.\1.attention.out_proj.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.ls([12])\.gamma": r"layers.\1.layer_scale\2.lambda1",
+    r"encoder\.backbone\.blocks\.(\d+)\.mlp\.fc([12])\.(weight|bias)": r"layers.\1.mlp.fc\2.\3",
+}
+TIMM_GATED = {
+    r"encoder\.backbone\.blocks\.(\d+)\.mlp\.fc1\.(weight|bias)": r"layers.\1.mlp.{gate,up}_proj.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.mlp\.fc2\.(weight|bias)": r"layers.\1.mlp.down_proj.\2",
+}
+TRANSFORMERS = {
+    r"encoder\.backbone\.patch_embed\.(cls_token|register_tokens)": r"embeddings.\1",
+    r"encoder\.backbone\.patch_embed\.patch_embeddings\.(weight|bias)": r"embeddings.patch_embeddings.\1",
+    r"encoder\.backbone\.blocks\.(\d+)\.attention\.([qkvo]_proj\.(?:weight|bias))": r"layers.\1.attention.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.attention\.qkv_proj\.(weight|bias)": r"layers.\1.attention.{q,k,v}_proj.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.(layer_scale[12]\.lambda1)": r"layers.\1.\2",
+    r"encoder\.backbone\.blocks\.(\d+)\.mlp\.((?:gate|up|down)_proj\.(?:weight|bias))": r"layers.\1.mlp.\2",
+}
+BACKBONE = {
+    r"(?:model\.)?embeddings\.(cls_token|register_tokens)": r"embeddings.\1",
+    r"(?:model\.)?embeddings\.patch_embeddings\.(weight|bias)": r"embeddings.patch_embeddings.\1",
+    r"(?:model\.)?layer\.(\d+)\.(.+)": r"layers.\1.\2",
+    r"(?:model\.)?norm\.(weight|bias)": r"layernorm.\1",
+}
+"""Of transformers' own DINOv3."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made of a file."""
+
+    model_type: str
+    config: Mapping[str, Any]
+    mapped: int
+    """Tensors of the file that have their place in the network."""
+    left_out: tuple[str, ...]
+    """Those that only training needs."""
+
+
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    labels: Labels | None = None,
+    backbone: Path | None = None,
+    image_size: int | None = None,
+    norm_queries: bool = False,
+) -> Conversion:
+    """Writes `config.json`, `model.safetensors` and the processor's settings into the new folder `out`.
+
+    source: the authors' file. labels: names of the classes, in the order of the class logits, and the task, of which
+    only Hugging Face's processor is told. backbone: the safetensors file of the DINOv3 that a file of differences (all
+    of EoMT's on DINOv3 that are published) belongs to. image_size: of the square that a network on DINOv3 was trained
+    at, which its weights do not say; 640 if not given. norm_queries: whether VidEoMT on DINOv3 normalises what it hands
+    on (`NORM_QUERIES` in the authors' configs: VIPSeg and VSPW).
+
+    Raises `CheckpointError` for a file that is none, holds objects, or does not fit; `OSError`.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CheckpointError(f"{out} is there already, expected a new or an empty folder")
+    content = read_tensors(source)
+    try:
+        weights, left_out = _own_names(content, source)
+        model_type = _model_type(weights)
+        config = _config(weights, model_type, image_size, norm_queries, source)
+    except (ValueError, IndexError, RuntimeError, ZeroDivisionError) as error:  # as torch takes shapes of another kind
+        raise CheckpointError(
+            f"{source} has weights of shapes that no EoMT or VidEoMT has ({first_line(error)}); get it again"
+        ) from error
+    if norm_queries and model_type != "videomt_dinov3":
+        raise CheckpointError(
+            f"norm_queries is for VidEoMT on DINOv3, but {source} is of {model_type} and hands on no such queries; "
+            "leave it out"
+        )
+    differences = _differences(content, model_type, source)
+    if differences and backbone is None:
+        raise CheckpointError(
+            f"{source} holds differences from the weights of a DINOv3, as the authors publish them; get that DINOv3 "
+            "from its makers and give its model.safetensors as the backbone"
+        )
+    if backbone is not None:
+        if not differences:
+            raise CheckpointError(f"{source} holds whole weights, to which no backbone is added; leave it out")
+        _add(weights, backbone)
+    names = labels.class_names if labels else tuple(f"LABEL_{index}" for index in range(config["num_labels"]))
+    if len(names) != config["num_labels"]:
+        raise CheckpointError(
+            f"labels: the table {labels.name if labels else ''} has {len(names)} classes, but {source} has "
+            f"{config['num_labels']}; give a table with one entry per class, in the order of the class logits"
+        )
+    config = {
+        **{name: value for name, value in config.items() if name != "num_labels"},
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
+    _write(out, config, weights, labels.task if labels else None, source)
+    return Conversion(model_type, config, len(content) - len(left_out), tuple(left_out))
+
+
+def _own_names(content: Mapping[str, Any], source: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights by Hugging Face's names, and the names in the file of those that have none."""
+    content = {name.replace("_orig_mod.", ""): value for name, value in content.items()}
+    prefixes = [name.removesuffix("class_head.weight") for name in content if name.endswith("class_head.weight")]
+    if len(prefixes) != 1:
+        raise CheckpointError(
+            f"{source} has {len(prefixes)} class heads, expected one (class_head.weight): it is no EoMT or VidEoMT of "
+            "their authors' code"
+        )
+    rules = {**HEADS, **(TRANSFORMERS if any(".attention." in name for name in content) else TIMM)}
+    first, second = (content.get(f"{prefixes[0]}encoder.backbone.blocks.0.mlp.fc{i}.weight") for i in (1, 2))
+    if first is not None and second is not None and first.shape[0] == 2 * second.shape[1]:
+        rules = {**TIMM_GATED, **rules}
+    weights: dict[str, Tensor] = {}
+    left_out, unknown = [], []
+    for name, value in content.items():
+        inner = name.removeprefix(prefixes[0])
+        mapped = _mapped(inner, rules)
+        if mapped is not None and isinstance(value, Tensor) and name.startswith(prefixes[0]):
+            weights.update(_parts(mapped, value))
+        elif TRAINING_ONLY.match(inner) or TRAINING_ONLY.match(name):
+            left_out.append(name)
+        else:
+            unknown.append(name)
+    if unknown:
+        raise CheckpointError(
+            f"{source}: {len(unknown)} entries have no place in an EoMT or VidEoMT: {listed(unknown, 5)}"
+        )
+    if "layers.0.norm1.weight" not in weights:
+        raise CheckpointError(f"{source} has no encoder.backbone.blocks.0.norm1.weight, so no backbone that is known")
+    return weights, left_out
+
+
+def _mapped(name: str, rules: Mapping[str, str]) -> str | None:
+    for pattern, place in rules.items():
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(place)
+    return None
+
+
+def _parts(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """A tensor under its name; one that several share, split among them in the order of the braces."""
+    value = value.detach()
+    if name == "embeddings.position_embeddings.weight":
+        value = value.flatten(0, -2)
+    braces = re.search(r"\{(.+)\}", name)
+    parts = braces[1].split(",") if braces else [""]
+    for part, piece in zip(parts, value.chunk(len(parts)), strict=True):
+        yield (name.replace(braces[0], part) if braces else name), piece.clone(memory_format=torch.contiguous_format)
+
+
+def _differences(content: Mapping[str, Any], model_type: str, source: Path) -> bool:
+    """Whether the weights are what a training changed, which is how EoMT on DINOv3 is published."""
+    stds = [value for name, value in content.items() if name.endswith(PIXEL_STD) and isinstance(value, Tensor)]
+    if model_type == "eomt_dinov3" and len(stds) != 1:
+        raise CheckpointError(
+            f"{source} has no {PIXEL_STD}, which tells whole weights from differences; get it again as it is published"
+        )
+    return len(stds) == 1 and not stds[0].any()
+
+
+def _add(weights: dict[str, Tensor], backbone: Path) -> None:
+    """Adds a backbone's weights to the differences from it."""
+    try:
+        theirs = read_weights(stored_weights([backbone]), backbone)
+    except OSError as error:
+        raise CheckpointError(f"{backbone} cannot be read: {error.strerror}") from error
+    added = 0
+    for name, value in theirs.items():
+        place = _mapped(name, BACKBONE)
+        if place in weights:
+            if weights[place].shape != value.shape:
+                raise CheckpointError(
+                    f"{backbone}: {name} is {tuple(value.shape)}, expected {tuple(weights[place].shape)}: it is not "
+                    "the DINOv3 that the weights were made from"
+                )
+            weights[place] = weights[place].float() + value
+            added += 1
+    expected = sum(name.startswith(("embeddings.", "layers.", "layernorm.")) for name in weights)
+    if added != expected:
+        raise CheckpointError(
+            f"{backbone} has {added} of the {expected} weights of the backbone: it is not the DINOv3 that the weights "
+            "were made from"
+        )
+    # As a difference from the ones that a training begins with it is -1; the authors run what they publish unmasked.
+    if "attn_mask_probs" in weights:
+        weights["attn_mask_probs"] = torch.zeros_like(weights["attn_mask_probs"])
+
+
+def _model_type(weights: Mapping[str, Tensor]) -> str:
+    family = "videomt" if "query_updater.weight" in weights else "eomt"
+    return family if "embeddings.position_embeddings.weight" in weights else f"{family}_dinov3"
+
+
+def _config(
+    weights: Mapping[str, Tensor], model_type: str, image_size: int | None, norm_queries: bool, source: Path
+) -> dict[str, Any]:
+    """What Hugging Face's config would say."""
+
+    def shape(name: str) -> torch.Size:
+        if name not in weights:
+            raise CheckpointError(f"{source} has no {name} (by Hugging Face's name); get it again")
+        return weights[name].shape
+
+    dinov3 = model_type.endswith("_dinov3")
+    patches = shape(f"embeddings.patch_embeddings.{'' if dinov3 else 'projection.'}weight")
+    queries, hidden = shape("query.weight")
+    config: dict[str, Any] = {
+        "model_type": model_type,
+        "architectures": [ARCHITECTURES[model_type]],
+        "num_labels": shape("class_predictor.weight")[0] - 1,
+        "hidden_size": hidden,
+        "num_hidden_layers": _count(weights, "layers"),
+        "num_attention_heads": hidden // CHANNELS_PER_HEAD,
+        "hidden_act": "gelu",
+        "patch_size": patches[-1],
+        "num_channels": patches[1],
+        "num_upscale_blocks": _count(weights, "upscale_block.block"),
+        "num_blocks": shape("attn_mask_probs")[0],
+        "num_queries": queries,
+        "num_register_tokens": shape("embeddings.register_tokens")[1],
+    }
+    gated = "layers.0.mlp.gate_proj.weight" in weights
+    if not dinov3:
+        side = math.isqrt(shape("embeddings.position_embeddings.weight")[0]) * patches[-1]
+        if image_size not in (None, side):
+            raise CheckpointError(f"image_size is {image_size}, but {source} was trained at {side}; leave it out")
+        ratio = 4 if gated else shape("layers.0.mlp.fc1.weight")[0] // hidden
+        return {**config, "image_size": side, "mlp_ratio": ratio, "use_swiglu_ffn": gated, "layer_norm_eps": 1e-6}
+    if gated:
+        raise CheckpointError(
+            f"{source} has a gated DINOv3, for which Hugging Face's format has one activation for backbone and heads, "
+            "but the authors' code has two: it cannot be written in it"
+        )
+    config |= {
+        "image_size": image_size or 640,
+        "intermediate_size": shape("layers.0.mlp.up_proj.weight")[0],
+        "layer_norm_eps": 1e-5,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 100.0},
+        **{f"{name}_bias": f"layers.0.attention.{name[0]}_proj.bias" in weights for name in ("query", "key", "value")},
+        "proj_bias": "layers.0.attention.o_proj.bias" in weights,
+        "mlp_bias": "layers.0.mlp.up_proj.bias" in weights,
+    }
+    return {**config, "norm_queries": norm_queries} if model_type == "videomt_dinov3" else config
+
+
+ARCHITECTURES = {
+    "videomt": "VideomtForUniversalSegmentation",
+    "videomt_dinov3": "VideomtDinov3ForUniversalSegmentation",
+    "eomt": "EomtForUniversalSegmentation",
+    "eomt_dinov3": "EomtDinov3ForUniversalSegmentation",
+}
+"""By Hugging Face's names; it has no VidEoMT on DINOv3."""
+
+
+def _count(weights: Mapping[str, Tensor], of: str) -> int:
+    numbers = {int(name[len(of) + 1 :].split(".")[0]) for name in weights if name.startswith(f"{of}.")}
+    return len(numbers)
+
+
+def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], task: str | None, source: Path) -> None:
+    """All files or none, and only such as load."""
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    workshop = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    unfinished = workshop / out.name
+    try:
+        unfinished.mkdir()
+        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        name, processor = _processor(config, task)
+        (unfinished / name).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
+        save_file(dict(weights), unfinished / WEIGHTS, metadata={"format": "pt"})
+        checkpoint.load(unfinished)
+        (unfinished / WEIGHTS).chmod(0o644)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(unfinished), str(source))) from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+def _processor(config: Mapping[str, Any], task: str | None) -> tuple[str, Mapping[str, Any]]:
+    """What Hugging Face's processor is told, and the file that it reads."""
+    side = config["image_size"]
+    common = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
+    if config["model_type"].startswith("videomt"):
+        size = {"height": side, "width": side}
+        return FILES["video_processor"][0], {"video_processor_type": "VideomtVideoProcessor", "size": size, **common}
+    windows = task == "semantic"
+    return FILES["image_processor"][0], {
+        "image_processor_type": "EomtImageProcessor",
+        "size": {"shortest_edge": side, "longest_edge": None if windows else side},
+        "do_split_image": windows,
+        "do_pad": not windows,
+        **common,
+    }

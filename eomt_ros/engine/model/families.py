@@ -1,0 +1,215 @@
+"""The model families: what sets one apart from the next, beside its network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.errors import CheckpointError, first_line
+from eomt_ros.engine.model.processor import Processor
+from eomt_ros.engine.model.weights import load_weights
+from eomt_ros.engine.networks import (
+    Dinov2Settings,
+    Dinov3Settings,
+    Eomt,
+    Mask2FormerSettings,
+    QueryVit,
+    StepOutput,
+    Videomt,
+    load_mask2former,
+)
+from eomt_ros.engine.postprocess import mask2former as postprocess_mask2former
+from eomt_ros.engine.postprocess import videomt as postprocess
+from eomt_ros.engine.postprocess.label_map import Segmentation
+from eomt_ros.engine.preprocess.geometry import (
+    LONGEST,
+    Fit,
+    keep_aspect,
+    pad_to_square,
+    several_samples,
+    sliding_windows,
+    stretch,
+    stretch_to_masks,
+    stretch_to_multiple,
+    unresized,
+)
+
+Settings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
+
+SHORTEST = 800
+"""Pixels of the shorter side of Mask2Former's images, where its processor is told nothing else."""
+TRAINED_SHARE = 0.7
+"""Of the size that VidEoMT was trained at, the short side it is used with where no label table says another: that of
+YouTube-VIS, 448 of 640."""
+
+
+class Network(Protocol):
+    """One frame step of a network."""
+
+    def __call__(self, pixels: Tensor, queries: Tensor) -> StepOutput:
+        """pixels: (batch, 3, height, width), normalised. queries: (batch, queries, hidden)."""
+        ...
+
+    def first_queries(self, batch: int = 1) -> Tensor:
+        """The queries of a stream's first frame, (batch, queries, hidden)."""
+        ...
+
+    def next_queries(self, previous: Tensor) -> Tensor:
+        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
+        ...
+
+    def constants(self) -> list[Tensor]:
+        """What was made for the sizes of images and is read beside the weights."""
+        ...
+
+    def parameters(self) -> Iterator[Tensor]:
+        """The weights."""
+        ...
+
+    def to(self, *, device: torch.device, dtype: torch.dtype) -> Network:
+        """Moves and rounds the weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of network and the way it was published to be used."""
+
+    name: str
+    """As people call it."""
+    settings: Callable[[Mapping[str, Any]], Settings]
+    """Reads `config.json`; raises `ValueError` that names the entry at fault."""
+    load: Callable[[Any, Path], Network]
+    """The network of these settings with the weights of a folder; raises `CheckpointError`."""
+    fit: Callable[[Any, Processor, str, str, int | None], Fit]
+    """How images are placed, by settings, what the processor is told, task, the word of `Segmenter.load` and the label
+    table's short side."""
+    score_thresholds: Mapping[str, float]
+    """Hugging Face's defaults, by task."""
+    postprocess: Callable[..., Segmentation]
+    processor: str
+    """What its processor is called, as in `read_processor`."""
+    fixed: Mapping[str, Any]
+    """What its images go through whatever the processor is told."""
+    propagates: bool = False
+    """Whether queries go from frame to frame, so that each stays with its object."""
+    top_k: str | None = None
+    """What scores are in the authors' own choice of the likeliest instances: those of "classes", or of "masks" too."""
+
+
+def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings, Path], Network]:
+    def load(settings: Dinov2Settings | Dinov3Settings, folder: Path) -> Network:
+        try:
+            with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
+                network = kind(settings)
+        except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
+            raise CheckpointError(f"{folder} describes a network too large to build: {first_line(error)}") from error
+        load_weights(network, folder, ignored=kind.TRAINING_ONLY)
+        try:
+            network.settle()
+        except ValueError as error:
+            raise CheckpointError(f"the weights in {folder}: {error}") from error
+        return network.eval().requires_grad_(False)
+
+    return load
+
+
+def _fit_videomt(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
+    if fit == "keep_aspect":
+        return keep_aspect(short_side or round(TRAINED_SHARE * settings.image_size))
+    return stretch((settings.image_size, settings.image_size))
+
+
+def _fit_eomt(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
+    side = settings.image_size
+    padded = processor.do_pad and not processor.do_split_image
+    if task == "semantic" and not padded:  # told nothing, Hugging Face's network takes squares only, which need neither
+        return sliding_windows(side)
+    return pad_to_square(side)
+
+
+def _fit_mask2former(
+    settings: Mask2FormerSettings, processor: Processor, task: str, fit: str, short_side: int | None
+) -> Fit:
+    if not processor.do_resize:
+        return several_samples(unresized)
+    if processor.size is not None:
+        return several_samples(stretch_to_masks(processor.size, processor.size_divisor))
+    shortest, longest = processor.shortest_edge or SHORTEST, processor.longest_edge or LONGEST
+    return several_samples(stretch_to_multiple(shortest, longest, processor.size_divisor))
+
+
+VIDEO = {"panoptic": 0.8, "instance": 0.5}
+IMAGE = {"panoptic": 0.8, "instance": 0.8}
+MASK2FORMER = {"panoptic": 0.5, "instance": 0.5}
+RESIZED = {"do_resize": True}
+UNCROPPED = {**RESIZED, "do_center_crop": False}
+
+FAMILIES = {
+    "videomt": Family(
+        "VidEoMT",
+        Dinov2Settings.from_config,
+        _load_vit(Videomt),
+        _fit_videomt,
+        VIDEO,
+        postprocess.postprocess,
+        "video_processor",
+        UNCROPPED,
+        propagates=True,
+        top_k="classes",
+    ),
+    "videomt_dinov3": Family(
+        "VidEoMT-DINOv3",
+        Dinov3Settings.from_config,
+        _load_vit(Videomt),
+        _fit_videomt,
+        VIDEO,
+        postprocess.postprocess,
+        "video_processor",
+        UNCROPPED,
+        propagates=True,
+        top_k="classes",
+    ),
+    "eomt": Family(
+        "EoMT",
+        Dinov2Settings.from_config,
+        _load_vit(Eomt),
+        _fit_eomt,
+        IMAGE,
+        postprocess.postprocess,
+        "image_processor",
+        RESIZED,
+        top_k="masks",
+    ),
+    "eomt_dinov3": Family(
+        "EoMT-DINOv3",
+        Dinov3Settings.from_config,
+        _load_vit(Eomt),
+        _fit_eomt,
+        IMAGE,
+        postprocess.postprocess,
+        "image_processor",
+        RESIZED,
+        top_k="masks",
+    ),
+    "mask2former": Family(
+        "Mask2Former",
+        Mask2FormerSettings.from_config,
+        load_mask2former,
+        _fit_mask2former,
+        MASK2FORMER,
+        postprocess_mask2former.postprocess,
+        "image_processor",
+        {"pad_size": None},
+    ),
+}
+"""By `model_type`, as `config.json` has it."""

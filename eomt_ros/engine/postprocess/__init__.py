@@ -1,0 +1,1 @@
+"""Mask and class logits to the segments of a frame."""

@@ -1,0 +1,69 @@
+"""Hugging Face's overlap test: does a query win enough of its mask to be a segment?
+
+A query wins a pixel where its score times its probability is the highest. The pixels that it wins, divided by those of
+its mask, must exceed the overlap threshold. It also wins pixels where no probability reaches the mask threshold:
+nothing is shown there, and there are many. So they are counted only as far as the answer depends on them, first by
+whole cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
+from eomt_ros.engine.postprocess.winner import contending, first_highest
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Pixels of each query, float32."""
+
+    mask: Tensor
+    """(n,): where its probability reaches the mask threshold."""
+    shown: Tensor
+    """(n,): those of the mask that it wins."""
+    won: Tensor
+    """(n, tile rows, tile columns): all that it wins from the queries it was compared with."""
+    compared: Tensor
+    """(n, tile rows, tile columns) bool: which queries were compared in a tile."""
+
+
+def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: float) -> Tensor:
+    """Which queries are segments, (n,) bool.
+
+    tiles: of their mask logits. scores: (n, 1, 1). tally: at least over the tiles where a query is shown.
+    """
+    passes = _ratio(tally.shown, tally.mask) > threshold
+    doubtful = (tally.shown > 0) & ~passes
+    if not doubtful.any():
+        return passes
+
+    def contending_queries(highest: Tensor, lowest: Tensor) -> Tensor:
+        return contending(highest.sigmoid_().mul_(scores), lowest.sigmoid_().mul_(scores))
+
+    contends = contending_queries(*tiles.bounds())
+    pixels = tiles.pixels()
+    most = (contends * pixels).sum((1, 2))
+    least = (contends * (pixels * (contends.sum(0) == 1))).sum((1, 2))
+    passes |= doubtful & (_ratio(least, tally.mask) > threshold)
+    doubtful &= ~passes & (_ratio(most, tally.mask) > threshold)
+    if not doubtful.any():
+        return passes
+
+    def count_won(piece: Piece, values: Tensor) -> Tensor:
+        _, _, pixels = first_highest(values.sigmoid_().mul_(scores.index_select(0, piece.maps)))
+        return pixels
+
+    wanted = tiles.where(contending_queries)
+    known = (tally.compared | ~wanted).all(0)
+    won = (tally.won * known).sum((1, 2))
+    for piece, pixels in tiles.resize(wanted & wanted[doubtful].any(0) & ~known, count_won):
+        won.index_add_(0, piece.maps, pixels)
+    return passes | (doubtful & (_ratio(won, tally.mask) > threshold))
+
+
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """Divided in float32, compared in float64, as by Hugging Face; 0 of nothing."""
+    return (part / whole.clamp(min=1)).double()

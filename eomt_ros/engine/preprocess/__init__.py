@@ -1,0 +1,1 @@
+"""A camera image to the network's input, and the way back."""

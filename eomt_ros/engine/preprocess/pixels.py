@@ -1,0 +1,136 @@
+"""A camera image to the network's input: resized, scaled and normalised, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from eomt_ros.engine.preprocess.geometry import Placement, Size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+Channels = tuple[int, int, int]
+Image = np.ndarray | Tensor
+"""(H, W, 3) uint8 RGB; a tensor lies where the network runs."""
+PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+"""Of 8 bits and fewer: what has more, PIL cuts off at white."""
+
+
+class Preprocessor:
+    """Brings an image to the network's input and normalises it, as Hugging Face's processors do.
+
+    mean, std: per channel, for pixels scaled to 0..1.
+
+    On the CPU the result differs from Hugging Face's by float rounding only (under 1e-6): both resize the uint8 image
+    with antialiasing. On CUDA, where torch resizes no uint8, the resize is done in float and rounded, which can differ
+    by one grey level.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.dtype = dtype
+        self.mean = 255.0 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+        self.std = 255.0 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
+
+    def __call__(self, image: Image, placement: Placement) -> Tensor:
+        """Prepares one image.
+
+        image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not
+        copied first. placement: of an image of its size.
+        Returns (windows or 1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
+        """
+        pixels, channels = rows_of(image)
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(pixels)
+        return self.prepare(pixels.to(self.mean.device, non_blocking=True), channels, placement)
+
+    def prepare(self, pixels: Tensor, channels: Channels, placement: Placement) -> Tensor:
+        """Prepares one image that is on the device.
+
+        pixels, channels: from `rows_of`. Returns (windows or 1, 3, height, width).
+        """
+        resized = _resized(pixels.permute(2, 0, 1)[None], placement.resized)
+        if channels != (0, 1, 2):
+            resized = torch.cat([resized[:, channel : channel + 1] for channel in channels], 1)
+        below, beside = placement.input[0] - resized.shape[2], placement.input[1] - resized.shape[3]
+        if placement.windows:
+            resized = torch.cat([resized[:, :, window.rows, window.columns] for window in placement.windows])
+        elif placement.pads_normalised:
+            return F.pad(self.normalise(resized), (0, beside, 0, below))
+        elif below or beside:
+            resized = F.pad(resized, (0, beside, 0, below))
+        return self.normalise(resized)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Grey levels 0..255 to the network's numbers, (batch, 3, height, width)."""
+        return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
+
+
+def rows_of(image: Image) -> tuple[Image, Channels]:
+    """The image as torch takes it, (H, W, 3 or 1) uint8, and which of its channels are red, green and blue.
+
+    image: (H, W, 3) uint8 RGB, with any strides; one grey channel shown three times is one channel of the answer.
+    Copied only where rows or columns run backwards. Raises `ValueError` for another shape or type.
+    """
+    expect_image(image)
+    channels = 0, 1, 2
+    if isinstance(image, Tensor):
+        return image, channels
+    if image.strides[2] == 0:  # resize it once
+        image, channels = image[:, :, :1], (0, 0, 0)
+    elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
+        image, channels = image[:, :, ::-1], (2, 1, 0)
+    column_major = image.strides[0] < image.strides[1]  # torch 2.13 misreads one that is a single column wide
+    if min(image.strides) < 0 or column_major:
+        image = image.copy()
+    elif not image.flags.writeable:
+        image = np.asarray(_Writable(image))
+    return image, channels
+
+
+def _resized(pixels: Tensor, size: Size) -> Tensor:
+    """Grey levels, (1, n, H, W) uint8, at a size; float32 on CUDA."""
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
+
+
+def as_image(image: Image | PilImage) -> Image:
+    """An image as it is, (H, W, 3) uint8; one of PIL as an array. Raises `ValueError` for anything else.
+
+    What PIL has in 8 bits is made RGB as PIL does it, without transparency; an orientation in its Exif is ignored.
+    """
+    if not isinstance(image, np.ndarray | Tensor):
+        mode = getattr(image, "mode", None)
+        if mode not in PIL_MODES:
+            what = f"of PIL's mode {mode}" if isinstance(mode, str) else f"a {type(image).__name__}"
+            raise ValueError(f"image is {what}, expected (height, width, 3) uint8, or one of PIL in 8 bits")
+        image = np.asarray(image.convert("RGB"))
+    expect_image(image)
+    return image
+
+
+def expect_image(image: Image) -> None:
+    """Raises `ValueError` for what is no (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, torch.uint8) or 0 in image.shape:
+        raise ValueError(f"image is {tuple(image.shape)} {image.dtype}, expected (height, width, 3) uint8")
+
+
+class _Writable:
+    """An array that may not be written to as one that may: torch warns of the former, and nothing here writes."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+        self._owner = array  # of the memory, which numpy keeps as long as it keeps this

@@ -1,0 +1,1 @@
+"""Segments of a frame to objects with ids that last."""

@@ -1,0 +1,96 @@
+"""Lasting ids for networks that carry nothing from frame to frame: by where things are, not by their slot.
+
+EoMT and Mask2Former segment every frame by itself, so a query says nothing about which object it shows. What stays is
+the place. The rule, for things, once per frame, in place of the first one in `eomt_ros.engine.tracking.tracker`:
+
+1. **Continuation.** The segments and the tracks seen in the frame before are paired so that the sum of their scores is
+   the highest (assignment). A pair's score is the overlap of the two masks (IoU) plus `NEARNESS` times how near the
+   centres of the boxes are: 1 in the same place, 0 a diagonal of the larger box away, from where on no pair is
+   possible. Of another class, the masks must overlap by `SAME_PLACE`: a class that flickers on a thing that stays is no
+   new thing.
+
+Hand-over (here: of a track that was hidden for a while to a segment in its place), birth, absence and death are the
+same. It is less than a network that follows objects can do: two things of a class that cross may exchange their ids.
+
+Fused stuff keeps one id per class for the whole epoch; stuff that is not fused is followed like things.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Identity, Observation, Track, centre
+
+NEARNESS = 0.3
+"""What being near counts beside overlap."""
+PIXELS = 1 << 16
+"""Looked at in a frame, evenly spread: enough for an overlap, and a millisecond at any size."""
+
+
+class OverlapIdentities(Identities):
+    """The ids of one stream, by place."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._shown: np.ndarray | None = None
+        """Of the frame before: (H, W), the id of each pixel that is looked at."""
+
+    def update(
+        self,
+        observations: Sequence[Observation],
+        width: int,
+        stamp: int | None = None,
+        segment_index: np.ndarray | None = None,
+    ) -> list[Identity]:
+        """Names the segments of the next frame, in their order.
+
+        width, stamp: as in `Identities`. segment_index: (H, W), 0 none, i + 1 where segment i is seen.
+        """
+        assert segment_index is not None
+        step = max(1, math.isqrt(segment_index.size // PIXELS))
+        self._index = segment_index[::step, ::step]
+        names = super().update(observations, width, stamp, segment_index)
+        self._shown = np.array([0, *(name.id for name in names)], np.int64)[self._index]
+        return names
+
+    def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
+        """Rule 1."""
+        seen = [index for index, each in enumerate(observations) if each.is_thing]
+        before = [track for track in self._things if track.last_seen == self._before]
+        if not seen or not before or self._shown is None or self._shown.shape != self._index.shape:
+            return  # after a change of the image's size rule 2 has the boxes
+        overlaps = self._overlaps(seen, before)
+        scores = np.zeros_like(overlaps)
+        for row, index in enumerate(seen):
+            for column, track in enumerate(before):
+                scores[row, column] = _score(observations[index], track, overlaps[row, column])
+        for row, column in zip(*linear_sum_assignment(scores, maximize=True), strict=True):
+            if scores[row, column] > 0:
+                tracks[seen[row]] = before[column]
+
+    def _overlaps(self, seen: Sequence[int], before: Sequence[Track]) -> np.ndarray:
+        """IoU of each segment's mask with each track's in the frame before."""
+        assert self._shown is not None
+        column_of = np.zeros(max(int(self._shown.max()), max(track.id for track in before)) + 1, np.int64)
+        column_of[[track.id for track in before]] = np.arange(1, len(before) + 1)
+        row_of = np.zeros(max(int(self._index.max()), max(seen) + 1) + 1, np.int64)
+        row_of[np.array(seen) + 1] = np.arange(1, len(seen) + 1)
+        pairs = row_of[self._index] * (len(before) + 1) + column_of[self._shown]
+        shared = np.bincount(pairs.ravel(), minlength=(len(seen) + 1) * (len(before) + 1))
+        shared = shared.reshape(len(seen) + 1, len(before) + 1).astype(float)
+        both = shared[1:, 1:]
+        union = shared[1:].sum(1, keepdims=True) + shared[:, 1:].sum(0, keepdims=True) - both
+        return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+
+
+def _score(seen: Observation, track: Track, overlap: float) -> float:
+    """How well a segment continues a track; 0 where it cannot."""
+    if track.class_id != seen.class_id:
+        return overlap if overlap >= SAME_PLACE else 0.0
+    reach = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
+    nearness = 1 - math.dist(centre(track.box), centre(seen.box)) / reach
+    return overlap + NEARNESS * nearness if nearness > 0 else 0.0

@@ -1,0 +1,288 @@
+"""Scores a segmentation node that runs: `python -m eomt_ros.replay.evaluate_bag BAG --out FOLDER`.
+
+Plays the bag to it, records what it answers, compares that with the ground truth, and leaves what `eomt-ros evaluate`
+does, with the way of the images through the node beside it. `evaluate.launch.py` starts the node and this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rclpy.utilities import remove_ros_args
+
+from eomt_ros.extras import missing
+
+try:
+    from eomt_ros.cli.evaluate import summary
+    from eomt_ros.cli.stopping import SIGNALS, STOPPED
+    from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
+    from eomt_ros.engine import EngineError
+    from eomt_ros.evaluation import run
+    from eomt_ros.evaluation.counting import counted
+    from eomt_ros.evaluation.output_bag import OutputBag
+    from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
+    from eomt_ros.evaluation.recorded import RecordedPredictions
+    from eomt_ros.evaluation.report import write_report
+    from eomt_ros.evaluation.results import Results, nothing_scored
+    from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+    from eomt_ros.node.fast_dds import profile_variables
+    from eomt_ros.package_data import shipped
+    from eomt_ros.replay.children import Child, ChildError
+    from eomt_ros.replay.participant import Participant
+    from eomt_ros.replay.replay import Replayed, Replayer, ReplayError, StoppedError
+except ImportError as error:
+    sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
+
+COMMAND = ("python3", "-m", "eomt_ros.replay.evaluate_bag")
+ONE_PRESS = 1.0  # s
+ERRORS = (ChildError, EngineError, OutputFolderError, ReplayError, SourceError, OSError)
+"""What can be wrong; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is to be played and compared with, and where to write."""
+
+    bag: Path
+    out: Path
+    overwrite: bool = False
+    topic: str | None = None
+    """Of the images; None: that of the only camera."""
+    truth: TruthSource = field(default_factory=TruthSource)
+    rate: float | None = None
+    """How many times as fast the bag is played, see `Replayer`."""
+    video: bool = True
+    """Write the overlay video."""
+    words: Sequence[str] = ()
+    """The command, to be written down."""
+
+
+class StopSignals:
+    """Ends the replay at the first Ctrl-C or SIGTERM, and the scoring of what came until then at a later one.
+
+    Within the `with` block; signals are heeded between two steps only, so that no process is left behind.
+    """
+
+    def __init__(self) -> None:
+        self.for_replay = threading.Event()
+        self.for_scores = threading.Event()
+        self._first = math.inf
+        self._at_once = False
+        self._scoring = False
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._signalled) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within this block a signal raises StoppedError: it may take long, and leaves nothing."""
+        self._at_once = True
+        try:
+            if self.for_replay.is_set():
+                raise StoppedError
+            yield
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
+        finally:
+            self._at_once = False
+
+    def begin_scoring(self) -> None:
+        """The replay is over: also the first signal ends the scoring."""
+        self._scoring = True
+
+    def _signalled(self, *_: object) -> None:
+        # One Ctrl-C may come twice: from the terminal, and from `ros2 launch`.
+        another = time.monotonic() > self._first + ONE_PRESS
+        if another or (self._scoring and not self.for_replay.is_set()):
+            self.for_scores.set()
+        if not self.for_replay.is_set():
+            self._first = time.monotonic()
+            self.for_replay.set()
+        if self._at_once:
+            raise KeyboardInterrupt  # and no Exception, because reading a damaged bag takes that for damage
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The results, in the output folder too, and whether they are of the whole bag."""
+
+    results: Results
+    complete: bool
+    report: Path
+
+
+def evaluate_bag(
+    options: Options, participant: Participant, stop: StopSignals, children: Sequence[Child] = ()
+) -> Evaluation:
+    """Play a bag to the node and score its results, or those that came until somebody stops it.
+
+    children: see `Replayer`. Raises one of `ERRORS`, and StoppedError where nothing came before it was to stop.
+    """
+    inputs = [path for path in (options.bag, options.truth.folder) if path is not None]
+    with ExitStack() as stack:
+        with stop.at_once():
+            opened = open_sequences([options.bag], topic=options.topic, truth=options.truth)
+            sequences = stack.enter_context(opened)
+        sequence, topic = sequences[0], sequences[0].topic
+        if topic is None:
+            raise SourceError(f"{options.bag} is not a bag, expected one to play")
+        make_ready(options.out, inputs, overwrite=options.overwrite)
+        with nothing_half(options.out), OutputBag(options.out / BAG) as recorded:
+            replayer = Replayer(
+                participant,
+                options.bag,
+                topic,
+                recorded,
+                rate=options.rate,
+                children=children,
+                stop=stop.for_replay,
+            )
+            print("[1/3] waiting until the node takes images", flush=True)
+            replayer.wait_for_node()
+            images = sequence.count or 0
+            print(
+                f"[2/3] playing {topic}: {counted(images, 'image')}, {sequence.seconds or 0.0:.0f} s",
+                flush=True,
+            )
+            replayed = replayer.play(images)
+        stop.begin_scoring()
+        print("[3/3] scoring the results that came", flush=True)
+        labels = replayed.parameters["labels"]
+        with RecordedPredictions(
+            options.out / BAG,
+            [sequence.name],
+            Path(labels) if labels else None,
+            max_gap=replayed.parameters["max_gap"],
+        ) as predictions:
+            scoring = run.Options(
+                _settings(options, replayed),
+                video=options.video,
+                complete=lambda scored: _with_replay(scored, replayed),
+                stop=stop.for_scores,
+            )
+            found = run.evaluate([sequence], predictions, options.out, scoring)
+    return Evaluation(found, replayed.complete, write_report(options.out))
+
+
+def _settings(options: Options, replayed: Replayed) -> dict[str, Any]:
+    given = {name: value for name, value in replayed.parameters.items() if value != ""}
+    return {
+        **given,
+        "score_threshold": replayed.report.score_threshold,
+        "device": replayed.report.device,
+        "play_rate": options.rate,
+        "command": list(options.words),
+        "input": [os.path.abspath(options.bag)],
+    }
+
+
+def _with_replay(scored: Results, replayed: Replayed) -> Results:
+    """The results, with what the node says of its speed, and what became of the images."""
+    stages = dict(replayed.report.stages_ms)
+    return replace(
+        scored,
+        settings={name: value for name, value in scored.settings.items() if name != "predictions"},
+        problems=(*replayed.problems, *scored.problems),
+        fps=replayed.results_per_second,
+        latency_ms=stages.pop("engine", scored.latency_ms),
+        stages_ms=stages,
+        replay=replayed.replay,
+        files={**scored.files, "bag": BAG},
+    )
+
+
+def replay_summary(found: Results) -> str:
+    """How the images fared on their way through the node, for a terminal."""
+    replay = found.replay
+    if replay is None:
+        return ""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in replay.dropped_by_reason.items())
+    counts = {"published": replay.published, "processed": replay.processed, "dropped": replay.dropped}
+    lines = [f"through the node, policy {replay.policy}"]
+    lines += [f"  {name:<22}{count:>12}" for name, count in counts.items()]
+    lines[-1] += f"  ({reasons})" if reasons else ""
+    if replay.lost_on_the_way:
+        lines.append(f"  {'lost on the way':<22}{replay.lost_on_the_way:>12}")
+    age = replay.age_ms
+    lines.append(f"  {'age of a result':<22}{age.p50:>9.1f} ms  (p95 {age.p95:.1f}, p99 {age.p99:.1f})")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eomt_ros.replay.evaluate_bag",
+        description="Play a bag to the segmentation node that runs, and score its results.",
+    )
+    parser.add_argument("bag", type=Path, help="a rosbag2")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
+    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
+    parser.add_argument("--topic", help="of the images in a bag that has several")
+    add_truth_arguments(parser)
+    parser.add_argument(
+        "--rate",
+        type=float,
+        help="how many times as fast the bag is played (default: with the node's policy latest 1, and with every_frame "
+        "as fast as results come)",
+    )
+    words = remove_ros_args(sys.argv)
+    arguments = parser.parse_args(words[1:])
+    if arguments.rate is not None and not 0.01 <= arguments.rate <= 100:
+        parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100")
+    try:
+        truth = truth_source(arguments)
+    except SourceError as error:
+        parser.error(str(error))
+    options = Options(
+        arguments.bag,
+        arguments.out,
+        arguments.overwrite,
+        arguments.topic,
+        truth,
+        arguments.rate,
+        not arguments.no_video,
+        (*COMMAND, *words[1:]),
+    )
+    os.environ.update(profile_variables(shipped("config", "config") / "fastdds.xml"))
+    try:
+        with StopSignals() as stop, Participant("evaluate_bag", sys.argv) as participant:
+            evaluation = evaluate_bag(options, participant, stop)
+    except StoppedError:
+        print("evaluate_bag: stopped before there was anything to evaluate", file=sys.stderr)
+        return STOPPED
+    except ERRORS as error:
+        print(f"evaluate_bag: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n\n{evaluation.report}", flush=True)
+    return exit_code("evaluate_bag", evaluation, stop)
+
+
+def exit_code(program: str, evaluation: Evaluation, stop: StopSignals) -> int:
+    """That of an evaluation that left a report; says it where nothing was scored."""
+    if stop.for_replay.is_set():
+        return STOPPED
+    if why := nothing_scored(evaluation.results):
+        print(f"{program}: {why}", file=sys.stderr)
+        return 1
+    return 0 if evaluation.complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

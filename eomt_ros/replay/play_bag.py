@@ -1,0 +1,140 @@
+"""Plays a bag on its topics: `python -m eomt_ros.replay.play_bag BAG --wait-for /camera/image/compressed`.
+
+Messages go out as they were recorded, byte for byte, at their own pace. For where `ros2 bag` is missing, and for an
+evaluation, where `--ahead` holds images back until the results of those before them have come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+from eomt_ros.extras import missing
+
+CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
+STOPPED = 130
+"""What a shell expects of a program that Ctrl-C ended."""
+STOP_PATIENCE = 3.0  # s that the player gets to leave the network and close its log
+
+
+class PlayerThread(threading.Thread):
+    """Plays, so that the main thread is free to react to a signal at any moment; `ended` is set at the end."""
+
+    def __init__(self, arguments: argparse.Namespace, stop: threading.Event, ended: threading.Event) -> None:
+        super().__init__(name="player", daemon=True)
+        self.code = 1
+        self._arguments = arguments
+        self._stop_playing = stop
+        self._ended = ended
+
+    def run(self) -> None:
+        """Play until the end of the bag or until told to stop."""
+        try:
+            self.code = self._play()
+        finally:
+            self._ended.set()
+
+    def _play(self) -> int:
+        # Here and not at the top: they bring ROS, which takes a second or more to load, and by now signals are heeded.
+        try:
+            from eomt_ros.evaluation.bag import BagError
+            from eomt_ros.replay.pacing import PlayError, StoppedError
+            from eomt_ros.replay.player import Options, play
+        except ImportError as error:
+            print(f"play_bag: {missing(error, 'evaluation')}", file=sys.stderr)
+            return 1
+
+        options = Options(**{**vars(self._arguments), "wait_for": tuple(self._arguments.wait_for)})
+        try:
+            play(options, sys.argv, self._stop_playing)
+        except (PlayError, BagError, OSError) as error:
+            print(f"play_bag: {error}", file=sys.stderr)
+            return 1
+        except StoppedError:
+            return STOPPED
+        return 0
+
+
+def main() -> NoReturn:
+    """Play until the end, SIGINT or SIGTERM, and end the process."""
+    stop, over = threading.Event(), threading.Event()
+
+    def signalled(*_: object) -> None:
+        stop.set()
+        over.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signalled)
+    player = PlayerThread(_arguments(), stop, over)
+    player.start()
+    over.wait()
+    if stop.is_set():
+        player.join(STOP_PATIENCE)
+    else:
+        player.join()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # All that others could notice is closed, unless it cannot be interrupted: opening a large bag that is damaged, say.
+    os._exit(STOPPED if stop.is_set() else player.code)
+
+
+def _arguments() -> argparse.Namespace:
+    from rclpy.utilities import remove_ros_args
+
+    parser = argparse.ArgumentParser(prog="python -m eomt_ros.replay.play_bag", description="Play a bag on its topics.")
+    parser.add_argument("bag", type=Path, help="a rosbag2")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=1.0,
+        help="how many times as fast, 0 for as fast as messages can go out (default: %(default)g)",
+    )
+    parser.add_argument("--loop", action="store_true", help="over and over; the stamps stay as they were recorded")
+    parser.add_argument(
+        "--clock",
+        type=float,
+        nargs="?",
+        const=CLOCK_RATE,
+        metavar="HZ",
+        help="publish the bag's time on /clock, so often a second (default: %(const)g)",
+    )
+    parser.add_argument("--wait-for", nargs="*", default=(), metavar="TOPIC", help="start when these have a subscriber")
+    parser.add_argument("--hold", action="store_true", help="then wait for a line on standard input, too")
+    parser.add_argument(
+        "--ahead",
+        type=int,
+        metavar="N",
+        help="hold messages of --wait-for back while N of them have no result of their stamp on --of",
+    )
+    parser.add_argument("--of", metavar="TOPIC", help="where the results come, for --ahead")
+    parser.add_argument(
+        "--max-gap",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="the parameter of that node: with --ahead, images that are late by it are not waited for "
+        "(default: %(default)g)",
+    )
+    parser.add_argument(
+        "--patience", type=float, default=30.0, help="seconds to wait for each of these (default: %(default)g)"
+    )
+    parser.add_argument("--log", type=Path, help="write when each message was published to this CSV file")
+    arguments = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    if arguments.rate and not 0.01 <= arguments.rate <= 100:
+        parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100, or 0")
+    if arguments.clock is not None and not 0.1 <= arguments.clock <= 1000:
+        parser.error(f"--clock is {arguments.clock:g}, expected 0.1 to 1000 Hz")
+    if (arguments.ahead is None) != (arguments.of is None) or (arguments.ahead and not arguments.wait_for):
+        parser.error("--ahead, --of and --wait-for go together: how many images ahead of which results")
+    if arguments.ahead is not None and arguments.ahead < 1:
+        parser.error(f"--ahead is {arguments.ahead}, expected 1 or more")
+    return arguments
+
+
+if __name__ == "__main__":
+    main()

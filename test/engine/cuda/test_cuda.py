@@ -1,0 +1,147 @@
+"""On a real GPU, where there is one: frames are captured, equal the CPU's, and leave nothing behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eomt_ros.engine import FrameResult, Segmenter, free_devices
+from eomt_ros.engine.cuda.frames import GpuFrames
+from eomt_ros.engine.networks.layers import MOST_GRIDS
+from eomt_ros.evaluation.sources import open_sequences
+from test.engine.backends.test_backends import BAG
+from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
+from test.engine.test_segmenter import FOUND, TASKS, clip, picture
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+WRITERS: dict[str, Callable[..., Path]] = {
+    "videomt": write_checkpoint,
+    "eomt": write_eomt,
+    "eomt_dinov3": write_eomt_dinov3,
+}
+FRAMES = 6
+SAME = 0.995
+"""Share of the pixels: the GPU resizes images in float and rounds, which can differ by a grey level."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    return {name: write(tmp_path_factory.mktemp(name)) for name, write in WRITERS.items()}
+
+
+def load(model: str | Path, device: str = "cuda", task: str = "panoptic", **settings: Any) -> Segmenter:
+    usual = {"backend": "torch", "precision": "float32"}
+    if model != "demo":
+        usual["score_threshold"] = FOUND[task]
+    return Segmenter.load(model, device=device, task=task, **{**usual, **settings})
+
+
+def run(segmenter: Segmenter, images: list[np.ndarray]) -> list[FrameResult]:
+    stream = segmenter.open_stream()
+    return [segmenter.segment(image, stream, stamp=0.1 * number) for number, image in enumerate(images)]
+
+
+def agreement(found: list[FrameResult], expected: list[FrameResult]) -> tuple[float, float]:
+    pairs = list(zip(found, expected, strict=True))
+    classes = np.mean([np.mean(one.semantic == other.semantic) for one, other in pairs])
+    ids = np.mean([np.mean(one.panoptic == other.panoptic) for one, other in pairs])
+    return float(classes), float(ids)
+
+
+def assert_all_captured(segmenter: Segmenter) -> None:
+    assert isinstance(segmenter._runner.now.frames, GpuFrames)
+    assert segmenter._runner.now.frames._plans
+    assert all(plan._replay is not None for plan in segmenter._runner.now.frames._plans.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", WRITERS)
+def test_captured_frames_equal_the_cpus(folders, family, task, caplog):
+    segmenter = load(folders[family], task=task)
+    found = run(segmenter, clip(FRAMES))
+    assert_all_captured(segmenter)
+    assert min(agreement(found, run(load(folders[family], "cpu", task), clip(FRAMES)))) >= SAME
+    assert "CUDA graph" not in caplog.text
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
+def test_the_demo_bag_is_the_cpus_in_float32(precision):
+    with open_sequences([BAG]) as (sequence,):
+        images = [frame.image for frame in sequence.frames()]
+    segmenter = load("demo", precision=precision)
+    found, expected = run(segmenter, images), run(load("demo", "cpu"), images)
+    assert_all_captured(segmenter)
+    assert min(agreement(found, expected)) >= SAME
+
+
+def test_auto_is_float16():
+    assert load("demo", precision="auto").precision == "float16"
+
+
+def test_a_recording_gives_what_its_frames_give_one_by_one(folders):
+    """To the last bit: the same graph on the same inputs."""
+    segmenter = load(folders["videomt"])
+    segmenter.warm_up(60, 80)
+    images = clip(40)
+    expected = run(segmenter, images)
+    frames = ((image, 0.1 * number) for number, image in enumerate(images))
+    for one, other in zip(segmenter.segment_stream(frames, segmenter.open_stream()), expected, strict=True):
+        assert one.segments == other.segments
+        for name in ("semantic", "panoptic", "confidence"):
+            assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_results_stay_what_they_are_while_later_frames_come(folders):
+    segmenter = load(folders["videomt"])
+    stream = segmenter.open_stream()
+    results = [segmenter.segment(image, stream) for image in clip(30)]
+    copies = [result.panoptic.copy() for result in results[:10]]
+    for image in clip(30, seed=1):
+        segmenter.segment(image, stream)
+    assert all(np.array_equal(result.panoptic, copy) for result, copy in zip(results, copies, strict=False))
+
+
+def test_graphs_stay_right_when_many_other_sizes_have_come(folders):
+    """What the network makes for the size of an image is replaced by that for others; a graph reads it for ever."""
+    segmenter = load(folders["videomt"], fit="keep_aspect")
+    first = picture(60, 80, 0)
+    expected = segmenter.segment(first, segmenter.open_stream())
+    for number in range(MOST_GRIDS + 2):
+        segmenter.segment(picture(60, 100 + 40 * number, number), segmenter.open_stream())
+    filler = [torch.full((1 << 20,), torch.nan, device="cuda") for _ in range(64)]
+    found = segmenter.segment(first, segmenter.open_stream())
+    assert found.segments == expected.segments
+    assert np.array_equal(found.panoptic, expected.panoptic)
+    del filler
+
+
+def test_cameras_share_weights_and_add_only_their_queries(folders):
+    segmenter = load(folders["videomt"])
+    segmenter.warm_up(60, 80)
+    streams = [segmenter.open_stream() for _ in range(8)]
+    before = torch.cuda.memory_allocated()
+    for stream in streams:
+        segmenter.segment(picture(60, 80, 0), stream)
+    assert torch.cuda.memory_allocated() - before <= len(streams) * (64 << 10)
+
+
+def test_all_memory_is_free_when_a_segmenter_is_gone(folders):
+    def held() -> int:
+        gc.collect()
+        free_devices()
+        return torch.cuda.memory_allocated()
+
+    run(load(folders["videomt"]), clip(2))  # what torch's libraries keep for ever, they have now
+    before = held()
+    segmenter = load(folders["videomt"])
+    run(segmenter, clip(2))
+    assert held() > before
+    del segmenter
+    assert held() == before
