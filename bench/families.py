@@ -13,12 +13,13 @@ from torch import Tensor
 from transformers import EomtImageProcessor, Mask2FormerImageProcessor
 
 from bench.pictures import picture
-from bench.postprocess import KEPT, QUERIES
+from bench.postprocess import KEPT, QUERIES, numbered, painted
 from bench.timing import Row, compare
 from eomt_ros.engine.model.families import FAMILIES
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
-from eomt_ros.engine.postprocess.label_map import Segmentation
+from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import Fit, Placement, keep_aspect, stretch
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from test.engine import reference
@@ -93,8 +94,8 @@ def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator
     if task == "semantic":
         reference.fill(masks, classes)
     threshold = FAMILIES[key].score_thresholds.get(task, 0.0)
-    ours: Callable[[], Segmentation] = partial(
-        FAMILIES[key].postprocess,
+    found: Callable[[], LabelMap] = partial(
+        postprocess,
         masks,
         classes,
         placement,
@@ -104,14 +105,15 @@ def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator
         mask_threshold=0.5,
         overlap_threshold=0.8,
         fuse_stuff=False,
+        rules=FAMILIES[key].rules,
     )
     theirs = partial(hugging_faces, processor, masks, classes, placement, task, threshold)
     yield compare(
         f"post-processing, 1920x1080, {name}, {task}",
-        ours,
+        lambda: painted(found()),
         theirs,
         pairs=3,
-        note=f"{np.count_nonzero(shown(ours(), task) != theirs())} pixels differ",
+        note=f"{np.count_nonzero(numbered(found(), task) != theirs())} pixels differ",
     )
 
 
@@ -131,8 +133,3 @@ def hugging_faces(
     (found,) = method(output, target_sizes=[SIZE], threshold=threshold, **settings)
     first = 1 if settings else 0  # Mask2Former counts panoptic segments from 1
     return found["segmentation"].numpy().astype(int) - first
-
-
-def shown(found: Segmentation, task: str) -> np.ndarray:
-    """Ours in the same form."""
-    return found.semantic if task == "semantic" else found.segment_index.astype(int) - 1

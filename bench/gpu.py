@@ -49,10 +49,9 @@ KERNELS = 12
 class Bench:
     """What is measured of every model."""
 
-    def __init__(self, device: str, frames: int, *, compile: bool) -> None:
+    def __init__(self, device: str, frames: int) -> None:
         self._device = device
         self._frames = frames
-        self._compile = compile
         self._pictures = [picture(*SIZE, seed) for seed in range(PICTURES)]
 
     def rows(self, name: str, folder: Path) -> Iterator[Row]:
@@ -109,25 +108,21 @@ class Bench:
         return rate, Row.of(f"product of two {size}x{size}, bfloat16", [seconds], note=f"{rate / 1e12:.1f} TFLOP/s")
 
     def _load(self, model: Path, **settings: Any) -> Segmenter:
-        segmenter = Segmenter.load(
-            model, device=self._device, backend="torch", fuse_stuff=False, compile=self._compile, **settings
-        )
+        segmenter = Segmenter.load(model, device=self._device, backend="torch", fuse_stuff=False, **settings)
         segmenter.warm_up(*SIZE)
         return segmenter
 
     def _in_a_row(self, name: str, segmenter: Segmenter) -> Row:
-        """Frames of a recording, the next one on its way while one is waited for: from one result to the next."""
-        images = itertools.islice(itertools.cycle(self._pictures), WARM_UP + self._frames + 1)
+        """Frames of a recording, from one result to the next."""
+        stream = segmenter.open_stream()
         moments = []
-        for _ in segmenter.segment_stream(((image, None) for image in images), segmenter.open_stream()):
+        for image in itertools.islice(itertools.cycle(self._pictures), WARM_UP + self._frames + 1):
+            segmenter.segment(image, stream)
             moments.append(time.perf_counter())
         seconds = np.diff(moments)[WARM_UP:].tolist()
         rate = len(seconds) / (moments[-1] - moments[WARM_UP])
-        return Row.of(
-            f"frames in a row, 1920x1080, {name}, {segmenter.task}",
-            seconds,
-            note=f"{rate:.0f} frames/s; {segmenter.precision}{', compiled' * self._compile}",
-        )
+        note = f"{rate:.0f} frames/s; {segmenter.precision}"
+        return Row.of(f"frames in a row, 1920x1080, {name}, {segmenter.task}", seconds, note=note)
 
     def _cameras(self, name: str, segmenter: Segmenter) -> Iterator[Row]:
         """A frame of each of several cameras in one pass of the network."""
@@ -253,14 +248,13 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"only these: {', '.join(MODELS)}, demo")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--compile", action="store_true", help="ours compiled too, which takes minutes more")
     options = parser.parse_args()
     unknown = sorted(set(options.models) - {*MODELS, "demo"})
     if unknown:
         parser.error(f"no model is called {unknown[0]!r}, expected {', '.join(MODELS)} or demo")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} finds no GPU here; --device cpu tries the program out")
-    bench = Bench(options.device, options.frames, compile=options.compile)
+    bench = Bench(options.device, options.frames)
     rows = [bench.matrix_rate()[1]]
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models or MODELS:
@@ -270,7 +264,7 @@ def main() -> None:
     table.head()
     for row in rows:
         print(table.line(row))
-    if options.device != "cpu" and not options.models and not options.compile:
+    if options.device != "cpu" and not options.models:
         print(f"\nwritten to {table.write(rows)}")
 
 

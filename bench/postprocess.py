@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bench.timing import Row, compare
 from eomt_ros.engine.model.families import VIDEO
-from eomt_ros.engine.postprocess.videomt import Segmentation, postprocess
+from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import stretch
 from test.engine import reference
 
@@ -46,7 +47,7 @@ def row(
 ) -> Row:
     """One task; the note says in how many pixels the results differ."""
     mask_logits, class_logits = structure(QUERIES, SAMPLES), reference.confident(QUERIES, classes, kept)
-    ours: Callable[[], Segmentation] = partial(
+    found: Callable[[], LabelMap] = partial(
         postprocess,
         mask_logits[None],
         class_logits[None],
@@ -59,9 +60,17 @@ def row(
         fuse_stuff=True,
     )
     theirs: Callable[[], reference.Reference] = partial(getattr(reference, task), mask_logits, class_logits, size)
-    found, expected = ours(), theirs().index
-    pixels = found.semantic if task == "semantic" else found.segment_index.astype(int) - 1
+    pixels, expected = numbered(found(), task), theirs().index
     what = f"{classes} classes" if task == "semantic" else f"{kept} of {QUERIES} queries kept"
-    return compare(
-        name, ours, theirs, pairs=pairs, note=f"{what}, {np.count_nonzero(pixels != expected)} pixels differ"
-    )
+    note = f"{what}, {np.count_nonzero(pixels != expected)} pixels differ"
+    return compare(name, lambda: painted(found()), theirs, pairs=pairs, note=note)
+
+
+def painted(found: LabelMap) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """All label images of a frame."""
+    return found.semantic(), found.index(), found.shown_confidence()
+
+
+def numbered(found: LabelMap, task: str) -> np.ndarray:
+    """The task's label image as Hugging Face numbers it: segments from 0, -1 none."""
+    return found.semantic() if task == "semantic" else found.index().astype(int) - 1

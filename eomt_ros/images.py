@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,7 +28,6 @@ from eomt_ros.printable import printable
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
     from std_msgs.msg import Header
-    from torch import Tensor
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
@@ -150,22 +149,8 @@ SUPPORTED_ENCODINGS = tuple(_ENCODINGS)
 SUPPORTED_FORMATS = ("jpeg", "png")
 
 
-@overload
-def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]: ...
-
-
-@overload
-def decode(
-    message: Image | CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None]
-) -> npt.NDArray[np.uint8] | Tensor: ...
-
-
-def decode(
-    message: Image | CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None] | None = None
-) -> npt.NDArray[np.uint8] | Tensor:
+def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
     """Give the picture in an image message.
-
-    decode_jpeg: tried first with a JPEG that is complete; gives (H, W, 3) uint8 RGB elsewhere, or None.
 
     Returns (H, W, 3) uint8 RGB of any strides; it may be a view of `message.data`, so it must not be written to.
     16-bit values are scaled by 255 / 65535 and rounded; alpha is dropped. A JPEG stays in the orientation it is stored
@@ -173,7 +158,7 @@ def decode(
     Raises ImageError (UnsupportedEncodingError for an encoding or file format that is not read here).
     """
     # By its fields and not by its class, so that messages of a bag, read without ROS, are as good as rclpy's.
-    return _decode_compressed(message, decode_jpeg) if hasattr(message, "format") else _decode_raw(message)
+    return _decode_compressed(message) if hasattr(message, "format") else _decode_raw(message)
 
 
 def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
@@ -311,9 +296,7 @@ _ONE_NUMBER = re.compile("(16|32|64)[usf]c1")  # depth, disparity, ids
 _IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
-def _decode_compressed(
-    message: CompressedImage, decode_jpeg: Callable[[bytes], Tensor | None] | None
-) -> Pixels | Tensor:
+def _decode_compressed(message: CompressedImage) -> Pixels:
     data = bytes(message.data)
     format_ = message.format or "jpeg"  # as the message's definition says
     what = f"compressed image of {len(data)} bytes (format '{printable(format_, _LONGEST_NAME)}')"
@@ -335,10 +318,6 @@ def _decode_compressed(
         raise ImageError(f"{what} has one channel of 16 bits, which may be depth; expected the format 'mono16; png'")
     # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
     is_mosaic = source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]
-    if decode_jpeg is not None and _is_ended_jpeg(data) and not is_mosaic:
-        elsewhere = decode_jpeg(data)
-        if elsewhere is not None and elsewhere.shape == (height, width, 3):
-            return elsewhere
     rgb = _jpeg(what, data) if data.startswith(_JPEG_START) else _png(f"{width}x{height} {what}", data)
     return _encoding(source).to_rgb(np.ascontiguousarray(rgb[..., :1])) if is_mosaic else rgb
 

@@ -261,6 +261,13 @@ def test_misunderstood_command_line_shows_the_usage(arguments: list[str], capsys
     assert capsys.readouterr().err.startswith("usage: eomt-ros")
 
 
+def test_an_option_of_former_versions_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["overlay", "in.mp4", "--out", "out.mp4", "--compile"])
+    assert ended.value.code == 2
+    assert "--compile is gone: frames run as CUDA graphs without it; leave it out" in capsys.readouterr().err
+
+
 def test_convert_refuses_what_is_no_model_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     done = eomt_ros("convert", tmp_path / "page.pth", tmp_path / "model")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+
+pytest.importorskip("rclpy", reason="messages are packed by ROS 2")
+
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 

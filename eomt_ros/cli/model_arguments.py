@@ -40,8 +40,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--compile",
-        action="store_true",
-        help="on a GPU: let torch compile the whole of a frame's work, which takes a minute or more",
+        action=_Gone,
+        nargs=0,
+        help=argparse.SUPPRESS,
     )
     parser.add_argument(
         "--mask-threshold",
@@ -75,6 +76,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Gone(argparse.Action):
+    """Refuses an option of former versions."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(f"{self.option_strings[0]} is gone: frames run as CUDA graphs without it; leave it out")
+
+
 def load_model(options: argparse.Namespace) -> Segmenter:
     """The model that the options ask for. Raises `UserError` for a value that is not one, `EngineError`."""
     from eomt_ros.engine import Segmenter
@@ -85,7 +93,6 @@ def load_model(options: argparse.Namespace) -> Segmenter:
             device=options.device,
             precision=options.precision,
             backend=options.backend,
-            compile=options.compile,
             task=options.task,
             fit=options.fit,
             labels=options.labels,

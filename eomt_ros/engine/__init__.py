@@ -11,7 +11,7 @@ from eomt_ros.engine.errors import (
     OutOfMemoryError,
 )
 from eomt_ros.engine.model.labels import Labels
-from eomt_ros.engine.postprocess.videomt import decode_mask
+from eomt_ros.engine.postprocess.rle import decode_mask
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.segmenter import Segmenter
 from eomt_ros.engine.stream import Stream

@@ -137,6 +137,14 @@ def free_devices() -> None:
             CAPTURING.release()
 
 
+_ABANDONED: list[object] = []
+
+
+def abandon(what: object) -> None:
+    """Keeps for ever what lies on a device that has failed: its memory may be in use still, and freeing it fails."""
+    _ABANDONED.append(what)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether this says that a device, or the host for it, has no memory left; torch says it in several ways."""
     message = str(error)

@@ -6,14 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from eomt_ros.engine.backends import Backend
-from eomt_ros.engine.device import is_device_failure, is_out_of_memory
+from eomt_ros.engine.device import abandon, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError, first_line
-from eomt_ros.engine.pipeline import Frames
+from eomt_ros.engine.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Running(NamedTuple):
     """A network on a device, and the way that frames take through it."""
 
     step: Backend
-    frames: Frames
+    pipeline: Pipeline
 
     def continues(self, queries: Tensor | None) -> bool:
         """Whether a frame can start from these: they are of no other device, and of no other precision."""
@@ -38,23 +38,20 @@ class Running(NamedTuple):
 class Runner:
     """Runs frames on one thing, and from its failure on, where there is another, on that."""
 
-    _lost: ClassVar[list[Running]] = []
-    """What was left behind with a lost device, whose memory cannot even be freed."""
-
     def __init__(
         self,
         step: Backend,
-        frames_on: Callable[[Backend], Frames],
+        pipeline_on: Callable[[Backend], Pipeline],
         *,
         spare: Callable[[], Backend] | None,
         wider: Callable[[], Backend] | None,
     ) -> None:
         """spare, wider: open what takes over where the device fails, or float16 overflows; None: nothing does."""
-        self._frames_on = frames_on
+        self._pipeline_on = pipeline_on
         self._spare = spare
         self._wider = wider
         self._lock = threading.Lock()
-        self.now = Running(step, frames_on(step))
+        self.now = Running(step, pipeline_on(step))
 
     @contextmanager
     def watched(self, running: Running, images: int) -> Iterator[None]:
@@ -80,7 +77,7 @@ class Runner:
             if not is_device_failure(error):
                 raise
             what = f"{device} fails: {first_line(error)}"
-            self._lost.append(running)
+            abandon(running)
             if self._take_over(running, self._spare):
                 now = self.now.step.runs_on
                 raise DeviceLostError(f"{what}; frames run on {now} from now on, because {MEND}") from error
@@ -101,5 +98,5 @@ class Runner:
             except (EngineError, RuntimeError, OSError, ValueError) as error:
                 log.error("nothing takes over: %s", first_line(error))
                 return False
-            self.now = Running(step, self._frames_on(step))
+            self.now = Running(step, self._pipeline_on(step))
             return True

@@ -1,29 +1,32 @@
-"""Frames through the network, one after the other: what is asked of each, and what comes back before it has ids."""
+"""One frame: its pixels, the network, and the post-processing, up to where it gets ids."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends import Backend, StepResult
 from eomt_ros.engine.model.families import Family
-from eomt_ros.engine.postprocess.label_map import Regions, Segmentation
+from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import Fit, Placement
-from eomt_ros.engine.preprocess.pixels import Image, Preprocessor
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.engine.stream import Memory
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is the same for all frames."""
+class Task:
+    """What is the same for all frames of a segmenter."""
 
+    name: str
+    """ "semantic", "instance" or "panoptic"."""
     family: Family
-    task: str
     place: Fit
     is_thing: tuple[bool, ...]
     """One entry per class."""
@@ -36,9 +39,9 @@ class Recipe:
         return len(self.is_thing)
 
     @property
-    def score_masks(self) -> bool:
-        """Whether an instance's score is of its mask too, as in `postprocess`."""
-        return not self.top_k or self.family.top_k == "masks"
+    def of_instances(self) -> dict[str, Any]:
+        """`top_k` and `score_masks` of `postprocess`, where they are not its defaults."""
+        return {"top_k": self.top_k, "score_masks": self.family.top_k == "masks"} if self.top_k else {}
 
 
 class Settings(NamedTuple):
@@ -54,7 +57,7 @@ class Settings(NamedTuple):
 class Request:
     """One frame each of some streams. Entry i of each sequence belongs to stream i."""
 
-    images: Sequence[Image]
+    images: Sequence[np.ndarray]
     queries: Sequence[Tensor]
     """(1, queries, hidden), what the frame starts from."""
     memories: Sequence[Memory | None]
@@ -66,111 +69,47 @@ class Request:
 class Frame(NamedTuple):
     """What one frame became."""
 
-    regions: Regions
+    label_map: LabelMap
     output: StepResult
+    """In memory that the next frame may overwrite."""
+    next_queries: Tensor
+    """(1, queries, hidden), what the stream's next frame starts from, in memory of its own."""
+    memory: Memory | None
     preprocess: float
     network: float
     postprocess: float
     """Seconds."""
 
 
-class Started(Protocol):
-    """Frames on their way. Whoever starts them finishes or discards them."""
-
-    next_queries: Sequence[Tensor]
-    """(1, queries, hidden), what each stream's next frame starts from, in memory of its own."""
-    memories: Sequence[Memory | None]
-
-    def finish(self) -> list[Frame]:
-        """Waits for the frames. What their regions are painted from is there until `release`.
-
-        Raises `NotFiniteError`.
-        """
-        ...
-
-    def release(self) -> None:
-        """Gives back what the frames held, finished or not."""
-        ...
+Pipeline = Callable[[Request], list[Frame]]
+"""Takes one frame each of some streams; raises `ValueError` for what is no image, and `NotFiniteError`."""
 
 
-class Frames(Protocol):
-    """Takes frames through the network."""
+class StepwisePipeline:
+    """Each step when the one before is done: on a CPU the fastest, and right on any device."""
 
-    def start(self, request: Request) -> Started:
-        """Begins with one frame each of some streams; raises `ValueError` for what is no image."""
-        ...
-
-    def decode_jpeg(self, data: bytes) -> Tensor | None:
-        """A JPEG where the network runs, (H, W, 3) uint8 RGB; None where it cannot be read there."""
-        ...
-
-    def settle(self) -> bool:
-        """Waits for what is made ready beside the frames, and says whether there was anything: the next frame of a kind
-        puts it to use.
-        """
-        ...
-
-
-class PlainFrames:
-    """Step by step, each when the one before is done: on a CPU the fastest, and right on any device."""
-
-    def __init__(self, step: Backend, preprocess: Preprocessor, recipe: Recipe) -> None:
+    def __init__(self, step: Backend, preprocess: Preprocessor, task: Task) -> None:
         self.step = step
         self.preprocess = preprocess
-        self.recipe = recipe
+        self.task = task
 
-    def start(self, request: Request) -> Started:
-        """Runs the network; what follows is left for `finish`."""
+    def __call__(self, request: Request) -> list[Frame]:
+        """Runs the frames; see `Pipeline`."""
         begin = time.perf_counter()
-        placements = [self.recipe.place((image.shape[0], image.shape[1])) for image in request.images]
+        placements = [self.task.place((image.shape[0], image.shape[1])) for image in request.images]
         pixels = [self.preprocess(*each) for each in zip(request.images, placements, strict=True)]
         prepared = time.perf_counter()
         outputs = run(self.step, pixels, request.queries)
-        memories = remembered(request.memories, outputs, self.recipe.score_memory)
+        memories = remembered(request.memories, outputs, self.task.score_memory)
         computed = time.perf_counter()
-        return PlainStarted(self.recipe, request, placements, outputs, memories, prepared - begin, computed - prepared)
-
-    def decode_jpeg(self, data: bytes) -> None:
-        """Nothing is decoded."""
-
-    def settle(self) -> bool:
-        """Nothing is made ready."""
-        return False
-
-
-class PlainStarted:
-    """Frames that have been through the network."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        request: Request,
-        placements: Sequence[Placement],
-        outputs: Sequence[StepResult],
-        memories: Sequence[Memory | None],
-        preprocess: float,
-        network: float,
-    ) -> None:
-        # Copies, since views would keep those of the whole batch in memory.
-        self.next_queries: Sequence[Tensor] = [output.next_queries[:1].clone() for output in outputs]
-        self.memories = memories
-        self._recipe = recipe
-        self._request = request
-        self._placements = placements
-        self._outputs = outputs
-        self._times = preprocess, network
-
-    def finish(self) -> list[Frame]:
-        """Post-processes them."""
         frames = []
-        for output, memory, placement in zip(self._outputs, self.memories, self._placements, strict=True):
-            begin = time.perf_counter()
-            regions = segmented(self._recipe, scored(output, memory), placement, self._request)
-            frames.append(Frame(regions, output, *self._times, time.perf_counter() - begin))
+        for output, memory, placement in zip(outputs, memories, placements, strict=True):
+            begun = time.perf_counter()
+            label_map = segmented(self.task, scored(output, memory), placement, request)
+            seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
+            # A copy, since a view would keep those of the whole batch in memory.
+            frames.append(Frame(label_map, output, output.next_queries[:1].clone(), memory, *seconds))
         return frames
-
-    def release(self) -> None:
-        """Nothing is held."""
 
 
 def run(
@@ -205,21 +144,17 @@ def scored(output: StepResult, memory: Memory | None) -> StepResult:
     return output if memory is None else output._replace(class_logits=memory.class_logits)
 
 
-def segmented(recipe: Recipe, output: StepResult, placement: Placement, request: Request) -> Segmentation:
+def segmented(task: Task, output: StepResult, placement: Placement, request: Request) -> LabelMap:
     """The network's answer to one frame, post-processed; raises `NotFiniteError`."""
-    settings = request.settings
-    more = {"top_k": recipe.top_k, "score_masks": recipe.score_masks} if recipe.top_k else {}
-    return recipe.family.postprocess(
+    return postprocess(
         output.mask_logits,
         output.class_logits,
         placement,
-        task=recipe.task,
-        is_thing=recipe.is_thing,
-        score_threshold=settings.score_threshold,
-        mask_threshold=settings.mask_threshold,
-        overlap_threshold=settings.overlap_threshold,
-        fuse_stuff=settings.fuse_stuff,
+        task=task.name,
+        is_thing=task.is_thing,
+        rules=task.family.rules,
         with_masks=request.with_masks,
         with_confidence=request.with_confidence,
-        **more,
+        **request.settings._asdict(),
+        **task.of_instances,
     )

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu, open_wider
-from eomt_ros.engine.cuda import open_frames
+from eomt_ros.engine.cuda import open_pipeline
 from eomt_ros.engine.device import expect_device, expect_precision
 from eomt_ros.engine.errors import DeviceLostError, NotFiniteError
-from eomt_ros.engine.fallback import Runner, Running
+from eomt_ros.engine.fallback import Runner
 from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.model.labels import TASKS
 from eomt_ros.engine.networks import QueryVit
-from eomt_ros.engine.pipeline import Frames, Recipe, Request, Settings, Started
-from eomt_ros.engine.postprocess.label_map import Regions
-from eomt_ros.engine.preprocess.pixels import Image, Preprocessor, as_image
+from eomt_ros.engine.pipeline import Frame, Pipeline, Request, Settings, Task
+from eomt_ros.engine.postprocess.label_map import LabelMap, Region
+from eomt_ros.engine.preprocess.pixels import Preprocessor, as_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.stamps import Stamp, nanoseconds
 from eomt_ros.engine.stream import Start, Stream
@@ -36,20 +36,12 @@ log = logging.getLogger(__name__)
 
 FITS = ("stretch", "keep_aspect")
 MOST_QUERIES = 1 << 16
-
-
-class Begun(NamedTuple):
-    """Frames on their way, with what they were started with."""
-
-    running: Running
-    started: Started
-    request: Request
-    stamps: Sequence[int | None]
-    """Nanoseconds."""
-
-    def start_of_next(self, index: int) -> Start:
-        """What the next frame of a stream starts from."""
-        return Start(self.started.next_queries[index], self.started.memories[index])
+GONE = {
+    "compile": "frames run as CUDA graphs without it; leave it out",
+    "segment_stream": "call `segment` with each frame",
+    "decode_jpeg": "give `segment` the decoded image",
+}
+"""Names of former versions, and what to do instead."""
 
 
 class Segmenter:
@@ -72,7 +64,6 @@ class Segmenter:
         fuse_stuff: bool,
         score_memory: float,
         top_k: int,
-        compile: bool,
         spare: Callable[[], Backend] | None = None,
         wider: Callable[[], Backend] | None = None,
     ) -> None:
@@ -92,20 +83,25 @@ class Segmenter:
         self._family = checkpoint.family
         self.fit = fit
         processor = checkpoint.processor
-        recipe = Recipe(
+        of_frames = Task(
+            name=task,
             family=checkpoint.family,
-            task=task,
             place=checkpoint.family.fit(checkpoint.settings, processor, task, fit, checkpoint.labels.short_side),
             is_thing=tuple(checkpoint.labels.is_thing),
             score_memory=score_memory,
             top_k=top_k,
         )
 
-        def frames_on(step: Backend) -> Frames:
+        def pipeline_on(step: Backend) -> Pipeline:
             preprocess = Preprocessor(processor.image_mean, processor.image_std, device=step.device, dtype=step.dtype)
-            return open_frames(step, preprocess, recipe, compile=compile)
+            return open_pipeline(step, preprocess, of_frames)
 
-        self._runner = Runner(backend, frames_on, spare=spare, wider=wider)
+        self._runner = Runner(backend, pipeline_on, spare=spare, wider=wider)
+
+    if not TYPE_CHECKING:  # it would take every name for one that exists
+
+        def __getattr__(self, name: str) -> None:
+            raise AttributeError(f"Segmenter has no {name!r}" + (f": {GONE[name]}" if name in GONE else ""))
 
     @property
     def backend(self) -> str:
@@ -138,8 +134,8 @@ class Segmenter:
         fuse_stuff: bool = True,
         score_memory: float = 0.0,
         top_k: int = 0,
-        compile: bool = False,
         labels: str | Path | None = None,
+        **gone: object,
     ) -> Segmenter:
         """Loads a checkpoint and makes it ready.
 
@@ -164,8 +160,6 @@ class Segmenter:
         top_k: in VidEoMT's and EoMT's instance task, how many pairs of query and class can be instances, as in the
         authors' evaluation (`MAX_NUM` of VidEoMT, with class probabilities for scores; `eval_top_k_instances` of EoMT);
         0: each query with its likeliest class, as Hugging Face.
-        compile: on a GPU, whether torch compiles each frame's work, which takes a minute or more for every size of
-        image, in which frames go on without. Whether it pays is for `python -m bench.gpu` to say.
         labels: a label table to use instead of the one that fits the checkpoint.
 
         OpenVINO and ONNX Runtime run an export of the network, which `eomt-ros export` makes, or the first load that
@@ -176,6 +170,8 @@ class Segmenter:
         for by name and is not installed or fails, `OutOfMemoryError` where a device that was asked for by name has no
         memory left, `ValueError` for an argument that is not one of the above.
         """
+        for name in gone:
+            raise TypeError(f"Segmenter.load takes no {name!r}: {GONE.get(name, 'see its docstring')}")
         _expect("backend", backend, BACKENDS)
         _expect("fit", fit, FITS)
         _expect("task", task, (None, *TASKS))
@@ -238,7 +234,6 @@ class Segmenter:
             fuse_stuff=fuse_stuff,
             score_memory=score_memory,
             top_k=top_k,
-            compile=compile,
             spare=spare if device == "auto" else None,
             wider=wider if (precision, opened.name, opened.precision) == ("auto", "torch", "float16") else None,
         )
@@ -257,8 +252,8 @@ class Segmenter:
         return Stream(Identities() if self._family.propagates else OverlapIdentities())
 
     def warm_up(self, height: int, width: int) -> None:
-        """Runs a black image of that size, so that the first real one does not pay for what is done once, compilation
-        and capture included.
+        """Runs a black image of that size, so that the first real one does not pay for what is done once, capture
+        included.
         """
         image = np.zeros((height, width, 3), np.uint8)
         precision = self.precision
@@ -269,21 +264,10 @@ class Segmenter:
                 raise
             log.warning("%s", error)
             self.segment(image, self.open_stream())
-        if self._runner.now.frames.settle():
-            self.segment(image, self.open_stream())
-
-    def decode_jpeg(self, data: bytes) -> torch.Tensor | None:
-        """A JPEG decoded on the GPU, for `segment`, (H, W, 3) uint8; None where the CPU has to do it.
-
-        Decoders differ by a grey level or two. An orientation that the file may name is not looked at.
-        """
-        running = self._runner.now
-        with self._runner.watched(running, 1):
-            return running.frames.decode_jpeg(data)
 
     def segment(
         self,
-        image: Image | PilImage,
+        image: np.ndarray | PilImage,
         stream: Stream,
         *,
         stamp: Stamp | None = None,
@@ -293,7 +277,7 @@ class Segmenter:
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
-        image: (H, W, 3) uint8 RGB, with any strides, one of PIL in 8 bits, or what `decode_jpeg` gave.
+        image: (H, W, 3) uint8 RGB, with any strides, or one of PIL in 8 bits.
         stamp: seconds, on any clock that runs with the camera's; the ids use it. A float counts to the microsecond,
         which is what it holds since 1970; `Fraction(nanoseconds, 10**9)` counts to the nanosecond.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
@@ -314,7 +298,7 @@ class Segmenter:
 
     def segment_batch(
         self,
-        images: Sequence[Image | PilImage],
+        images: Sequence[np.ndarray | PilImage],
         streams: Sequence[Stream],
         *,
         stamps: Sequence[Stamp | None] | None = None,
@@ -337,116 +321,52 @@ class Segmenter:
         if not images:
             return []
         self._forget_what_is_lost(streams)
-        starts = [stream._next for stream in streams]
-        begun = self._begin(images, starts, list(map(nanoseconds, stamps)), with_masks, with_confidence)
-        return self._complete(begun, streams, with_logits)
-
-    def segment_stream(
-        self,
-        frames: Iterable[tuple[Image | PilImage, Stamp | None]],
-        stream: Stream,
-        *,
-        with_masks: bool = False,
-        with_logits: bool = False,
-        with_confidence: bool = True,
-    ) -> Iterator[FrameResult]:
-        """Segments the frames of a recording, in order; each result is what `segment` gives.
-
-        frames: images and stamps, as in `segment`.
-
-        While a frame is waited for, the next one is taken and started, so that on a GPU the host and the bus work while
-        the network does. A `reset` of the stream between two results is heeded by the frame that has been started.
-
-        Raises what `segment` raises, and what `frames` does, after the results of the frames before; with that the
-        iteration is over.
-        """
-        source = iter(frames)
-        waiting: Begun | None = None
-        following: Begun | None = None
-        failure: Exception | None = None
-        self._forget_what_is_lost([stream])
-        try:
-            while True:
-                try:
-                    taken = next(source, None)
-                    if taken is not None:
-                        start = stream._next if waiting is None else waiting.start_of_next(0)
-                        image, stamp = taken
-                        following = self._begin([image], [start], [nanoseconds(stamp)], with_masks, with_confidence)
-                except Exception as error:  # whatever it is, the frame before does not suffer from it
-                    failure = error
-                if waiting is not None:
-                    resets = stream._resets
-                    complete, waiting = waiting, None
-                    (result,) = self._complete(complete, [stream], with_logits)
-                    yield result
-                    if following is not None and resets != stream._resets:
-                        following.started.release()
-                        request = following.request
-                        following = self._begin(
-                            request.images, [stream._next], following.stamps, with_masks, with_confidence
-                        )
-                if failure is not None:
-                    raise failure
-                if following is None:
-                    return
-                waiting, following = following, None
-        finally:
-            for each in (waiting, following):
-                if each is not None:
-                    each.started.release()
-
-    def _begin(
-        self,
-        images: Sequence[Image | PilImage],
-        starts: Sequence[Start],
-        stamps: Sequence[int | None],
-        with_masks: bool,
-        with_confidence: bool,
-    ) -> Begun:
         arrays = [as_image(image) for image in images]
+        times = [nanoseconds(stamp) for stamp in stamps]
         running = self._runner.now
+        starts = [stream._next for stream in streams]
         if not all(running.continues(start.queries) for start in starts):
             raise DeviceLostError(
                 f"frames run on {running.step.runs_on} in {running.step.precision} since a frame of another stream "
                 "failed, and what this stream remembers is of something else: reset it"
             )
-        settings = Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff)
         request = Request(
             arrays,
             [running.step.first_queries if start.queries is None else start.queries for start in starts],
             [start.memory for start in starts],
-            settings,
+            Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff),
             with_masks,
             with_confidence,
         )
         with self._runner.watched(running, len(images)), torch.inference_mode():
-            return Begun(running, running.frames.start(request), request, stamps)
+            frames = running.pipeline(request)
+            # Only now, when nothing but the device itself can fail: a stream is never left half updated.
+            return [
+                self._result(frame, stream, stamp, request.settings.fuse_stuff, with_logits)
+                for frame, stream, stamp in zip(frames, streams, times, strict=True)
+            ]
 
-    def _complete(self, begun: Begun, streams: Sequence[Stream], with_logits: bool) -> list[FrameResult]:
-        try:
-            with self._runner.watched(begun.running, len(streams)), torch.inference_mode():
-                frames = begun.started.finish()
-                fuse_stuff = begun.request.settings.fuse_stuff
-                results = []
-                for index, (frame, stream, stamp) in enumerate(zip(frames, streams, begun.stamps, strict=True)):
-                    begin = time.perf_counter()
-                    # Only now, when nothing but the device itself can fail: a stream is never left half updated.
-                    stream._next = begun.start_of_next(index)
-                    segments = self._identify(stream._identities, frame.regions, stamp, fuse_stuff)
-                    identified = time.perf_counter()
-                    painted = frame.regions.painted([segment.id for segment in segments])
-                    timings = Timings(
-                        preprocess=frame.preprocess,
-                        network=frame.network,
-                        postprocess=frame.postprocess + time.perf_counter() - identified,
-                        identity=identified - begin,
-                    )
-                    logits = _logits(frame.output) if with_logits else None
-                    results.append(FrameResult(*painted, segments, stream.epoch, timings, logits))
-                return results
-        finally:
-            begun.started.release()
+    def _result(
+        self, frame: Frame, stream: Stream, stamp: int | None, fuse_stuff: bool, with_logits: bool
+    ) -> FrameResult:
+        """The frame with ids, and the stream behind it."""
+        begin = time.perf_counter()
+        stream._next = Start(frame.next_queries, frame.memory)
+        segments = self._identify(stream._identities, frame.label_map, stamp, fuse_stuff)
+        identified = time.perf_counter()
+        if self.task == "semantic":
+            panoptic = np.zeros(frame.label_map.winner.shape, np.uint16)
+        else:
+            panoptic = frame.label_map.painted([segment.id for segment in segments])
+        semantic, confidence = frame.label_map.semantic(), frame.label_map.shown_confidence()
+        timings = Timings(
+            preprocess=frame.preprocess,
+            network=frame.network,
+            postprocess=frame.postprocess + time.perf_counter() - identified,
+            identity=identified - begin,
+        )
+        logits = _logits(frame.output) if with_logits else None
+        return FrameResult(semantic, panoptic, confidence, segments, stream.epoch, timings, logits)
 
     def _forget_what_is_lost(self, streams: Sequence[Stream]) -> None:
         """Streams whose queries were lost with a device, or overflowed with a precision, begin anew."""
@@ -454,44 +374,40 @@ class Segmenter:
             if not self._runner.now.continues(stream._next.queries):
                 stream.reset()
 
-    def _identify(self, identities: Identities, found: Regions, stamp: int | None, fuse_stuff: bool) -> list[Segment]:
+    def _identify(self, identities: Identities, found: LabelMap, stamp: int | None, fuse_stuff: bool) -> list[Segment]:
         """The segments with their ids."""
-        things = [self.labels.is_thing[class_id] for class_id in found.class_ids]
+        regions = found.regions
+        things = [self.labels.is_thing[region.class_id] for region in regions]
         fused = fuse_stuff and self.task == "panoptic"
         if self.task == "semantic":
             names = [Identity(id=0, age=0)] * len(things)
         else:
-            owner = {query: index for index, query in enumerate(found.queries)}
+            owner = {region.query: index for index, region in enumerate(regions)}
             observations = [
                 Observation(
-                    slot=-1 - class_id if fused and not thing else _slot(query, class_id, owner[query] == index),
-                    class_id=class_id,
+                    slot=-1 - region.class_id if fused and not thing else _slot(region, owner[region.query] == index),
+                    class_id=region.class_id,
                     # Where place is all there is to go by, stuff of which a frame has several is followed like things.
                     is_thing=thing or not (fused or self._family.propagates),
-                    box=box,
+                    box=region.box,
                 )
-                for index, (query, class_id, thing, box) in enumerate(
-                    zip(found.queries, found.class_ids, things, found.boxes, strict=True)
-                )
+                for index, (region, thing) in enumerate(zip(regions, things, strict=True))
             ]
-            seen = None if self._family.propagates else found.seen()
-            names = identities.update(observations, found.size[1], stamp, seen)
-        masks = found.masks or [None] * len(names)
+            seen = None if self._family.propagates else found.index()
+            names = identities.update(observations, found.winner.shape[1], stamp, seen)
         return [
             Segment(
                 id=name.id,
-                class_id=class_id,
-                class_name=self.labels.class_names[class_id],
+                class_id=region.class_id,
+                class_name=self.labels.class_names[region.class_id],
                 is_thing=thing,
-                score=score,
-                area=area,
-                box=box,
+                score=region.score,
+                area=region.area,
+                box=region.box,
                 age=name.age,
-                mask=mask,
+                mask=region.mask,
             )
-            for name, class_id, thing, score, area, box, mask in zip(
-                names, found.class_ids, things, found.scores, found.areas, found.boxes, masks, strict=True
-            )
+            for name, region, thing in zip(names, regions, things, strict=True)
         ]
 
 
@@ -500,9 +416,9 @@ def _expect(name: str, value: str | None, choices: tuple[str | None, ...]) -> No
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
-def _slot(query: int, class_id: int, owns: bool) -> int:
+def _slot(region: Region, owns: bool) -> int:
     """The slot of a segment; with `top_k` a query can be several, of which the likeliest, the last, owns its own."""
-    return query if owns else query + MOST_QUERIES * (1 + class_id)
+    return region.query if owns else region.query + MOST_QUERIES * (1 + region.class_id)
 
 
 def _torch_alone(loaded: Checkpoint, fit: str) -> str | None:

@@ -50,7 +50,6 @@ class Stream:
     def __init__(self, identities: Identities | None = None) -> None:
         self._identities = identities or Identities()
         self._next = Start(None, None)
-        self._resets = 0
 
     @property
     def epoch(self) -> int:
@@ -60,5 +59,4 @@ class Stream:
     def reset(self) -> None:
         """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
         self._next = Start(None, None)
-        self._resets += 1
         self._identities.restart()

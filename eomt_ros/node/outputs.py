@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
     from rclpy.publisher import Publisher
     from std_msgs.msg import Header
-    from torch import Tensor
 
     from eomt_ros.engine import FrameResult, Segmenter
     from eomt_ros.node.qos import QosOverrides
@@ -81,7 +80,7 @@ class Outputs:
 
     def publish(
         self,
-        image: npt.NDArray[np.uint8] | Tensor,
+        image: npt.NDArray[np.uint8],
         result: FrameResult,
         header: Header,
         *,
@@ -121,14 +120,11 @@ class Outputs:
         self._publish_overlay(image, result, header, overlay_alpha)
         self._sequence += 1
 
-    def _publish_overlay(
-        self, image: npt.NDArray[np.uint8] | Tensor, result: FrameResult, header: Header, alpha: float
-    ) -> None:
+    def _publish_overlay(self, image: npt.NDArray[np.uint8], result: FrameResult, header: Header, alpha: float) -> None:
         wants_raw, wants_jpeg = (each.get_subscription_count() > 0 for each in (self._overlay, self._overlay_jpeg))
         if not (wants_raw or wants_jpeg):
             return
-        pixels = image if isinstance(image, np.ndarray) else image.cpu().numpy()
-        picture = overlay.draw(pixels, result, self._segmenter.labels, alpha=alpha)
+        picture = overlay.draw(image, result, self._segmenter.labels, alpha=alpha)
         if wants_raw:
             self._overlay.publish(write_image(picture, "rgb8", header))
         if wants_jpeg:

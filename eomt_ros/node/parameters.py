@@ -84,11 +84,6 @@ class Parameters:
         "What runs the network: 'torch', 'openvino' or 'onnxruntime'. 'auto': torch on a GPU; on the CPU OpenVINO where"
         " it is installed and has an export of the model, else torch.",
     )
-    compile: bool = _parameter(
-        False,
-        "On a GPU, VidEoMT and EoMT: let torch compile the whole of a frame's work. Takes a minute or more for every"
-        " size of image, in which frames go on without.",
-    )
     fit: str = _parameter(
         "stretch",
         "How an image is brought to VidEoMT's size: 'stretch' as in Hugging Face, 'keep_aspect' as published. The other"
@@ -194,6 +189,8 @@ class Parameters:
 
 RULES: dict[str, Rule] = {field.name: field.metadata[_RULE] for field in dataclasses.fields(Parameters)}
 DEFAULTS = Parameters()
+GONE = {"compile": "frames run as CUDA graphs without it; take it out of params_file and launch file"}
+"""Names of former versions, and what to do instead."""
 
 
 def declare(node: Node) -> Parameters:
@@ -201,6 +198,11 @@ def declare(node: Node) -> Parameters:
 
     Raises ParameterError for a bad value, and rclpy's ParameterException for one outside its range.
     """
+    for name, advice in GONE.items():
+        given = node.declare_parameter(name, descriptor=ParameterDescriptor(dynamic_typing=True))
+        node.undeclare_parameter(name)
+        if given.value is not None:
+            raise ParameterError(f"parameter {name} is gone: {advice}")
     node.declare_parameters(
         "", [(name, getattr(DEFAULTS, name), _descriptor(name, rule)) for name, rule in RULES.items()]
     )

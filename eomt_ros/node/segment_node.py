@@ -357,15 +357,13 @@ def _load(chosen: Parameters) -> Segmenter:
         device=chosen.device,
         precision=chosen.precision,
         backend=chosen.backend,
-        compile=chosen.compile,
         task=chosen.task or None,
         fit=chosen.fit,
         score_memory=chosen.score_memory,
         top_k=chosen.top_k,
         labels=chosen.labels or None,
     )
-    if not chosen.compile:  # for the camera's size, which is not known yet
-        segmenter.warm_up(*WARM_UP_SIZE)
+    segmenter.warm_up(*WARM_UP_SIZE)
     return segmenter
 
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from eomt_ros.continuity import Scene
 from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
-from eomt_ros.images import ImageError, UnsupportedEncodingError
+from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.node.cdr import read_image
 from eomt_ros.node.diagnostics import Drop, Latency, Statistics
-from eomt_ros.node.gpu_jpeg import GpuJpegs
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
 from eomt_ros.printable import printable
@@ -54,7 +53,6 @@ class Worker:
         self._statistics = statistics
         self._parameters = parameters
         self._log = SparingLog(logger)
-        self._jpegs = GpuJpegs(segmenter, logger)
         self._scene = Scene()
         self._reset_wanted = threading.Event()
         self._presence = Presence()
@@ -113,7 +111,7 @@ class Worker:
         parameters = self._parameters()
         message = read_image(arrival.message, arrival.kind)
         header = message.header
-        image = self._jpegs.decode(message)
+        image = decode(message)
         decoded = time.monotonic()
 
         height, width, _ = image.shape

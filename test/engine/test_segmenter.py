@@ -625,6 +625,13 @@ def test_a_setting_that_is_none_is_refused_by_name(load, settings, message):
         load(**settings)
 
 
+def test_names_of_former_versions_say_what_to_do(load):
+    with pytest.raises(TypeError, match="takes no 'compile': frames run as CUDA graphs without it; leave it out"):
+        load(compile=True)
+    with pytest.raises(AttributeError, match="has no 'segment_stream': call `segment` with each frame"):
+        load().segment_stream([], None)
+
+
 def test_labels_for_another_number_of_classes_are_refused(load, tmp_path):
     (tmp_path / "two.yaml").write_text("\n".join(TABLE.splitlines()[:6]))
     with pytest.raises(LabelsError, match=r"two\.yaml has 2 classes, but .* has 5"):

@@ -142,6 +142,7 @@ def test_life_of_a_node(robot: Robot, checkpoint: Path) -> None:
         ({"model": "/nowhere/at/all"}, "/nowhere/at/all"),
         ({"rate": "fast"}, "parameter rate: got 'fast'"),
         ({"mask_threshold": 7.0}, "mask_threshold"),
+        ({"compile": False}, "parameter compile is gone: frames run as CUDA graphs without it; take it out"),
         ({"qos_overrides./nobody.subscription.depth": "many", "depth": 0}, "depth"),
     ],
 )

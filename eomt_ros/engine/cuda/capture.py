@@ -1,4 +1,4 @@
-"""Recording a frame's work as a CUDA graph."""
+"""Recording work as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from eomt_ros.engine.cuda.step import Output
-
-Work = Callable[[], list[Output]]
+Outputs = tuple[Tensor, ...]
+Work = Callable[[], Outputs]
 
 WARM_UPS = 3
 """Runs before a capture, in which libraries choose and load what they need."""
@@ -22,7 +22,7 @@ class Replay(NamedTuple):
 
     run: Callable[[], object]
     """Does it again, with what is in its inputs by now, into the same outputs."""
-    outputs: list[Output]
+    outputs: Outputs
 
 
 Capture = Callable[[Work], Replay]

@@ -23,9 +23,7 @@ from eomt_ros.engine.networks import (
     Videomt,
     load_mask2former,
 )
-from eomt_ros.engine.postprocess import mask2former as postprocess_mask2former
-from eomt_ros.engine.postprocess import videomt as postprocess
-from eomt_ros.engine.postprocess.label_map import Segmentation
+from eomt_ros.engine.postprocess.frame import MASK2FORMER, QUERIES, Rules
 from eomt_ros.engine.preprocess.geometry import (
     LONGEST,
     Fit,
@@ -91,11 +89,14 @@ class Family:
     table's short side."""
     score_thresholds: Mapping[str, float]
     """Hugging Face's defaults, by task."""
-    postprocess: Callable[..., Segmentation]
+    rules: Rules
+    """Of post-processing."""
     processor: str
     """What its processor is called, as in `read_processor`."""
     fixed: Mapping[str, Any]
     """What its images go through whatever the processor is told."""
+    captures: bool = True
+    """Whether the network and the rules can be captured as CUDA graphs."""
     propagates: bool = False
     """Whether queries go from frame to frame, so that each stays with its object."""
     top_k: str | None = None
@@ -150,7 +151,7 @@ def _fit_mask2former(
 
 VIDEO = {"panoptic": 0.8, "instance": 0.5}
 IMAGE = {"panoptic": 0.8, "instance": 0.8}
-MASK2FORMER = {"panoptic": 0.5, "instance": 0.5}
+IMAGE_384 = {"panoptic": 0.5, "instance": 0.5}
 RESIZED = {"do_resize": True}
 UNCROPPED = {**RESIZED, "do_center_crop": False}
 
@@ -161,7 +162,7 @@ FAMILIES = {
         _load_vit(Videomt),
         _fit_videomt,
         VIDEO,
-        postprocess.postprocess,
+        QUERIES,
         "video_processor",
         UNCROPPED,
         propagates=True,
@@ -173,7 +174,7 @@ FAMILIES = {
         _load_vit(Videomt),
         _fit_videomt,
         VIDEO,
-        postprocess.postprocess,
+        QUERIES,
         "video_processor",
         UNCROPPED,
         propagates=True,
@@ -185,7 +186,7 @@ FAMILIES = {
         _load_vit(Eomt),
         _fit_eomt,
         IMAGE,
-        postprocess.postprocess,
+        QUERIES,
         "image_processor",
         RESIZED,
         top_k="masks",
@@ -196,7 +197,7 @@ FAMILIES = {
         _load_vit(Eomt),
         _fit_eomt,
         IMAGE,
-        postprocess.postprocess,
+        QUERIES,
         "image_processor",
         RESIZED,
         top_k="masks",
@@ -206,10 +207,11 @@ FAMILIES = {
         Mask2FormerSettings.from_config,
         load_mask2former,
         _fit_mask2former,
+        IMAGE_384,
         MASK2FORMER,
-        postprocess_mask2former.postprocess,
         "image_processor",
         {"pad_size": None},
+        captures=False,
     ),
 }
 """By `model_type`, as `config.json` has it."""

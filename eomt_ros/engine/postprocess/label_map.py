@@ -1,187 +1,189 @@
-"""The segmentation of a frame, and the canvas that it is painted on piece by piece."""
+"""What a frame is before its segments have ids: the winner of every pixel, and the regions that the winners make."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from eomt_ros.engine.postprocess.rle import Box, encode_mask
-from eomt_ros.engine.postprocess.tiled_resize import Piece
+from eomt_ros.engine.postprocess.select import Candidates
 
 
-class Painted(NamedTuple):
-    """The label images of a frame."""
-
-    semantic: np.ndarray
-    """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""
-    panoptic: np.ndarray
-    """(H, W) uint16 ids, 0 none."""
-    confidence: np.ndarray | None
-    """(H, W) uint8: the probability, 0..255, of the pixel's segment (semantic task: class); 0 where there is none. None
-    where it was not asked for."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Regions(ABC):
-    """One frame's segments, before they have ids. Entry i of each tuple is segment i."""
-
-    size: tuple[int, int]
-    """Height and width of the image."""
-    queries: tuple[int, ...]
-    """Query slots; of fused stuff the first; -1 in the semantic task, where no class has a query of its own."""
-    class_ids: tuple[int, ...]
-    scores: tuple[float, ...]
-    """0..1; in the semantic task the mean confidence over the class's pixels."""
-    areas: tuple[int, ...]
-    """Pixels; in the instance task those of the whole mask, also where a later segment covers it."""
-    boxes: tuple[Box, ...]
-    """Around the pixels that the area counts."""
-    masks: tuple[tuple[int, ...], ...] | None
-    """Run lengths of the same pixels over the box, row by row, the first run counting zeros; None unless asked for."""
-
-    @abstractmethod
-    def seen(self) -> np.ndarray:
-        """(H, W) integers: 0 none, i + 1 where segment i is seen; all 0 in the semantic task."""
-
-    @abstractmethod
-    def painted(self, ids: Sequence[int]) -> Painted:
-        """The label images, with an id for each segment, or without any in the semantic task."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Segmentation(Regions):
-    """One frame's segmentation, on the host."""
-
-    semantic: np.ndarray
-    """As `Painted.semantic`."""
-    segment_index: np.ndarray
-    """(H, W) uint8, 0 none, i + 1 for segment i; uint16 above 254 segments. All 0 in the semantic task."""
-    confidence: np.ndarray | None
-    """As `Painted.confidence`."""
-
-    def seen(self) -> np.ndarray:
-        """`segment_index`."""
-        return self.segment_index
-
-    def painted(self, ids: Sequence[int]) -> Painted:
-        """The label images, with an id for each segment, or without any in the semantic task."""
-        id_of_index = np.array([0, *ids], np.uint16)
-        return Painted(self.semantic, id_of_index[self.segment_index], self.confidence)
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What some maps became: one map, or several of the same stuff."""
-
-    query: int
-    class_id: int
-    score: float
-    maps: list[int]
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Where a piece's maps have pixels: how many in each row, (n, rows), and in each column, (n, columns)."""
+class Extent(NamedTuple):
+    """Where maps have pixels: how many in each row, (n, H), and in each column, (n, W), or whether there are any."""
 
     rows: Tensor
     columns: Tensor
 
-    @classmethod
-    def of(cls, masks: Tensor) -> Extent:
-        """masks: (n, rows, columns) float32, 0 or 1."""
-        return cls(masks.sum(2), masks.sum(1))
-
-
-class Canvas:
-    """An image of `size` (height, width) on which so many maps find their place, and how sure that is if asked for."""
-
-    def __init__(self, maps: int, size: tuple[int, int], device: torch.device, *, with_confidence: bool) -> None:
-        self.owner = np.zeros(size, label_type(maps))
-        """(H, W): 0 none, else 1 + the map that the pixel belongs to."""
-        self.confidence = np.zeros(size, np.uint8) if with_confidence else None
-        self._names = torch.arange(1.0, maps + 1, device=device)[:, None, None]
-        self._rows = torch.zeros((maps, size[0]), device=device)
-        self._columns = torch.zeros((maps, size[1]), device=device)
-
-    def paint(self, piece: Piece, masks: Tensor, probability: Tensor | None) -> None:
-        """Gives pixels to the piece's maps.
-
-        masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
-        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where nobody
-        asks how sure that is.
-        """
-        owner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
-        # A quarter of the bytes to copy; on the CPU numpy converts faster than torch.
-        self.owner[piece.rows, piece.columns] = to_host(owner.to(torch.int32) if owner.is_cuda else owner)
-        if self.confidence is not None and probability is not None:
-            levels = probability.mul_(255).add_(0.5)
-            levels = levels.to(torch.uint8) if levels.is_cuda else levels
-            self.confidence[piece.rows, piece.columns] = to_host(levels)
-
-    def fill(self, owner: Tensor, probability: Tensor, extent: Extent) -> None:
-        """Gives all pixels at once.
-
-        owner: (H, W) float32, 0 none, else 1 + the map. probability: (H, W) float32. extent: of all maps.
-        """
-        self.owner[...] = to_host(owner)
-        if self.confidence is not None:
-            self.confidence[...] = to_host(probability.mul(255).add_(0.5))
-        self._rows += extent.rows
-        self._columns += extent.columns
-
-    def measure(self, piece: Piece, extent: Extent) -> None:
-        """Takes pixels into the areas and boxes of the piece's maps."""
-        self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)
-        self._columns[:, piece.columns].index_add_(0, piece.maps, extent.columns)
-
     def areas(self) -> Tensor:
-        """The pixels measured of each map, (maps,) float32."""
-        return self._rows.sum(1)
+        """The pixels of each map, (n,)."""
+        return self.rows.sum(1)
 
-    def segmentation(
-        self, segments: Sequence[Segment], classes: int, *, with_masks: bool, whole: np.ndarray | None = None
-    ) -> Segmentation:
-        """These segments, and nothing of the maps that are in none.
 
-        classes: how many there are. whole: (maps, H, W) bool, the masks to encode where they are not what is painted.
-        """
-        rows, columns = to_host(self._rows), to_host(self._columns)
-        numbers = np.zeros(len(rows) + 1, label_type(len(segments)))
-        class_ids = np.full(len(rows) + 1, np.iinfo(label_type(classes)).max, label_type(classes))
-        boxes: list[Box] = []
-        for number, segment in enumerate(segments, start=1):
-            names = np.array(segment.maps) + 1
-            numbers[names] = number
-            class_ids[names] = segment.class_id
-            y, height = _extent(rows[segment.maps].sum(0))
-            x, width = _extent(columns[segment.maps].sum(0))
-            boxes.append((x, y, width, height))
-        segment_index = _look_up(numbers, self.owner)
-        masks = None
-        if with_masks:
-            parts = [(slice(y, y + height), slice(x, x + width)) for x, y, width, height in boxes]
-            masks = tuple(
-                encode_mask(segment_index[part] == number if whole is None else whole[(segment.maps[0], *part)])
-                for number, (segment, part) in enumerate(zip(segments, parts, strict=True), start=1)
-            )
-        return Segmentation(
-            size=self.owner.shape[:2],
-            semantic=_look_up(class_ids, self.owner),
-            segment_index=segment_index,
-            confidence=None if self.confidence is None else self.confidence * (segment_index > 0),
-            queries=tuple(segment.query for segment in segments),
-            class_ids=tuple(segment.class_id for segment in segments),
-            scores=tuple(segment.score for segment in segments),
-            areas=tuple(int(rows[segment.maps].sum()) for segment in segments),
-            boxes=tuple(boxes),
-            masks=masks,
-        )
+class Winners(NamedTuple):
+    """A frame where it was computed: which map wins each pixel, and what each map is."""
+
+    winner: Tensor
+    """(H, W): 0 none, else 1 + the map; uint8, or 16 bits above 254 maps."""
+    confidence: Tensor | None
+    """(H, W) uint8: the winner's probability, 0..255; without meaning where there is none. None where it was not asked
+    for."""
+    table: Tensor
+    """(maps, `COLUMNS`) float64."""
+    whole: np.ndarray | None = None
+    """(maps, H, W) bool: the masks, where they are not what is seen and are asked for."""
+
+
+COLUMNS = 9
+"""Of a table: query, class, score, whether the map is a region, area, x, y, width, height."""
+
+
+def table_of(found: Candidates, scores: Tensor, passes: Tensor, extent: Extent) -> Tensor:
+    """One row of each map, (n, `COLUMNS`) float64. scores, passes: (n,). Does not wait for the device."""
+    x, width = _reach(extent.columns > 0)
+    y, height = _reach(extent.rows > 0)
+    columns = found.queries, found.class_ids, scores, passes, extent.areas(), x, y, width, height
+    return torch.stack([column.double() for column in columns], 1)
+
+
+def _reach(used: Tensor) -> tuple[Tensor, Tensor]:
+    """The first place with pixels, and how many places there are to the last one; used: (n, places) bool."""
+    places = torch.arange(used.shape[1], device=used.device)
+    first = torch.where(used, places, used.shape[1]).amin(1)
+    return first, torch.where(used, places, -1).amax(1) + 1 - first
+
+
+@dataclass(frozen=True)
+class Region:
+    """A segment before it has an id."""
+
+    query: int
+    """Of fused stuff that of the first map; -1 in the semantic task, where no class has a query of its own."""
+    class_id: int
+    score: float
+    """0..1; of fused stuff the first map's; in the semantic task the mean confidence over the class's pixels."""
+    area: int
+    """Pixels; in the instance task those of the whole mask, also where a later region covers it."""
+    box: Box
+    """Around the pixels that the area counts."""
+    maps: tuple[int, ...]
+    """Whose pixels are the region's."""
+    mask: tuple[int, ...] | None = None
+    """Run lengths of the pixels that the area counts over the box; None unless asked for. See `rle`."""
+
+
+def regions_in(table: np.ndarray) -> list[Region]:
+    """The maps that passed. table: of `Winners`, on the host."""
+    regions = []
+    for row in table[:, 3].nonzero()[0].tolist():
+        query, class_id, score, _, area, x, y, width, height = table[row].tolist()
+        box = int(x), int(y), int(width), int(height)
+        regions.append(Region(int(query), int(class_id), score, int(area), box, (row,)))
+    return regions
+
+
+def fused_classes(is_thing: Sequence[bool], fuse_stuff: bool) -> set[int]:
+    """The classes of which all regions are one segment. is_thing: one entry per class."""
+    return {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
+
+
+def fuse(regions: Iterable[Region], fused: set[int]) -> list[Region]:
+    """The regions, those of one class in `fused` as one, by the query and score of the first."""
+    found: list[Region] = []
+    places: dict[int, int] = {}
+    for region in regions:
+        place = places.get(region.class_id)
+        if place is not None:
+            found[place] = _joined(found[place], region)
+            continue
+        if region.class_id in fused:
+            places[region.class_id] = len(found)
+        found.append(region)
+    return found
+
+
+def _joined(first: Region, other: Region) -> Region:
+    (x, y, width, height), box = first.box, other.box
+    left, top = min(x, box[0]), min(y, box[1])
+    right, bottom = max(x + width, box[0] + box[2]), max(y + height, box[1] + box[3])
+    return replace(
+        first,
+        area=first.area + other.area,
+        box=(left, top, right - left, bottom - top),
+        maps=first.maps + other.maps,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """One frame on the host, whichever device computed it."""
+
+    winner: np.ndarray
+    """(H, W) uint8: 0 none, else 1 + the map that the pixel belongs to; uint16 above 254 maps."""
+    confidence: np.ndarray | None
+    """As in `Winners`."""
+    regions: tuple[Region, ...]
+    classes: int
+    """How many the network knows."""
+
+    @classmethod
+    def of(
+        cls,
+        winners: Winners,
+        classes: int,
+        *,
+        fused: set[int] | None = None,
+        with_masks: bool = False,
+    ) -> LabelMap:
+        """fused: see `fuse`. with_masks: whether regions have run lengths. Waits for the device."""
+        winner = to_host(winners.winner)
+        confidence = None if winners.confidence is None else to_host(winners.confidence)
+        regions = fuse(regions_in(to_host(winners.table)), fused or set())
+        found = cls(winner.view(np.uint16) if winner.dtype == np.int16 else winner, confidence, tuple(regions), classes)
+        return found._with_masks(winners.whole) if with_masks else found
+
+    def semantic(self) -> np.ndarray:
+        """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""
+        kind = label_type(self.classes)
+        return self._painted([region.class_id for region in self.regions], kind, np.iinfo(kind).max)
+
+    def painted(self, ids: Sequence[int]) -> np.ndarray:
+        """(H, W) uint16, an id for each region, 0 none."""
+        return self._painted(ids, np.uint16, 0)
+
+    def index(self) -> np.ndarray:
+        """(H, W) uint8: 0 none, i + 1 for region i; uint16 above 254 regions."""
+        return self._painted(range(1, len(self.regions) + 1), label_type(len(self.regions)), 0)
+
+    def shown_confidence(self) -> np.ndarray | None:
+        """(H, W) uint8: the confidence, 0 where there is no region; None where it was not asked for."""
+        if self.confidence is None:
+            return None
+        return cv2.bitwise_and(self.confidence, self._painted([255] * len(self.regions), np.uint8, 0))
+
+    def _painted(self, values: Iterable[int], kind: type[np.uint8] | type[np.uint16], none: int) -> np.ndarray:
+        table = np.full(1 << 8 * self.winner.itemsize, none, kind)
+        for region, value in zip(self.regions, values, strict=True):
+            for place in region.maps:
+                table[1 + place] = value
+        # OpenCV's is ten times as fast as numpy's, and is for 256 values.
+        return cv2.LUT(self.winner, table) if self.winner.dtype == np.uint8 else table.take(self.winner)
+
+    def _with_masks(self, whole: np.ndarray | None) -> LabelMap:
+        index = self.index()
+        regions = []
+        for number, region in enumerate(self.regions, start=1):
+            x, y, width, height = region.box
+            part = slice(y, y + height), slice(x, x + width)
+            pixels = index[part] == number if whole is None else whole[(region.maps[0], *part)]
+            regions.append(replace(region, mask=encode_mask(pixels)))
+        return replace(self, regions=tuple(regions))
 
 
 def to_host(tensor: Tensor) -> np.ndarray:
@@ -193,17 +195,3 @@ def to_host(tensor: Tensor) -> np.ndarray:
 def label_type(values: int) -> type[np.uint8] | type[np.uint16]:
     """The type for the numbers 0 to `values`, with its highest number to spare."""
     return np.uint8 if values <= 254 else np.uint16
-
-
-def _extent(pixels: np.ndarray) -> tuple[int, int]:
-    """The first place with pixels, and how many places there are to the last one."""
-    (places,) = pixels.nonzero()
-    return int(places[0]), int(places[-1] - places[0] + 1)
-
-
-def _look_up(table: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """table[image]."""
-    if table.dtype == image.dtype == np.uint8:  # Python's own is four times faster
-        padded = np.pad(table, (0, 256 - len(table)))
-        return np.frombuffer(bytearray(image).translate(padded.tobytes()), np.uint8).reshape(image.shape)
-    return table.take(image)

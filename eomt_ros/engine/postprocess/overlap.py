@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from eomt_ros.engine.postprocess.select import Threshold
 from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
 from eomt_ros.engine.postprocess.winner import contending, first_highest
 
@@ -30,12 +31,12 @@ class Tally:
     """(n, tile rows, tile columns) bool: which queries were compared in a tile."""
 
 
-def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: float) -> Tensor:
+def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: Threshold) -> Tensor:
     """Which queries are segments, (n,) bool.
 
     tiles: of their mask logits. scores: (n, 1, 1). tally: at least over the tiles where a query is shown.
     """
-    passes = _ratio(tally.shown, tally.mask) > threshold
+    passes = share(tally.shown, tally.mask) > threshold
     doubtful = (tally.shown > 0) & ~passes
     if not doubtful.any():
         return passes
@@ -47,8 +48,8 @@ def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: float) -> Ten
     pixels = tiles.pixels()
     most = (contends * pixels).sum((1, 2))
     least = (contends * (pixels * (contends.sum(0) == 1))).sum((1, 2))
-    passes |= doubtful & (_ratio(least, tally.mask) > threshold)
-    doubtful &= ~passes & (_ratio(most, tally.mask) > threshold)
+    passes |= doubtful & (share(least, tally.mask) > threshold)
+    doubtful &= ~passes & (share(most, tally.mask) > threshold)
     if not doubtful.any():
         return passes
 
@@ -61,9 +62,9 @@ def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: float) -> Ten
     won = (tally.won * known).sum((1, 2))
     for piece, pixels in tiles.resize(wanted & wanted[doubtful].any(0) & ~known, count_won):
         won.index_add_(0, piece.maps, pixels)
-    return passes | (doubtful & (_ratio(won, tally.mask) > threshold))
+    return passes | (doubtful & (share(won, tally.mask) > threshold))
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+def share(part: Tensor, whole: Tensor) -> Tensor:
     """Divided in float32, compared in float64, as by Hugging Face; 0 of nothing."""
     return (part / whole.clamp(min=1)).double()

@@ -1,153 +1,22 @@
-"""The semantic task: a pixel goes to the class of the highest sum, over the queries, of class probability times mask
-probability.
-
-Where masks pass through a size between the network's and the image's (EoMT, Mask2Former, VidEoMT with its aspect kept),
-the sums belong to that size, and there are many: of all classes they cost more than the network. Yet few classes can be
-the highest anywhere. So only those of which some query is sure are summed up and resized at first. For all the others
-together there is a bound, from the highest mask logits of every block of samples; where what was found stays above it,
-nothing else can win. The tiles in which it does not are done again with all classes.
+"""The semantic task of all families: a pixel goes to the class of the highest sum, over the queries, of class
+probability times mask probability.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import groupby
-
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Canvas, Extent, Segment, Segmentation
-from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles, taps_of
-from eomt_ros.engine.postprocess.winner import SLACK, contending, first_highest
+from eomt_ros.engine.postprocess.label_map import Winners, table_of
+from eomt_ros.engine.postprocess.select import Candidates
+from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
 
-SURE = 0.05
-"""Class probability of some query from which on a class is summed up at once. It decides about time, not results."""
-BLOCK = 4
-"""Samples along a side of what has one bound."""
 
-
-def semantic(
-    mask_logits: Tensor, probabilities: Tensor, placement: Placement, with_masks: bool, with_confidence: bool
-) -> Segmentation:
-    """Segments one frame.
-
-    mask_logits: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
-    """
-    classes = probabilities.shape[2]
-    everything = torch.arange(classes, device=probabilities.device)
-    canvas = Canvas(classes, placement.image, probabilities.device, with_confidence=with_confidence)
-    totals = torch.zeros(classes, dtype=torch.float64, device=probabilities.device)
-    masks = mask_logits.float()
-
-    def paint(chosen: Tensor, only: Tensor | None = None) -> Tensor:
-        """Paints the tiles with these classes; gives the tiles in which another could have won, which stay open."""
-        tiles = Tiles(_sums(masks, probabilities[:, :, chosen], placement), placement.image)
-
-        def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent, Tensor]:
-            highest, first, _ = first_highest(values)
-            lowest = highest.amin()
-            confidence = highest.clamp_(max=1)
-            total, extent = (first * confidence).sum((1, 2)), Extent.of(first)
-            canvas.paint(replace(piece, maps=chosen[piece.maps]), first, confidence)
-            return total, extent, lowest
-
-        wanted = tiles.where(contending)
-        done = tiles.resize(wanted if only is None else wanted & only, compare)
-        lowest = torch.full(wanted.shape[1:], torch.inf, device=totals.device)
-        for piece, (_, _, low) in done:
-            lowest[piece.tile] = torch.minimum(lowest[piece.tile], low)
-        open_tiles = torch.zeros_like(lowest, dtype=torch.bool)
-        if len(chosen) < classes:
-            open_tiles = lowest <= _bounds(masks, probabilities, chosen, placement, tiles) * (1 + SLACK)
-        still_open = open_tiles.cpu().numpy()
-        for piece, (total, extent, _) in done:
-            if not still_open[piece.tile]:
-                named = replace(piece, maps=chosen[piece.maps])
-                totals.index_add_(0, named.maps, total.double())
-                canvas.measure(named, extent)
-        return open_tiles
-
-    likely = everything
-    if placement.between is not None:
-        sure = (probabilities.amax((0, 1)) >= SURE).nonzero()[:, 0]
-        likely = sure if 0 < len(sure) <= classes // 2 else everything
-    open_tiles = paint(likely)
-    if open_tiles.any():
-        paint(everything, open_tiles)
-
-    scores = (totals / canvas.areas()).tolist()
-    present = canvas.areas().nonzero()[:, 0].tolist()
-    segments = [Segment(-1, class_id, scores[class_id], [class_id]) for class_id in present]
-    found = canvas.segmentation(segments, classes, with_masks=with_masks)
-    return replace(found, segment_index=np.zeros(placement.image, np.uint8))
-
-
-def _sums(masks: Tensor, probabilities: Tensor, placement: Placement) -> Tensor:
-    """What is left to resize to the image, (classes, h, w).
-
-    masks: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
-    """
-    if placement.between is None:
-        return torch.matmul(probabilities.mT, masks.sigmoid().flatten(2))[0].view(-1, *masks.shape[2:])
-    shown = placement.shown
-    sums = [_resized_sums(*each, placement.between, shown) for each in zip(masks, probabilities, strict=True)]
-    return placement.stitched(sums) if placement.windows else sums[0]
-
-
-def _resized_sums(masks: Tensor, probabilities: Tensor, size: tuple[int, int], shown: tuple[int, int]) -> Tensor:
-    """The sums of masks that are resized to a size first, in its part `shown` from the top left, (classes, *shown)."""
-    # A row of all queries lies together, and the rows between the same two are made at a time, in a core's cache.
-    wide = F.interpolate(masks.transpose(0, 1), size[1], mode="linear")[:, :, : shown[1]]
-    rows = taps_of(masks.shape[1], size[0], masks.device)
-    lows, highs = rows.low.tolist()[: shown[0]], rows.high.tolist()
-    sums = masks.new_empty(shown[0], probabilities.shape[1], shown[1])
-    for _, group in groupby(range(shown[0]), lows.__getitem__):
-        first, *others = group
-        band = slice(first, first + 1 + len(others))
-        values = wide[highs[first]] * rows.high_weight[band][:, None]
-        values = values.addcmul_(wide[lows[first]], rows.low_weight[band][:, None]).sigmoid_()
-        torch.matmul(probabilities.T, values, out=sums[band])
-    return sums.transpose(0, 1)
-
-
-def _bounds(masks: Tensor, probabilities: Tensor, chosen: Tensor, placement: Placement, tiles: Tiles) -> Tensor:
-    """What no class but the chosen ones exceeds in any pixel of a tile, (tile rows, tile columns)."""
-    others = torch.ones(probabilities.shape[2], dtype=torch.bool, device=masks.device)
-    others[chosen] = False
-    # One sample more on each side, because a resized pixel lies between two.
-    height, width = masks.shape[2:]
-    filled = F.pad(masks, (1, 1 + -width % BLOCK, 1, 1 + -height % BLOCK), value=-torch.inf)
-    highest = F.max_pool2d(filled, BLOCK + 2, BLOCK).sigmoid()
-    blocks = torch.einsum("wqc,wqyx->wcyx", probabilities[:, :, others], highest).amax(1)
-    bounds = torch.empty(len(tiles.rows), len(tiles.columns), device=masks.device)
-    for row, rows in enumerate(tiles.rows):
-        for column, columns in enumerate(tiles.columns):
-            parts = _blocks(placement, rows.samples, columns.samples, (height, width))
-            bounds[row, column] = torch.stack([blocks[part].amax() for part in parts]).amax()
-    return bounds
-
-
-def _blocks(
-    placement: Placement, rows: slice, columns: slice, samples: tuple[int, int]
-) -> Sequence[tuple[int, slice, slice]]:
-    """The blocks that a part of the sums comes from, of each window that it lies in."""
-    assert placement.between is not None
-    windows = [(part.rows, part.columns) for part in placement.windows] or [(slice(0, None), slice(0, None))]
-    parts = []
-    for number, starts in enumerate(windows):
-        spans = []
-        for part, start, count, size in zip(
-            (rows, columns), (starts[0].start, starts[1].start), samples, placement.between, strict=True
-        ):
-            first, last = max(part.start - start, 0), min(part.stop - start, size) - 1
-            scale = count / size
-            # As torch places pixels: the sample before the first one, and the sample after the last one.
-            low, high = int(max((first + 0.5) * scale - 0.5, 0)) // BLOCK, int((last + 0.5) * scale + 0.5) // BLOCK
-            spans.append(slice(low, min(high, -(-count // BLOCK) - 1) + 1) if first <= last else None)
-        if spans[0] is not None and spans[1] is not None:
-            parts.append((number, spans[0], spans[1]))
-    return parts
+def semantic(way: Way, masks: Tensor, probabilities: Tensor, placement: Placement) -> Winners:
+    """masks: (windows or 1, queries, h, w), logits. probabilities: (windows or 1, queries, classes + 1) float32."""
+    summed = way.sum_up(masks.float(), probabilities[..., :-1], placement)
+    areas = summed.extent.areas()
+    classes = torch.arange(len(areas), device=areas.device)
+    found = Candidates(torch.full_like(classes, -1), classes, summed.totals / areas.clamp(min=1), areas > 0)
+    return Winners(summed.winner, summed.confidence, table_of(found, found.scores, found.present, summed.extent))

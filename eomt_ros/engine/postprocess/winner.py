@@ -1,9 +1,13 @@
-"""Which of several maps is the highest in a pixel."""
+"""Which of several maps is the highest in a pixel, and the image of the answers."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from eomt_ros.engine.postprocess.label_map import Extent, label_type, to_host
+from eomt_ros.engine.postprocess.tiled_resize import Piece
 
 SLACK = 1e-3
 """Relative, of a bound that leaves maps out: far more than float rounding, far too little to cost time."""
@@ -34,3 +38,53 @@ def first_highest(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first.eq_(first.amax(0))
         pixels = first.sum((1, 2))
     return highest, first, pixels
+
+
+def extent_of(masks: Tensor) -> Extent:
+    """masks: (n, rows, columns) float32, 0 or 1."""
+    return Extent(masks.sum(2), masks.sum(1))
+
+
+class WinnerMap:
+    """The winner of every pixel of an image of `size`, filled in piece by piece."""
+
+    def __init__(self, maps: int, size: tuple[int, int], device: torch.device, *, with_confidence: bool) -> None:
+        self._winner = np.zeros(size, label_type(maps))
+        self._confidence = np.zeros(size, np.uint8) if with_confidence else None
+        self._names = torch.arange(1.0, maps + 1, device=device)[:, None, None]
+        self._rows = torch.zeros((maps, size[0]), device=device)
+        self._columns = torch.zeros((maps, size[1]), device=device)
+
+    def set(self, piece: Piece, masks: Tensor, probability: Tensor | None) -> None:
+        """Gives pixels to the piece's maps.
+
+        masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
+        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where nobody
+        asks how sure that is.
+        """
+        winner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
+        # A quarter of the bytes to copy; on the CPU numpy converts faster than torch.
+        self._winner[piece.rows, piece.columns] = to_host(winner.to(torch.int32) if winner.is_cuda else winner)
+        if self._confidence is not None and probability is not None:
+            levels = probability.mul_(255).add_(0.5)
+            levels = levels.to(torch.uint8) if levels.is_cuda else levels
+            self._confidence[piece.rows, piece.columns] = to_host(levels)
+
+    def measure(self, piece: Piece, extent: Extent) -> None:
+        """Takes pixels into the extent of the piece's maps."""
+        self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)
+        self._columns[:, piece.columns].index_add_(0, piece.maps, extent.columns)
+
+    @property
+    def winner(self) -> Tensor:
+        """(H, W), as in `Winners`, on the host."""
+        return torch.from_numpy(self._winner)
+
+    @property
+    def confidence(self) -> Tensor | None:
+        """(H, W), as in `Winners`, on the host."""
+        return None if self._confidence is None else torch.from_numpy(self._confidence)
+
+    def extent(self) -> Extent:
+        """What has been measured."""
+        return Extent(self._rows, self._columns)

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 Channels = tuple[int, int, int]
-Image = np.ndarray | Tensor
-"""(H, W, 3) uint8 RGB; a tensor lies where the network runs."""
 PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 """Of 8 bits and fewer: what has more, PIL cuts off at white."""
 
@@ -43,23 +41,17 @@ class Preprocessor:
         self.mean = 255.0 * torch.tensor(mean, dtype=torch.float32, device=device).view(1, 3, 1, 1)
         self.std = 255.0 * torch.tensor(std, dtype=torch.float32, device=device).view(1, 3, 1, 1)
 
-    def __call__(self, image: Image, placement: Placement) -> Tensor:
+    def __call__(self, image: np.ndarray, placement: Placement) -> Tensor:
         """Prepares one image.
 
         image: (H, W, 3) uint8 RGB, with any strides: a padded, channel-reversed (BGR) or repeated (grey) view is not
         copied first. placement: of an image of its size.
         Returns (windows or 1, 3, height, width) on the device. Raises `ValueError` for another shape or type.
         """
-        pixels, channels = rows_of(image)
-        if isinstance(pixels, np.ndarray):
-            pixels = torch.from_numpy(pixels)
-        return self.prepare(pixels.to(self.mean.device, non_blocking=True), channels, placement)
-
-    def prepare(self, pixels: Tensor, channels: Channels, placement: Placement) -> Tensor:
-        """Prepares one image that is on the device.
-
-        pixels, channels: from `rows_of`. Returns (windows or 1, 3, height, width).
-        """
+        rows, channels = rows_of(image)
+        pixels = torch.from_numpy(rows)
+        if self.mean.is_cuda:  # from page-locked memory the device copies by itself
+            pixels = pixels.pin_memory().to(self.mean.device, non_blocking=True)
         resized = _resized(pixels.permute(2, 0, 1)[None], placement.resized)
         if channels != (0, 1, 2):
             resized = torch.cat([resized[:, channel : channel + 1] for channel in channels], 1)
@@ -77,7 +69,7 @@ class Preprocessor:
         return pixels.to(torch.float32).sub_(self.mean).div_(self.std).to(self.dtype)
 
 
-def rows_of(image: Image) -> tuple[Image, Channels]:
+def rows_of(image: np.ndarray) -> tuple[np.ndarray, Channels]:
     """The image as torch takes it, (H, W, 3 or 1) uint8, and which of its channels are red, green and blue.
 
     image: (H, W, 3) uint8 RGB, with any strides; one grey channel shown three times is one channel of the answer.
@@ -85,8 +77,6 @@ def rows_of(image: Image) -> tuple[Image, Channels]:
     """
     expect_image(image)
     channels = 0, 1, 2
-    if isinstance(image, Tensor):
-        return image, channels
     if image.strides[2] == 0:  # resize it once
         image, channels = image[:, :, :1], (0, 0, 0)
     elif image.strides[2] < 0:  # torch takes no negative strides: turn the channels round when the image is small
@@ -106,12 +96,12 @@ def _resized(pixels: Tensor, size: Size) -> Tensor:
     return F.interpolate(pixels.float(), size, mode="bilinear", antialias=True).round_().clamp_(0, 255)
 
 
-def as_image(image: Image | PilImage) -> Image:
+def as_image(image: np.ndarray | PilImage) -> np.ndarray:
     """An image as it is, (H, W, 3) uint8; one of PIL as an array. Raises `ValueError` for anything else.
 
     What PIL has in 8 bits is made RGB as PIL does it, without transparency; an orientation in its Exif is ignored.
     """
-    if not isinstance(image, np.ndarray | Tensor):
+    if not isinstance(image, np.ndarray):
         mode = getattr(image, "mode", None)
         if mode not in PIL_MODES:
             what = f"of PIL's mode {mode}" if isinstance(mode, str) else f"a {type(image).__name__}"
@@ -121,9 +111,9 @@ def as_image(image: Image | PilImage) -> Image:
     return image
 
 
-def expect_image(image: Image) -> None:
+def expect_image(image: np.ndarray) -> None:
     """Raises `ValueError` for what is no (H, W, 3) uint8."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype not in (np.uint8, torch.uint8) or 0 in image.shape:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image is {tuple(image.shape)} {image.dtype}, expected (height, width, 3) uint8")
 
 

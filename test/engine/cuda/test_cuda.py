@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from eomt_ros.engine import FrameResult, Segmenter, free_devices
-from eomt_ros.engine.cuda.frames import GpuFrames
+from eomt_ros.engine.cuda.capture import CudaCapture, Outputs
+from eomt_ros.engine.cuda.graph import Graph
+from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.networks.layers import MOST_GRIDS
 from eomt_ros.evaluation.sources import open_sequences
 from test.engine.backends.test_backends import BAG
@@ -56,9 +58,10 @@ def agreement(found: list[FrameResult], expected: list[FrameResult]) -> tuple[fl
 
 
 def assert_all_captured(segmenter: Segmenter) -> None:
-    assert isinstance(segmenter._runner.now.frames, GpuFrames)
-    assert segmenter._runner.now.frames._plans
-    assert all(plan._replay is not None for plan in segmenter._runner.now.frames._plans.values())
+    pipeline = segmenter._runner.now.pipeline
+    assert isinstance(pipeline, CudaPipeline)
+    assert pipeline._graphs
+    assert all(graph.is_captured for graph in pipeline._graphs.values())
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -85,19 +88,6 @@ def test_auto_is_float16():
     assert load("demo", precision="auto").precision == "float16"
 
 
-def test_a_recording_gives_what_its_frames_give_one_by_one(folders):
-    """To the last bit: the same graph on the same inputs."""
-    segmenter = load(folders["videomt"])
-    segmenter.warm_up(60, 80)
-    images = clip(40)
-    expected = run(segmenter, images)
-    frames = ((image, 0.1 * number) for number, image in enumerate(images))
-    for one, other in zip(segmenter.segment_stream(frames, segmenter.open_stream()), expected, strict=True):
-        assert one.segments == other.segments
-        for name in ("semantic", "panoptic", "confidence"):
-            assert np.array_equal(getattr(one, name), getattr(other, name)), name
-
-
 def test_results_stay_what_they_are_while_later_frames_come(folders):
     segmenter = load(folders["videomt"])
     stream = segmenter.open_stream()
@@ -106,6 +96,30 @@ def test_results_stay_what_they_are_while_later_frames_come(folders):
     for image in clip(30, seed=1):
         segmenter.segment(image, stream)
     assert all(np.array_equal(result.panoptic, copy) for result, copy in zip(results, copies, strict=False))
+
+
+def test_a_capture_that_fails_gives_its_memory_back(folders, monkeypatch):
+    def held() -> int:
+        gc.collect()
+        free_devices()
+        return torch.cuda.memory_reserved()
+
+    run(load(folders["videomt"]), clip(2))
+    before = held()
+
+    def wait_for_the_host(values: torch.Tensor) -> Outputs:
+        filler = torch.zeros(256 << 20, dtype=torch.uint8, device="cuda")
+        return (values + filler[: values.numel()].sum().item(),)
+
+    capture = CudaCapture(torch.device("cuda", torch.cuda.current_device()))
+    graph = Graph(wait_for_the_host, [torch.ones(8, device="cuda")], capture)
+    graph(torch.ones(8, device="cuda"))
+    assert not graph.is_captured
+    del graph, capture
+    assert held() <= before + (8 << 20)
+    segmenter = load(folders["videomt"])
+    run(segmenter, clip(2))
+    assert_all_captured(segmenter)
 
 
 def test_graphs_stay_right_when_many_other_sizes_have_come(folders):

@@ -35,9 +35,11 @@ from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model import families as engine_families
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2Former, Mask2FormerSettings
-from eomt_ros.engine.postprocess.videomt import decode_mask
+from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.rle import decode_mask
 from test.engine import reference
 from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
+from test.engine.found import Found
 
 STUFF = (0, 1)
 """Of `SMALL`: floor and wall."""
@@ -589,17 +591,19 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
     masks = torch.stack([reference.blobs(50, samples, seed) for seed in range(windows)])
     if filled:
         reference.fill(masks, logits)
-    ours = engine_families.FAMILIES[family].postprocess(
+    label_map = postprocess(
         masks,
         logits,
         placement,
         task="semantic",
+        rules=engine_families.FAMILIES[family].rules,
         is_thing=(True,) * classes,
         score_threshold=0.0,
         mask_threshold=0.5,
         overlap_threshold=0.8,
         fuse_stuff=False,
     )
+    ours = Found(label_map)
     tall = placement.resized[0] > placement.resized[1]
     along = [part.rows if tall else part.columns for part in placement.windows]
     output = SimpleNamespace(
@@ -655,11 +659,12 @@ def test_what_swin_computes_itself_may_be_in_a_mask2former(
 def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Path], family: str, task: str) -> None:
     loaded = checkpoint.load(models[family])
     placement = loaded.family.fit(loaded.settings, loaded.processor, task, "stretch", None)((70, 90))
-    found = loaded.family.postprocess(
+    label_map = postprocess(
         torch.randn(1, 9, 16, 16),
         torch.zeros(1, 9, 6),
         placement,
         task=task,
+        rules=loaded.family.rules,
         is_thing=(True,) * 5,
         score_threshold=0.9,
         mask_threshold=0.5,
@@ -667,5 +672,6 @@ def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Pa
         fuse_stuff=False,
         with_masks=True,
     )
+    found = Found(label_map)
     assert found.class_ids == ()
     assert (found.semantic == 255).all()

