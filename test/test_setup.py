@@ -200,7 +200,7 @@ def test_a_second_make_waits_for_the_first(bare: Machine) -> None:
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("msg/Instance.msg", "eomt_ros/images.py", "config/segment.yaml"):
+    for name in ("msg/Instance.msg", "eomt_ros/node/outputs.py", "config/segment.yaml"):
         path = tmp_path / name
         path.parent.mkdir(parents=True)
         path.write_text("first\n")
@@ -216,7 +216,7 @@ def test_an_edited_message_is_built_again(sources: Path) -> None:
 
 def test_an_edited_module_or_configuration_needs_no_build(sources: Path) -> None:
     before = workspace.content_key()
-    (sources / "eomt_ros/images.py").write_text("second\n")
+    (sources / "eomt_ros/node/outputs.py").write_text("second\n")
     (sources / "config/segment.yaml").write_text("second\n")
     assert workspace.content_key() == before
 
@@ -225,7 +225,7 @@ def test_a_new_or_removed_module_is_installed_by_a_build(sources: Path) -> None:
     before = workspace.content_key()
     (sources / "eomt_ros/node/inputs.py").write_text("first\n")
     added = workspace.content_key()
-    (sources / "eomt_ros/images.py").unlink()
+    (sources / "eomt_ros/node/outputs.py").unlink()
     assert len({before, added, workspace.content_key()}) == 3
 
 
