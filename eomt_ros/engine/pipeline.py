@@ -63,6 +63,7 @@ class Request:
     memories: Sequence[Memory | None]
     settings: Settings
     with_masks: bool
+    with_logits: bool
     with_confidence: bool
 
 
@@ -71,7 +72,7 @@ class Frame(NamedTuple):
 
     label_map: LabelMap
     output: StepResult
-    """In memory that the next frame may overwrite."""
+    """In memory that the next frame may overwrite, unless logits were asked for."""
     next_queries: Tensor
     """(1, queries, hidden), what the stream's next frame starts from, in memory of its own."""
     memory: Memory | None

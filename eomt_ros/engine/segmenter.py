@@ -336,6 +336,7 @@ class Segmenter:
             [start.memory for start in starts],
             Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff),
             with_masks,
+            with_logits,
             with_confidence,
         )
         with self._runner.watched(running, len(images)), torch.inference_mode():

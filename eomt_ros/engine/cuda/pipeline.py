@@ -92,6 +92,8 @@ class CudaPipeline:
         numbers = torch.tensor(request.settings[:3], dtype=torch.float64)
         labels = [self._labels(*each, numbers) for each in zip(answers, placements, strict=True)]
         next_queries = [output.next_queries[:1].clone() for output in outputs]
+        if request.with_logits:  # others' frames may come before anybody reads them
+            outputs = [StepResult(*(part.clone() for part in output)) for output in outputs]
         _wait(self._step.device)
         computed = time.perf_counter()
         frames = []
@@ -109,7 +111,6 @@ class CudaPipeline:
 
     def _labels(self, answer: StepResult, placement: Placement, numbers: Tensor) -> list[Tensor]:
         """What `_label_map` needs, on its way to the host."""
-
         inputs = answer.mask_logits, answer.class_logits, numbers.to(answer.mask_logits.device)
         step = LabelStep(self._task, placement, self._places)
         return [_on_its_way(part) for part in self._graph((step.key, answer.mask_logits.shape), step, inputs)(*inputs)]

@@ -35,17 +35,13 @@ class Winners(NamedTuple):
     """(H, W) uint8: the winner's probability, 0..255; without meaning where there is none. None where it was not asked
     for."""
     table: Tensor
-    """(maps, `COLUMNS`) float64."""
+    """(maps, 9) float64: query, class, score, whether the map is a region, area, x, y, width, height."""
     whole: np.ndarray | None = None
     """(maps, H, W) bool: the masks, where they are not what is seen and are asked for."""
 
 
-COLUMNS = 9
-"""Of a table: query, class, score, whether the map is a region, area, x, y, width, height."""
-
-
 def table_of(found: Candidates, scores: Tensor, passes: Tensor, extent: Extent) -> Tensor:
-    """One row of each map, (n, `COLUMNS`) float64. scores, passes: (n,). Does not wait for the device."""
+    """One row of each map, as in `Winners`, (n, 9) float64. scores, passes: (n,). Does not wait for the device."""
     x, width = _reach(extent.columns > 0)
     y, height = _reach(extent.rows > 0)
     columns = found.queries, found.class_ids, scores, passes, extent.areas(), x, y, width, height

@@ -268,6 +268,25 @@ def test_results_stay_what_they_are_while_later_frames_come(load):
         assert np.array_equal(result.logits.masks, masks)
 
 
+def test_logits_are_those_of_their_frame_also_where_another_threads_frame_comes_before_they_are_read(load, monkeypatch):
+    segmenter, plain = on_gpu(load(), capture=Recorder()), load()
+    first, second = clip(2)
+    segmenter.segment(first, segmenter.open_stream())  # captured from now on
+    expected = plain.segment(first, plain.open_stream(), with_logits=True).logits
+    pipeline = segmenter._runner.now.pipeline
+
+    def overtaken(request: Request) -> object:
+        frames = pipeline(request)
+        monkeypatch.undo()
+        segmenter.segment(second, segmenter.open_stream())
+        return frames
+
+    monkeypatch.setattr(segmenter._runner, "now", segmenter._runner.now._replace(pipeline=overtaken))
+    found = segmenter.segment(first, segmenter.open_stream(), with_logits=True).logits
+    assert np.allclose(found.masks, expected.masks, atol=1e-4)
+    assert np.allclose(found.classes, expected.classes, atol=1e-4)
+
+
 # --- graphs
 
 
