@@ -50,7 +50,7 @@ def cost(frames: list[SourceFrame], segmenter: Segmenter) -> Row:
 
     def evaluation() -> None:
         with tempfile.TemporaryDirectory() as out:
-            run.evaluate([sequence], predictions, Path(out), run.Options())
+            run.evaluate([sequence], predictions, Path(out), run.EvaluationOptions())
 
     def engine() -> None:
         predictions.start_sequence("demo")
@@ -126,7 +126,7 @@ def memory(bag: Sequence, predictions: Again) -> Row:
 
     with tempfile.TemporaryDirectory() as out:
         long = Sequence("long", read, count=FRAMES)
-        found = run.evaluate([long], predictions, Path(out), run.Options())
+        found = run.evaluate([long], predictions, Path(out), run.EvaluationOptions())
     grown = (used[FRAMES] - used[SETTLED]) / 2**20
     note = f"{grown:+.1f} MiB of resident memory from frame {SETTLED} on, {found.objects} objects"
     return Row(f"memory of an evaluation over {FRAMES} frames", growth_mib=grown, note=note)

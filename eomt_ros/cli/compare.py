@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         raise UserError(missing(error, "evaluation")) from error
 
     try:
-        runs = [Run(str(folder), results.read(folder)) for folder in (options.first, *options.others)]
+        runs = [Run(str(folder), results.read_results(folder)) for folder in (options.first, *options.others)]
     except results.ResultsError as error:
         raise UserError(str(error)) from error
     comparison = compare(runs)

@@ -117,7 +117,7 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
     from eomt_ros.evaluation.metrics import ObjectLimits
     from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
     from eomt_ros.evaluation.recorded import RecordedPredictions
-    from eomt_ros.evaluation.run import Options, evaluate
+    from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 
     settings: dict[str, Any] = {
         "command": ["eomt-ros", *options.words],
@@ -140,7 +140,7 @@ def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: thre
             sequences,
             predictions,
             options.out,
-            Options(
+            EvaluationOptions(
                 settings,
                 save_bag=options.save_bag,
                 video=not options.no_video,

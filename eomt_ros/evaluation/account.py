@@ -13,7 +13,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import FrameScore, ObjectLimits, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
-from eomt_ros.evaluation.pace import NOMINAL_STEP, Moment, Pace
+from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
 from eomt_ros.evaluation.predictions import Found, Predictions, prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
@@ -130,7 +130,7 @@ class Account:
         hints = [*([shifted] if shift else []), *([repeated] if self._repeated else [])]
         return [*unscored, *hints, *video, *self._bag_problems]
 
-    def _count(self, frame: SourceFrame, found: Found, moment: Moment) -> None:
+    def _count(self, frame: SourceFrame, found: Found, moment: FrameTime) -> None:
         self.frames += 1
         seconds = None if found.timings is None else self._time(found.timings)
         score = self._score(frame, found, moment)
@@ -160,7 +160,7 @@ class Account:
         self.latency.add(total)
         return total
 
-    def _score(self, frame: SourceFrame, found: Found, moment: Moment) -> FrameScore | None:
+    def _score(self, frame: SourceFrame, found: Found, moment: FrameTime) -> FrameScore | None:
         if frame.truth is None:
             return None
         predicted = prediction(found, self._predictions.task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Labels = npt.NDArray[np.integer]
+LabelImage = npt.NDArray[np.integer]
 """(H, W), unsigned: class ids, where the type's largest value (255, 65535) means unlabelled; or ids, 0 none."""
 
 
@@ -15,9 +15,9 @@ Labels = npt.NDArray[np.integer]
 class Truth:
     """The ground truth of one frame."""
 
-    classes: Labels
+    classes: LabelImage
     """(H, W) class ids; what is unlabelled is not counted anywhere."""
-    instances: Labels | None = None
+    instances: LabelImage | None = None
     """(H, W) ids of things, which last the whole sequence, 0 for stuff; None where only classes are known."""
     listed_first: tuple[int, int] | None = None
     """Class and id of the segment that a data set's list of the video names first; None where there is no list."""
@@ -27,9 +27,9 @@ class Truth:
 class Prediction:
     """What a model found in one frame."""
 
-    classes: Labels
+    classes: LabelImage
     """(H, W) class ids."""
-    segments: Labels | None = None
+    segments: LabelImage | None = None
     """(H, W) ids of segments, of things and perhaps of stuff, 0 none; None in the semantic task."""
     epoch: int = 0
     """Ids of different epochs are different ids."""

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.images import ImageError, decode, step_of
 from eomt_ros.printable import printable
 
@@ -26,7 +26,7 @@ class LabelImageError(ValueError):
     """What is no label image, or contradicts itself; the text says what it is and what was expected."""
 
 
-def decode_labels(message: Any, *, colours: bool = False) -> Labels:
+def decode_labels(message: Any, *, colours: bool = False) -> LabelImage:
     """The label image in an Image message, or in a CompressedImage with a PNG, (H, W) uint8 or uint16.
 
     It may be a view of the message, so it must not be written to. colours: also takes colour images, as int32:
@@ -49,19 +49,19 @@ def decode_labels(message: Any, *, colours: bool = False) -> Labels:
     except ImageError as error:
         raise LabelImageError(str(error)) from error
     strides = (step, dtype.itemsize)
-    labels: Labels = np.ndarray((height, width), dtype, buffer=message.data, strides=strides)
+    labels: LabelImage = np.ndarray((height, width), dtype, buffer=message.data, strides=strides)
     if encoding == "32SC1":
         return _as_uint16(labels)
     return labels.astype(ENCODINGS[encoding], copy=False)
 
 
-def pack(picture: npt.NDArray[np.uint8]) -> Labels:
+def pack(picture: npt.NDArray[np.uint8]) -> LabelImage:
     """(H, W) int32 R + 256 G + 65536 B of an (H, W, 3) picture, as COCO's panoptic format has ids in colours."""
     wide = picture.astype(np.int32)
     return wide[..., 0] | wide[..., 1] << 8 | wide[..., 2] << 16
 
 
-def decode_png(data: bytes, *, colours: bool = False) -> Labels:
+def decode_png(data: bytes, *, colours: bool = False) -> LabelImage:
     """The values in a PNG file of one channel, grey or palette, (H, W) uint8 or uint16. Raises `LabelImageError`.
 
     colours: see `decode_labels`.
@@ -88,12 +88,12 @@ def decode_png(data: bytes, *, colours: bool = False) -> Labels:
         return pack(np.asarray(decoded[..., 2::-1], np.uint8))
     if decoded is None or decoded.ndim != 2 or decoded.dtype not in (np.uint8, np.uint16):
         raise LabelImageError("a PNG that is truncated or corrupt: its pixels do not decode")
-    labels: Labels = decoded.astype(np.uint16 if depth == 16 else np.uint8, copy=False)
+    labels: LabelImage = decoded.astype(np.uint16 if depth == 16 else np.uint8, copy=False)
     # OpenCV stretches what has fewer than 8 bits over the whole range.
     return labels if depth >= 8 else labels // np.uint8(255 // (2**depth - 1))
 
 
-def _as_uint16(labels: Labels) -> Labels:
+def _as_uint16(labels: LabelImage) -> LabelImage:
     """Ids that a tool wrote with more bits than they need. Raises `LabelImageError` where one does not fit."""
     largest = np.iinfo(np.uint16).max
     for value in (labels.min(initial=0), labels.max(initial=0)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from eomt_ros.evaluation.results import Latency
+from eomt_ros.evaluation.results import Percentiles
 
 RESOLUTION = 0.02
 """Width of a bin over its lower edge."""
@@ -55,9 +55,9 @@ class LatencyHistogram:
                 return min(middle, self._highest)
         return math.nan
 
-    def figures(self) -> Latency:
+    def figures(self) -> Percentiles:
         """NaN where there were none."""
-        return Latency(self.percentile(0.50), self.percentile(0.95), self.percentile(0.99), self._highest)
+        return Percentiles(self.percentile(0.50), self.percentile(0.95), self.percentile(0.99), self._highest)
 
     def bars(self) -> tuple[tuple[float, int], ...]:
         """(lower edge in ms, frames) of wider bins; the last one closes the histogram with 0 frames."""

@@ -12,7 +12,7 @@ NOMINAL_STEP = 10**8
 
 
 @dataclass(frozen=True)
-class Moment:
+class FrameTime:
     """When a frame was, and how long it stands for."""
 
     begin: float
@@ -34,7 +34,7 @@ class Pace:
         self.repeated = 0
         """Frames with the stamp of the frame before."""
 
-    def push(self, stamp: int) -> Moment | None:
+    def push(self, stamp: int) -> FrameTime | None:
         """Takes the next frame's stamp, in nanoseconds; returns the moment of the frame before, None at the first."""
         last, self._last = self._last, stamp
         if last is None:
@@ -48,11 +48,11 @@ class Pace:
         self._shown += self._step
         return moment
 
-    def end(self) -> Iterator[Moment]:
+    def end(self) -> Iterator[FrameTime]:
         """The moment of the last frame, if there was one."""
         if self._last is not None:
             self._last = None
             yield self._moment()
 
-    def _moment(self) -> Moment:
-        return Moment(self._begin / 10**9, self._step / 10**9, self._shown)
+    def _moment(self) -> FrameTime:
+        return FrameTime(self._begin / 10**9, self._step / 10**9, self._shown)

@@ -21,7 +21,7 @@ class ResultsError(Exception):
 
 
 @dataclass(frozen=True)
-class Latency:
+class Percentiles:
     """Milliseconds."""
 
     p50: float
@@ -56,7 +56,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Span:
+class IdSpan:
     """A time in which an object was in view, and had one id or none."""
 
     begin: float
@@ -68,13 +68,13 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Timeline:
+class ObjectTimeline:
     """One object of the ground truth."""
 
     sequence: str
     object_id: int
     class_name: str
-    spans: tuple[Span, ...]
+    spans: tuple[IdSpan, ...]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class WorstFrame:
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayFigures:
     """How the frames fared on their way through the node; None of it exists straight through the engine."""
 
     policy: str
@@ -104,7 +104,7 @@ class Replay:
     dropped_by_reason: Mapping[str, int]
     lost_on_the_way: int
     """Published, but never received by the node."""
-    age_ms: Latency
+    age_ms: Percentiles
     """From the publishing of an image to the arrival of its result."""
 
 
@@ -172,9 +172,9 @@ class Results:
 
     fps: float
     """Of the engine alone, pixels in, result out; through the node: results per second."""
-    latency_ms: Latency
+    latency_ms: Percentiles
     """Of the engine per frame."""
-    stages_ms: Mapping[str, Latency]
+    stages_ms: Mapping[str, Percentiles]
     latency_histogram: tuple[tuple[float, int], ...] = ()
     """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
 
@@ -190,9 +190,9 @@ class Results:
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()
-    timelines: tuple[Timeline, ...] = ()
+    timelines: tuple[ObjectTimeline, ...] = ()
     worst_frames: tuple[WorstFrame, ...] = ()
-    replay: Replay | None = None
+    replay: ReplayFigures | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     """What lies beside: `overlay` (video), `bag` (predictions), relative to the output folder."""
 
@@ -221,14 +221,14 @@ def nothing_scored(results: Results) -> str | None:
     return f"nothing was scored, although there is a ground truth ({', '.join(truth)}): {why}"
 
 
-def write(results: Results, folder: Path) -> Path:
+def write_results(results: Results, folder: Path) -> Path:
     """Writes `metrics.json` into a folder and returns its path; what is not a number becomes null. Raises `OSError`."""
     path = folder / FILE
     write_json(results, path)
     return path
 
 
-def read(folder: Path) -> Results:
+def read_results(folder: Path) -> Results:
     """The results that an evaluation left in a folder. Raises `ResultsError`."""
     path = folder / FILE
     try:

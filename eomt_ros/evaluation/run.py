@@ -30,7 +30,7 @@ from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
-from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, WorstFrame, write
+from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, WorstFrame, write_results
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
 
 BEHIND = 8
@@ -42,7 +42,7 @@ KEPT_SHARE = 0.02
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """How an evaluation is run."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Options:
     """Set from outside, to end early with what there is."""
 
 
-def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, options: Options) -> Results:
+def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, options: EvaluationOptions) -> Results:
     """Goes through all frames; leaves figures, overlay video, pictures and perhaps a bag in the folder `out`.
 
     The folder exists. The figures so far are in it every few seconds, whatever becomes of this process; and what cannot
@@ -95,7 +95,7 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
     except OSError as error:
         problems.append(f"the pictures of the worst frames were given up: {error}")
     found = _results(sequences, predictions, account, problems, options, worst, _files(account, out))
-    write(found, out)
+    write_results(found, out)
     return found
 
 
@@ -104,7 +104,7 @@ def _run(
     predictions: Predictions,
     account: Account,
     keeper: _Keeper,
-    options: Options,
+    options: EvaluationOptions,
     progress: Progress,
 ) -> list[str]:
     """Goes through one sequence, and returns what is wrong with it."""
@@ -148,13 +148,17 @@ class _Keeper:
             return
         # The figures before stay, and whether there is room at the end is another question.
         with suppress(OSError):
-            write(self._figures(), self._out)
+            write_results(self._figures(), self._out)
         took = time.monotonic() - begun
         self._due = begun + max(KEPT_EVERY, took / KEPT_SHARE)
 
 
 def _unfinished(
-    sequences: Series[Sequence], predictions: Predictions, account: Account, problems: list[str], options: Options
+    sequences: Series[Sequence],
+    predictions: Predictions,
+    account: Account,
+    problems: list[str],
+    options: EvaluationOptions,
 ) -> Results:
     first = f"not finished: the figures are of the first {counted(account.frames, 'frame')}"
     return _results(
@@ -194,7 +198,7 @@ def _results(
     predictions: Predictions,
     account: Account,
     problems: list[str],
-    options: Options,
+    options: EvaluationOptions,
     worst_frames: tuple[WorstFrame, ...] = (),
     files: Mapping[str, str] = MappingProxyType({}),
 ) -> Results:
@@ -224,7 +228,7 @@ def _results(
     return options.complete(found)
 
 
-def _settings(sequences: Series[Sequence], predictions: Predictions, options: Options) -> dict[str, Any]:
+def _settings(sequences: Series[Sequence], predictions: Predictions, options: EvaluationOptions) -> dict[str, Any]:
     return {
         "model": predictions.model,
         "labels": predictions.labels.name,

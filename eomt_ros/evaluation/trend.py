@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import FrameScore, IntervalScores
-from eomt_ros.evaluation.pace import Moment
+from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Drift, Interval
 
 INTERVALS = 120
@@ -27,7 +27,7 @@ class Trend:
         self._length = SHORTEST
         self._parts: list[_Part] = []
 
-    def add(self, sequence: str, moment: Moment, seconds: float | None, score: FrameScore | None) -> None:
+    def add(self, sequence: str, moment: FrameTime, seconds: float | None, score: FrameScore | None) -> None:
         """Counts a frame. seconds: that the engine took, None where it is not known; score: None without truth."""
         number = int(moment.begin // self._length)
         last = self._parts[-1] if self._parts else None
@@ -90,7 +90,7 @@ class DriftWatch:
         self._blocks: deque[tuple[float, IntervalScores]] = deque()
         self._end = 0.0
 
-    def add(self, moment: Moment, score: FrameScore | None) -> None:
+    def add(self, moment: FrameTime, score: FrameScore | None) -> None:
         """Counts a frame; score: None without truth."""
         self._end = moment.begin + moment.seconds
         if score is None:

@@ -8,8 +8,8 @@ from statistics import median
 import cv2
 import numpy as np
 
-from eomt_ros.evaluation.frame import Labels
-from eomt_ros.evaluation.pace import Moment
+from eomt_ros.evaluation.frame import LabelImage
+from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.results import Predicted
 
@@ -25,7 +25,7 @@ class PredictedFigures:
         self._changed = 0.0
         self._lives: list[float] = []
         self._seen: dict[tuple[int, int], tuple[float, float]] = {}
-        self._before: Labels | None = None
+        self._before: LabelImage | None = None
 
     def start_sequence(self) -> None:
         """What follows has nothing to do with the frames before."""
@@ -33,7 +33,7 @@ class PredictedFigures:
         self._seen = {}
         self._before = None
 
-    def add(self, found: Found, moment: Moment) -> None:
+    def add(self, found: Found, moment: FrameTime) -> None:
         """Counts the next frame of the sequence."""
         classes, count = found.semantic, len(self._class_names)
         self._frames += 1

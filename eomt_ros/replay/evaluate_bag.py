@@ -170,7 +170,7 @@ def evaluate_bag(
             Path(labels) if labels else None,
             max_gap=replayed.parameters["max_gap"],
         ) as predictions:
-            scoring = run.Options(
+            scoring = run.EvaluationOptions(
                 _settings(options, replayed),
                 video=options.video,
                 complete=lambda scored: _with_replay(scored, replayed),

@@ -23,7 +23,7 @@ from eomt_ros.evaluation.output_bag import (
     SEMANTIC,
     OutputBag,
 )
-from eomt_ros.evaluation.results import Latency
+from eomt_ros.evaluation.results import Percentiles
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.diagnostics import PERCENTILES, Drop
 from eomt_ros.stamps import stamp_in
@@ -59,7 +59,7 @@ class Report:
     lost: int
     dropped: Mapping[str, int]
     """By reason."""
-    stages_ms: Mapping[str, Latency]
+    stages_ms: Mapping[str, Percentiles]
     """Of the last frames; empty before the first."""
 
     @property
@@ -129,6 +129,6 @@ def _report(status: DiagnosticStatus) -> Report:
         lost=int(values["lost in transport"]),
         dropped={reason.value: int(values[f"dropped: {reason.value}"]) for reason in Drop},
         stages_ms={
-            stage: Latency(*(float(values[f"{stage} {name} (ms)"]) for name in PERCENTILES)) for stage in stages
+            stage: Percentiles(*(float(values[f"{stage} {name} (ms)"]) for name in PERCENTILES)) for stage in stages
         },
     )

@@ -18,7 +18,7 @@ import numpy as np
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
 from eomt_ros.evaluation.progress import Progress
-from eomt_ros.evaluation.results import Latency, Replay
+from eomt_ros.evaluation.results import Percentiles, ReplayFigures
 from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.parameters import RULES
 from eomt_ros.printable import printable
@@ -48,7 +48,7 @@ class StoppedError(Exception):
 class Replayed:
     """What came of a bag."""
 
-    replay: Replay
+    replay: ReplayFigures
     parameters: Mapping[str, Any]
     """Of the node."""
     report: Report
@@ -265,7 +265,7 @@ class Replayer:
         ages = [recorder.arrivals[stamp] - moment for stamp, moment in published if stamp in recorder.arrivals]
         arrivals = sorted(recorder.arrivals.values())
         elapsed = (arrivals[-1] - arrivals[0]) * 1e-9
-        replay = Replay(
+        replay = ReplayFigures(
             policy=parameters["policy"],
             published=len(published),
             processed=processed,
@@ -284,10 +284,10 @@ class Replayer:
         )
 
 
-def _percentiles(milliseconds: Sequence[float]) -> Latency:
+def _percentiles(milliseconds: Sequence[float]) -> Percentiles:
     if not milliseconds:  # the player was killed before it wrote down what it had published
-        return Latency(math.nan, math.nan, math.nan, math.nan)
-    return Latency(*(float(value) for value in np.percentile(milliseconds, list(PERCENTILES.values()))))
+        return Percentiles(math.nan, math.nan, math.nan, math.nan)
+    return Percentiles(*(float(value) for value in np.percentile(milliseconds, list(PERCENTILES.values()))))
 
 
 def _published(log: Path, topic: str) -> list[tuple[int, int]]:

@@ -12,13 +12,13 @@ import numpy as np
 from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
     Drift,
+    IdSpan,
     Interval,
-    Latency,
+    ObjectTimeline,
+    Percentiles,
     Predicted,
-    Replay,
+    ReplayFigures,
     Results,
-    Span,
-    Timeline,
     WorstFrame,
 )
 from eomt_ros.evaluation.video import VideoWriter
@@ -78,8 +78,8 @@ def short_run(**changes: Any) -> Results:
             idf1=0.6124,
             shared_ids=4,
             fps=23.4,
-            latency_ms=Latency(41.1, 55.2, 61.3, 902.4),
-            stages_ms={"network": Latency(35.5, 48.6, 52.7, 800.8), "postprocess": Latency(4.1, 5.2, 6.3, 7.4)},
+            latency_ms=Percentiles(41.1, 55.2, 61.3, 902.4),
+            stages_ms={"network": Percentiles(35.5, 48.6, 52.7, 800.8), "postprocess": Percentiles(4.1, 5.2, 6.3, 7.4)},
             latency_histogram=((30.0, 10), (36.0, 60), (43.2, 28), (51.8, 1), (62.2, 0), (850.0, 1), (1020.0, 0)),
             predicted=Predicted(
                 class_area={"floor": 0.4321, "wall": 0.3, "box": 0.1234, "person": 0.05, "ball": 0.0001},
@@ -94,9 +94,11 @@ def short_run(**changes: Any) -> Results:
                 for second in range(10)
             ),
             timelines=(
-                Timeline("bag", 11, "box", (Span(0.0, 4.0, "1"), Span(6.0, 10.0, "1"))),
-                Timeline("bag", 12, "person", (Span(0.0, 0.5, None), Span(0.5, 4.5, "2"), Span(4.5, 10.0, "3"))),
-                Timeline("bag", 13, "box", (Span(1.0, 7.0, None),)),
+                ObjectTimeline("bag", 11, "box", (IdSpan(0.0, 4.0, "1"), IdSpan(6.0, 10.0, "1"))),
+                ObjectTimeline(
+                    "bag", 12, "person", (IdSpan(0.0, 0.5, None), IdSpan(0.5, 4.5, "2"), IdSpan(4.5, 10.0, "3"))
+                ),
+                ObjectTimeline("bag", 13, "box", (IdSpan(1.0, 7.0, None),)),
             ),
             worst_frames=tuple(
                 WorstFrame(
@@ -124,14 +126,14 @@ def long_run() -> Results:
     for number in range(90):
         begin = float(random.uniform(0, 1700))
         middle, end = begin + 5.0 + number / 2, begin + 20.0 + number
-        spans = (Span(begin, middle, f"1:{3 * number}"), Span(middle, end, f"1:{3 * number + 1}"))
-        timelines.append(Timeline(("monday", "tuesday")[number % 2], number + 1, names[number], spans))
+        spans = (IdSpan(begin, middle, f"1:{3 * number}"), IdSpan(middle, end, f"1:{3 * number + 1}"))
+        timelines.append(ObjectTimeline(("monday", "tuesday")[number % 2], number + 1, names[number], spans))
     flicker = tuple(
-        Span(second + half / 2, second + half / 2 + 0.5, "2:7" if half else None)
+        IdSpan(second + half / 2, second + half / 2 + 0.5, "2:7" if half else None)
         for second in range(1800)
         for half in (0, 1)
     )
-    timelines.append(Timeline("monday", 400, names[5], flicker))
+    timelines.append(ObjectTimeline("monday", 400, names[5], flicker))
     return short_run(
         class_names=names,
         class_iou={name: float(iou) for name, iou in zip(names, random.uniform(0, 1, 124), strict=True)},
@@ -149,8 +151,8 @@ def long_run() -> Results:
             for part, miou in enumerate(random.uniform(0.6, 0.8, 60))
         ),
         timelines=tuple(timelines),
-        replay=Replay(
-            "latest", 36_512, 36_000, 500, {"newer frame came": 480, "too old": 20}, 12, Latency(51, 72, 93, 994)
+        replay=ReplayFigures(
+            "latest", 36_512, 36_000, 500, {"newer frame came": 480, "too old": 20}, 12, Percentiles(51, 72, 93, 994)
         ),
         files={"overlay": "overlay.mp4", "bag": "bag"},
     )

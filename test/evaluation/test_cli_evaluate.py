@@ -57,7 +57,7 @@ def evaluated(out: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> Eva
     def run(*arguments: object) -> Results:
         words = ["evaluate", *map(str, arguments), "--out", str(out), "--device", "cpu"]
         assert main([*words, "--model", str(model)]) == 0, capsys.readouterr().err
-        return results.read(out)
+        return results.read_results(out)
 
     return run
 
@@ -209,7 +209,7 @@ def test_a_ground_truth_of_which_nothing_is_scored_is_no_success(
     message = refused(bag, "--truth", tmp_path / "truth")
     assert f"nothing was scored, although there is a ground truth ({tmp_path / 'truth'}): " in message
     assert expected in message
-    assert results.read(out).frames == FRAMES
+    assert results.read_results(out).frames == FRAMES
     assert (out / "report.html").exists()
 
 
@@ -236,7 +236,7 @@ def test_a_bag_that_is_damaged_in_its_middle_leaves_figures_and_is_no_success(
     bags.damage(damaged)
     words = ["evaluate", str(damaged), "--out", str(out), "--device", "cpu", "--model", str(model)]
     assert main(words) == 1
-    assert 0 < results.read(out).frames < 120
+    assert 0 < results.read_results(out).frames < 120
     assert "of 360 messages could be read: bag.mcap has a damaged record" in capsys.readouterr().out
 
 
@@ -303,7 +303,7 @@ def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, 
         printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    found = results.read(out)
+    found = results.read_results(out)
     assert 0 < found.frames < LONG
     assert found.problems[0].startswith(f"stopped by the user after {found.frames:,} of {LONG:,} frames")
     assert found.problems[0] in printed
@@ -327,7 +327,7 @@ def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
 ) -> None:
     with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
         wait_until(lambda: has_figures(out), process)
-    found = results.read(out)
+    found = results.read_results(out)
     assert found.problems[0] == f"not finished: the figures are of the first {counted(found.frames, 'frame')}"
     assert evaluated(bag, "--overwrite").frames == FRAMES
     assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "overlay.mp4", "worst"}
@@ -348,7 +348,7 @@ def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: P
     with running(*words, program=small + PROGRAM) as process:
         printed, errors = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in errors
-    found = results.read(out)
+    found = results.read_results(out)
     assert (found.frames, found.files) == (20, {})
     assert [problem.split(":")[0] for problem in found.problems] == ["overlay.mp4 was given up", "bag was given up"]
     assert all(f"note: {problem}" in printed for problem in found.problems)

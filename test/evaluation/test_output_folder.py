@@ -22,7 +22,7 @@ def fill(out: Path, *names: str) -> None:
 
 def evaluation(out: Path) -> Path:
     fill(out, *MADE)
-    results.write(short_run(), out)
+    results.write_results(short_run(), out)
     return out
 
 
@@ -72,7 +72,7 @@ def test_what_a_killed_evaluation_left_is_overwritten_too(came_to: tuple[str, ..
     make_ready(tmp_path, [], overwrite=True)
     assert files(tmp_path) == {results.FILE}
     with pytest.raises(results.ResultsError, match="was ended before its first frame was scored"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, "{}", "not JSON", "[]"])

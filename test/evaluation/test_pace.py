@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from eomt_ros.evaluation.pace import Moment, Pace
+from eomt_ros.evaluation.pace import FrameTime, Pace
 
 START = 1_700_000_000 * 10**9
 MS = 10**6
 
 
-def moments(*milliseconds: int) -> list[Moment]:
+def moments(*milliseconds: int) -> list[FrameTime]:
     """Of frames at these times after the start."""
     pace = Pace()
     found = [pace.push(START + moment * MS) for moment in milliseconds]
@@ -46,7 +46,7 @@ def test_time_goes_on_where_stamps_jump_back_or_stand_still() -> None:
 
 
 def test_where_no_stamp_tells_how_long_a_frame_stands_it_is_a_tenth_of_a_second() -> None:
-    assert moments(0) == [Moment(0.0, 0.1, 0)]
+    assert moments(0) == [FrameTime(0.0, 0.1, 0)]
     assert begins(0, 0, 0) == [0.0, 0.1, 0.2]
     assert lengths(0, 0, 0) == lengths(0, 5000, 10_000) == [0.1, 0.1, 0.1]
 

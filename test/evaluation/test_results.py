@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eomt_ros.evaluation import results
-from eomt_ros.evaluation.results import Drift, Latency, Replay, Results, ResultsError
+from eomt_ros.evaluation.results import Drift, Percentiles, ReplayFigures, Results, ResultsError
 from test.evaluation.examples import long_run, run_without_truth, short_run
 
 
@@ -22,21 +22,21 @@ def written(run: Results, folder: Path) -> dict[str, Any]:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is no JSON")
 
-    content: dict[str, Any] = json.loads(results.write(run, folder).read_text(), parse_constant=refuse)
+    content: dict[str, Any] = json.loads(results.write_results(run, folder).read_text(), parse_constant=refuse)
     return content
 
 
 @pytest.mark.parametrize("make", [short_run, long_run, run_without_truth])
 def test_results_are_read_as_they_were_written(make: Callable[[], Results], tmp_path: Path) -> None:
     run = replace(make(), drift=Drift(0.5, 0.25, None, 0.125))
-    results.write(run, tmp_path)
-    assert results.read(tmp_path) == run
+    results.write_results(run, tmp_path)
+    assert results.read_results(tmp_path) == run
 
 
 def test_a_replay_is_read_as_it_was_written(tmp_path: Path) -> None:
-    replay = Replay("latest", 20, 17, 3, {"newer image": 3}, 0, Latency(1.5, 2.5, 3.5, 4.0))
-    results.write(replace(short_run(), replay=replay), tmp_path)
-    assert results.read(tmp_path).replay == replay
+    replay = ReplayFigures("latest", 20, 17, 3, {"newer image": 3}, 0, Percentiles(1.5, 2.5, 3.5, 4.0))
+    results.write_results(replace(short_run(), replay=replay), tmp_path)
+    assert results.read_results(tmp_path).replay == replay
 
 
 def test_the_file_has_the_figures_that_others_look_for(tmp_path: Path) -> None:
@@ -48,10 +48,10 @@ def test_the_file_has_the_figures_that_others_look_for(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_number_is_null_and_comes_back(tmp_path: Path) -> None:
-    run = replace(short_run(), fps=math.nan, latency_ms=Latency(math.nan, math.inf, 1.0, 2.0), miou=math.nan)
+    run = replace(short_run(), fps=math.nan, latency_ms=Percentiles(math.nan, math.inf, 1.0, 2.0), miou=math.nan)
     content = written(run, tmp_path)
     assert (content["fps"], content["latency_ms"]["p50"], content["latency_ms"]["p95"], content["miou"]) == (None,) * 4
-    back = results.read(tmp_path)
+    back = results.read_results(tmp_path)
     assert math.isnan(back.fps)
     assert math.isnan(back.latency_ms.p50)
     assert back.latency_ms.p99 == 1.0
@@ -59,9 +59,9 @@ def test_what_is_not_a_number_is_null_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_names_keep_their_letters(tmp_path: Path) -> None:
-    results.write(replace(short_run(), sequences=("Straße",)), tmp_path)
+    results.write_results(replace(short_run(), sequences=("Straße",)), tmp_path)
     assert "Straße" in (tmp_path / results.FILE).read_text(encoding="utf-8")
-    assert results.read(tmp_path).sequences == ("Straße",)
+    assert results.read_results(tmp_path).sequences == ("Straße",)
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -94,40 +94,40 @@ def test_what_is_wrong_in_a_file_is_named(
 ) -> None:
     change(tmp_path, edit)
     with pytest.raises(ResultsError, match=expected) as caught:
-        results.read(tmp_path)
+        results.read_results(tmp_path)
     assert str(tmp_path / results.FILE) in str(caught.value)
 
 
 def test_entries_that_a_later_version_adds_are_passed_over(tmp_path: Path) -> None:
     change(tmp_path, lambda content: content.update(weather="fine"))
-    assert results.read(tmp_path) == short_run()
+    assert results.read_results(tmp_path) == short_run()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"schema_version": NaN}'])
 def test_a_file_that_is_no_json_object_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / results.FILE).write_text(text)
     with pytest.raises(ResultsError, match="holds no results"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)
 
 
 def test_a_file_that_is_none_or_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / results.FILE).write_text("[" * 100_000)
     with pytest.raises(ResultsError, match="holds no results: it is not JSON"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)
     (tmp_path / results.FILE).unlink()
     (tmp_path / results.FILE).symlink_to("/dev/null")
     with pytest.raises(ResultsError, match=r"cannot be read: .*it is a device, expected a regular file"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)
 
 
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="expected a folder that an evaluation wrote"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)
 
 
 def test_results_that_cannot_be_written_leave_the_old_ones(tmp_path: Path) -> None:
-    results.write(short_run(), tmp_path)
+    results.write_results(short_run(), tmp_path)
     with pytest.raises(TypeError):
-        results.write(replace(short_run(), settings={"of no kind that JSON knows": object()}), tmp_path)
-    assert results.read(tmp_path) == short_run()
+        results.write_results(replace(short_run(), settings={"of no kind that JSON knows": object()}), tmp_path)
+    assert results.read_results(tmp_path) == short_run()
     assert [path.name for path in tmp_path.iterdir()] == [results.FILE]

@@ -22,7 +22,7 @@ from eomt_ros.evaluation.predictions import EnginePredictions, Found
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Results
-from eomt_ros.evaluation.run import Options, evaluate
+from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
 from eomt_ros.evaluation.video import read_video
@@ -49,7 +49,7 @@ def run(
 ) -> Results:
     out.mkdir(exist_ok=True)
     with open_sequences(list(paths), truth=truth or TruthSource()) as sequences:
-        return evaluate(sequences, EnginePredictions(segmenter), out, Options(**options))
+        return evaluate(sequences, EnginePredictions(segmenter), out, EvaluationOptions(**options))
 
 
 def segmented(
@@ -157,7 +157,7 @@ def test_a_saved_bag_scores_as_the_engine_did(bag: Path, segmenter: Segmenter, t
         open_sequences([bag], truth=TruthSource()) as sequences,
         RecordedPredictions(tmp_path / "first" / "bag", ["bag"], table) as predictions,
     ):
-        second = evaluate(sequences, predictions, tmp_path / "second", Options())
+        second = evaluate(sequences, predictions, tmp_path / "second", EvaluationOptions())
     same = ("miou", "class_iou", "vpq", "stq", "mvc8", "id_switches", "timelines", "frames", "frames_scored", "seconds")
     assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]
     assert math.isnan(second.fps)
@@ -323,7 +323,7 @@ def test_what_is_wrong_with_one_of_several_sequences_is_said_of_it(
 class StopsAfter(EnginePredictions):
     """Somebody presses Ctrl-C while a frame is in work."""
 
-    def __init__(self, segmenter: Segmenter, frames: int, options: Options) -> None:
+    def __init__(self, segmenter: Segmenter, frames: int, options: EvaluationOptions) -> None:
         super().__init__(segmenter)
         self._left = frames
         self._stop = options.stop
@@ -338,7 +338,7 @@ class StopsAfter(EnginePredictions):
 @pytest.mark.parametrize("frames", [1, 5, FRAMES + 2])
 def test_what_was_done_before_a_stop_is_kept(frames: int, bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     other = bags.write_scene(tmp_path / "other", 5)
-    options = Options(save_bag=True)
+    options = EvaluationOptions(save_bag=True)
     (tmp_path / "out").mkdir()
     with open_sequences([bag, other], truth=TruthSource()) as sequences:
         found = evaluate(sequences, StopsAfter(segmenter, frames, options), tmp_path / "out", options)
@@ -352,7 +352,7 @@ def test_what_was_done_before_a_stop_is_kept(frames: int, bag: Path, segmenter: 
 
 
 def test_a_stop_before_the_first_frame_has_empty_results(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
-    options = Options()
+    options = EvaluationOptions()
     options.stop.set()
     with open_sequences([bag], truth=TruthSource()) as sequences:
         found = evaluate(sequences, EnginePredictions(segmenter), tmp_path, options)
@@ -362,7 +362,7 @@ def test_a_stop_before_the_first_frame_has_empty_results(bag: Path, segmenter: S
 def test_a_sequence_without_frames_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
     empty = Sequence("nothing", lambda problems: (frame for frame in []))
     with pytest.raises(SourceError, match="nothing: no frames"):
-        evaluate([empty], EnginePredictions(segmenter), tmp_path, Options())
+        evaluate([empty], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
 
 
 @pytest.mark.parametrize(
@@ -378,15 +378,15 @@ def test_a_data_set_with_other_classes_is_refused(
     frames = [SourceFrame(number, bags.scene(number)[0], None) for number in range(2)]
     sequence = Sequence("video", lambda problems: (frame for frame in frames), class_names=names)
     with pytest.raises(SourceError, match=expected):
-        evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+        evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     matching = replace(sequence, class_names=segmenter.labels.class_names)
-    assert evaluate([matching], EnginePredictions(segmenter), tmp_path, Options()).frames == 2
+    assert evaluate([matching], EnginePredictions(segmenter), tmp_path, EvaluationOptions()).frames == 2
 
 
 def test_frames_without_time_between_them_count_a_tenth_of_a_second_each(segmenter: Segmenter, tmp_path: Path) -> None:
     frames = [SourceFrame(0, bags.scene(number)[0], Truth(*bags.scene(number)[1:])) for number in range(FRAMES)]
     sequence = Sequence("still", lambda problems: (frame for frame in frames))
-    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     assert (found.frames, found.frames_scored) == (FRAMES, FRAMES)
     assert [found.seconds, found.object_seconds] == pytest.approx([0.1 * FRAMES] * 2)
     assert found.problems[0].startswith(f"{FRAMES - 1} frames have the stamp of the frame before")
@@ -422,7 +422,7 @@ def test_a_disk_without_room_for_the_video_costs_the_video_only(
     assert problem.startswith("overlay.mp4 was given up: ")
     assert problem.endswith("No space left on device")
     assert (found.frames, found.stq, found.files) == (whole.frames, whole.stq, {})
-    assert results.read(tmp_path / "out").problems == found.problems
+    assert results.read_results(tmp_path / "out").problems == found.problems
 
 
 def test_what_lies_in_the_way_of_pictures_or_bag_stays_and_costs_these_only(
@@ -460,15 +460,15 @@ def test_the_figures_so_far_are_there_while_frames_are_scored(
             picture, *truth = bags.scene(number)
             yield SourceFrame(bags.stamp(number), picture, Truth(*truth))
             if (tmp_path / results.FILE).exists():
-                seen.append(results.read(tmp_path))
+                seen.append(results.read_results(tmp_path))
 
-    whole = evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, Options())
+    whole = evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     counts = [found.frames for found in seen]
     assert counts == sorted(counts)
     some = next(found for found in reversed(seen) if 0 < found.frames < 30)
     assert some.problems[0] == f"not finished: the figures are of the first {some.frames} frames"
     assert some.miou == pytest.approx(scored(segmenter, some.frames_scored).miou)
-    assert results.read(tmp_path).problems == whole.problems == ()
+    assert results.read_results(tmp_path).problems == whole.problems == ()
 
 
 @pytest.mark.parametrize("shape", [(2, 20_000), (20_000, 2)])
@@ -478,7 +478,7 @@ def test_pictures_that_no_video_can_hold_are_scored_and_shrunk(
     image, classes = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
     frames = [SourceFrame(number, image, Truth(classes, classes)) for number in range(2)]
     sequence = Sequence("long", lambda problems: (frame for frame in frames))
-    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, Options())
+    found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     assert (found.frames, found.frames_scored, found.problems) == (2, 2, ())
     shown = {frame.content.shape for frame in read_video(tmp_path / found.files["overlay"])}
     assert {tuple(sorted(each)) for each in shown} == {(2, 3, 16_384)}

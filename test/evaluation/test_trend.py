@@ -9,7 +9,7 @@ import pytest
 
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import FrameScore, IntervalScores, Scores
-from eomt_ros.evaluation.pace import Moment
+from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Interval
 from eomt_ros.evaluation.trend import INTERVALS, DriftWatch, Trend
 
@@ -17,7 +17,7 @@ CLASSES = 2
 RATE = 10
 
 
-def frames(count: int, wrong_from: int | None = None) -> Iterator[tuple[Moment, FrameScore]]:
+def frames(count: int, wrong_from: int | None = None) -> Iterator[tuple[FrameTime, FrameScore]]:
     """A thing on a floor; from some frame on, part of it is taken for floor."""
     scores = Scores(["floor", "box"], [False, True])
     scores.start_sequence("a")
@@ -27,7 +27,7 @@ def frames(count: int, wrong_from: int | None = None) -> Iterator[tuple[Moment, 
     worse[5:8] = 0
     for number in range(count):
         found = classes if wrong_from is None or number < wrong_from else worse
-        moment = Moment(number / RATE, 1 / RATE, number * 10**9 // RATE)
+        moment = FrameTime(number / RATE, 1 / RATE, number * 10**9 // RATE)
         truth = Truth(classes, (classes == 1).astype(np.uint16))
         predicted = Prediction(found, (found == 1).astype(np.uint16))
         yield moment, scores.update(truth, predicted, begin=moment.begin, seconds=moment.seconds)
@@ -72,8 +72,8 @@ def test_intervals_of_a_long_run_widen_and_lose_nothing() -> None:
 def test_every_sequence_has_intervals_of_its_own() -> None:
     followed = Trend(CLASSES)
     for name in ("b", "a", "c"):
-        followed.add(name, Moment(0.0, 0.5, 0), 0.01, None)
-        followed.add(name, Moment(0.5, 0.5, 0), 0.01, None)
+        followed.add(name, FrameTime(0.0, 0.5, 0), 0.01, None)
+        followed.add(name, FrameTime(0.5, 0.5, 0), 0.01, None)
     intervals = followed.intervals(None)
     assert [(part.sequence, part.begin, part.end) for part in intervals] == [
         ("b", 0.0, 1.0),
@@ -87,11 +87,11 @@ def test_more_sequences_than_intervals_have_one_each() -> None:
     followed = Trend(CLASSES)
     for number in range(2 * INTERVALS):
         for second in range(3):
-            followed.add(str(number), Moment(float(second), 1.0, 0), 0.01, None)
+            followed.add(str(number), FrameTime(float(second), 1.0, 0), 0.01, None)
     assert [part.sequence for part in followed.intervals(None)] == [str(number) for number in range(2 * INTERVALS)]
 
 
-def drift_of(*runs: list[tuple[Moment, FrameScore]]) -> DriftWatch:
+def drift_of(*runs: list[tuple[FrameTime, FrameScore]]) -> DriftWatch:
     watch = DriftWatch(CLASSES)
     for run in runs:
         watch.start_sequence()
@@ -135,5 +135,5 @@ def test_drift_of_several_sequences_is_that_of_the_long_ones_together() -> None:
 def test_there_is_no_drift_without_ground_truth() -> None:
     watch = DriftWatch(CLASSES)
     for second in range(130):
-        watch.add(Moment(float(second), 1.0, 0), None)
+        watch.add(FrameTime(float(second), 1.0, 0), None)
     assert watch.drift() is None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from eomt_ros.engine import Segment
-from eomt_ros.evaluation.pace import Moment
+from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Predicted
 from eomt_ros.evaluation.unscored import PredictedFigures
 
@@ -31,7 +31,7 @@ def figures(*frames: Frame, has_ids: bool = True) -> Predicted:
     found = PredictedFigures(("floor", "box"), has_ids=has_ids)
     found.start_sequence()
     for number, frame in enumerate(frames):
-        found.add(frame, Moment(number * 0.1, 0.1, 0))
+        found.add(frame, FrameTime(number * 0.1, 0.1, 0))
     return found.figures()
 
 
@@ -63,7 +63,7 @@ def test_an_id_of_another_epoch_or_sequence_is_another() -> None:
     found = PredictedFigures(("floor", "box"), has_ids=True)
     for _ in range(2):
         found.start_sequence()
-        found.add(Frame(classes(5, 5), (1,)), Moment(0.0, 0.1, 0))
+        found.add(Frame(classes(5, 5), (1,)), FrameTime(0.0, 0.1, 0))
     assert (found.figures().ids, found.figures().flicker) == (2, None)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.bag.contents import BagError, Recorded
 from eomt_ros.evaluation.bag.storage import Storage, open_storage
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.images import ImageError, decode
 from eomt_ros.printable import printable
@@ -145,7 +145,7 @@ class Bag:
             except ImageError as error:
                 raise BagError(f"{self.path}: {topic} at {message.stamp} ns: {error}") from error
 
-    def labels(self, topic: str) -> Iterator[Stamped[Labels]]:
+    def labels(self, topic: str) -> Iterator[Stamped[LabelImage]]:
         """The label images of an image topic as they are, (H, W) uint8 or uint16; not to be written to.
 
         Raises `BagError` where there is no such topic or a message is no label image.

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.metrics.overlap import unlabelled
 
-WINDOWS = (8, 16)
+MVC_WINDOWS = (8, 16)
 """Frames per window."""
 
 Ages = npt.NDArray[np.uint8]
@@ -31,17 +31,17 @@ class Consistency:
 
     def __init__(self, convention: Convention = Convention.STANDARD) -> None:
         self._published = convention is Convention.PUBLISHED
-        self._total = dict.fromkeys(WINDOWS, 0.0)
-        self._windows = dict.fromkeys(WINDOWS, 0)
+        self._total = dict.fromkeys(MVC_WINDOWS, 0.0)
+        self._windows = dict.fromkeys(MVC_WINDOWS, 0)
         self.start_sequence()
 
     def start_sequence(self) -> None:
         """What follows has nothing to do with the frames before."""
         self._frames = 0
-        self._before: tuple[Labels, Labels] | None = None
+        self._before: tuple[LabelImage, LabelImage] | None = None
         self._held_back: dict[int, float] = {}
 
-    def update(self, truth: Labels, prediction: Labels) -> None:
+    def update(self, truth: LabelImage, prediction: LabelImage) -> None:
         """Counts the windows that end with this frame; both (H, W) class ids."""
         if self._before is None or self._before[0].shape != truth.shape:
             self.start_sequence()
@@ -54,7 +54,7 @@ class Consistency:
         self._before = truth.copy(), prediction.copy()
         self._frames += 1
         self._count(self._held_back)
-        shares = {length: self._share(length) for length in WINDOWS if length <= self._frames}
+        shares = {length: self._share(length) for length in MVC_WINDOWS if length <= self._frames}
         known = {length: share for length, share in shares.items() if share is not None}
         if self._published:
             self._held_back = known
@@ -63,7 +63,7 @@ class Consistency:
 
     def mvc(self, length: int) -> float | None:
         """The mean over all windows of that length so far; None where there was none."""
-        lengths = [other for other in WINDOWS if other <= length] if self._published else [length]
+        lengths = [other for other in MVC_WINDOWS if other <= length] if self._published else [length]
         windows = sum(self._windows[each] for each in lengths)
         return sum(self._total[each] for each in lengths) / windows if windows else None
 
@@ -78,7 +78,7 @@ class Consistency:
         return int(np.count_nonzero(constant & (self._prediction >= length))) / area if area else None
 
 
-def _age(ages: Ages, before: Labels, now: Labels) -> None:
-    np.minimum(ages, WINDOWS[-1] - 1, out=ages)
+def _age(ages: Ages, before: LabelImage, now: LabelImage) -> None:
+    np.minimum(ages, MVC_WINDOWS[-1] - 1, out=ages)
     ages *= before == now
     ages += 1

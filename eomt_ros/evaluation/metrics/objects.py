@@ -8,7 +8,7 @@ from statistics import median
 
 from eomt_ros.evaluation.metrics.identities import Identities, IdentityCounts
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
-from eomt_ros.evaluation.results import Span
+from eomt_ros.evaluation.results import IdSpan
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Track:
     """Those of the switches before which it had been out of view."""
     seconds_to_first_detection: float | None
     """How long it was in view before it was first matched; None where it never was."""
-    spans: tuple[Span, ...]
+    spans: tuple[IdSpan, ...]
     """When it was in view, and by which id it was matched."""
 
 
@@ -219,7 +219,7 @@ class _Course:
             fragmentations=self.fragmentations,
             wrong_ids_after_reentry=self.wrong_ids_after_reentry,
             seconds_to_first_detection=None if self.last is None else self.unseen_seconds,
-            spans=tuple(Span(span.begin, span.end, name(span.identity)) for span in self.spans),
+            spans=tuple(IdSpan(span.begin, span.end, name(span.identity)) for span in self.spans),
         )
 
 

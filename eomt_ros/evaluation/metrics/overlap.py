@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.frame import Labels, Prediction, Truth
+from eomt_ros.evaluation.frame import LabelImage, Prediction, Truth
 
 Counts = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -103,13 +103,13 @@ def _same_class(truth: Segments, prediction: Segments) -> Flags:
     return truth.classes[:, None] == prediction.classes[None, :]
 
 
-def compare(truth: Truth, prediction: Prediction, is_thing: Flags) -> Overlap:
+def overlap_of(truth: Truth, prediction: Prediction, is_thing: Flags) -> Overlap:
     """Counts the pixels that each true and each predicted segment of a frame share.
 
     is_thing: per class. Raises `ValueError` where images differ in shape or a class id is not one of the classes.
     """
     has_segments = truth.instances is not None and prediction.segments is not None
-    images: list[Labels] = [truth.classes, prediction.classes]
+    images: list[LabelImage] = [truth.classes, prediction.classes]
     if truth.instances is not None and prediction.segments is not None:
         images += [truth.instances, prediction.segments]
     _expect_same_shape(truth, prediction)
@@ -124,7 +124,7 @@ def compare(truth: Truth, prediction: Prediction, is_thing: Flags) -> Overlap:
     return Overlap(true_segments, predicted_segments, counts.astype(np.int64).reshape(shape), has_segments)
 
 
-def unlabelled(classes: Labels) -> int:
+def unlabelled(classes: LabelImage) -> int:
     """The class id that means unlabelled: the largest that the image can hold."""
     return int(np.iinfo(classes.dtype).max)
 
@@ -145,7 +145,7 @@ def _expect_same_shape(truth: Truth, prediction: Prediction) -> None:
         raise ValueError(f"the images of a frame have shape {truth.classes.shape}, expected at least one pixel")
 
 
-def _stretches(images: list[Labels]) -> tuple[Counts, Counts]:
+def _stretches(images: list[LabelImage]) -> tuple[Counts, Counts]:
     """Where a new stretch of pixels begins that are alike in all images, row after row, and how long each is."""
     flat = [image.reshape(-1) for image in images]
     changes = np.ones(flat[0].size, bool)
@@ -157,7 +157,7 @@ def _stretches(images: list[Labels]) -> tuple[Counts, Counts]:
 
 
 def _segments(
-    classes: Labels, ids: npt.NDArray[np.integer], epoch: int, is_thing: Flags, whose: str
+    classes: LabelImage, ids: npt.NDArray[np.integer], epoch: int, is_thing: Flags, whose: str
 ) -> tuple[Counts, Segments]:
     """The number of the segment that each stretch belongs to, and the segments."""
     names = len(is_thing)

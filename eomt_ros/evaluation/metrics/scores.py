@@ -15,11 +15,11 @@ from eomt_ros.evaluation.metrics.identities import IdentityCounts
 from eomt_ros.evaluation.metrics.intervals import FrameScore, IntervalScores
 from eomt_ros.evaluation.metrics.mvc import Consistency
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectFigures, ObjectLimits, ObjectScore, Track
-from eomt_ros.evaluation.metrics.overlap import compare
+from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import Tubes
-from eomt_ros.evaluation.results import Timeline
+from eomt_ros.evaluation.results import ObjectTimeline
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Scores:
         """
         if self._sequence is None:
             raise RuntimeError("update was called before start_sequence")
-        overlap = compare(truth, prediction, self._is_thing)
+        overlap = overlap_of(truth, prediction, self._is_thing)
         self._consistency.update(truth.classes, prediction.classes)
         tubes = None
         if overlap.has_segments:
@@ -121,10 +121,10 @@ class Scores:
         confusion, tubes = self._all.confusion, self._all.tubes
         class_iou = dict(zip(self._class_names, confusion.class_iou, strict=True))
         sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
-        mvc8, mvc16 = (self._consistency.mvc(length) for length in mvc.WINDOWS)
+        mvc8, mvc16 = (self._consistency.mvc(length) for length in mvc.MVC_WINDOWS)
         if tubes is None:
             nothing: dict[str, Any] = {field.name: None for field in fields(Figures)}
-            nothing["vpq_by_window"] = {str(length): None for length in vpq.WINDOWS}
+            nothing["vpq_by_window"] = {str(length): None for length in vpq.VPQ_WINDOWS}
             return Figures(**{**nothing, "miou": confusion.miou, "class_iou": class_iou, "mvc8": mvc8, "mvc16": mvc16})
         total, count = self._association_total()
         aq = total / count if count else None
@@ -134,7 +134,7 @@ class Scores:
             vpq=tubes.vpq,
             vpq_things=vpq.mean(tubes.quality(self._is_thing)),
             vpq_stuff=vpq.mean(tubes.quality(~self._is_thing)),
-            vpq_by_window={str(length): value for length, value in zip(vpq.WINDOWS, tubes.quality(), strict=True)},
+            vpq_by_window={str(length): value for length, value in zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)},
             stq=stq(sq, aq),
             sq=sq,
             aq=aq,
@@ -152,10 +152,10 @@ class Scores:
         """By how much the ids of the true classes seem to be too large, see `Confusion`."""
         return self._all.confusion.shift
 
-    def timelines(self) -> list[Timeline]:
+    def timelines(self) -> list[ObjectTimeline]:
         """The objects of all sequences so far."""
         return [
-            Timeline(sequence, track.object_id, self._class_names[track.class_id], track.spans)
+            ObjectTimeline(sequence, track.object_id, self._class_names[track.class_id], track.spans)
             for sequence, track in self._tracks()
         ]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.metrics.overlap import Counts, Flags, Key, Overlap, Segments, matched_iou, spared
 
-WINDOWS = (1, 2, 4, 6, 8)
+VPQ_WINDOWS = (1, 2, 4, 6, 8)
 """Frames per window."""
 
 
@@ -28,7 +28,7 @@ class TubeCounts:
     """What became of tubes, by window length and class."""
 
     def __init__(self, classes: int) -> None:
-        shape = len(WINDOWS), classes
+        shape = len(VPQ_WINDOWS), classes
         self.iou = np.zeros(shape)
         """(windows, classes), summed over matched tubes; as are all here."""
         self.matched = np.zeros(shape, np.int64)
@@ -72,7 +72,7 @@ class Tubes:
         self._truth: dict[Key, int] = {}
         self._prediction: dict[Key, int] = {}
         # (frames, true, predicted) common pixels, the latest frame first, under the numbers of the segments above.
-        self._history: Counts = np.zeros((WINDOWS[-1], 0, 0), np.int64)
+        self._history: Counts = np.zeros((VPQ_WINDOWS[-1], 0, 0), np.int64)
         self._frames = 0
 
     def update(self, overlap: Overlap) -> TubeCounts:
@@ -84,7 +84,7 @@ class Tubes:
         columns = [self._prediction[key] for key in overlap.prediction.keys]
         self._history[0][np.ix_(rows, columns)] = overlap.counts
         self._frames += 1
-        complete = [length - 1 for length in WINDOWS if length <= self._frames]
+        complete = [length - 1 for length in VPQ_WINDOWS if length <= self._frames]
         return self._count(np.cumsum(self._history, axis=0)[complete])
 
     def _number(self, overlap: Overlap) -> None:
@@ -97,7 +97,7 @@ class Tubes:
         kept = self._history[:, list(rows.values())][:, :, list(columns.values())]
         self._truth = _numbered([*rows, *in_truth])
         self._prediction = _numbered([*columns, *in_prediction])
-        self._history = np.zeros((WINDOWS[-1], len(self._truth), len(self._prediction)), np.int64)
+        self._history = np.zeros((VPQ_WINDOWS[-1], len(self._truth), len(self._prediction)), np.int64)
         self._history[:, : len(rows), : len(columns)] = kept
 
     def _count(self, counts: Counts) -> TubeCounts:

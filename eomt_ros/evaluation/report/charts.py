@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import Kind, as_text, known
-from eomt_ros.evaluation.results import Interval, Latency, Results
+from eomt_ros.evaluation.results import Interval, Percentiles, Results
 
 TICKS = 6
 """Steps of an axis at most, so that their texts have room on a telephone."""
@@ -111,7 +111,7 @@ def latency_over_time(results: Results) -> LineChart | None:
     return _line_chart(results.intervals, values, max(latencies), Kind.MILLISECONDS)
 
 
-def latency_histogram(edges: Sequence[tuple[float, int]], latency: Latency) -> Histogram | None:
+def latency_histogram(edges: Sequence[tuple[float, int]], latency: Percentiles) -> Histogram | None:
     """The histogram of `Results`, with its percentiles, on a logarithmic axis; None where it is empty."""
     if len(edges) < 2 or not any(count for _, count in edges):
         return None

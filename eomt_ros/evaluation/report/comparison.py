@@ -10,7 +10,7 @@ from typing import Any
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, Better, Kind, as_text, known
 from eomt_ros.evaluation.report.page import fill_in, flat, said
-from eomt_ros.evaluation.results import Replay, Results
+from eomt_ros.evaluation.results import ReplayFigures, Results
 
 SPEED_VARIES = 0.03
 """Share by which the speed of two equal runs easily differs; less than that is the same."""
@@ -156,8 +156,8 @@ def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[Row, ...]:
     )
 
 
-def _replay_rows(replays: Sequence[Replay | None]) -> Iterator[Row]:
-    values: dict[str, tuple[Callable[[Replay], float], Kind]] = {
+def _replay_rows(replays: Sequence[ReplayFigures | None]) -> Iterator[Row]:
+    values: dict[str, tuple[Callable[[ReplayFigures], float], Kind]] = {
         "dropped": (lambda replay: replay.dropped, Kind.COUNT),
         "lost on the way": (lambda replay: replay.lost_on_the_way, Kind.COUNT),
         "age of a result, median": (lambda replay: replay.age_ms.p50, Kind.MILLISECONDS),

@@ -75,10 +75,10 @@ class Video:
 def write_report(folder: Path) -> Path:
     """Writes `report.html` from the results and pictures in the output folder of an evaluation, and returns its path.
 
-    Raises `OSError`, and what `results.read` raises where there are no results to read.
+    Raises `OSError`, and what `read_results` raises where there are no results to read.
     """
     path = folder / "report.html"
-    page = render(results_file.read(folder), folder)
+    page = render(results_file.read_results(folder), folder)
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from eomt_ros.evaluation.report.charts import Tick, clock, time_ticks
-from eomt_ros.evaluation.results import Results, Span, Timeline
+from eomt_ros.evaluation.results import IdSpan, ObjectTimeline, Results
 
 COLORS = 10
 """As many as the style sheet has for ids."""
@@ -76,7 +76,7 @@ def id_chart(results: Results) -> IdChart | None:
     return IdChart(sequences, len(timelines) - len(shown))
 
 
-def colors_of(timelines: Sequence[Timeline]) -> dict[str, int]:
+def colors_of(timelines: Sequence[ObjectTimeline]) -> dict[str, int]:
     """A color for each id, so that two ids of one object have the same only where it had more ids than there are."""
     colors: dict[str, int] = {}
     used = Counter[int]()
@@ -102,13 +102,13 @@ def _reluctance(before: int | None, taken: Counter[int], used: Counter[int], col
     return color == before, taken[color], used[color]
 
 
-def _rows(sequence: str, timelines: Sequence[Timeline]) -> Rows:
+def _rows(sequence: str, timelines: Sequence[ObjectTimeline]) -> Rows:
     end = max(span.end for timeline in timelines for span in timeline.spans) or 1.0
     colors = colors_of(timelines)
     return Rows(sequence, time_ticks(end), tuple(_row(timeline, end, colors) for timeline in timelines))
 
 
-def _row(timeline: Timeline, end: float, colors: dict[str, int]) -> Row:
+def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> Row:
     name = f"{timeline.class_name} {timeline.object_id}"
     cells = []
     before: str | None = None
@@ -133,9 +133,9 @@ def _row(timeline: Timeline, end: float, colors: dict[str, int]) -> Row:
     return Row(timeline.class_name, timeline.object_id, tuple(cells), switches)
 
 
-def _visible(spans: Sequence[Span], shortest: float) -> list[Span]:
+def _visible(spans: Sequence[IdSpan], shortest: float) -> list[IdSpan]:
     """Joins spans of one id that are apart by less than can be seen, so that hours of flicker stay a small page."""
-    joined: list[Span] = []
+    joined: list[IdSpan] = []
     for number, span in enumerate(spans):
         last = joined[-1] if joined else None
         hidden = (
@@ -148,16 +148,16 @@ def _visible(spans: Sequence[Span], shortest: float) -> list[Span]:
         if hidden:
             continue
         if last is not None and last.identity == span.identity and span.begin - last.end < shortest:
-            joined[-1] = Span(last.begin, span.end, last.identity)
+            joined[-1] = IdSpan(last.begin, span.end, last.identity)
         else:
             joined.append(span)
     return joined
 
 
-def _identities(timeline: Timeline) -> list[str]:
+def _identities(timeline: ObjectTimeline) -> list[str]:
     """The ids that an object had, in order, each once."""
     return list(dict.fromkeys(span.identity for span in timeline.spans if span.identity is not None))
 
 
-def _seconds_in_view(timeline: Timeline) -> float:
+def _seconds_in_view(timeline: ObjectTimeline) -> float:
     return sum(span.end - span.begin for span in timeline.spans)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_png
 from eomt_ros.evaluation.sources.sequence import SourceError
 from eomt_ros.git_lfs import ADVICE, is_pointer
@@ -31,7 +31,7 @@ def read_picture(path: Path) -> npt.NDArray[np.uint8]:
     return np.asarray(picture[..., ::-1], np.uint8)
 
 
-def read_png(path: Path, *, colours: bool = False) -> Labels:
+def read_png(path: Path, *, colours: bool = False) -> LabelImage:
     """The values in a PNG file, (H, W), see `decode_png`. Raises `SourceError` that names it."""
     try:
         return decode_png(_read(path), colours=colours)

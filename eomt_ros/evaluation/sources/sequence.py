@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.frame import Labels, Truth
+from eomt_ros.evaluation.frame import LabelImage, Truth
 from eomt_ros.evaluation.label_image import LabelImageError
 from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap, TruthMapError
 
@@ -130,7 +130,7 @@ def _class_ids(truth_map: TruthMap, class_names: Series[str]) -> ClassIds:
         raise SourceError(str(error)) from error
 
 
-def unknown_class(classes: Labels, class_count: int) -> int | None:
+def unknown_class(classes: LabelImage, class_count: int) -> int | None:
     """The first class id in (H, W) `classes` that is neither below `class_count` nor unlabelled; None without any."""
     if classes.size == 0 or classes.max() < class_count:
         return None
@@ -148,7 +148,7 @@ def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
             )
 
 
-def _expect_known(classes: Labels, class_count: int) -> None:
+def _expect_known(classes: LabelImage, class_count: int) -> None:
     unknown = unknown_class(classes, class_count)
     if unknown is not None:
         meaning = "offset=-1 if classes are numbered from 1" if unknown == class_count else f"ignore={unknown} if none"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.frame import Labels, Truth
+from eomt_ros.evaluation.frame import LabelImage, Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
 from eomt_ros.evaluation.sources.matching import nearest
@@ -76,7 +76,7 @@ def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str
 
 
 def _truth_topic(
-    bag: Bag, named: str | None, usual: str, option: str, check: Callable[[Labels], object] = len
+    bag: Bag, named: str | None, usual: str, option: str, check: Callable[[LabelImage], object] = len
 ) -> str | None:
     topic = named or (usual if bag.count(usual) and usual in bag.image_topics else None)
     if topic is None:

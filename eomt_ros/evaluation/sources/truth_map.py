@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from eomt_ros import plain_yaml
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError
 from eomt_ros.printable import printable
 from eomt_ros.regular_file import read_bytes
@@ -50,7 +50,7 @@ class TruthMap:
     text: str = ""
     """As the user typed it."""
 
-    def values(self, labels: Labels) -> Labels:
+    def values(self, labels: LabelImage) -> LabelImage:
         """The values in (H, W) `labels`, or the colours where the map has those; int32 labels are colours.
 
         Raises `LabelImageError` where the image does not have what the map is about.
@@ -88,7 +88,7 @@ class ClassIds:
         self._classes = np.array([class_id for _, class_id in named], np.int64)
         self._offset = 0 if truth_map.offset is None and not truth_map.classes else truth_map.offset
 
-    def of(self, labels: Labels) -> tuple[Labels, int | None]:
+    def of(self, labels: LabelImage) -> tuple[LabelImage, int | None]:
         """(H, W) class ids, and one of the values that the map does not speak of, None where there is none.
 
         Raises `LabelImageError` as `TruthMap.values`.

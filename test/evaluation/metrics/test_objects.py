@@ -14,8 +14,8 @@ from hypothesis.extra.numpy import arrays
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
 from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectLimits, ObjectScore, Track
-from eomt_ros.evaluation.metrics.overlap import compare
-from eomt_ros.evaluation.results import Span
+from eomt_ros.evaluation.metrics.overlap import overlap_of
+from eomt_ros.evaluation.results import IdSpan
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
@@ -45,7 +45,7 @@ class Scene:
         return self.add(pair(list(places), found, epoch=epoch, side=side))
 
     def add(self, frame: Pair) -> Scene:
-        self.score.update(compare(*frame, THINGS), begin=self._frame * SECONDS, seconds=SECONDS)
+        self.score.update(overlap_of(*frame, THINGS), begin=self._frame * SECONDS, seconds=SECONDS)
         self._frame += 1
         return self
 
@@ -180,7 +180,7 @@ class TestIds:
         assert renamed.score.tracks() == expected
 
 
-def rename(spans: tuple[Span, ...], names: npt.NDArray[np.uint16]) -> tuple[Span, ...]:
+def rename(spans: tuple[IdSpan, ...], names: npt.NDArray[np.uint16]) -> tuple[IdSpan, ...]:
     return tuple(
         span if span.identity is None else replace(span, identity=str(names[int(span.identity)])) for span in spans
     )
@@ -263,8 +263,8 @@ class TestSpans:
         score = ObjectScore(ObjectLimits(min_frames=1))
         for begin, name in [(0.0, 5), (0.7, 5), (1.0, 6)]:
             frame = pair([(1, BOX)], [(name, BOX)])
-            score.update(compare(*frame, THINGS), begin=begin, seconds=0.1)
-        assert score.tracks()[0].spans == (Span(0.0, 1.0, "5"), Span(1.0, 1.1, "6"))
+            score.update(overlap_of(*frame, THINGS), begin=begin, seconds=0.1)
+        assert score.tracks()[0].spans == (IdSpan(0.0, 1.0, "5"), IdSpan(1.0, 1.1, "6"))
 
     def test_name_the_epoch_where_there_were_several(self) -> None:
         scene = Scene().see((1, BOX), (2, BOX), epoch=0).see((1, BOX), epoch=2)

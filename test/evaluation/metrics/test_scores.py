@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Figures, IntervalScores, Scores
-from eomt_ros.evaluation.results import Results, Span, Timeline
+from eomt_ros.evaluation.results import IdSpan, ObjectTimeline, Results
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
@@ -232,8 +232,8 @@ class TestIntervals:
 def test_timelines_name_the_sequence_and_the_class() -> None:
     boxes, balls = [pair([(1, BOX), None])] * 5, [pair([(7, BALL), None], [None, None])] * 5
     first, second = score(boxes, balls).timelines()
-    assert first == Timeline("sequence 0", 1, "box", (Span(0.0, pytest.approx(0.5), "1"),))
-    assert second == Timeline("sequence 1", 7, "ball", (Span(0.0, pytest.approx(0.5), None),))
+    assert first == ObjectTimeline("sequence 0", 1, "box", (IdSpan(0.0, pytest.approx(0.5), "1"),))
+    assert second == ObjectTimeline("sequence 1", 7, "ball", (IdSpan(0.0, pytest.approx(0.5), None),))
 
 
 def test_memory_does_not_grow_with_the_frames_of_the_same_objects() -> None:

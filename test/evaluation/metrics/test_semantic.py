@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eomt_ros.evaluation.metrics.overlap import compare
+from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from test.evaluation.metrics.scenes import (
     BALL,
@@ -25,7 +25,7 @@ from test.evaluation.metrics.scenes import (
 def confusion(*frames: Pair) -> Confusion:
     total = Confusion.empty(len(IS_THING))
     for truth, prediction in frames:
-        total.add(Confusion.of(compare(truth, prediction, np.array(IS_THING)), len(IS_THING)))
+        total.add(Confusion.of(overlap_of(truth, prediction, np.array(IS_THING)), len(IS_THING)))
     return total
 
 
@@ -94,7 +94,7 @@ def test_ids_that_agree_only_when_shifted_look_shifted(shift: int, told: int) ->
     predicted[0] = BALL if shift <= 0 else FLOOR
     names = len(IS_THING) + 2
     score = Confusion.empty(names)
-    score.add(Confusion.of(compare(*rows(true, predicted), np.zeros(names, bool)), names))
+    score.add(Confusion.of(overlap_of(*rows(true, predicted), np.zeros(names, bool)), names))
     assert score.shift == told
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torchmetrics.detection import PanopticQuality
 
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics.overlap import compare
-from eomt_ros.evaluation.metrics.vpq import WINDOWS, TubeCounts, Tubes
+from eomt_ros.evaluation.metrics.overlap import overlap_of
+from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS, TubeCounts, Tubes
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
@@ -39,7 +39,7 @@ def count(*sequences: list[Pair]) -> TubeCounts:
     for frames in sequences:
         tubes = Tubes(np.array(IS_THING))
         for truth, prediction in frames:
-            total.add(tubes.update(compare(truth, prediction, np.array(IS_THING))))
+            total.add(tubes.update(overlap_of(truth, prediction, np.array(IS_THING))))
     return total
 
 
@@ -80,7 +80,7 @@ def without_crowds(frames: list[Pair]) -> list[Pair]:
 def test_equals_torchmetrics_on_tubes(seeds: list[int], frames: int) -> None:
     sequences = [without_crowds(random_sequence(seed, frames)) for seed in seeds]
     counts = count(*sequences)
-    for row, window in enumerate(WINDOWS):
+    for row, window in enumerate(VPQ_WINDOWS):
         metric = torchmetrics_counts(sequences, window)
         for class_id in range(len(IS_THING)):
             column = metric.cat_id_to_continuous_id[class_id]
@@ -145,7 +145,7 @@ def test_crowds_are_counted_as_panopticapi_counts_them(seed: int, larger: bool) 
         # Some things become crowds.
         truth.instances[truth.instances <= (2 if larger else 1)] = 0
     counts = count(frames)
-    for row, window in enumerate(WINDOWS[:3]):
+    for row, window in enumerate(VPQ_WINDOWS[:3]):
         for class_id in range(len(IS_THING)):
             found = [
                 each[row, class_id] for each in (counts.iou, counts.matched, counts.only_predicted, counts.only_true)
@@ -167,7 +167,7 @@ def test_quality_is_torchmetrics_mean_over_classes() -> None:
         pair([(1, BOX), (2, BOX), None, (3, BALL)], [(1, BOX), None, None, (3 + (number > 4), BALL)])
         for number in range(9)
     ]
-    for window, ours in zip(WINDOWS, count(frames).quality(), strict=True):
+    for window, ours in zip(VPQ_WINDOWS, count(frames).quality(), strict=True):
         assert ours == pytest.approx(float(torchmetrics_counts([frames], window).compute()), abs=1e-6)
 
 
@@ -181,7 +181,7 @@ def test_two_ids_swapped_half_way_break_only_the_windows_across() -> None:
     # Windows of four: four of seven are whole. With three frames to one, tubes overlap by 3 in 5 and match; with two
     # to two they do not.
     expected[4] = (8 + 4 * 3 / 5) / (12 + 4 / 2)
-    assert dict(zip(WINDOWS, things, strict=True)) == pytest.approx({**expected, 6: things[3], 8: things[4]})
+    assert dict(zip(VPQ_WINDOWS, things, strict=True)) == pytest.approx({**expected, 6: things[3], 8: things[4]})
     figures = score(frames).figures()
     assert figures.vpq_stuff == 1.0
     assert figures.vpq_things == pytest.approx(np.mean(things))
@@ -221,7 +221,7 @@ def test_stuff_of_one_class_is_one_segment_whatever_its_ids_and_epochs() -> None
     truth = Truth(*images(None, None, None))
     ids = np.arange(truth.classes.size, dtype=np.uint16).reshape(truth.classes.shape)
     frames = [(truth, Prediction(truth.classes, ids + number, number)) for number in range(8)]
-    assert count(frames).quality() == [1.0] * len(WINDOWS)
+    assert count(frames).quality() == [1.0] * len(VPQ_WINDOWS)
 
 
 def test_same_number_in_a_new_epoch_is_another_tube() -> None:
@@ -236,7 +236,7 @@ def test_segments_that_come_and_go_leave_nothing_behind_in_the_windows() -> None
         pair([(number % 40 + 1, BOX), None] if number % 3 else [None, (number + 1, BALL)]) for number in range(60)
     ]
     frames += [pair([(1, BOX), None]) for _ in range(20)]
-    assert count(frames).quality() == [1.0] * len(WINDOWS)
+    assert count(frames).quality() == [1.0] * len(VPQ_WINDOWS)
 
 
 def test_windows_longer_than_every_sequence_have_no_value_and_are_left_out_of_the_mean() -> None:

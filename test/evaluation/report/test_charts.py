@@ -21,13 +21,13 @@ from eomt_ros.evaluation.report.charts import (
     time_ticks,
 )
 from eomt_ros.evaluation.report.timeline import COLORS, ROWS, IdChart, colors_of, id_chart
-from eomt_ros.evaluation.results import Interval, Latency, Span, Timeline
+from eomt_ros.evaluation.results import IdSpan, Interval, ObjectTimeline, Percentiles
 from test.evaluation.examples import long_run, run_without_truth, short_run
 
-LATENCY = Latency(40.0, 80.0, 160.0, 300.0)
+LATENCY = Percentiles(40.0, 80.0, 160.0, 300.0)
 
 
-def ids(*timelines: Timeline) -> IdChart:
+def ids(*timelines: ObjectTimeline) -> IdChart:
     chart = id_chart(short_run(sequences=("a", "b"), timelines=timelines))
     assert chart is not None
     return chart
@@ -101,14 +101,14 @@ def test_a_histogram_has_its_bars_and_percentiles_at_their_values() -> None:
 
 
 def test_a_narrow_histogram_has_ticks_too() -> None:
-    chart = latency_histogram(((31.0, 5), (33.0, 5), (35.0, 0)), Latency(32.0, 34.0, 34.5, 34.9))
+    chart = latency_histogram(((31.0, 5), (33.0, 5), (35.0, 0)), Percentiles(32.0, 34.0, 34.5, 34.9))
     assert chart is not None
     assert len(chart.x_ticks) >= 3
 
 
 @pytest.mark.parametrize("edges", [(), ((10.0, 0),), ((10.0, 0), (20.0, 0))])
 def test_an_empty_histogram_is_none(edges: tuple[tuple[float, int], ...]) -> None:
-    nothing = Latency(math.nan, math.nan, math.nan, math.nan)
+    nothing = Percentiles(math.nan, math.nan, math.nan, math.nan)
     assert latency_histogram(edges, nothing) is None
 
 
@@ -140,7 +140,12 @@ def test_clock_is_read_as_minutes_or_hours() -> None:
 
 def test_a_row_shows_when_an_object_had_which_id() -> None:
     (rows,) = ids(
-        Timeline("a", 7, "box", (Span(0.0, 2.0, None), Span(2.0, 5.0, "4"), Span(5.0, 6.0, "9"), Span(8.0, 10.0, "9")))
+        ObjectTimeline(
+            "a",
+            7,
+            "box",
+            (IdSpan(0.0, 2.0, None), IdSpan(2.0, 5.0, "4"), IdSpan(5.0, 6.0, "9"), IdSpan(8.0, 10.0, "9")),
+        )
     ).sequences
     (row,) = rows.rows
     assert (row.name, row.switches) == ("box 7", 1)
@@ -157,13 +162,15 @@ def test_a_row_shows_when_an_object_had_which_id() -> None:
 
 
 def test_an_id_that_changes_while_the_object_is_not_found_is_a_switch_too() -> None:
-    (rows,) = ids(Timeline("a", 7, "box", (Span(0.0, 2.0, "4"), Span(2.0, 5.0, None), Span(5.0, 6.0, "9")))).sequences
+    (rows,) = ids(
+        ObjectTimeline("a", 7, "box", (IdSpan(0.0, 2.0, "4"), IdSpan(2.0, 5.0, None), IdSpan(5.0, 6.0, "9")))
+    ).sequences
     assert [cell.switched for cell in rows.rows[0].cells] == [False, False, True]
 
 
 def test_an_id_has_one_color_in_all_rows_of_a_sequence() -> None:
-    spans = (Span(0.0, 1.0, "4"), Span(1.0, 2.0, "5"))
-    (rows,) = ids(Timeline("a", 1, "box", spans), Timeline("a", 2, "box", spans[::-1])).sequences
+    spans = (IdSpan(0.0, 1.0, "4"), IdSpan(1.0, 2.0, "5"))
+    (rows,) = ids(ObjectTimeline("a", 1, "box", spans), ObjectTimeline("a", 2, "box", spans[::-1])).sequences
     first, second = ({cell.identity: cell.color for cell in row.cells} for row in rows.rows)
     assert first == second
 
@@ -172,7 +179,7 @@ def test_an_id_has_one_color_in_all_rows_of_a_sequence() -> None:
 def test_ids_of_one_object_get_different_colors_while_there_are_enough(objects: list[list[int]]) -> None:
     # Every object has ids of its own, so that only its own stand against each other.
     timelines = [
-        Timeline("a", number, "box", tuple(Span(n, n + 1, f"{number}:{name}") for n, name in enumerate(names)))
+        ObjectTimeline("a", number, "box", tuple(IdSpan(n, n + 1, f"{number}:{name}") for n, name in enumerate(names)))
         for number, names in enumerate(objects)
     ]
     colors = colors_of(timelines)
@@ -183,12 +190,12 @@ def test_ids_of_one_object_get_different_colors_while_there_are_enough(objects: 
 
 def test_neighbouring_ids_differ_in_color_even_where_colors_run_out() -> None:
     names = [str(number) for number in range(10 * COLORS)]
-    colors = colors_of([Timeline("a", 1, "box", tuple(Span(n, n + 1, name) for n, name in enumerate(names)))])
+    colors = colors_of([ObjectTimeline("a", 1, "box", tuple(IdSpan(n, n + 1, name) for n, name in enumerate(names)))])
     assert all(colors[one] != colors[other] for one, other in pairwise(names))
 
 
 def test_the_objects_longest_in_view_are_shown_and_the_others_counted() -> None:
-    chart = ids(*(Timeline("a", number, "box", (Span(0.0, 1.0 + number, "1"),)) for number in range(ROWS + 5)))
+    chart = ids(*(ObjectTimeline("a", number, "box", (IdSpan(0.0, 1.0 + number, "1"),)) for number in range(ROWS + 5)))
     shown = [row.object_id for rows in chart.sequences for row in rows.rows]
     assert sorted(shown) == list(range(5, ROWS + 5))
     assert chart.left_out == 5
@@ -196,9 +203,9 @@ def test_the_objects_longest_in_view_are_shown_and_the_others_counted() -> None:
 
 def test_objects_are_grouped_by_sequence_in_the_order_in_which_they_come() -> None:
     chart = ids(
-        Timeline("b", 1, "box", (Span(0.0, 9.0, "1"),)),
-        Timeline("a", 2, "box", (Span(5.0, 9.0, "1"),)),
-        Timeline("a", 3, "box", (Span(1.0, 2.0, "1"),)),
+        ObjectTimeline("b", 1, "box", (IdSpan(0.0, 9.0, "1"),)),
+        ObjectTimeline("a", 2, "box", (IdSpan(5.0, 9.0, "1"),)),
+        ObjectTimeline("a", 3, "box", (IdSpan(1.0, 2.0, "1"),)),
     )
     assert [(rows.sequence, [row.object_id for row in rows.rows]) for rows in chart.sequences] == [
         ("a", [3, 2]),
@@ -215,14 +222,14 @@ def test_an_object_that_flickers_for_half_an_hour_does_not_fill_the_page() -> No
 
 
 def test_what_can_be_seen_is_not_joined() -> None:
-    spans = tuple(Span(n, n + 1, "3" if n % 2 else None) for n in range(20))
-    (rows,) = ids(Timeline("a", 1, "box", spans)).sequences
+    spans = tuple(IdSpan(n, n + 1, "3" if n % 2 else None) for n in range(20))
+    (rows,) = ids(ObjectTimeline("a", 1, "box", spans)).sequences
     assert len(rows.rows[0].cells) == 20
 
 
 def test_no_objects_are_no_chart() -> None:
     assert id_chart(run_without_truth()) is None
-    assert id_chart(replace(short_run(), timelines=(Timeline("bag", 1, "box", ()),))) is None
+    assert id_chart(replace(short_run(), timelines=(ObjectTimeline("bag", 1, "box", ()),))) is None
 
 
 def test_percentiles_of_a_real_histogram_lie_in_its_bars() -> None:
@@ -231,7 +238,7 @@ def test_percentiles_of_a_real_histogram_lie_in_its_bars() -> None:
     counts = [*np.histogram(values, edges)[0].tolist(), 0]
     chart = latency_histogram(
         tuple(zip(edges.tolist(), counts, strict=True)),
-        Latency(*np.percentile(values, (50, 95, 99)).tolist(), float(values.max())),
+        Percentiles(*np.percentile(values, (50, 95, 99)).tolist(), float(values.max())),
     )
     assert chart is not None
     for mark in chart.marks:

@@ -175,7 +175,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two evaluations."""
     for name, run in (("a", short_run()), ("b", short_run(miou=0.8, frames=90))):
         (tmp_path / name).mkdir()
-        results.write(run, tmp_path / name)
+        results.write_results(run, tmp_path / name)
     return tmp_path / "a", tmp_path / "b"
 
 
@@ -189,7 +189,7 @@ def test_the_command_prints_the_table_and_warns(folders: tuple[Path, Path], caps
 def test_the_command_writes_a_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
     page = tmp_path / "comparison.html"
     assert main(["compare", *map(str, folders), "--html", str(page)]) == 0
-    runs = [Run(str(folder), results.read(folder)) for folder in folders]
+    runs = [Run(str(folder), results.read_results(folder)) for folder in folders]
     assert page.read_text(encoding="utf-8") == comparison_page(compare(runs))
 
 

@@ -18,7 +18,7 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
-from eomt_ros.evaluation.results import Latency, Results
+from eomt_ros.evaluation.results import Percentiles, Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
 
 VOID = {"meta", "link", "img"}
@@ -65,10 +65,10 @@ def page_of(run: Results, folder: Path) -> Page:
 
 def test_the_page_is_made_from_the_results_in_the_folder_and_lies_beside_them(tmp_path: Path) -> None:
     write_pictures(short_run(), tmp_path)
-    results.write(short_run(), tmp_path)
+    results.write_results(short_run(), tmp_path)
     path = content.write_report(tmp_path)
     assert path == tmp_path / "report.html"
-    assert path.read_text(encoding="utf-8") == content.render(results.read(tmp_path), tmp_path)
+    assert path.read_text(encoding="utf-8") == content.render(results.read_results(tmp_path), tmp_path)
 
 
 def test_a_folder_without_results_is_an_error_that_names_it(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_the_reason_is_that_of_the_run(changes: dict[str, object], reason: str, 
 
 
 def test_a_run_of_nothing_at_all_still_has_a_page(tmp_path: Path) -> None:
-    nothing = Latency(math.nan, math.nan, math.nan, math.nan)
+    nothing = Percentiles(math.nan, math.nan, math.nan, math.nan)
     run = replace(
         run_without_truth(),
         frames=0,
@@ -191,8 +191,10 @@ def test_a_run_of_nothing_at_all_still_has_a_page(tmp_path: Path) -> None:
 
 def degenerate(value: Any, random: Random) -> Any:
     """The same with some of its numbers nothing, and some of its lists shorter or empty."""
-    if isinstance(value, Latency):
-        return random.choice([value, Latency(0.0, 0.0, 0.0, 0.0), Latency(math.nan, math.nan, math.nan, math.nan)])
+    if isinstance(value, Percentiles):
+        return random.choice(
+            [value, Percentiles(0.0, 0.0, 0.0, 0.0), Percentiles(math.nan, math.nan, math.nan, math.nan)]
+        )
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         return replace(value, **{name: degenerate(part, random) for name, part in parts.items()})

@@ -79,7 +79,7 @@ def no_complaints(browser: Browser) -> Iterator[None]:
 
 def written(run: Results, folder: Path) -> Path:
     write_pictures(run, folder)
-    results.write(run, folder)
+    results.write_results(run, folder)
     return content.write_report(folder)
 
 

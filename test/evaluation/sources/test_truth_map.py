@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eomt_ros.evaluation.frame import Labels
+from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, pack
 from eomt_ros.evaluation.sources.truth_map import TruthMapError, parse_truth_map
 
@@ -17,17 +17,17 @@ ROAD, SIDEWALK, LIGHT, CAR = range(4)
 NONE = 65535
 
 
-def mapped(text: str, labels: Labels) -> tuple[list[int], int | None]:
+def mapped(text: str, labels: LabelImage) -> tuple[list[int], int | None]:
     classes, unnamed = parse_truth_map(text).for_model(NAMES).of(labels.reshape(1, -1))
     assert classes.dtype in (np.uint8, np.uint16)
     return [NONE if value == np.iinfo(classes.dtype).max else value for value in classes.ravel().tolist()], unnamed
 
 
-def grey(*values: int) -> Labels:
+def grey(*values: int) -> LabelImage:
     return np.array(values, np.uint8)
 
 
-def colours(*values: tuple[int, int, int]) -> Labels:
+def colours(*values: tuple[int, int, int]) -> LabelImage:
     return pack(np.array([values], np.uint8))
 
 
@@ -82,7 +82,7 @@ def test_a_yaml_file_has_the_same_entries(tmp_path: Path) -> None:
         ("#804080=road", grey(1), "one channel, expected the colours of --truth-map"),
     ],
 )
-def test_images_that_do_not_have_what_the_map_is_about_are_refused(text: str, labels: Labels, message: str) -> None:
+def test_images_that_do_not_have_what_the_map_is_about_are_refused(text: str, labels: LabelImage, message: str) -> None:
     with pytest.raises(LabelImageError, match=message):
         mapped(text, labels)
 
