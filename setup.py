@@ -65,5 +65,5 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": ["eomt-ros = eomt_ros.cli:main"]},
+    entry_points={"console_scripts": ["eomt-ros = eomt_ros.cli.main:main"]},
 )

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eomt_ros.cli import main
+from eomt_ros.cli.main import main
 from eomt_ros.engine import Segmenter
 from eomt_ros.evaluation.video import VideoWriter, read_video
 from eomt_ros.overlay import draw
@@ -29,7 +29,7 @@ PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
 def eomt_ros(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     # The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
-    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    program = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
@@ -103,7 +103,7 @@ def test_overlay_of_a_bag_shows_every_frame_with_its_segments(bag: Path, model: 
 def test_overlay_that_is_stopped_is_a_video_of_what_was_done(number: int, model: Path, tmp_path: Path) -> None:
     long = bags.write_scene(tmp_path / "long", 1000)
     words = ["overlay", long, "--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4"]
-    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    program = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from eomt_ros.extras import EXTRAS, install
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMAND_LINE = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+COMMAND_LINE = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
 PROGRAMS = {
     "play_bag": ["-m", "eomt_ros.replay.play_bag", "BAG"],
     "bag_images": ["-m", "eomt_ros.replay.bag_images", "BAG"],

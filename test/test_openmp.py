@@ -23,7 +23,7 @@ class Watch:
 sys.meta_path.insert(0, Watch())
 """
 PROGRAMS = {
-    "command line": "from eomt_ros.cli import main; main(['models'])",
+    "command line": "from eomt_ros.cli.main import main; main(['models'])",
     "node": "from eomt_ros.node.segment_node import main; main([])",
 }
 

@@ -169,7 +169,7 @@ def test_pip_installs_every_module_and_its_data(wheel: zipfile.ZipFile) -> None:
 
 def test_pip_installs_the_command_line(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert "eomt-ros = eomt_ros.cli:main" in wheel.read(entry_points).decode()
+    assert "eomt-ros = eomt_ros.cli.main:main" in wheel.read(entry_points).decode()
 
 
 def test_the_pins_lie_within_the_ranges_that_pip_is_given(wheel: zipfile.ZipFile) -> None:

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.command import UserError
 
 if TYPE_CHECKING:
-    from eomt_ros.cli import Commands
+    from eomt_ros.cli.command import Commands
 
 
 def add_to(commands: Commands) -> None:

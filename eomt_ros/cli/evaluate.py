@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.command import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
@@ -17,7 +17,7 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.extras import missing
 
 if TYPE_CHECKING:
-    from eomt_ros.cli import Commands
+    from eomt_ros.cli.command import Commands
     from eomt_ros.evaluation.results import Results
     from eomt_ros.evaluation.sources.sequence import Sequence
 

@@ -10,13 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli.errors import UserError
+from eomt_ros.cli.command import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.extras import missing
 
 if TYPE_CHECKING:
-    from eomt_ros.cli import Commands
+    from eomt_ros.cli.command import Commands
 
 
 def add_to(commands: Commands) -> None:

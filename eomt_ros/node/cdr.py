@@ -1,4 +1,4 @@
-"""Image messages as they travel, in CDR: read in place, and written with one copy of the pixels.
+"""Messages as they travel, in CDR: stamps and images read in place, images written with one copy of the pixels.
 
 rclpy would copy the pixels twice for each message that comes and three times for each that goes, between CDR, a C
 structure and the Python object. Source: DDSI-RTPS 10.5 for the first four bytes, CORBA 15.3 (CDR) for the rest.
@@ -18,6 +18,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from eomt_ros.engine.stamps import SECOND
 from eomt_ros.images import ImageError
 
 _START = 4
@@ -91,6 +92,20 @@ def write_image(pixels: npt.NDArray[Any], encoding: str, header: Header) -> byte
     fields = bytes(serialize_message(empty))[: -struct.calcsize("=I")]
     length = struct.pack(f"{_byte_order(fields)}I", pixels.nbytes)
     return b"".join((fields, length, pixels.data.cast("B")))
+
+
+def stamp_in(message: bytes) -> int:
+    """The header's stamp in nanoseconds, of any message that begins with a header; 0 where it is cut before that."""
+    if len(message) < _START + 8:
+        return 0
+    sec, nanosec = struct.unpack_from(f"{_byte_order(message)}iI", message, _START)
+    return int(sec) * SECOND + int(nanosec)
+
+
+def with_stamp(message: bytes, nanoseconds: int) -> bytes:
+    """The same message with another stamp in its header, see `stamp_in`."""
+    stamp = struct.pack(f"{_byte_order(message)}iI", *divmod(nanoseconds, SECOND))
+    return message[:_START] + stamp + message[_START + len(stamp) :]
 
 
 class _Fields:

@@ -27,12 +27,12 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 
 from eomt_ros.continuity import Continuity
 from eomt_ros.evaluation.bag import Bag, Recorded
+from eomt_ros.node.cdr import stamp_in, with_stamp
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.log import SparingLog
 from eomt_ros.printable import printable
 from eomt_ros.replay.pacing import Backlog, PlayError, StoppedError, Timeline
 from eomt_ros.replay.spinning import spinning
-from eomt_ros.stamps import stamp_in, with_stamp
 
 if TYPE_CHECKING:
     from rclpy.publisher import Publisher

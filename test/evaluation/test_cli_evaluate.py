@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eomt_ros.cli import main
+from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.results import Results
@@ -265,7 +265,7 @@ def test_what_is_not_understood_is_one_line(
 
 
 # The function that setup.py makes `eomt-ros` of, because the tests also run where that is not installed.
-PROGRAM = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+PROGRAM = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
 
 
 @contextmanager

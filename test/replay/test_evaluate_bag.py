@@ -99,7 +99,7 @@ def evaluate_through_node(bag: Path, out: Path, variables: dict[str, str]) -> su
 
 
 def evaluate_through_engine(bag: Path, out: Path) -> None:
-    program = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    program = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
     words = [sys.executable, "-c", program, "evaluate", str(bag), "--model", "demo", "--out", str(out), "--save-bag"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

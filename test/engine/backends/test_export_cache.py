@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from eomt_ros.cli import main
+from eomt_ros.cli.main import main
 from eomt_ros.engine import BackendError, Segmenter
 from eomt_ros.engine.backends import export_cache
 from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL
@@ -316,7 +316,7 @@ def test_a_network_that_float32_cannot_compute_is_not_exported(model: Path) -> N
 
 def test_an_exporter_that_fails_is_one_line(model: Path, tmp_path: Path) -> None:
     (tmp_path / "onnxscript.py").write_text("raise ImportError('built for another NumPy')")
-    code = "import sys; from eomt_ros.cli import main; sys.exit(main())"
+    code = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
     answer = subprocess.run(
         [sys.executable, "-c", code, "export", str(model)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},

@@ -28,7 +28,7 @@ from transformers import (
     VideomtForUniversalSegmentation,
 )
 
-from eomt_ros.cli import main
+from eomt_ros.cli.main import main
 from eomt_ros.engine import CheckpointError, Segmenter
 from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model.convert import convert

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eomt_ros.cli import main
+from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report.comparison import (
     Cell,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-pytest.importorskip("rclpy", reason="messages are packed by ROS 2")
-
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
-from eomt_ros.stamps import stamp_in
+from eomt_ros.node.cdr import stamp_in
 from test.evaluation import bags
 
 
