@@ -145,7 +145,7 @@ class Bench:
         side = network.settings.image_size
         with FlopCounterMode(display=False) as counter:
             network(torch.zeros(1, 3, side, side), network.first_queries())
-        step = segmenter._runner.now.step
+        step = segmenter._pipeline.active.step
         pixels = torch.randn(1, 3, side, side, device=step.device, dtype=step.dtype)
         run: Callable[[], object] = lambda: step(pixels, step.first_queries)  # noqa: E731
         if self._device != "cpu":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,19 @@ from demo.training.assignment import assign, targets_of
 from demo.training.recipe import NUM_CLASSES, Recipe
 from demo.training.streams import Stream
 from eomt_ros.engine.device import cpu_computes_in
-from eomt_ros.engine.networks import StepOutput, Videomt
+from eomt_ros.engine.networks import Videomt
 
 ANSWER_WEIGHTS = (0.2, 0.3, 1.0)
 """How much the answers after each joint layer count; only the last one is used later."""
+
+
+class Answer(NamedTuple):
+    """What the network answers after one of its joint layers."""
+
+    mask_logits: Tensor
+    class_logits: Tensor
+    queries: Tensor
+    """As the layer leaves them."""
 
 
 class Trainee(nn.Module):
@@ -30,7 +40,7 @@ class Trainee(nn.Module):
             layer.attention.attend = attend_plainly
         self.dense = nn.Conv2d(network.settings.hidden_size, NUM_CLASSES, 1)
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> tuple[list[StepOutput], Tensor]:
+    def forward(self, pixels: Tensor, queries: Tensor) -> tuple[list[Answer], Tensor]:
         """A chunk of frames, (batch, frames, 3, side, side): the answers of the joint layers, the last one last, each
         with (batch, frames) in front, and dense class logits (batch, frames, classes, h, w).
 
@@ -63,7 +73,7 @@ class Trainee(nn.Module):
         masks = masks.unflatten(1, answers.shape[2:4]).unflatten(0, (batch, frames))
         classes = network.class_predictor(normal)
         outputs = [
-            StepOutput(masks[:, :, index], classes[:, :, index], answers[:, :, index])
+            Answer(masks[:, :, index], classes[:, :, index], answers[:, :, index])
             for index in range(settings.num_blocks)
         ]
         return outputs, self.dense(features).unflatten(0, (batch, frames))
@@ -118,7 +128,7 @@ class Wanted:
         return cls(classes, F.avg_pool2d(masks[:, None], 2).flatten(1))
 
 
-def answer_loss(output: StepOutput, wanted: Wanted, recipe: Recipe) -> Tensor:
+def answer_loss(output: Answer, wanted: Wanted, recipe: Recipe) -> Tensor:
     """The loss of a chunk for one layer's answer: classes, mask cross-entropy and dice (Mask2Former), over the queries
     that show something.
     """

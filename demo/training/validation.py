@@ -25,7 +25,7 @@ def validate(network: Videomt, clips: list[Clip]) -> str:
         for image, labels in zip(clip.images, clip.segments, strict=True):
             pixels = resize(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
             output = network(normalise(pixels.float()), queries)
-            queries = network.next_queries(output.queries)
+            queries = output.next_queries
             segments = F.interpolate(
                 torch.from_numpy(labels.copy())[None, None], (SIDE // 4, SIDE // 4), mode="nearest-exact"
             )

@@ -6,11 +6,13 @@ import gc
 import logging
 import re
 import threading
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eomt_ros.engine.errors import OutOfMemoryError, first_line
+from eomt_ros.engine.networks import Network
 from eomt_ros.engine.networks.layers import Attention
 
 log = logging.getLogger(__name__)
@@ -73,11 +75,41 @@ def make_room(device: torch.device, weights: int) -> None:
         )
 
 
-def fuse_attention(network: nn.Module) -> None:
+def fuse_attention(network: Network) -> None:
     """Makes queries, keys and values of each attention in one product: a GPU is busier with one than with three."""
     for module in network.modules():
         if isinstance(module, Attention):
             module.fuse()
+
+
+def refuse_tf32(network: Network) -> None:
+    """Makes convolutions in float32 exact on CUDA, where torch has cuDNN round their factors to ten bits.
+
+    By an argument of each call: torch's own switch is one for the whole process.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.forward = partial(_convolve, module)  # type: ignore[method-assign]
+
+
+def _convolve(layer: nn.Conv2d | nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
+    cudnn = torch.backends.cudnn
+    convolved: Tensor = torch.ops.aten._convolution(
+        pixels,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.transposed,
+        layer.output_padding,
+        layer.groups,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        cudnn.enabled,
+        False,  # allow_tf32
+    )
+    return convolved
 
 
 def expect_precision(precision: str) -> None:
@@ -106,8 +138,8 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     return PRECISIONS[precision]
 
 
-def wider_precision(device: torch.device) -> torch.dtype:
-    """What to compute in where the numbers of a network are too large for float16."""
+def dtype_after_overflow(device: torch.device) -> torch.dtype:
+    """The type for a network whose numbers overflow float16: one with the range of float32."""
     return torch.bfloat16 if device.type == "cuda" and _gpu_computes_in_bfloat16() else torch.float32
 
 
@@ -137,12 +169,12 @@ def free_devices() -> None:
             CAPTURING.release()
 
 
-_ABANDONED: list[object] = []
+_KEPT_FOREVER: list[object] = []
 
 
-def abandon(what: object) -> None:
+def keep_forever(what: object) -> None:
     """Keeps for ever what lies on a device that has failed: its memory may be in use still, and freeing it fails."""
-    _ABANDONED.append(what)
+    _KEPT_FOREVER.append(what)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -1,4 +1,4 @@
-"""What frames run on at present, and what takes over where it fails."""
+"""What frames run on at present, and the fallback where it fails."""
 
 from __future__ import annotations
 
@@ -11,60 +11,65 @@ from typing import NamedTuple
 from torch import Tensor
 
 from eomt_ros.engine.backends import Backend
-from eomt_ros.engine.device import abandon, is_device_failure, is_out_of_memory
+from eomt_ros.engine.device import is_device_failure, is_out_of_memory, keep_forever
 from eomt_ros.engine.errors import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError, first_line
 from eomt_ros.engine.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-MEND = (
+AFTER_DEVICE_FAILURE = (
     "a process cannot use a device again that has failed it: start it anew; if that is no help, look at the driver's "
     "log (dmesg) and restart the computer"
 )
 
+OpenFallback = Callable[[], Backend]
+"""Opens the backend that takes over."""
 
-class Running(NamedTuple):
-    """A network on a device, and the way that frames take through it."""
+
+class ActivePipeline(NamedTuple):
+    """A backend, and the pipeline that frames take through it."""
 
     step: Backend
     pipeline: Pipeline
 
-    def continues(self, queries: Tensor | None) -> bool:
-        """Whether a frame can start from these: they are of no other device, and of no other precision."""
+    def accepts(self, queries: Tensor | None) -> bool:
+        """Whether a frame can start from these queries: they have the backend's device and dtype."""
         first = self.step.first_queries
         return queries is None or (queries.device, queries.dtype) == (first.device, first.dtype)
 
 
-class Runner:
-    """Runs frames on one thing, and from its failure on, where there is another, on that."""
+class PipelineWithFallback:
+    """Runs frames on one backend, and from its failure on, where there is a fallback, on that."""
 
     def __init__(
         self,
         step: Backend,
         pipeline_on: Callable[[Backend], Pipeline],
         *,
-        spare: Callable[[], Backend] | None,
-        wider: Callable[[], Backend] | None,
+        on_device_failure: OpenFallback | None,
+        on_overflow: OpenFallback | None,
     ) -> None:
-        """spare, wider: open what takes over where the device fails, or float16 overflows; None: nothing does."""
+        """on_device_failure, on_overflow: open the fallback for a device that fails, and for numbers that overflow
+        float16; None: there is none.
+        """
         self._pipeline_on = pipeline_on
-        self._spare = spare
-        self._wider = wider
+        self._on_device_failure = on_device_failure
+        self._on_overflow = on_overflow
         self._lock = threading.Lock()
-        self.now = Running(step, pipeline_on(step))
+        self.active = ActivePipeline(step, pipeline_on(step))
 
     @contextmanager
-    def watched(self, running: Running, images: int) -> Iterator[None]:
-        """Says in the engine's words what fails with so many images, and has another take over where there is one.
+    def guard(self, active: ActivePipeline, images: int) -> Iterator[None]:
+        """Turns the failures of a frame of so many images into the engine's errors, and opens the fallback.
 
         Raises `NotFiniteError`, `OutOfMemoryError`, `DeviceLostError`.
         """
-        device = running.step.runs_on
+        device = active.step.runs_on
         try:
             yield
         except NotFiniteError as error:
-            if self._take_over(running, self._wider):
-                now = self.now.step.precision
+            if self._fall_back(active, self._on_overflow):
+                now = self.active.step.precision
                 raise NotFiniteError(f"{error}; frames run in {now} from now on") from error
             raise
         except RuntimeError as error:
@@ -76,27 +81,30 @@ class Runner:
                 raise OutOfMemoryError(message) from error
             if not is_device_failure(error):
                 raise
-            what = f"{device} fails: {first_line(error)}"
-            abandon(running)
-            if self._take_over(running, self._spare):
-                now = self.now.step.runs_on
-                raise DeviceLostError(f"{what}; frames run on {now} from now on, because {MEND}") from error
-            raise DeviceLostError(f"{what}; {MEND}") from error
+            failure = f"{device} fails: {first_line(error)}"
+            keep_forever(active)
+            if self._fall_back(active, self._on_device_failure):
+                now = self.active.step.runs_on
+                raise DeviceLostError(
+                    f"{failure}; frames run on {now} from now on, because {AFTER_DEVICE_FAILURE}"
+                ) from error
+            raise DeviceLostError(f"{failure}; {AFTER_DEVICE_FAILURE}") from error
 
-    def _take_over(self, failed: Running, other: Callable[[], Backend] | None) -> bool:
-        """Whether something else than what failed runs frames from now on; a thread may find that another has seen to
-        it.
-        """
+    def _fall_back(self, failed: ActivePipeline, open_fallback: OpenFallback | None) -> bool:
+        """Whether something else than what failed runs frames from now on; another thread may have opened it."""
         with self._lock:
-            if self.now is not failed:
+            if self.active is not failed:
                 return True
-            if other is None:
+            if open_fallback is None:
                 return False
-            self._spare, self._wider = (None if each is other else each for each in (self._spare, self._wider))
+            if open_fallback is self._on_device_failure:  # once: a fallback that fails has none
+                self._on_device_failure = None
+            else:
+                self._on_overflow = None
             try:
-                step = other()
+                step = open_fallback()
             except (EngineError, RuntimeError, OSError, ValueError) as error:
-                log.error("nothing takes over: %s", first_line(error))
+                log.error("there is no fallback: %s", first_line(error))
                 return False
-            self.now = Running(step, self._pipeline_on(step))
+            self.active = ActivePipeline(step, self._pipeline_on(step))
             return True

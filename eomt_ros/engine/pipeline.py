@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends import Backend, StepResult
+from eomt_ros.engine.backends import Backend
 from eomt_ros.engine.model.families import Family
+from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.postprocess.frame import postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import Fit, Placement

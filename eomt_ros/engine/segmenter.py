@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from eomt_ros.engine.backends import BACKENDS, Backend, StepResult, open_backend, open_on_cpu, open_wider
+from eomt_ros.engine.backends import BACKENDS, Backend, open_after_overflow, open_backend, open_on_cpu
 from eomt_ros.engine.cuda import open_pipeline
 from eomt_ros.engine.device import expect_device, expect_precision
 from eomt_ros.engine.errors import DeviceLostError, NotFiniteError
-from eomt_ros.engine.fallback import Runner
+from eomt_ros.engine.fallback import OpenFallback, PipelineWithFallback
 from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.model.labels import TASKS
-from eomt_ros.engine.networks import QueryVit
+from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import Frame, Pipeline, Request, Settings, Task
 from eomt_ros.engine.postprocess.label_map import LabelMap, Region
 from eomt_ros.engine.preprocess.pixels import Preprocessor, as_image
@@ -64,12 +64,10 @@ class Segmenter:
         fuse_stuff: bool,
         score_memory: float,
         top_k: int,
-        spare: Callable[[], Backend] | None = None,
-        wider: Callable[[], Backend] | None = None,
+        on_device_failure: OpenFallback | None = None,
+        on_overflow: OpenFallback | None = None,
     ) -> None:
-        """spare, wider: open what takes over where the backend's device fails, or its float16 overflows; None: nothing
-        does.
-        """
+        """on_device_failure, on_overflow: see `PipelineWithFallback`."""
         self.name = checkpoint.name
         self.folder = checkpoint.folder
         self.labels = checkpoint.labels
@@ -96,7 +94,9 @@ class Segmenter:
             preprocess = Preprocessor(processor.image_mean, processor.image_std, device=step.device, dtype=step.dtype)
             return open_pipeline(step, preprocess, of_frames)
 
-        self._runner = Runner(backend, pipeline_on, spare=spare, wider=wider)
+        self._pipeline = PipelineWithFallback(
+            backend, pipeline_on, on_device_failure=on_device_failure, on_overflow=on_overflow
+        )
 
     if not TYPE_CHECKING:  # it would take every name for one that exists
 
@@ -106,17 +106,17 @@ class Segmenter:
     @property
     def backend(self) -> str:
         """What runs the network, as in `load`."""
-        return self._runner.now.step.name
+        return self._pipeline.active.step.name
 
     @property
     def device(self) -> str:
         """What it runs on: "cpu" or "cuda:N"."""
-        return self._runner.now.step.runs_on
+        return self._pipeline.active.step.runs_on
 
     @property
     def precision(self) -> str:
         """What most of its arithmetic is done in."""
-        return self._runner.now.step.precision
+        return self._pipeline.active.step.precision
 
     @classmethod
     def load(
@@ -202,11 +202,11 @@ class Segmenter:
         # Without `loaded`, whose weights would be kept: from the folder, since the hub may have other ones by then.
         family, settings, folder = loaded.family, loaded.settings, loaded.folder
 
-        def spare() -> Backend:
+        def open_after_device_failure() -> Backend:
             return open_on_cpu(family.load(settings, folder), precision)
 
-        def wider() -> Backend:
-            return open_wider(family.load(settings, folder), opened.device)
+        def open_in_other_precision() -> Backend:
+            return open_after_overflow(family.load(settings, folder), opened.device)
 
         torch_alone = _torch_alone(loaded, fit)
         if torch_alone and backend not in ("auto", "torch"):
@@ -223,6 +223,7 @@ class Segmenter:
                 f"top_k is {top_k!r}, but {loaded.family.name} has as many instances as queries at most, always; use 0"
             )
         opened = open_backend(loaded, "torch" if torch_alone else backend, device, precision)
+        overflows = (precision, opened.name, opened.precision) == ("auto", "torch", "float16")
         return cls(
             loaded,
             backend=opened,
@@ -234,8 +235,8 @@ class Segmenter:
             fuse_stuff=fuse_stuff,
             score_memory=score_memory,
             top_k=top_k,
-            spare=spare if device == "auto" else None,
-            wider=wider if (precision, opened.name, opened.precision) == ("auto", "torch", "float16") else None,
+            on_device_failure=open_after_device_failure if device == "auto" else None,
+            on_overflow=open_in_other_precision if overflows else None,
         )
 
     @property
@@ -323,24 +324,24 @@ class Segmenter:
         self._forget_what_is_lost(streams)
         arrays = [as_image(image) for image in images]
         times = [nanoseconds(stamp) for stamp in stamps]
-        running = self._runner.now
+        active = self._pipeline.active
         starts = [stream._next for stream in streams]
-        if not all(running.continues(start.queries) for start in starts):
+        if not all(active.accepts(start.queries) for start in starts):
             raise DeviceLostError(
-                f"frames run on {running.step.runs_on} in {running.step.precision} since a frame of another stream "
+                f"frames run on {active.step.runs_on} in {active.step.precision} since a frame of another stream "
                 "failed, and what this stream remembers is of something else: reset it"
             )
         request = Request(
             arrays,
-            [running.step.first_queries if start.queries is None else start.queries for start in starts],
+            [active.step.first_queries if start.queries is None else start.queries for start in starts],
             [start.memory for start in starts],
             Settings(self.score_threshold, self.mask_threshold, self.overlap_threshold, self.fuse_stuff),
             with_masks,
             with_logits,
             with_confidence,
         )
-        with self._runner.watched(running, len(images)), torch.inference_mode():
-            frames = running.pipeline(request)
+        with self._pipeline.guard(active, len(images)), torch.inference_mode():
+            frames = active.pipeline(request)
             # Only now, when nothing but the device itself can fail: a stream is never left half updated.
             return [
                 self._result(frame, stream, stamp, request.settings.fuse_stuff, with_logits)
@@ -372,7 +373,7 @@ class Segmenter:
     def _forget_what_is_lost(self, streams: Sequence[Stream]) -> None:
         """Streams whose queries were lost with a device, or overflowed with a precision, begin anew."""
         for stream in streams:
-            if not self._runner.now.continues(stream._next.queries):
+            if not self._pipeline.active.accepts(stream._next.queries):
                 stream.reset()
 
     def _identify(self, identities: Identities, found: LabelMap, stamp: int | None, fuse_stuff: bool) -> list[Segment]:
@@ -424,7 +425,7 @@ def _slot(region: Region, owns: bool) -> int:
 
 def _torch_alone(loaded: Checkpoint, fit: str) -> str | None:
     """What no export serves: it has one size of image, and the parts of a ViT only."""
-    if not isinstance(loaded.network, QueryVit):
+    if not loaded.family.exports:
         return f"a {loaded.family.name} runs"
     if fit == "keep_aspect" and loaded.family.propagates:
         return "fit 'keep_aspect' runs"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from eomt_ros.engine import NotFiniteError, OutOfMemoryError, Segmenter, backends
 from eomt_ros.engine.backends import open_backend
@@ -17,11 +19,11 @@ from eomt_ros.engine.device import (
     PRECISIONS,
     choose_device,
     choose_precision,
+    dtype_after_overflow,
     fuse_attention,
     is_device_failure,
     is_out_of_memory,
     make_room,
-    wider_precision,
 )
 from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model.checkpoint import Checkpoint
@@ -123,9 +125,9 @@ def test_a_gpu_takes_float16_and_bfloat16_is_warned_of_where_it_is_emulated(gpu,
 
 
 def test_what_overflows_in_float16_runs_in_bfloat16_or_in_float32(gpu):
-    assert wider_precision(GPU) == torch.bfloat16
+    assert dtype_after_overflow(GPU) == torch.bfloat16
     gpu.computes_in_bfloat16 = False
-    assert wider_precision(GPU) == torch.float32
+    assert dtype_after_overflow(GPU) == torch.float32
 
 
 @pytest.fixture
@@ -239,3 +241,32 @@ def test_queries_keys_and_values_in_one_product_are_what_they_are_in_three(kind,
         assert torch.allclose(fused, separate, rtol=1e-4, atol=1e-5 * float(separate.abs().max()))
     grown = sum(weight.numel() for weight in network.parameters()) - weights
     assert grown in (0, settings.num_hidden_layers * settings.hidden_size)  # a bias of zeros, where keys have none
+
+
+class Convolutions(TorchDispatchMode):
+    """Whether each convolution that torch is asked for may round its factors to ten bits on CUDA."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounds: list[bool] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        if function is torch.ops.aten.convolution.default:
+            self.rounds.append(torch.backends.cudnn.allow_tf32)
+        if function is torch.ops.aten._convolution.default:
+            self.rounds.append(arguments[-1])
+        return function(*arguments, **(options or {}))
+
+
+def test_the_reference_on_a_gpu_rounds_nothing_and_leaves_torchs_switch_as_the_user_has_it(loaded, gpu, monkeypatch):
+    pixels = torch.randn(1, 3, SMALL["image_size"], SMALL["image_size"])
+    on_cpu = open_backend(loaded, "torch", "cpu", "float32")
+    expected = on_cpu(pixels, on_cpu.first_queries)
+    monkeypatch.setattr(nn.Module, "to", lambda network, **_: network)  # there is no GPU to move it to
+    on_gpu = open_backend(loaded, "torch", "cuda", "float32")
+    with Convolutions() as convolutions:
+        found = on_gpu(pixels, on_gpu.first_queries)
+    assert convolutions.rounds == [False] * 5  # of patches, and two in each of two upscaling blocks
+    assert torch.backends.cudnn.allow_tf32
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

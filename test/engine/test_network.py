@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import VideomtConfig
 
-from eomt_ros.engine.networks import Dinov2Settings, StepOutput, Videomt
+from eomt_ros.engine.networks import Dinov2Settings, StepResult, Videomt
 from test.engine.checkpoints import random_network
 
 TOLERANCE = 1e-5
@@ -56,12 +56,12 @@ def clip_of(network: Videomt, batch: int, frames: int) -> Tensor:
     return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def step_through(network: Videomt, clip: Tensor) -> list[StepOutput]:
+def step_through(network: Videomt, clip: Tensor) -> list[StepResult]:
     queries = network.first_queries(clip.shape[0])
     outputs = []
     for pixels in clip.unbind(1):
         outputs.append(network(pixels, queries))
-        queries = network.next_queries(outputs[-1].queries)
+        queries = outputs[-1].next_queries
     return outputs
 
 
@@ -120,7 +120,7 @@ def test_what_a_stream_carries_does_not_grow():
     _, ours = pair()
     settings = ours.settings
     for output in step_through(ours, clip_of(ours, 2, frames=5)):
-        assert output.queries.shape == (2, settings.num_queries, settings.hidden_size)
+        assert output.next_queries.shape == (2, settings.num_queries, settings.hidden_size)
 
 
 # --- what cannot be built

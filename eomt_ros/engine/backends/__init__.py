@@ -7,7 +7,7 @@ import logging
 import torch
 
 from eomt_ros.engine.backends import openvino_backend
-from eomt_ros.engine.backends.backend import Backend, StepResult
+from eomt_ros.engine.backends.backend import Backend
 from eomt_ros.engine.backends.export_cache import find
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
@@ -15,16 +15,16 @@ from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
 from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
+    dtype_after_overflow,
     expect_device,
     expect_precision,
     make_room,
-    wider_precision,
 )
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.model.checkpoint import Checkpoint
-from eomt_ros.engine.model.families import Network
+from eomt_ros.engine.networks import Network
 
-__all__ = ["BACKENDS", "Backend", "StepResult", "open_backend", "open_on_cpu", "open_wider"]
+__all__ = ["BACKENDS", "Backend", "open_after_overflow", "open_backend", "open_on_cpu"]
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +69,15 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
 
 
 def open_on_cpu(network: Network, precision: str) -> TorchBackend:
-    """Makes a network ready that another device has no room for, or has failed."""
+    """Makes a network ready for the CPU, because another device has no room for it, or failed."""
     cpu = torch.device("cpu")
     # Half precision was asked of the other device, and a CPU may take ages for it.
     return TorchBackend(network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
 
 
-def open_wider(network: Network, device: torch.device) -> TorchBackend:
-    """Makes a network ready whose numbers are too large for float16."""
-    return TorchBackend(network, device, wider_precision(device))
+def open_after_overflow(network: Network, device: torch.device) -> TorchBackend:
+    """Makes a network ready whose numbers overflow float16."""
+    return TorchBackend(network, device, dtype_after_overflow(device))
 
 
 def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class StepResult(NamedTuple):
-    """What one step of the network gives."""
-
-    mask_logits: Tensor
-    """(batch, queries, h, w)."""
-    class_logits: Tensor
-    """(batch, queries, classes + 1), the last one for "no object"."""
-    next_queries: Tensor
-    """(batch, queries, hidden), what each stream's next frame starts from."""
+from eomt_ros.engine.networks import StepResult
 
 
 class Backend(Protocol):

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
-from eomt_ros.engine.networks import QueryVit
+from eomt_ros.engine.networks import QueryVit, StepResult
 
 EXPORT_VERSION = 1
 """Changes whenever this module writes something else for the same network."""
@@ -38,7 +39,7 @@ PACKAGES = ("onnx", "onnxscript")
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
 """How far a backend may be from float32 torch, as a share of the root mean square; measured on ViT-S: 1e-6, 0.013."""
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+Step = Callable[[Tensor, Tensor], StepResult]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +58,11 @@ class Export:
 
 def exportable(checkpoint: Checkpoint) -> QueryVit:
     """A checkpoint's network, where it can be exported; raises `BackendError` where it cannot."""
-    if not isinstance(checkpoint.network, QueryVit):
+    if not checkpoint.family.exports:
         raise BackendError(
             f"{checkpoint.name} is a {checkpoint.family.name}, which has no export: use backend 'torch', or 'auto'"
         )
-    return checkpoint.network
+    return cast(QueryVit, checkpoint.network)  # the only networks with an export
 
 
 def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
@@ -79,7 +80,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
         )
     inputs = probe(network)
     with torch.inference_mode():
-        answers = dict(zip(OUTPUTS, _step(network, *inputs), strict=True))
+        answers = dict(zip(OUTPUTS, network(*inputs), strict=True))
     broken = [name for name, answer in answers.items() if not bool(answer.isfinite().all())]
     if broken:
         raise BackendError(
@@ -145,7 +146,7 @@ def _sample(answer: Tensor) -> Tensor:
 
 
 class _Step(nn.Module):
-    """The network with its query updater: what goes in and out of one frame."""
+    """The network, with float32 in and out."""
 
     def __init__(self, network: QueryVit, dtype: torch.dtype) -> None:
         super().__init__()
@@ -153,10 +154,5 @@ class _Step(nn.Module):
         self.dtype = dtype
 
     def forward(self, pixels: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        masks, classes, following = _step(self.network, pixels.to(self.dtype), queries.to(self.dtype))
-        return masks.float(), classes.float(), following.float()
-
-
-def _step(network: QueryVit, pixels: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    mask_logits, class_logits, left = network(pixels, queries)
-    return mask_logits, class_logits, network.next_queries(left)
+        masks, classes, next_queries = self.network(pixels.to(self.dtype), queries.to(self.dtype))
+        return masks.float(), classes.float(), next_queries.float()

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends.backend import StepResult, one_by_one
+from eomt_ros.engine.backends.backend import one_by_one
 from eomt_ros.engine.backends.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
 from eomt_ros.engine.backends.export_cache import exported
 from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.networks import StepResult
 from eomt_ros.extras import install
 
 log = logging.getLogger(__name__)

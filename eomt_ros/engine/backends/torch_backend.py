@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends.backend import StepResult
-from eomt_ros.engine.device import fuse_attention, is_out_of_memory, make_room
+from eomt_ros.engine.device import fuse_attention, is_out_of_memory, make_room, refuse_tf32
 from eomt_ros.engine.errors import OutOfMemoryError
-from eomt_ros.engine.model.families import Network
-from eomt_ros.engine.networks import QueryVit
+from eomt_ros.engine.networks import Network, StepResult
 
 
 def weights_of(network: Network, dtype: torch.dtype) -> int:
@@ -33,9 +31,6 @@ class TorchBackend:
         self.precision = str(dtype).removeprefix("torch.")
         if device.type == "cuda":
             make_room(device, weights_of(network, dtype))
-            if dtype == torch.float32:
-                # The reference: torch would round a convolution's factors to ten bits otherwise.
-                torch.backends.cudnn.allow_tf32 = False
         try:
             self._network = network.to(device=device, dtype=dtype)
         except RuntimeError as error:
@@ -45,13 +40,14 @@ class TorchBackend:
                 f"{device} has no memory left for the model's weights: free it of other programs (nvidia-smi lists "
                 "them), or use a smaller model"
             ) from error
-        if device.type == "cuda" and isinstance(self._network, QueryVit):
+        if device.type == "cuda":
             fuse_attention(self._network)
+            if dtype == torch.float32:  # the reference
+                refuse_tf32(self._network)
         self.first_queries = self._network.first_queries()
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        mask_logits, class_logits, left = self._network(pixels, queries)
-        return StepResult(mask_logits, class_logits, self._network.next_queries(left))
+        return self._network(pixels, queries)
 
     def constants(self) -> list[Tensor]:
         """What was made for the sizes of images and is read beside the weights."""

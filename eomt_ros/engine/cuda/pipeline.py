@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends import StepResult
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.cuda.capture import Capture, Outputs
 from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
+from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline, Task, remembered, run, scored, segmented
 from eomt_ros.engine.postprocess.fixed_shape import FixedShape
 from eomt_ros.engine.postprocess.frame import check_finite, winners_of

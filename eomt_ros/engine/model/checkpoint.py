@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
-from eomt_ros.engine.model.families import FAMILIES, Family, Network, Settings
+from eomt_ros.engine.model.families import FAMILIES, Family, Settings
 from eomt_ros.engine.model.labels import Labels, is_name, labels_for
 from eomt_ros.engine.model.processor import FILES as PROCESSOR_FILES
 from eomt_ros.engine.model.processor import PROCESSORS, Processor, read_processor
 from eomt_ros.engine.model.weights import SHARD_INDEX, WEIGHTS, read_json
-from eomt_ros.engine.networks import VitSettings
+from eomt_ros.engine.networks import Network, VitSettings
 from eomt_ros.package_data import shipped
 
 log = logging.getLogger(__name__)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.model.processor import Processor
@@ -18,8 +17,8 @@ from eomt_ros.engine.networks import (
     Dinov3Settings,
     Eomt,
     Mask2FormerSettings,
+    Network,
     QueryVit,
-    StepOutput,
     Videomt,
     load_mask2former,
 )
@@ -46,34 +45,6 @@ TRAINED_SHARE = 0.7
 YouTube-VIS, 448 of 640."""
 
 
-class Network(Protocol):
-    """One frame step of a network."""
-
-    def __call__(self, pixels: Tensor, queries: Tensor) -> StepOutput:
-        """pixels: (batch, 3, height, width), normalised. queries: (batch, queries, hidden)."""
-        ...
-
-    def first_queries(self, batch: int = 1) -> Tensor:
-        """The queries of a stream's first frame, (batch, queries, hidden)."""
-        ...
-
-    def next_queries(self, previous: Tensor) -> Tensor:
-        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
-        ...
-
-    def constants(self) -> list[Tensor]:
-        """What was made for the sizes of images and is read beside the weights."""
-        ...
-
-    def parameters(self) -> Iterator[Tensor]:
-        """The weights."""
-        ...
-
-    def to(self, *, device: torch.device, dtype: torch.dtype) -> Network:
-        """Moves and rounds the weights."""
-        ...
-
-
 @dataclass(frozen=True)
 class Family:
     """One kind of network and the way it was published to be used."""
@@ -95,6 +66,8 @@ class Family:
     """What its processor is called, as in `read_processor`."""
     fixed: Mapping[str, Any]
     """What its images go through whatever the processor is told."""
+    exports: bool = True
+    """Whether the network can be exported for other backends."""
     captures: bool = True
     """Whether the network and the rules can be captured as CUDA graphs."""
     propagates: bool = False
@@ -211,6 +184,7 @@ FAMILIES = {
         MASK2FORMER,
         "image_processor",
         {"pad_size": None},
+        exports=False,
         captures=False,
     ),
 }

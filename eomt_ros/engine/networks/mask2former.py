@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.model.weights import read_weights, stored_weights, weight_files
-from eomt_ros.engine.networks.query_vit import StepOutput
+from eomt_ros.engine.networks.network import StepResult
 from eomt_ros.engine.networks.settings import num_labels_of
 from eomt_ros.extras import install
 
@@ -73,18 +73,14 @@ class Mask2Former(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> StepOutput:
+    def forward(self, pixels: Tensor, queries: Tensor) -> StepResult:
         """pixels: (batch, 3, height, width), normalised. queries: what `first_queries` gives, which holds nothing."""
         output = self.network(pixel_values=pixels)
-        return StepOutput(output.masks_queries_logits, output.class_queries_logits, queries)
+        return StepResult(output.masks_queries_logits, output.class_queries_logits, queries)
 
     def first_queries(self, batch: int = 1) -> Tensor:
         """(batch, 0, 0): the network has its own."""
         return torch.zeros(batch, 0, 0)
-
-    def next_queries(self, previous: Tensor) -> Tensor:
-        """Those of the first frame: nothing is carried over."""
-        return previous
 
     def constants(self) -> list[Tensor]:
         """Nothing is made for the sizes of images that is kept."""

@@ -6,26 +6,13 @@ tokens, and they leave as masks and classes (EoMT, Kerssies et al., CVPR 2025).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from eomt_ros.engine.networks import dinov2, dinov3
 from eomt_ros.engine.networks.layers import Grid, MaskHead, Rotations, ScaleBlock, embedding, once
+from eomt_ros.engine.networks.network import StepResult
 from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
-
-
-class StepOutput(NamedTuple):
-    """What one frame gives."""
-
-    mask_logits: Tensor
-    """(batch, queries, h, w), at a quarter of the network's image size where `patch_size` is 16 and
-    `num_upscale_blocks` 2."""
-    class_logits: Tensor
-    """(batch, queries, classes + 1), the last one for "no object"."""
-    queries: Tensor
-    """(batch, queries, hidden), as the last layer leaves them: what the next frame's queries are made from."""
 
 
 class QueryVit(nn.Module):
@@ -51,11 +38,11 @@ class QueryVit(nn.Module):
         self.upscale_block = ScaleBlock(settings)
         self._rotations: dict[Grid, Rotations] = {}
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> StepOutput:
+    def forward(self, pixels: Tensor, queries: Tensor) -> StepResult:
         """Runs one frame of each stream in the batch.
 
         pixels: (batch, 3, height, width), normalised, whole patches. queries: (batch, queries, hidden) from
-        `first_queries` or `next_queries`.
+        `first_queries`, or the `next_queries` of the frame before.
         """
         return self.decode(self.encode(pixels), queries, self.grid_of(pixels))
 
@@ -69,7 +56,7 @@ class QueryVit(nn.Module):
         return self.query.weight.expand(batch, -1, -1)
 
     def next_queries(self, previous: Tensor) -> Tensor:
-        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
+        """The queries of a frame from those that the last layer left in the frame before, (batch, queries, hidden)."""
         raise NotImplementedError
 
     def constants(self) -> list[Tensor]:
@@ -92,7 +79,7 @@ class QueryVit(nn.Module):
             tokens = layer(tokens, rotate)
         return tokens
 
-    def decode(self, tokens: Tensor, queries: Tensor, grid: Grid | None = None) -> StepOutput:
+    def decode(self, tokens: Tensor, queries: Tensor, grid: Grid | None = None) -> StepResult:
         """The joint layers and the heads: tokens from `encode` and the frame's queries to what the frame gives.
 
         grid: patches down and across the image; None for the size that the network was trained on.
@@ -103,7 +90,7 @@ class QueryVit(nn.Module):
         for block, layer in enumerate(self.layers[-self.settings.num_blocks :]):
             tokens = layer(tokens, rotate, self._attention_mask(block, tokens, grid))
         mask_logits, class_logits = self.predict(self.layernorm(tokens), grid)
-        return StepOutput(mask_logits, class_logits, tokens[:, : self.settings.num_queries])
+        return StepResult(mask_logits, class_logits, self.next_queries(tokens[:, : self.settings.num_queries]))
 
     def predict(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """Mask logits (batch, queries, h, w) and class logits (batch, queries, classes + 1) of normalised tokens."""

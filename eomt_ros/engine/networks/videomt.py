@@ -26,7 +26,7 @@ class Videomt(QueryVit):
         self.query_updater = nn.Linear(settings.hidden_size, settings.hidden_size)
 
     def next_queries(self, previous: Tensor) -> Tensor:
-        """The queries of a frame from those that left the frame before, (batch, queries, hidden)."""
+        """The queries of a frame from those that the last layer left in the frame before, (batch, queries, hidden)."""
         if isinstance(self.settings, Dinov3Settings) and self.settings.norm_queries:
             previous = self.layernorm(previous)
         return self.query_updater(previous) + self.query.weight

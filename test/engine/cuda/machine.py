@@ -12,18 +12,18 @@ from eomt_ros.engine.pipeline import StepwisePipeline
 
 def on_gpu(segmenter: Segmenter, capture: Capture | None = None) -> Segmenter:
     """A segmenter of a CPU, its frames on the GPU's way from now on."""
-    running = segmenter._runner.now
-    stepwise = running.pipeline
+    active = segmenter._pipeline.active
+    stepwise = active.pipeline
     assert isinstance(stepwise, StepwisePipeline)
     pipeline = CudaPipeline(stepwise.step, stepwise.preprocess, stepwise.task, capture)
-    segmenter._runner.now = running._replace(pipeline=pipeline)
+    segmenter._pipeline.active = active._replace(pipeline=pipeline)
     return segmenter
 
 
 def pipeline_of(segmenter: Segmenter) -> CudaPipeline:
     """The way that its frames go."""
-    assert isinstance(segmenter._runner.now.pipeline, CudaPipeline)
-    return segmenter._runner.now.pipeline
+    assert isinstance(segmenter._pipeline.active.pipeline, CudaPipeline)
+    return segmenter._pipeline.active.pipeline
 
 
 @dataclass

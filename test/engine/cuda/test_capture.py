@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from eomt_ros.engine.backends import StepResult
 from eomt_ros.engine.cuda.pipeline import LabelStep
 from eomt_ros.engine.model.families import FAMILIES
-from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, Videomt
+from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, StepResult, Videomt
 from eomt_ros.engine.pipeline import Task, run
 from eomt_ros.engine.preprocess.geometry import Fit, keep_aspect, pad_to_square, sliding_windows, stretch
 from test.engine.checkpoints import SMALL
@@ -59,8 +58,8 @@ class Network:
                         held[name] = torch.empty(part.shape, dtype=torch.bfloat16, device=DEVICE)
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        masks, classes, left = self.network(pixels, queries)
-        return StepResult(masks, classes, self.network.next_queries(left))
+        answer: StepResult = self.network(pixels, queries)
+        return answer
 
 
 NETWORKS: dict[str, tuple[type[QueryVit], Callable[[], Dinov2Settings | Dinov3Settings]]] = {

@@ -58,7 +58,7 @@ def agreement(found: list[FrameResult], expected: list[FrameResult]) -> tuple[fl
 
 
 def assert_all_captured(segmenter: Segmenter) -> None:
-    pipeline = segmenter._runner.now.pipeline
+    pipeline = segmenter._pipeline.active.pipeline
     assert isinstance(pipeline, CudaPipeline)
     assert pipeline._graphs
     assert all(graph.is_captured for graph in pipeline._graphs.values())

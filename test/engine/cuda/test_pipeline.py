@@ -273,7 +273,7 @@ def test_logits_are_those_of_their_frame_also_where_another_threads_frame_comes_
     first, second = clip(2)
     segmenter.segment(first, segmenter.open_stream())  # captured from now on
     expected = plain.segment(first, plain.open_stream(), with_logits=True).logits
-    pipeline = segmenter._runner.now.pipeline
+    pipeline = segmenter._pipeline.active.pipeline
 
     def overtaken(request: Request) -> object:
         frames = pipeline(request)
@@ -281,7 +281,7 @@ def test_logits_are_those_of_their_frame_also_where_another_threads_frame_comes_
         segmenter.segment(second, segmenter.open_stream())
         return frames
 
-    monkeypatch.setattr(segmenter._runner, "now", segmenter._runner.now._replace(pipeline=overtaken))
+    monkeypatch.setattr(segmenter._pipeline, "active", segmenter._pipeline.active._replace(pipeline=overtaken))
     found = segmenter.segment(first, segmenter.open_stream(), with_logits=True).logits
     assert np.allclose(found.masks, expected.masks, atol=1e-4)
     assert np.allclose(found.classes, expected.classes, atol=1e-4)
@@ -489,7 +489,7 @@ def test_where_nothing_can_take_over_the_device_stays_lost(load, monkeypatch, ca
             segmenter.segment(picture(60, 80, 1), segmenter.open_stream())
         assert "from now on" not in str(caught.value)
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
-        "nothing takes over: OSError: the disk is gone"
+        "there is no fallback: OSError: the disk is gone"
     ]
 
 

@@ -217,7 +217,7 @@ def converted(folder: Path, frames: Tensor) -> list[tuple[Tensor, Tensor]]:
     for pixels in frames:
         output = network(pixels[None], queries)
         outputs.append((output.mask_logits[0], output.class_logits[0]))
-        queries = network.next_queries(output.queries)
+        queries = output.next_queries
     return outputs
 
 

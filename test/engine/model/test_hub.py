@@ -187,6 +187,6 @@ def test_what_takes_over_is_read_from_the_folder_that_was_loaded_and_asks_no_hub
     segmenter = Segmenter.load("owner/videomt", device="auto", backend="torch")
     use_hub(monkeypatch, NOBODY)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
-    runner = segmenter._runner
-    with pytest.raises(DeviceLostError, match="frames run on cpu from now on"), runner.watched(runner.now, 1):
+    pipeline = segmenter._pipeline
+    with pytest.raises(DeviceLostError, match="frames run on cpu from now on"), pipeline.guard(pipeline.active, 1):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
