@@ -12,11 +12,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.continuity import UNTIMED, Admitted, Continuity
 from eomt_ros.node.cdr import stamp_in
-from eomt_ros.node.diagnostics import Drop, Statistics
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
 from eomt_ros.node.silence import ENDING, why_silent
+from eomt_ros.node.statistics import Drop, Statistics
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks

@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
-from eomt_ros.node.diagnostics import SILENCE, Activity, Drop, Reporter, Statistics
+from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.inputs import Arrival, Input, topic_of
 from eomt_ros.node.log import RosLogHandler, SparingLog
@@ -32,6 +32,7 @@ from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.parameters import ParameterError, Parameters, changed, check_change, declare
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.qos import QosOverrides
+from eomt_ros.node.statistics import Drop, Statistics
 from eomt_ros.openmp import wait_asleep
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfM
 from eomt_ros.engine.stamps import SECOND
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.node.cdr import read_image
-from eomt_ros.node.diagnostics import Drop, Latency, Statistics
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
+from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Worker:
         dropped = self._statistics.counts.dropped.total()
         self._outputs.publish(image, result, header, dropped=dropped, overlay_alpha=parameters.overlay_alpha)
         self._statistics.count_processed(
-            Latency.of(result, arrived=arrival.time, taken=taken, decoded=decoded, segmented=segmented)
+            FrameLatency.of(result, arrived=arrival.time, taken=taken, decoded=decoded, segmented=segmented)
         )
 
     def _reset(self, reason: str) -> None:

@@ -26,7 +26,8 @@ from eomt_ros.evaluation.output_bag import (
 from eomt_ros.evaluation.results import Percentiles
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.cdr import stamp_in
-from eomt_ros.node.diagnostics import PERCENTILES, Drop
+from eomt_ros.node.diagnostics import PERCENTILES
+from eomt_ros.node.statistics import Drop
 
 RECORDED: Mapping[str, tuple[type[Any], str]] = {
     SEMANTIC: (Image, IMAGE),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from eomt_ros.node.diagnostics import Activity, Drop, Latency, Reporter, Statistics
+from eomt_ros.engine import FrameResult, Timings
+from eomt_ros.node.diagnostics import Activity, Reporter
+from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 
 ACTIVE = Activity("active", "/camera/image", publishers=1, model="demo", task="panoptic", device="cpu", epoch=3)
 
 
-def latency(total: float) -> Latency:
-    return Latency(0.0, 0.001, 0.002, 0.010, 0.003, 0.0, 0.001, total)
+def latency(total: float) -> FrameLatency:
+    return FrameLatency(0.0, 0.001, 0.002, 0.010, 0.003, 0.0, 0.015, 0.001, total)
 
 
 def told(statistics: Statistics, activity: Activity = ACTIVE) -> tuple[DiagnosticStatus, dict[str, str]]:
@@ -75,12 +80,12 @@ def test_node_that_does_not_listen_misses_nothing(
 def test_a_node_that_works_off_what_came_misses_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     with monkeypatch.context() as patch:
-        patch.setattr("eomt_ros.node.diagnostics.time.monotonic", lambda: clock[0])
+        patch.setattr("eomt_ros.node.statistics.time.monotonic", lambda: clock[0])
         statistics = Statistics()
         statistics.count_received()
         clock[0] += 10.0
         assert statistics.silence == 10.0
-        statistics.count_processed(Latency(*[0.0] * 8))
+        statistics.count_processed(latency(0.0))
         assert statistics.silence == 0.0
 
 
@@ -123,3 +128,16 @@ def test_rates_start_again_when_the_node_is_configured_anew() -> None:
     reporter.observe(after)
     values = {pair.key: pair.value for pair in reporter.report(after, ACTIVE).values}
     assert values["rate in (Hz)"] == "0.00"
+
+
+def test_a_frame_is_measured_in_every_stage() -> None:
+    timings = Timings(preprocess=0.002, network=0.010, postprocess=0.003, identity=0.001)
+    nothing = np.zeros((2, 2), np.uint8)
+    result = FrameResult(nothing, nothing.astype(np.uint16), nothing, [], 0, timings)
+    now = time.monotonic()
+    measured = FrameLatency.of(result, arrived=now - 4.0, taken=now - 3.5, decoded=now - 3.25, segmented=now - 1.0)
+    assert (measured.waiting, measured.decode) == (0.5, 0.25)
+    assert measured.engine == pytest.approx(0.016)
+    assert measured[2:6] == (0.002, 0.010, 0.003, 0.001)
+    assert measured.publish >= 1.0
+    assert measured.total == pytest.approx(measured.publish + 3.0)

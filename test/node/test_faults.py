@@ -16,12 +16,12 @@ from sensor_msgs.msg import Image
 
 from eomt_ros.engine import Segmenter
 from eomt_ros.msg import InstanceArray
-from eomt_ros.node.diagnostics import Drop, Statistics
 from eomt_ros.node.inputs import Arrival
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.outputs import Outputs
 from eomt_ros.node.parameters import DEFAULTS
 from eomt_ros.node.qos import QosOverrides
+from eomt_ros.node.statistics import Drop, Statistics
 from eomt_ros.node.worker import Worker
 from test.engine.checkpoints import write_checkpoint
 from test.node.conftest import StartRobot

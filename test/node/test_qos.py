@@ -14,12 +14,12 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from eomt_ros.engine import Segmenter
-from eomt_ros.node.diagnostics import Statistics
 from eomt_ros.node.inputs import Input
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.outputs import Outputs
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, changed
 from eomt_ros.node.qos import QosOverrides
+from eomt_ros.node.statistics import Statistics
 from test.node.conftest import StartRobot
 from test.node.robot import NodeProcess
 
