@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import engine, evaluation, families, growth, node, postprocess, precision, table, topics
+from bench import engine, evaluation, families, growth, node, page, postprocess, precision, table, topics
 from bench.targets import TARGETS, judge
 from bench.timing import Row
 
@@ -37,7 +37,10 @@ def main() -> None:
             print(table.line(row), flush=True)
     if wanted != list(PARTS):
         return
-    print(f"\nwritten to {table.write(rows)}")
+    written = table.write(rows)
+    print(f"\nwritten to {written}")
+    if written == page.MEASURED:
+        page.write()
     for name in sorted(TARGETS.keys() - {row.name for row in rows}):
         print(f"not measured, though it has a target: {name}")
 

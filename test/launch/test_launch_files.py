@@ -379,9 +379,9 @@ def test_a_bad_argument_of_a_second_file_ends_all_that_was_started_before(file, 
         assert f"launch argument {complaint}" in launch.output
 
 
-def test_two_cameras_as_in_the_readme_keep_their_arguments_to_themselves(tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    example = re.search(r"```python\n((?:(?!```)[\s\S])*forwarding=False[\s\S]*?)```", readme)
+def test_two_cameras_as_on_the_page_keep_their_arguments_to_themselves(tmp_path):
+    page = (ROOT / "docs" / "node.md").read_text()
+    example = re.search(r"```python\n((?:(?!```)[\s\S])*forwarding=False[\s\S]*?)```", page)
     file = tmp_path / "cameras.launch.py"
     file.write_text(example[1])
     with launched({}, file=file) as launch:

@@ -1,0 +1,97 @@
+"""`python -m bench.page`: the table of docs/benchmarks.md, from the measured rows in bench/results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.table import RESULTS
+
+PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+MEASURED = RESULTS / "amd-epyc-2-cores.json"
+BEGIN, END = "<!-- python -m bench.page writes what follows -->\n", "<!-- until here -->\n"
+
+LARGE = "1920x1080"
+SHOWN = {
+    f"post-processing, {LARGE}, panoptic, blobs": f"post-processing, {LARGE}, 12 of 200 queries kept: panoptic",
+    f"post-processing, {LARGE}, instance, blobs": "instance",
+    f"post-processing, {LARGE}, semantic, blobs": "semantic, 124 classes",
+    f"post-processing, {LARGE}, panoptic, noise": "the same on noise, the worst case: panoptic",
+    f"post-processing, {LARGE}, instance, noise": "instance",
+    f"post-processing, {LARGE}, semantic, noise": "semantic",
+    f"post-processing, {LARGE}, EoMT, panoptic": f"post-processing of EoMT, {LARGE}: panoptic",
+    f"post-processing, {LARGE}, EoMT, instance": "instance",
+    f"post-processing, {LARGE}, EoMT, semantic": "semantic, 150 classes, two windows",
+    f"post-processing, {LARGE}, Mask2Former, panoptic": f"post-processing of Mask2Former, {LARGE}: panoptic",
+    f"post-processing, {LARGE}, Mask2Former, instance": "instance",
+    f"post-processing, {LARGE}, Mask2Former, semantic": "semantic",
+    "network step, ViT-S 640": "network step, 640x640: ViT-S",
+    "network step, ViT-B 640": "ViT-B",
+    "network step, ViT-L 640": "ViT-L",
+    f"whole frame, {LARGE}, ViT-S 640, panoptic": f"whole frame, {LARGE}, ViT-S: panoptic",
+    f"whole frame, {LARGE}, ViT-S 640, instance": "instance",
+    f"whole frame, {LARGE}, ViT-S 640, semantic": "semantic",
+    f"whole frame, {LARGE}, demo, panoptic": f"whole frame, {LARGE}, `demo`, panoptic",
+    f"network step, ViT-S, keep_aspect, {LARGE}, YouTube-VIS": f"`fit: keep_aspect` beside `stretch` (in the second "
+    f"column), network step of ViT-S in torch, {LARGE}: 800x448 beside 640x640",
+    f"network step, ViT-S, keep_aspect, {LARGE}, VIPSeg": "1280x736 beside 1280x1280",
+    "node beyond the engine, 640x480, raw, profile": "stamp of the image to received panoptic image, beyond the "
+    "engine: 640x480 raw",
+    f"node beyond the engine, {LARGE}, raw, profile": f"{LARGE} raw",
+    "node beside the engine's own loop, demo, 640x480": "node beside the engine alone (in the second column), `demo`: "
+    "640x480",
+    "node, demo, 424x240": "424x240",
+    "node start-up, demo, 424x240": "from the node's start to its first label image, `demo`",
+    "evaluation, demo bag, beside the engine": "an evaluation of the demo bag beside the engine alone (in the second "
+    "column)",
+    "memory over 10000 frames": "growth of memory over 10,000 frames: engine",
+    "memory of an evaluation over 10000 frames": "evaluation",
+}
+"""Rows of `make bench` -> their names on the page, in its order."""
+
+
+def filled(page: str) -> str:
+    """The page's text with the table of the measured rows in its place."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    rows = {row["name"]: row for row in json.loads(MEASURED.read_text())}
+    machine = rows["machine"]
+    lines = [
+        f"{machine['processor']}, {machine['cores']} cores, {machine['features']}; torch {machine['torch']}.",
+        "",
+        "| | ours | Hugging Face | ratio (lowest - highest) | target |",
+        "| --- | --- | --- | --- | --- |",
+        *(_line(text, rows[name]) for name, text in SHOWN.items()),
+    ]
+    return before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after
+
+
+def _line(text: str, row: dict[str, Any]) -> str:
+    ours = f"{row['growth_mib']:.1f} MiB" if row["growth_mib"] is not None else _ms(row["ours_ms"])
+    ratio = ""
+    if row["ratio"] is not None:
+        middle, low, high = (_short(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+        ratio = f"{middle} ({low} - {high})"
+    target = f"{row['target']}{'' if row['met'] else ', missed'}" if row["target"] else ""
+    return f"| {text} | {ours} | {_ms(row['reference_ms'])} | {ratio} | {target} |"
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2f}"
+
+
+def write() -> None:
+    """Writes the page anew."""
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    print(f"written to {PAGE}")
+
+
+if __name__ == "__main__":
+    write()
