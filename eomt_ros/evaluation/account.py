@@ -11,7 +11,7 @@ from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.latency import LatencyHistogram
-from eomt_ros.evaluation.metrics import FrameScore, ObjectLimits, Scores
+from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
@@ -160,7 +160,7 @@ class Account:
         self.latency.add(total)
         return total
 
-    def _score(self, frame: SourceFrame, found: Found, moment: FrameTime) -> FrameScore | None:
+    def _score(self, frame: SourceFrame, found: Found, moment: FrameTime) -> PartialScores | None:
         if frame.truth is None:
             return None
         predicted = prediction(found, self._predictions.task)

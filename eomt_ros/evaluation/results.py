@@ -125,9 +125,49 @@ class Predicted:
     """From the first to the last frame with an id of a thing; median."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """The figures of one evaluation. What cannot be known is None: without ground truth, or in the semantic task."""
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The scores of predictions. None where one cannot be known: without ground truth, or in the semantic task."""
+
+    miou: float | None = None
+    class_iou: Mapping[str, float | None] = field(default_factory=dict)
+    vpq: float | None = None
+    vpq_things: float | None = None
+    vpq_stuff: float | None = None
+    vpq_by_window: Mapping[str, float | None] = field(default_factory=dict)
+    """By the number of frames in a window: 1, 2, 4, 6, 8."""
+    stq: float | None = None
+    sq: float | None = None
+    aq: float | None = None
+    mvc8: float | None = None
+    mvc16: float | None = None
+
+    objects: int | None = None
+    objects_found: float | None = None
+    """Share of the objects that were matched at least once."""
+    frames_found: float | None = None
+    """Share of the objects' frames in view in which they were matched."""
+    object_seconds: float | None = None
+    """Time in view, summed over objects."""
+    id_switches: int | None = None
+    switches_per_30_seconds: float | None = None
+    """Id switches per 30 seconds of one object in view."""
+    fragmentations: int | None = None
+    wrong_ids_after_reentry: int | None = None
+    seconds_to_first_detection: float | None = None
+    """Median over the objects that were found."""
+    things_precision: float | None = None
+    """Share of the predicted things that matched an object."""
+    ghosts_per_frame: float | None = None
+    """Predicted things that matched none."""
+    idf1: float | None = None
+    shared_ids: int | None = None
+    """Ids that were matched with more than one object of a sequence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results(Figures):
+    """The results of one evaluation."""
 
     schema_version: int
     settings: Mapping[str, Any]
@@ -135,40 +175,13 @@ class Results:
     class_names: tuple[str, ...]
     sequences: tuple[str, ...]
     problems: tuple[str, ...]
-    """What was wrong with the input and could be worked around, a sentence each; also that the run was stopped."""
+    """Faults of the input that could be worked around, a sentence each; also that the run was stopped."""
     frames: int
-    """That were segmented."""
+    """Number of frames that were segmented."""
     frames_scored: int
-    """Of them, those with a ground truth."""
+    """Number of them that have a ground truth."""
     seconds: float
-    """How long the sequences are, by their stamps."""
-
-    miou: float | None
-    class_iou: Mapping[str, float | None]
-    vpq: float | None
-    vpq_things: float | None
-    vpq_stuff: float | None
-    vpq_by_window: Mapping[str, float | None]
-    """By the number of frames in a window: 1, 2, 4, 6, 8."""
-    stq: float | None
-    sq: float | None
-    aq: float | None
-    mvc8: float | None
-    mvc16: float | None
-
-    objects: int | None
-    objects_found: float | None
-    """Share of the objects that were matched at least once."""
-    frames_found: float | None
-    """Share of the objects' frames in view in which they were matched."""
-    object_seconds: float | None
-    """How long the objects were in view, summed over objects."""
-    id_switches: int | None
-    switches_per_30_seconds: float | None
-    fragmentations: int | None
-    wrong_ids_after_reentry: int | None
-    seconds_to_first_detection: float | None
-    """Median over the objects that were found."""
+    """Length of the sequences, by their stamps."""
 
     fps: float
     """Of the engine alone, pixels in, result out; through the node: results per second."""
@@ -178,14 +191,6 @@ class Results:
     latency_histogram: tuple[tuple[float, int], ...] = ()
     """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
 
-    things_precision: float | None = None
-    """Share of the predicted things that matched an object."""
-    ghosts_per_frame: float | None = None
-    """Predicted things that matched none."""
-    idf1: float | None = None
-    shared_ids: int | None = None
-    """Ids that were matched with more than one object of a sequence."""
-
     predicted: Predicted = Predicted()
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
@@ -194,7 +199,7 @@ class Results:
     worst_frames: tuple[WorstFrame, ...] = ()
     replay: ReplayFigures | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-    """What lies beside: `overlay` (video), `bag` (predictions), relative to the output folder."""
+    """Paths of `overlay` (video) and `bag` (predictions), relative to the output folder."""
 
 
 @dataclass(frozen=True)

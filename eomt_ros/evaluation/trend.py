@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from eomt_ros.evaluation.latency import LatencyHistogram
-from eomt_ros.evaluation.metrics import FrameScore, IntervalScores
+from eomt_ros.evaluation.metrics import PartialScores
 from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Drift, Interval
 
@@ -27,7 +27,7 @@ class Trend:
         self._length = SHORTEST
         self._parts: list[_Part] = []
 
-    def add(self, sequence: str, moment: FrameTime, seconds: float | None, score: FrameScore | None) -> None:
+    def add(self, sequence: str, moment: FrameTime, seconds: float | None, score: PartialScores | None) -> None:
         """Counts a frame. seconds: that the engine took, None where it is not known; score: None without truth."""
         number = int(moment.begin // self._length)
         last = self._parts[-1] if self._parts else None
@@ -79,18 +79,18 @@ class DriftWatch:
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
-        self._first, self._last = IntervalScores(classes), IntervalScores(classes)
+        self._first, self._last = PartialScores.empty(classes), PartialScores.empty(classes)
         self._end = 0.0
         self.start_sequence()
 
     def start_sequence(self) -> None:
         """What follows has nothing to do with the frames before."""
         self._end_sequence()
-        self._beginning = IntervalScores(self._classes)
-        self._blocks: deque[tuple[float, IntervalScores]] = deque()
+        self._beginning = PartialScores.empty(self._classes)
+        self._blocks: deque[tuple[float, PartialScores]] = deque()
         self._end = 0.0
 
-    def add(self, moment: FrameTime, score: FrameScore | None) -> None:
+    def add(self, moment: FrameTime, score: PartialScores | None) -> None:
         """Counts a frame; score: None without truth."""
         self._end = moment.begin + moment.seconds
         if score is None:
@@ -99,7 +99,7 @@ class DriftWatch:
             self._beginning.add(score)
         begin = moment.begin // BLOCK * BLOCK
         if not self._blocks or self._blocks[-1][0] != begin:
-            self._blocks.append((begin, IntervalScores(self._classes)))
+            self._blocks.append((begin, PartialScores.empty(self._classes)))
         self._blocks[-1][1].add(score)
         while self._blocks[0][0] < begin - MINUTE:
             self._blocks.popleft()
@@ -114,10 +114,10 @@ class DriftWatch:
     def _end_sequence(self) -> None:
         if self._end < 2 * MINUTE:
             return
-        self._first.merge(self._beginning)
+        self._first.add(self._beginning)
         for begin, scores in self._blocks:
             if begin >= self._end - MINUTE:
-                self._last.merge(scores)
+                self._last.add(scores)
 
 
 class _Part:
@@ -125,10 +125,10 @@ class _Part:
         self.sequence = sequence
         self.number = number
         self.end = 0.0
-        self.scores = IntervalScores(classes)
+        self.scores = PartialScores.empty(classes)
         self.latency = LatencyHistogram()
 
     def merge(self, other: _Part) -> None:
         self.end = other.end
-        self.scores.merge(other.scores)
+        self.scores.add(other.scores)
         self.latency.merge(other.latency)

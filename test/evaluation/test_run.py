@@ -17,11 +17,11 @@ from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics import Figures, Scores
+from eomt_ros.evaluation.metrics import Scores
 from eomt_ros.evaluation.predictions import EnginePredictions, Found
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.report import write_report
-from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.results import Figures, Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics import FrameScore, IntervalScores, Scores
+from eomt_ros.evaluation.metrics import PartialScores, Scores
 from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Interval
 from eomt_ros.evaluation.trend import INTERVALS, DriftWatch, Trend
@@ -17,7 +17,7 @@ CLASSES = 2
 RATE = 10
 
 
-def frames(count: int, wrong_from: int | None = None) -> Iterator[tuple[FrameTime, FrameScore]]:
+def frames(count: int, wrong_from: int | None = None) -> Iterator[tuple[FrameTime, PartialScores]]:
     """A thing on a floor; from some frame on, part of it is taken for floor."""
     scores = Scores(["floor", "box"], [False, True])
     scores.start_sequence("a")
@@ -62,7 +62,7 @@ def test_intervals_of_a_long_run_widen_and_lose_nothing() -> None:
     assert intervals[-1].end == pytest.approx(250.0)
     assert [part.miou for part in intervals[:50]] == [1.0] * 50
     # Each has the figures of its own frames, as if they were counted on their own.
-    alone = IntervalScores(CLASSES)
+    alone = PartialScores.empty(CLASSES)
     for _, score in list(frames(2080, wrong_from=2000))[2040:]:
         alone.add(score)
     assert (intervals[51].miou, intervals[51].vpq) == pytest.approx((alone.miou, alone.vpq))
@@ -91,7 +91,7 @@ def test_more_sequences_than_intervals_have_one_each() -> None:
     assert [part.sequence for part in followed.intervals(None)] == [str(number) for number in range(2 * INTERVALS)]
 
 
-def drift_of(*runs: list[tuple[FrameTime, FrameScore]]) -> DriftWatch:
+def drift_of(*runs: list[tuple[FrameTime, PartialScores]]) -> DriftWatch:
     watch = DriftWatch(CLASSES)
     for run in runs:
         watch.start_sequence()
@@ -104,7 +104,7 @@ def test_drift_sets_the_last_minute_beside_the_first() -> None:
     # 200 s; what is wrong from 130 s on is half in the last minute, which begins at 140 s, and not in the first.
     run = list(frames(2000, wrong_from=1700))
     drift = drift_of(run).drift()
-    first, last = IntervalScores(CLASSES), IntervalScores(CLASSES)
+    first, last = PartialScores.empty(CLASSES), PartialScores.empty(CLASSES)
     for _, score in run[:600]:
         first.add(score)
     for _, score in run[1400:]:
@@ -125,7 +125,7 @@ def test_there_is_no_drift_in_less_than_two_minutes() -> None:
 def test_drift_of_several_sequences_is_that_of_the_long_ones_together() -> None:
     good, bad, short = list(frames(1300)), list(frames(1300, wrong_from=0)), list(frames(50, wrong_from=0))
     both = drift_of(good, short, bad).drift()
-    first = IntervalScores(CLASSES)
+    first = PartialScores.empty(CLASSES)
     for _, score in good[:600] + bad[:600]:
         first.add(score)
     assert both is not None

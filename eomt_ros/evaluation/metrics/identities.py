@@ -1,4 +1,4 @@
-"""Predicted things that are not there, and ids that stand for several things: what following true things never sees.
+"""Ghosts, predicted things that are not there, and ids that stand for several things: unseen by who follows true ones.
 
 A predicted thing counts in a frame where it is as large as a true one has to be to be in view, and does not lie mostly
 on what nobody labelled. One that matches no true thing is a ghost. What matches a true thing that is itself not counted
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, fields
-from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -25,12 +24,8 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from eomt_ros.evaluation.metrics.overlap import Flags, Key, Overlap, spared
 
-
-class Identity(NamedTuple):
-    """What a model calls a thing."""
-
-    epoch: int
-    id: int
+PredictedId = tuple[int, int]
+"""(epoch, id)"""
 
 
 @dataclass(frozen=True)
@@ -52,30 +47,15 @@ class IdentityCounts:
     def __add__(self, other: IdentityCounts) -> IdentityCounts:
         return IdentityCounts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
-    @property
-    def precision(self) -> float | None:
-        """Share of the predicted things that are there; None where none was predicted."""
-        return self.matched / self.predicted if self.predicted else None
 
-    @property
-    def ghosts_per_frame(self) -> float | None:
-        """Predicted things that are not there; None without frames."""
-        return (self.predicted - self.matched) / self.frames if self.frames else None
-
-    @property
-    def idf1(self) -> float | None:
-        """None where there is neither a true nor a predicted thing."""
-        return 2 * self.agreed / (self.true + self.predicted) if self.true + self.predicted else None
-
-
-class Identities:
+class IdMatches:
     """Follows the ids of one sequence; keeps a few numbers per id and thing, however long it is."""
 
     def __init__(self) -> None:
         self._frames = 0
         self._true: Counter[Key] = Counter()
         self._predicted = 0
-        self._matched: Counter[tuple[Key, Identity]] = Counter()
+        self._matched: Counter[tuple[Key, PredictedId]] = Counter()
 
     def update(self, overlap: Overlap, in_view: Flags, smallest: float) -> None:
         """Counts one frame. in_view: by true segment. smallest: pixels that a predicted thing must have."""
@@ -90,7 +70,7 @@ class Identities:
             true = matches.get(key)
             if true in shown:
                 self._predicted += 1
-                self._matched[true, Identity(key.epoch, key.id)] += 1
+                self._matched[true, (key.epoch, key.id)] += 1
             elif true is None and is_counted:
                 self._predicted += 1
 
@@ -108,7 +88,7 @@ class Identities:
         )
 
 
-def _most_that_agree(matched: dict[tuple[Key, Identity], int]) -> int:
+def _most_that_agree(matched: dict[tuple[Key, PredictedId], int]) -> int:
     """The frames of the best pairs of a thing and an id, each in one pair at most."""
     if not matched:
         return 0

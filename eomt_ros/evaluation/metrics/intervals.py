@@ -1,41 +1,31 @@
-"""What one frame adds to mIoU and VPQ, and the two over any part of a run."""
+"""mIoU and VPQ of one frame, and of any part of a run."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.vpq import TubeCounts
 
 
-@dataclass(frozen=True, eq=False)
-class FrameScore:
-    """What one frame adds to the counts."""
+class PartialScores:
+    """The counts behind mIoU and VPQ, of one frame or of any number of them."""
 
-    confusion: Confusion
-    tubes: TubeCounts | None
-    """Of the windows that end with the frame; None where it has classes only."""
+    def __init__(self, confusion: Confusion, tubes: TubeCounts | None = None) -> None:
+        self.confusion = confusion
+        self.tubes = tubes
+        """Of the windows that end with these frames; None where they have classes only."""
 
-    @property
-    def miou(self) -> float | None:
-        """Of this frame alone; None where the ground truth is all unlabelled."""
-        return self.confusion.miou
+    @classmethod
+    def empty(cls, classes: int) -> PartialScores:
+        """Of no frame."""
+        return cls(Confusion.empty(classes))
 
-
-class IntervalScores:
-    """mIoU and VPQ of some of a run's frames; windows belong where they end."""
-
-    def __init__(self, classes: int) -> None:
-        self.confusion = Confusion.empty(classes)
-        self.tubes: TubeCounts | None = None
-
-    def add(self, frame: FrameScore) -> None:
-        """Counts one frame."""
-        self._add(frame.confusion, frame.tubes)
-
-    def merge(self, other: IntervalScores) -> None:
-        """Counts the frames of another interval too."""
-        self._add(other.confusion, other.tubes)
+    def add(self, other: PartialScores) -> None:
+        """Counts the frames of another part too."""
+        self.confusion.add(other.confusion)
+        if other.tubes is not None:
+            if self.tubes is None:
+                self.tubes = TubeCounts(other.tubes.iou.shape[1])
+            self.tubes.add(other.tubes)
 
     @property
     def miou(self) -> float | None:
@@ -46,10 +36,3 @@ class IntervalScores:
     def vpq(self) -> float | None:
         """None where there are classes only."""
         return None if self.tubes is None else self.tubes.vpq
-
-    def _add(self, confusion: Confusion, tubes: TubeCounts | None) -> None:
-        self.confusion.add(confusion)
-        if tubes is not None:
-            if self.tubes is None:
-                self.tubes = TubeCounts(tubes.iou.shape[1])
-            self.tubes.add(tubes)

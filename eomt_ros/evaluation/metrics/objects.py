@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median
 
-from eomt_ros.evaluation.metrics.identities import Identities, IdentityCounts
+from eomt_ros.evaluation.metrics.identities import IdentityCounts, IdMatches
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
-from eomt_ros.evaluation.results import IdSpan
+from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
 
 
 @dataclass(frozen=True)
@@ -30,80 +29,66 @@ class ObjectLimits:
 STANDARD_LIMITS = ObjectLimits()
 
 
-@dataclass(frozen=True)
-class Track:
-    """What became of one object of the ground truth in one sequence."""
+@dataclass
+class ObjectCourse:
+    """The story of one object of the ground truth in one sequence, so far."""
 
-    object_id: int
-    class_id: int
-    frames: int
+    key: Key
+    frames: int = 0
     """Frames in which the object was in view."""
-    found: int
+    found: int = 0
     """Those of them in which a prediction matched it."""
-    seconds: float
-    """How long it was in view."""
-    ids: int
-    """Different ids that it was given."""
-    switches: tuple[float, ...]
+    seconds: float = 0.0
+    """Time in view."""
+    switches: list[float] = field(default_factory=list)
     """When it was matched by another id than at its match before, in seconds from the start of the sequence."""
-    fragmentations: int
+    fragmentations: int = 0
     """Times it was found again after one or more frames in view in which it was not."""
-    wrong_ids_after_reentry: int
+    wrong_ids_after_reentry: int = 0
     """Those of the switches before which it had been out of view."""
-    seconds_to_first_detection: float | None
-    """How long it was in view before it was first matched; None where it never was."""
-    spans: tuple[IdSpan, ...]
-    """When it was in view, and by which id it was matched."""
+    matches: list[tuple[float, float, Key | None]] = field(default_factory=list)
+    """(begin, end, predicted thing): the times in view, and what matched it."""
+    _unseen_seconds: float = 0.0
+    _last: Key | None = None
+    _last_frame: int | None = None
+    _lost: bool = False
+    _was_away: bool = False
+    """Out of view at some time since the last match."""
 
+    @property
+    def seconds_to_first_detection(self) -> float | None:
+        """Time in view before it was first matched; None where it never was."""
+        return None if self._last is None else self._unseen_seconds
 
-@dataclass(frozen=True)
-class ObjectFigures:
-    """How well objects are found and followed; what is said of no object is None."""
+    def advance(self, frame: int, match: Key | None, begin: float, seconds: float) -> None:
+        """Counts a frame in which the object is in view, the `frame`-th of the sequence."""
+        entered = self._last_frame != frame - 1
+        self._was_away |= entered
+        self._extend(match, begin, begin + seconds, new=entered)
+        self._last_frame = frame
+        self.frames += 1
+        self.seconds += seconds
+        if match is None:
+            self._lost = self._last is not None
+            self._unseen_seconds += seconds if self._last is None else 0.0
+            return
+        if self._last is not None and self._last != match:
+            self.switches.append(begin)
+            self.wrong_ids_after_reentry += self._was_away
+        self.found += 1
+        self.fragmentations += self._lost
+        self._lost = self._was_away = False
+        self._last = match
 
-    objects: int
-    objects_found: float | None
-    """Share of the objects that were matched at least once."""
-    frames_found: float | None
-    """Share of the objects' frames in view in which they were matched."""
-    object_seconds: float
-    """How long the objects were in view, summed over objects."""
-    id_switches: int
-    switches_per_30_seconds: float | None
-    """Id switches per 30 seconds of one object in view."""
-    fragmentations: int
-    wrong_ids_after_reentry: int
-    seconds_to_first_detection: float | None
-    """Median over the objects that were found."""
-    things_precision: float | None
-    """Share of the predicted things that matched an object."""
-    ghosts_per_frame: float | None
-    """Predicted things that matched none."""
-    idf1: float | None
-    shared_ids: int
-    """Ids that were matched with more than one object."""
-
-    @classmethod
-    def of(cls, tracks: Iterable[Track], identities: IdentityCounts) -> ObjectFigures:
-        """Sums up the tracks, and has the counts, of one or more sequences."""
-        counted = list(tracks)
-        seconds = sum(track.seconds for track in counted)
-        switches = sum(len(track.switches) for track in counted)
-        delays = [track.seconds_to_first_detection for track in counted if track.seconds_to_first_detection is not None]
-        return cls(
-            objects=len(counted),
-            objects_found=_share(len(delays), len(counted)),
-            frames_found=_share(sum(track.found for track in counted), sum(track.frames for track in counted)),
-            object_seconds=seconds,
-            id_switches=switches,
-            switches_per_30_seconds=_share(30 * switches, seconds),
-            fragmentations=sum(track.fragmentations for track in counted),
-            wrong_ids_after_reentry=sum(track.wrong_ids_after_reentry for track in counted),
-            seconds_to_first_detection=median(delays) if delays else None,
-            things_precision=identities.precision,
-            ghosts_per_frame=identities.ghosts_per_frame,
-            idf1=identities.idf1,
-            shared_ids=identities.shared_ids,
-        )
+    def _extend(self, match: Key | None, begin: float, end: float, *, new: bool) -> None:
+        if not new:
+            # Frames may stand for less than the time to the next one, where some were dropped.
+            start, _, before = self.matches.pop()
+            if before == match:
+                begin = start
+            else:
+                self.matches.append((start, begin, before))
+        self.matches.append((begin, end, match))
 
 
 class ObjectScore:
@@ -115,113 +100,46 @@ class ObjectScore:
 
     def __init__(self, limits: ObjectLimits) -> None:
         self._limits = limits
-        self._identities = Identities()
-        self._courses: dict[Key, _Course] = {}
+        self._ids = IdMatches()
+        self._courses: dict[Key, ObjectCourse] = {}
         self._frame = 0
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
         smallest = self._limits.min_area * int(overlap.counts.sum())
         in_view = overlap.truth.are_things & (overlap.counts.sum(axis=1) >= smallest)
-        self._identities.update(overlap, in_view, smallest)
+        self._ids.update(overlap, in_view, smallest)
         for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True):
             if is_in_view:
-                course = self._courses.setdefault(key, _Course(key))
+                course = self._courses.setdefault(key, ObjectCourse(key))
                 course.advance(self._frame, overlap.matches.get(key), begin, seconds)
         self._frame += 1
 
-    def tracks(self) -> list[Track]:
+    @property
+    def courses(self) -> list[ObjectCourse]:
         """The objects that were in view for long enough so far, in the order in which they came."""
-        epochs = {identity.epoch for course in self._courses.values() for identity in course.identities}
-        return [course.track(name_epoch=len(epochs) > 1) for course in self._counted()]
-
-    def identities(self) -> IdentityCounts:
-        """What was predicted of those objects so far, and of none."""
-        return self._identities.counts([course.key for course in self._counted()])
-
-    def _counted(self) -> list[_Course]:
         return [course for course in self._courses.values() if course.frames >= self._limits.min_frames]
 
+    def id_counts(self) -> IdentityCounts:
+        """Counts what was predicted of those objects so far, and of none."""
+        return self._ids.counts([course.key for course in self.courses])
 
-@dataclass
-class _Span:
-    begin: float
-    end: float
-    identity: Key | None
+    def timelines(self, sequence: str, class_names: Sequence[str]) -> list[ObjectTimeline]:
+        """Those objects, for people."""
+        matches = [match for course in self._courses.values() for _, _, match in course.matches]
+        several = len({match.epoch for match in matches if match is not None}) > 1
 
-
-@dataclass
-class _Course:
-    """One object's story so far."""
-
-    key: Key
-    frames: int = 0
-    found: int = 0
-    seconds: float = 0.0
-    fragmentations: int = 0
-    wrong_ids_after_reentry: int = 0
-    unseen_seconds: float = 0.0
-    switches: list[float] = field(default_factory=list)
-    spans: list[_Span] = field(default_factory=list)
-    identities: set[Key] = field(default_factory=set)
-    last: Key | None = None
-    last_frame: int | None = None
-    lost: bool = False
-    was_away: bool = False
-    """Out of view at some time since the last match."""
-
-    def advance(self, frame: int, identity: Key | None, begin: float, seconds: float) -> None:
-        """The object is in view in this frame, the `frame`-th of the sequence."""
-        entered = self.last_frame != frame - 1
-        self.was_away |= entered
-        self._extend(identity, begin, begin + seconds, new=entered)
-        self.last_frame = frame
-        self.frames += 1
-        self.seconds += seconds
-        if identity is None:
-            self.lost = self.last is not None
-            self.unseen_seconds += seconds if self.last is None else 0.0
-            return
-        if self.last is not None and self.last != identity:
-            self.switches.append(begin)
-            self.wrong_ids_after_reentry += self.was_away
-        self.found += 1
-        self.fragmentations += self.lost
-        self.lost = self.was_away = False
-        self.last = identity
-        self.identities.add(identity)
-
-    def _extend(self, identity: Key | None, begin: float, end: float, *, new: bool) -> None:
-        if not new:
-            # Frames may stand for less than the time to the next one, where some were dropped.
-            self.spans[-1].end = begin
-        if not new and self.spans[-1].identity == identity:
-            self.spans[-1].end = end
-        else:
-            self.spans.append(_Span(begin, end, identity))
-
-    def track(self, *, name_epoch: bool) -> Track:
-        """The story as it is told to others."""
-
-        def name(identity: Key | None) -> str | None:
-            if identity is None:
+        def name(match: Key | None) -> str | None:
+            if match is None:
                 return None
-            return f"{identity.epoch}:{identity.id}" if name_epoch else str(identity.id)
+            return f"{match.epoch}:{match.id}" if several else str(match.id)
 
-        return Track(
-            object_id=self.key.id,
-            class_id=self.key.class_id,
-            frames=self.frames,
-            found=self.found,
-            seconds=self.seconds,
-            ids=len(self.identities),
-            switches=tuple(self.switches),
-            fragmentations=self.fragmentations,
-            wrong_ids_after_reentry=self.wrong_ids_after_reentry,
-            seconds_to_first_detection=None if self.last is None else self.unseen_seconds,
-            spans=tuple(IdSpan(span.begin, span.end, name(span.identity)) for span in self.spans),
-        )
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+        return [
+            ObjectTimeline(
+                sequence,
+                course.key.id,
+                class_names[course.key.class_id],
+                tuple(IdSpan(begin, end, name(match)) for begin, end, match in course.matches),
+            )
+            for course in self.courses
+        ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
 
@@ -12,44 +12,21 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
-from eomt_ros.evaluation.metrics.intervals import FrameScore, IntervalScores
+from eomt_ros.evaluation.metrics.intervals import PartialScores
 from eomt_ros.evaluation.metrics.mvc import Consistency
-from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectFigures, ObjectLimits, ObjectScore, Track
+from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import Tubes
-from eomt_ros.evaluation.results import ObjectTimeline
+from eomt_ros.evaluation.results import Figures, ObjectTimeline
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What `Results` says of the predictions, under the same names; None where it cannot be known."""
-
-    miou: float | None
-    class_iou: Mapping[str, float | None]
-    vpq: float | None
-    vpq_things: float | None
-    vpq_stuff: float | None
-    vpq_by_window: Mapping[str, float | None]
-    stq: float | None
-    sq: float | None
-    aq: float | None
-    mvc8: float | None
-    mvc16: float | None
-    objects: int | None
-    objects_found: float | None
-    frames_found: float | None
-    object_seconds: float | None
-    id_switches: int | None
-    switches_per_30_seconds: float | None
-    fragmentations: int | None
-    wrong_ids_after_reentry: int | None
-    seconds_to_first_detection: float | None
-    things_precision: float | None
-    ghosts_per_frame: float | None
-    idf1: float | None
-    shared_ids: int | None
+class _Sequence:
+    name: str
+    association: Association
+    objects: ObjectScore
 
 
 class Scores:
@@ -72,79 +49,84 @@ class Scores:
         self._class_names = tuple(class_names)
         self._is_thing = np.array(is_thing, bool)
         self._convention = convention
-        self._all = IntervalScores(len(class_names))
-        self._consistency = Consistency(convention)
-        self._ended_tracks: list[tuple[str, Track]] = []
-        self._ended_tubes = (0.0, 0)
-        self._ended_identities = IdentityCounts()
         self._limits = limits
-        self._objects = ObjectScore(limits)
-        self._sequence: str | None = None
+        self._all = PartialScores.empty(len(class_names))
+        self._consistency = Consistency(convention)
+        self._sequences: list[_Sequence] = []
 
     def start_sequence(self, name: str) -> None:
-        """What follows has nothing to do with the frames before; ids and windows start anew."""
-        if self._sequence is not None:
-            self._ended_tracks = self._tracks()
-            self._ended_tubes = self._association_total()
-            self._ended_identities += self._objects.identities()
-        self._sequence = name
+        """Begins another sequence; ids and windows start anew."""
         self._consistency.start_sequence()
         self._windows = Tubes(self._is_thing)
-        self._association = Association(self._convention)
-        self._objects = ObjectScore(self._limits)
+        self._sequences.append(_Sequence(name, Association(self._convention), ObjectScore(self._limits)))
 
-    def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> FrameScore:
+    def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> PartialScores:
         """Counts the next frame of the sequence.
 
         begin: seconds from the start of the sequence. seconds: how long the frame stands for.
 
         Raises `ValueError`, and counts nothing, where the images differ in shape or have unknown class ids.
         """
-        if self._sequence is None:
+        if not self._sequences:
             raise RuntimeError("update was called before start_sequence")
         overlap = overlap_of(truth, prediction, self._is_thing)
         self._consistency.update(truth.classes, prediction.classes)
         tubes = None
         if overlap.has_segments:
             tubes = self._windows.update(overlap)
-            self._association.update(overlap, truth.listed_first)
-            self._objects.update(overlap, begin=begin, seconds=seconds)
+            self._sequences[-1].association.update(overlap, truth.listed_first)
+            self._sequences[-1].objects.update(overlap, begin=begin, seconds=seconds)
         else:
             # A window has no hole.
             self._windows = Tubes(self._is_thing)
-        score = FrameScore(Confusion.of(overlap, len(self._class_names)), tubes)
+        score = PartialScores(Confusion.of(overlap, len(self._class_names)), tubes)
         self._all.add(score)
         return score
 
     def figures(self) -> Figures:
         """The figures of all frames so far."""
         confusion, tubes = self._all.confusion, self._all.tubes
-        class_iou = dict(zip(self._class_names, confusion.class_iou, strict=True))
-        sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
         mvc8, mvc16 = (self._consistency.mvc(length) for length in mvc.MVC_WINDOWS)
-        if tubes is None:
-            nothing: dict[str, Any] = {field.name: None for field in fields(Figures)}
-            nothing["vpq_by_window"] = {str(length): None for length in vpq.VPQ_WINDOWS}
-            return Figures(**{**nothing, "miou": confusion.miou, "class_iou": class_iou, "mvc8": mvc8, "mvc16": mvc16})
-        total, count = self._association_total()
-        aq = total / count if count else None
-        return Figures(
+        of_classes = Figures(
             miou=confusion.miou,
-            class_iou=class_iou,
+            class_iou=dict(zip(self._class_names, confusion.class_iou, strict=True)),
+            vpq_by_window={str(length): None for length in vpq.VPQ_WINDOWS},
+            mvc8=mvc8,
+            mvc16=mvc16,
+        )
+        if tubes is None:
+            return of_classes
+        sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
+        aq = self._association_quality()
+        by_window = zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)
+        courses = [course for sequence in self._sequences for course in sequence.objects.courses]
+        seconds = sum(course.seconds for course in courses)
+        switches = sum(len(course.switches) for course in courses)
+        delays = [course.seconds_to_first_detection for course in courses]
+        known_delays = [delay for delay in delays if delay is not None]
+        ids = sum((sequence.objects.id_counts() for sequence in self._sequences), IdentityCounts())
+        return replace(
+            of_classes,
             vpq=tubes.vpq,
             vpq_things=vpq.mean(tubes.quality(self._is_thing)),
             vpq_stuff=vpq.mean(tubes.quality(~self._is_thing)),
-            vpq_by_window={str(length): value for length, value in zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)},
+            vpq_by_window={str(length): value for length, value in by_window},
             stq=stq(sq, aq),
             sq=sq,
             aq=aq,
-            mvc8=mvc8,
-            mvc16=mvc16,
-            **vars(
-                ObjectFigures.of(
-                    (track for _, track in self._tracks()), self._ended_identities + self._objects.identities()
-                )
-            ),
+            objects=len(courses),
+            objects_found=_share(len(known_delays), len(courses)),
+            frames_found=_share(sum(course.found for course in courses), sum(course.frames for course in courses)),
+            object_seconds=seconds,
+            id_switches=switches,
+            switches_per_30_seconds=_share(30 * switches, seconds),
+            fragmentations=sum(course.fragmentations for course in courses),
+            wrong_ids_after_reentry=sum(course.wrong_ids_after_reentry for course in courses),
+            seconds_to_first_detection=median(known_delays) if known_delays else None,
+            things_precision=_share(ids.matched, ids.predicted),
+            ghosts_per_frame=_share(ids.predicted - ids.matched, ids.frames),
+            idf1=_share(2 * ids.agreed, ids.true + ids.predicted),
+            shared_ids=ids.shared_ids,
         )
 
     @property
@@ -155,23 +137,20 @@ class Scores:
     def timelines(self) -> list[ObjectTimeline]:
         """The objects of all sequences so far."""
         return [
-            ObjectTimeline(sequence, track.object_id, self._class_names[track.class_id], track.spans)
-            for sequence, track in self._tracks()
+            timeline
+            for sequence in self._sequences
+            for timeline in sequence.objects.timelines(sequence.name, self._class_names)
         ]
 
     def id_switches(self, sequence: str, begin: float, end: float) -> int:
-        """Those of the id switches that fall into a part of a sequence, from `begin` to before `end`, in seconds."""
-        return sum(
-            begin <= switch < end for name, track in self._tracks() if name == sequence for switch in track.switches
-        )
+        """Number of id switches in a part of a sequence, from `begin` to before `end`, in seconds."""
+        courses = [course for each in self._sequences if each.name == sequence for course in each.objects.courses]
+        return sum(begin <= switch < end for course in courses for switch in course.switches)
 
-    def _tracks(self) -> list[tuple[str, Track]]:
-        if self._sequence is None:
-            return []
-        return [*self._ended_tracks, *((self._sequence, track) for track in self._objects.tracks())]
+    def _association_quality(self) -> float | None:
+        totals = [sequence.association.total() for sequence in self._sequences]
+        return _share(sum(total for total, _ in totals), sum(count for _, count in totals))
 
-    def _association_total(self) -> tuple[float, int]:
-        if self._sequence is None:
-            return 0.0, 0
-        (ended, ended_count), (total, count) = self._ended_tubes, self._association.total()
-        return ended + total, ended_count + count
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

@@ -14,7 +14,8 @@ import pytest
 from eomt_ros.engine import BackendError, FrameResult, Segmenter, Stream
 from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.evaluation.frame import Prediction
-from eomt_ros.evaluation.metrics import Figures, Scores
+from eomt_ros.evaluation.metrics import Scores
+from eomt_ros.evaluation.results import Figures
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.package_data import PACKAGE
 from test.engine.checkpoints import write_checkpoint

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics import Figures, FrameScore, Scores
+from eomt_ros.evaluation.metrics import PartialScores, Scores
+from eomt_ros.evaluation.results import Figures
 
 FLOOR, WALL, BOX, BALL = range(4)
 CLASS_NAMES = ("floor", "wall", "box", "ball")
@@ -41,7 +42,7 @@ def rows(truth: list[int], prediction: list[int]) -> Pair:
     return Truth(np.array([truth], np.uint8)), Prediction(np.array([prediction], np.uint8))
 
 
-def play(scores: Scores, frames: list[Pair], name: str = "sequence") -> list[FrameScore]:
+def play(scores: Scores, frames: list[Pair], name: str = "sequence") -> list[PartialScores]:
     """Scores a sequence."""
     scores.start_sequence(name)
     return [

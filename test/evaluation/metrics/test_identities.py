@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics import Figures, ObjectLimits, Scores
+from eomt_ros.evaluation.metrics import ObjectLimits, Scores
+from eomt_ros.evaluation.results import Figures
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,

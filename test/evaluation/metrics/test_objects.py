@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics.identities import IdentityCounts
-from eomt_ros.evaluation.metrics.objects import ObjectFigures, ObjectLimits, ObjectScore, Track
+from eomt_ros.evaluation.metrics import ObjectLimits, Scores
+from eomt_ros.evaluation.metrics.objects import ObjectCourse, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
-from eomt_ros.evaluation.results import IdSpan
+from eomt_ros.evaluation.results import Figures, IdSpan
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
+    CLASS_NAMES,
     FLOOR,
     IS_THING,
     SECONDS,
@@ -27,35 +28,59 @@ from test.evaluation.metrics.scenes import (
     Pair,
     Place,
     pair,
+    play,
     random_sequence,
 )
 
 THINGS = np.array(IS_THING)
 
 
+def of_objects(figures: Figures) -> list[float | None]:
+    """Those about objects, in their order."""
+    names = [field.name for field in fields(figures)]
+    return [getattr(figures, name) for name in names[names.index("objects") :]]
+
+
 class Scene:
     """Frames of square places in a row, each empty floor or filled by an object."""
 
-    def __init__(self, score: ObjectScore | None = None) -> None:
-        self.score = score or ObjectScore(ObjectLimits(min_frames=1))
-        self._frame = 0
+    def __init__(self, limits: ObjectLimits | None = None) -> None:
+        self._limits = limits or ObjectLimits(min_frames=1)
+        self.frames: list[Pair] = []
 
     def see(self, *places: Place, found: list[Place] | None = None, epoch: int = 0, side: int = 20) -> Scene:
         """One frame; `found` is what is predicted: the same unless given."""
         return self.add(pair(list(places), found, epoch=epoch, side=side))
 
     def add(self, frame: Pair) -> Scene:
-        self.score.update(overlap_of(*frame, THINGS), begin=self._frame * SECONDS, seconds=SECONDS)
-        self._frame += 1
+        self.frames.append(frame)
         return self
 
     @property
-    def tracks(self) -> dict[int, Track]:
-        return {track.object_id: track for track in self.score.tracks()}
+    def score(self) -> ObjectScore:
+        score = ObjectScore(self._limits)
+        for number, frame in enumerate(self.frames):
+            score.update(overlap_of(*frame, THINGS), begin=number * SECONDS, seconds=SECONDS)
+        return score
 
     @property
-    def figures(self) -> ObjectFigures:
-        return ObjectFigures.of(self.score.tracks(), self.score.identities())
+    def objects(self) -> dict[int, ObjectCourse]:
+        return {course.key.id: course for course in self.score.courses}
+
+    @property
+    def spans(self) -> dict[int, tuple[IdSpan, ...]]:
+        return {timeline.object_id: timeline.spans for timeline in self.score.timelines("a", CLASS_NAMES)}
+
+    @property
+    def figures(self) -> Figures:
+        return self.figures_with()
+
+    def figures_with(self, *others: Scene) -> Figures:
+        """Those of several sequences."""
+        scores = Scores(CLASS_NAMES, IS_THING, limits=self._limits)
+        for number, scene in enumerate((self, *others)):
+            play(scores, scene.frames, str(number))
+        return scores.figures()
 
 
 class TestMatching:
@@ -63,7 +88,7 @@ class TestMatching:
         scene = Scene()
         for _ in range(10):
             scene.see((1, BOX), None, (2, BALL))
-        assert scene.figures == ObjectFigures(
+        expected = Figures(
             objects=2,
             objects_found=1.0,
             frames_found=1.0,
@@ -78,6 +103,7 @@ class TestMatching:
             idf1=1.0,
             shared_ids=0,
         )
+        assert of_objects(scene.figures) == of_objects(expected)
 
     def test_ids_need_not_be_those_of_the_ground_truth(self) -> None:
         scene = Scene()
@@ -94,18 +120,18 @@ class TestMatching:
         classes, part = np.full((20, 20), BOX, np.uint8), np.full((20, 20), FLOOR, np.uint8)
         part[:, :columns] = BOX
         scene = Scene().add((Truth(classes, classes), Prediction(part, part)))
-        assert scene.tracks[BOX].found == found
+        assert scene.objects[BOX].found == found
 
     def test_pixels_unlabelled_in_the_ground_truth_do_not_spoil_a_match(self) -> None:
         classes = np.full((20, 60), UNLABELLED, np.uint8)
         classes[:, :20] = BOX
         truth = np.where(classes == BOX, 1, 0).astype(np.uint16)
         guess = Prediction(np.full((20, 60), BOX, np.uint8), np.ones((20, 60), np.uint16))
-        assert Scene().add((Truth(classes, truth), guess)).tracks[1].found == 1
+        assert Scene().add((Truth(classes, truth), guess)).objects[1].found == 1
 
     def test_stuff_is_no_object_whatever_its_ids(self) -> None:
         scene = Scene().see((5, FLOOR), (6, WALL), None, found=[(9, FLOOR), (9, FLOOR), (8, WALL)])
-        assert scene.tracks == {}
+        assert scene.objects == {}
 
     @settings(deadline=None)
     @given(seed=st.integers(0, 2**32 - 1))
@@ -121,8 +147,8 @@ class TestMatching:
                 ids = np.unique(guess.segments[guess.segments > 0])
                 others = [(guess.segments == each) & (guess.classes == class_id) & labelled for each in ids]
                 expected[thing] = int(any((mask & each).sum() > 0.5 * (mask | each).sum() for each in others))
-            scene = Scene(ObjectScore(ObjectLimits(0.0, 1))).add((truth, guess))
-            assert {number: track.found for number, track in scene.tracks.items()} == expected
+            scene = Scene(ObjectLimits(0.0, 1)).add((truth, guess))
+            assert {number: course.found for number, course in scene.objects.items()} == expected
 
 
 class TestIds:
@@ -132,8 +158,7 @@ class TestIds:
             scene.see((1, BOX), (2, BOX), found=[(1, BOX), (2, BOX)])
         for _ in range(5):
             scene.see((1, BOX), (2, BOX), found=[(2, BOX), (1, BOX)])
-        assert [track.switches for track in scene.tracks.values()] == [(5 * SECONDS,), (5 * SECONDS,)]
-        assert [track.ids for track in scene.tracks.values()] == [2, 2]
+        assert [course.switches for course in scene.objects.values()] == [[5 * SECONDS], [5 * SECONDS]]
         assert scene.figures.id_switches == 2
         assert scene.figures.switches_per_30_seconds == pytest.approx(30 * 2 / (20 * SECONDS))
 
@@ -145,25 +170,25 @@ class TestIds:
 
     def test_same_number_in_a_new_epoch_is_another_id(self) -> None:
         scene = Scene().see((1, BOX), epoch=0).see((1, BOX), epoch=1)
-        assert (scene.figures.id_switches, scene.tracks[1].ids) == (1, 2)
+        assert scene.figures.id_switches == 1
 
     def test_object_lost_and_found_again_is_a_fragmentation_and_no_switch(self) -> None:
         scene = Scene()
         for found in [(5, BOX), (5, BOX), None, None, (5, BOX)]:
             scene.see((1, BOX), found=[found])
-        track = scene.tracks[1]
-        assert (track.frames, track.found, track.fragmentations, track.switches) == (5, 3, 1, ())
+        course = scene.objects[1]
+        assert (course.frames, course.found, course.fragmentations, course.switches) == (5, 3, 1, [])
 
     def test_object_first_found_late_is_not_fragmented(self) -> None:
         scene = Scene()
         for found in [None, None, (5, BOX)]:
             scene.see((1, BOX), found=[found])
-        assert scene.tracks[1].fragmentations == 0
+        assert scene.objects[1].fragmentations == 0
 
     def test_absence_of_the_object_itself_is_no_fragmentation(self) -> None:
         scene = Scene().see((1, BOX)).see(None).see(None).see((1, BOX))
-        track = scene.tracks[1]
-        assert (track.frames, track.found, track.ids, track.fragmentations, track.switches) == (2, 2, 1, 0, ())
+        course = scene.objects[1]
+        assert (course.frames, course.found, course.fragmentations, course.switches) == (2, 2, 0, [])
 
     @settings(deadline=None)
     @given(data=st.data())
@@ -171,13 +196,13 @@ class TestIds:
         images = arrays(np.uint16, (6, 6), elements=st.integers(0, 3))
         frames = data.draw(st.lists(st.tuples(images, images), min_size=1, max_size=5))
         names = np.array([0, *data.draw(st.permutations([1, 2, 3]))], np.uint16)
-        plain, renamed = (Scene(ObjectScore(ObjectLimits(0.0, 1))) for _ in range(2))
+        plain, renamed = (Scene(ObjectLimits(0.0, 1)) for _ in range(2))
         one_class = np.full((6, 6), BOX, np.uint8)
         for truth, guess in frames:
             plain.add((Truth(one_class, truth), Prediction(one_class, guess)))
             renamed.add((Truth(one_class, truth), Prediction(one_class, names[guess])))
-        expected = [replace(track, spans=rename(track.spans, names)) for track in plain.score.tracks()]
-        assert renamed.score.tracks() == expected
+        assert of_objects(renamed.figures) == of_objects(plain.figures)
+        assert renamed.spans == {number: rename(spans, names) for number, spans in plain.spans.items()}
 
 
 def rename(spans: tuple[IdSpan, ...], names: npt.NDArray[np.uint16]) -> tuple[IdSpan, ...]:
@@ -213,7 +238,7 @@ class TestReentry:
         assert (scene.figures.wrong_ids_after_reentry, scene.figures.id_switches) == (0, 1)
 
     def test_object_too_small_to_be_in_view_is_out_of_view(self) -> None:
-        scene = Scene(ObjectScore(ObjectLimits(0.4, 1))).see((1, BOX), None, found=[(5, BOX), None])
+        scene = Scene(ObjectLimits(0.4, 1)).see((1, BOX), None, found=[(5, BOX), None])
         scene.see((1, BOX), None, None).see((1, BOX), None, found=[(6, BOX), None])
         assert scene.figures.wrong_ids_after_reentry == 1
 
@@ -223,11 +248,11 @@ class TestFirstDetection:
         scene = Scene()
         for found in [None, None, (5, BOX), None, (5, BOX)]:
             scene.see((1, BOX), found=[found])
-        assert scene.tracks[1].seconds_to_first_detection == pytest.approx(2 * SECONDS)
+        assert scene.objects[1].seconds_to_first_detection == pytest.approx(2 * SECONDS)
 
     def test_time_out_of_view_is_not_held_against_it(self) -> None:
         scene = Scene().see((1, BOX), found=[None]).see(None).see(None).see((1, BOX))
-        assert scene.tracks[1].seconds_to_first_detection == pytest.approx(SECONDS)
+        assert scene.objects[1].seconds_to_first_detection == pytest.approx(SECONDS)
 
     def test_median_is_over_the_objects_that_were_found(self) -> None:
         scene = Scene()
@@ -236,7 +261,7 @@ class TestFirstDetection:
             first_found = [0, 2, 5, 99]
             found = [place if frame >= first else None for place, first in zip(places, first_found, strict=True)]
             scene.see(*places, found=found)
-        assert scene.tracks[4].seconds_to_first_detection is None
+        assert scene.objects[4].seconds_to_first_detection is None
         assert scene.figures.seconds_to_first_detection == pytest.approx(2 * SECONDS)
         assert scene.figures.objects_found == 3 / 4
 
@@ -246,14 +271,14 @@ class TestSpans:
         scene = Scene()
         for found in [(5, BOX), (5, BOX), None, (6, BOX), (6, BOX)]:
             scene.see((1, BOX), found=[found])
-        spans = scene.tracks[1].spans
+        spans = scene.spans[1]
         assert [span.identity for span in spans] == ["5", None, "6"]
         assert [span.begin for span in spans] == pytest.approx([0.0, 0.2, 0.3])
         assert [span.end for span in spans] == pytest.approx([0.2, 0.3, 0.5])
 
     def test_leave_the_time_out_of_view_open(self) -> None:
         scene = Scene().see((1, BOX)).see((1, BOX)).see(None).see((1, BOX))
-        spans = scene.tracks[1].spans
+        spans = scene.spans[1]
         assert [(span.begin, span.end, span.identity) for span in spans] == [
             (0.0, pytest.approx(0.2), "1"),
             (pytest.approx(0.3), pytest.approx(0.4), "1"),
@@ -264,12 +289,12 @@ class TestSpans:
         for begin, name in [(0.0, 5), (0.7, 5), (1.0, 6)]:
             frame = pair([(1, BOX)], [(name, BOX)])
             score.update(overlap_of(*frame, THINGS), begin=begin, seconds=0.1)
-        assert score.tracks()[0].spans == (IdSpan(0.0, 1.0, "5"), IdSpan(1.0, 1.1, "6"))
+        assert score.timelines("a", CLASS_NAMES)[0].spans == (IdSpan(0.0, 1.0, "5"), IdSpan(1.0, 1.1, "6"))
 
     def test_name_the_epoch_where_there_were_several(self) -> None:
         scene = Scene().see((1, BOX), (2, BOX), epoch=0).see((1, BOX), epoch=2)
-        assert [span.identity for span in scene.tracks[1].spans] == ["0:1", "2:1"]
-        assert [span.identity for span in scene.tracks[2].spans] == ["0:2"]
+        assert [span.identity for span in scene.spans[1]] == ["0:1", "2:1"]
+        assert [span.identity for span in scene.spans[2]] == ["0:2"]
 
 
 class TestWhatCounts:
@@ -287,7 +312,7 @@ class TestWhatCounts:
             ObjectLimits(area, frames)
 
     def test_objects_in_view_for_fewer_than_five_frames_are_left_out(self) -> None:
-        scene = Scene(ObjectScore(ObjectLimits())).see((1, BOX), (2, BOX), found=[(1, BOX), None])
+        scene = Scene(ObjectLimits()).see((1, BOX), (2, BOX), found=[(1, BOX), None])
         for _ in range(4):
             scene.see((1, BOX))
         assert (scene.figures.objects, scene.figures.frames_found) == (1, 1.0)
@@ -295,13 +320,13 @@ class TestWhatCounts:
     def test_figures_of_several_sequences_are_pooled(self) -> None:
         first = Scene().see((1, BOX)).see((1, BOX))
         second = Scene().see((1, BOX), found=[None])
-        figures = ObjectFigures.of(
-            [*first.score.tracks(), *second.score.tracks()], first.score.identities() + second.score.identities()
-        )
+        figures = first.figures_with(second)
         assert figures.idf1 == pytest.approx(2 * 2 / (3 + 2))
         assert (figures.objects, figures.objects_found) == (2, 0.5)
         assert figures.frames_found == pytest.approx(2 / 3)
 
     def test_nothing_to_say_of_no_object_is_none(self) -> None:
-        expected = ObjectFigures(0, None, None, 0, 0, None, 0, 0, None, None, None, None, 0)
-        assert ObjectFigures.of([], IdentityCounts()) == expected
+        figures = Scene().see(None).figures
+        assert (figures.objects, figures.id_switches, figures.ghosts_per_frame, figures.shared_ids) == (0, 0, 0, 0)
+        assert (figures.objects_found, figures.frames_found, figures.switches_per_30_seconds) == (None, None, None)
+        assert (figures.seconds_to_first_detection, figures.things_precision, figures.idf1) == (None, None, None)

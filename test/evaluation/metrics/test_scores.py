@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
-from eomt_ros.evaluation.metrics import Figures, IntervalScores, Scores
-from eomt_ros.evaluation.results import IdSpan, ObjectTimeline, Results
+from eomt_ros.evaluation.metrics import PartialScores, Scores
+from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
@@ -121,11 +120,6 @@ def test_figures_half_way_do_not_disturb_what_follows(seed: int, at: int) -> Non
     assert numbers(scores) == pytest.approx(numbers(score(frames)))
 
 
-def test_figures_have_the_names_that_results_has() -> None:
-    names = {field.name for field in fields(Figures)}
-    assert names <= {field.name for field in fields(Results)}
-
-
 class TestWhatCannotBeKnown:
     def test_of_no_frame_is_nothing_known(self) -> None:
         scores = score()
@@ -191,19 +185,19 @@ class TestIntervals:
     def test_of_all_frames_together_are_the_figures(self, seed: int, cut: int) -> None:
         scores = Scores(CLASS_NAMES, IS_THING)
         frames = play(scores, random_sequence(seed, 12))
-        parts = [IntervalScores(len(CLASS_NAMES)) for _ in range(2)]
+        parts = [PartialScores.empty(len(CLASS_NAMES)) for _ in range(2)]
         for number, frame in enumerate(frames):
             parts[number >= cut].add(frame)
-        parts[0].merge(parts[1])
+        parts[0].add(parts[1])
         assert (parts[0].miou, parts[0].vpq) == pytest.approx((scores.figures().miou, scores.figures().vpq))
 
     def test_merging_leaves_what_is_merged_alone(self) -> None:
-        whole, part = IntervalScores(len(CLASS_NAMES)), IntervalScores(len(CLASS_NAMES))
+        whole, part = PartialScores.empty(len(CLASS_NAMES)), PartialScores.empty(len(CLASS_NAMES))
         frames = play(Scores(CLASS_NAMES, IS_THING), random_sequence(6, 12))
         for frame in frames[:6]:
             part.add(frame)
         before = part.miou, part.vpq
-        whole.merge(part)
+        whole.add(part)
         for frame in frames[6:]:
             whole.add(frame)
         assert (part.miou, part.vpq) == before
@@ -214,7 +208,7 @@ class TestIntervals:
         assert (good.miou, bad.miou) == (1.0, 1 / 4)
 
     def test_of_nothing_or_of_classes_only(self) -> None:
-        empty = IntervalScores(len(CLASS_NAMES))
+        empty = PartialScores.empty(len(CLASS_NAMES))
         assert (empty.miou, empty.vpq) == (None, None)
         empty.add(play(score(), [rows([FLOOR], [FLOOR])])[0])
         assert (empty.miou, empty.vpq) == (1.0, None)
