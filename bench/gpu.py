@@ -28,7 +28,7 @@ from bench.pictures import picture
 from bench.targets import GPU_TARGETS, judge
 from bench.timing import Row
 from eomt_ros.engine import FrameResult, Segmenter, free_devices
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.networks import QueryVit
 
 SIZE = (1080, 1920)
@@ -140,7 +140,7 @@ class Bench:
     @torch.inference_mode()
     def _step(self, name: str, model: Path, segmenter: Segmenter) -> Row:
         """The network alone, as a CUDA graph, and what part of a large product's rate it reaches."""
-        network = checkpoint.load(model).network
+        network = load_checkpoint(model).network
         assert isinstance(network, QueryVit)
         side = network.settings.image_size
         with FlopCounterMode(display=False) as counter:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
-from eomt_ros.engine.backends import openvino_backend
-from eomt_ros.engine.backends.export_cache import beside, exported
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.backends.export_cache import exported, exports_beside
+from eomt_ros.engine.backends.openvino_backend import openvino_is_installed
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine import reference
 from test.engine.checkpoints import random_network, save
 
@@ -42,9 +42,9 @@ def write(name: str, image: np.ndarray, folder: Path) -> Path:
         shutil.copytree(DEMO, folder)
     else:
         _write(SHAPES[name], image, folder)
-    if openvino_backend.is_installed():
-        loaded = checkpoint.load(folder)
-        exported(loaded, torch.float32, [beside(loaded)])
+    if openvino_is_installed():
+        loaded = load_checkpoint(folder)
+        exported(loaded, torch.float32, [exports_beside(loaded)])
     return folder
 
 

@@ -35,7 +35,7 @@ from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
 from demo.training.streams import Stream, stream_batches
 from demo.training.validation import validate
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.networks import Videomt
 
 VALIDATION_SEEDS = range(200, 206)
@@ -66,7 +66,7 @@ def train_worker(
         network = Videomt(SETTINGS)
         initialise(network)
     else:
-        network = grow(checkpoint.load(start).network)
+        network = grow(load_checkpoint(start).network)
     trainee = Trainee(network)
     torch.manual_seed(seed + 1 + rank)
     generator = np.random.default_rng([seed, rank])

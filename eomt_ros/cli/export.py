@@ -39,13 +39,13 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Exports the model and says where to. Raises `UserError`."""
     from eomt_ros.engine import EngineError
-    from eomt_ros.engine.backends.export_cache import beside, exported
+    from eomt_ros.engine.backends.export_cache import exported, exports_beside
     from eomt_ros.engine.device import PRECISIONS
-    from eomt_ros.engine.model import checkpoint
+    from eomt_ros.engine.model.checkpoint import load_checkpoint
 
     try:
-        loaded = checkpoint.load(options.model)
-        place = options.out or beside(loaded)
+        loaded = load_checkpoint(options.model)
+        place = options.out or exports_beside(loaded)
         print(exported(loaded, PRECISIONS[options.precision], [place]))
     except EngineError as error:
         raise UserError(str(error)) from error

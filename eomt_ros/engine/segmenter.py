@@ -16,8 +16,7 @@ from eomt_ros.engine.cuda import open_pipeline
 from eomt_ros.engine.device import expect_device, expect_precision
 from eomt_ros.engine.errors import DeviceLostError, NotFiniteError
 from eomt_ros.engine.fallback import OpenFallback, PipelineWithFallback
-from eomt_ros.engine.model import checkpoint
-from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.model.labels import TASKS
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import Frame, Pipeline, Request, Settings, Task
@@ -187,7 +186,7 @@ class Segmenter:
             raise ValueError(f"top_k is {top_k!r}, expected a whole number, 0 for Hugging Face's way")
         expect_device(device)
         expect_precision(precision)
-        loaded = checkpoint.load(model, labels)
+        loaded = load_checkpoint(model, labels)
         chosen_task = task or loaded.task
         if chosen_task != loaded.task:
             log.warning(

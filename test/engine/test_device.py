@@ -25,8 +25,7 @@ from eomt_ros.engine.device import (
     is_out_of_memory,
     make_room,
 )
-from eomt_ros.engine.model import checkpoint
-from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, Videomt
 from test.engine.checkpoints import SMALL, write_checkpoint
 from test.engine.cuda.test_capture import CONFIG, DINOV3
@@ -61,7 +60,7 @@ class Gpu:
 
 @pytest.fixture
 def loaded(tmp_path) -> Checkpoint:
-    return checkpoint.load(write_checkpoint(tmp_path))
+    return load_checkpoint(write_checkpoint(tmp_path))
 
 
 @pytest.fixture

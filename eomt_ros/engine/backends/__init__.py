@@ -6,11 +6,10 @@ import logging
 
 import torch
 
-from eomt_ros.engine.backends import openvino_backend
 from eomt_ros.engine.backends.backend import Backend
 from eomt_ros.engine.backends.export_cache import find
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend
+from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend, openvino_is_installed
 from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
 from eomt_ros.engine.device import (
     choose_device,
@@ -54,7 +53,7 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
         return OpenVinoBackend(checkpoint, precision)
     chosen = choose_device(device)
     # float32 asks for the reference, to the last bit.
-    if backend == "auto" and chosen.type == "cpu" and precision != "float32" and openvino_backend.is_installed():
+    if backend == "auto" and chosen.type == "cpu" and precision != "float32" and openvino_is_installed():
         faster = _openvino_or_none(checkpoint, precision)
         if faster is not None:
             return faster

@@ -32,8 +32,8 @@ EXPORT_VERSION = 1
 
 MODEL = "step.onnx"
 ANSWERS = "answers.safetensors"
-INPUTS = ("pixels", "queries")
-OUTPUTS = ("mask_logits", "class_logits", "next_queries")
+INPUT_NAMES = ("pixels", "queries")
+OUTPUT_NAMES = ("mask_logits", "class_logits", "next_queries")
 PACKAGES = ("onnx", "onnxscript")
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
@@ -80,7 +80,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
         )
     inputs = probe(network)
     with torch.inference_mode():
-        answers = dict(zip(OUTPUTS, network(*inputs), strict=True))
+        answers = dict(zip(OUTPUT_NAMES, network(*inputs), strict=True))
     broken = [name for name, answer in answers.items() if not bool(answer.isfinite().all())]
     if broken:
         raise BackendError(
@@ -90,7 +90,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                step, inputs, input_names=INPUTS, output_names=OUTPUTS, dynamo=True, verbose=False
+                step, inputs, input_names=INPUT_NAMES, output_names=OUTPUT_NAMES, dynamo=True, verbose=False
             )
     except Exception as error:  # the exporter's errors have no common base, and those of its packages come through
         raise BackendError(f"torch {torch.__version__} cannot export the network: {first_line(error)}") from error
@@ -117,7 +117,7 @@ def _quiet() -> Iterator[None]:
 def check_step(step: Step, network: QueryVit, precision: str, folder: Path, who: str) -> None:
     """Raises `BackendError` unless a step that was made from `folder` answers as torch did when it was exported."""
     answers = load_file(folder / ANSWERS)
-    for name, found in zip(OUTPUTS, step(*probe(network)), strict=True):
+    for name, found in zip(OUTPUT_NAMES, step(*probe(network)), strict=True):
         expected = answers[name]
         found = _sample(found)
         if found.shape != expected.shape:

@@ -31,7 +31,7 @@ from eomt_ros.regular_file import open_regular, read_bytes
 
 log = logging.getLogger(__name__)
 
-FOLDER = "exported"
+EXPORTS_FOLDER = "exported"
 MANIFEST = "manifest.json"
 """Written last: the version of the export, and the digest of every other file."""
 LARGEST_MANIFEST = 1 << 16
@@ -61,7 +61,7 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
     log.info("exporting the network of %s, once for all later starts: this can take a minute", checkpoint.name)
     export = export_step(network, dtype)
     name = _name(network, dtype)
-    cache = user_cache() / FOLDER
+    cache = user_cache() / EXPORTS_FOLDER
     refusals = []
     for place in places:
         try:
@@ -94,12 +94,12 @@ def find(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | No
 
 
 def _places(checkpoint: Checkpoint) -> tuple[Path, Path]:
-    return user_cache() / FOLDER, beside(checkpoint)
+    return user_cache() / EXPORTS_FOLDER, exports_beside(checkpoint)
 
 
-def beside(checkpoint: Checkpoint) -> Path:
+def exports_beside(checkpoint: Checkpoint) -> Path:
     """The folder next to a checkpoint that its exports are looked for in."""
-    return checkpoint.folder / FOLDER
+    return checkpoint.folder / EXPORTS_FOLDER
 
 
 def user_cache() -> Path:

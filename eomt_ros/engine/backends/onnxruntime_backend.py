@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends.backend import one_by_one
-from eomt_ros.engine.backends.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
+from eomt_ros.engine.backends.export import INPUT_NAMES, MODEL, OUTPUT_NAMES, check_step, exportable
 from eomt_ros.engine.backends.export_cache import exported
 from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line
@@ -89,8 +89,8 @@ class OnnxRuntimeBackend:
         return one_by_one(self._run, pixels, queries)
 
     def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        inputs = dict(zip(INPUTS, (pixels.numpy(), queries.numpy()), strict=True))
-        return StepResult(*map(torch.from_numpy, self._session.run(OUTPUTS, inputs)))
+        inputs = dict(zip(INPUT_NAMES, (pixels.numpy(), queries.numpy()), strict=True))
+        return StepResult(*map(torch.from_numpy, self._session.run(OUTPUT_NAMES, inputs)))
 
 
 def _load() -> Any:

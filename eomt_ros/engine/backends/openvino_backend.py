@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends.backend import one_by_one
-from eomt_ros.engine.backends.export import INPUTS, MODEL, OUTPUTS, check_step, exportable
+from eomt_ros.engine.backends.export import INPUT_NAMES, MODEL, OUTPUT_NAMES, check_step, exportable
 from eomt_ros.engine.backends.export_cache import exported
 from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.engine.errors import BackendError, first_line
@@ -24,7 +24,7 @@ CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
 TYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
 
-def is_installed() -> bool:
+def openvino_is_installed() -> bool:
     """Whether there is an OpenVINO to try."""
     return importlib.util.find_spec("openvino") is not None
 
@@ -55,7 +55,7 @@ class OpenVinoBackend:
             hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": TYPES[self.precision]}
             compiled = core.compile_model(core.read_model(folder / MODEL), "CPU", hints)
             self._request = compiled.create_infer_request()
-            self._shapes = [tuple(compiled.output(name).shape) for name in OUTPUTS]
+            self._shapes = [tuple(compiled.output(name).shape) for name in OUTPUT_NAMES]
             self._tensor = openvino.Tensor
             self._lock = threading.Lock()
             self.first_queries = checkpoint.network.first_queries().clone()
@@ -73,7 +73,7 @@ class OpenVinoBackend:
         outputs = StepResult(*map(torch.empty, self._shapes))
         tensors = (pixels.contiguous(), queries.contiguous(), *outputs)
         with self._lock:
-            for name, tensor in zip((*INPUTS, *OUTPUTS), tensors, strict=True):
+            for name, tensor in zip((*INPUT_NAMES, *OUTPUT_NAMES), tensors, strict=True):
                 self._request.set_tensor(name, self._tensor(tensor.numpy(), shared_memory=True))
             self._request.infer()
         return outputs

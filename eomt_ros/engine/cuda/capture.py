@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-Outputs = tuple[Tensor, ...]
-Work = Callable[[], Outputs]
+Tensors = tuple[Tensor, ...]
+Work = Callable[[], Tensors]
 
 WARM_UPS = 3
 """Runs before a capture, in which libraries choose and load what they need."""
@@ -22,7 +22,7 @@ class Replay(NamedTuple):
 
     run: Callable[[], object]
     """Does it again, with what is in its inputs by now, into the same outputs."""
-    outputs: Outputs
+    outputs: Tensors
 
 
 Capture = Callable[[Work], Replay]

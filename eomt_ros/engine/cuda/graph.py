@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.cuda.capture import Capture, Outputs, Replay
+from eomt_ros.engine.cuda.capture import Capture, Replay, Tensors
 from eomt_ros.engine.device import CAPTURING, free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
 
@@ -31,7 +31,7 @@ class Graph:
 
     def __init__(
         self,
-        function: Callable[..., Outputs],
+        function: Callable[..., Tensors],
         inputs: Sequence[Tensor],
         capture: Capture | None,
         constants: Callable[[], Sequence[Tensor]] = tuple,
@@ -51,7 +51,7 @@ class Graph:
         """Whether calls are launches of a graph."""
         return self._replay is not None
 
-    def __call__(self, *given: Tensor) -> Outputs:
+    def __call__(self, *given: Tensor) -> Tensors:
         """Runs the function, of inputs of the shapes of the first call."""
         for own, new in zip(self._inputs, given, strict=True):
             own.copy_(new)
@@ -64,7 +64,7 @@ class Graph:
             self._record(self._capture, outputs)
         return outputs
 
-    def _record(self, capture: Capture, expected: Outputs) -> None:
+    def _record(self, capture: Capture, expected: Tensors) -> None:
         """Captures the function, and makes sure that it gives what it gave without: only then the graph is used."""
         if not CAPTURING.acquire(blocking=False):
             return  # the next call tries again
@@ -88,7 +88,7 @@ class Graph:
             log.warning("frames are not captured as a CUDA graph, which makes them slower: %s", wrong)
 
 
-def _difference(expected: Outputs, found: Outputs) -> str | None:
+def _difference(expected: Tensors, found: Tensors) -> str | None:
     """What is wrong with outputs that should be the same; None where nothing is."""
     for number, (one, other) in enumerate(zip(expected, found, strict=True)):
         if not one.is_floating_point():

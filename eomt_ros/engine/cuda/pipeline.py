@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends.torch_backend import TorchBackend
-from eomt_ros.engine.cuda.capture import Capture, Outputs
+from eomt_ros.engine.cuda.capture import Capture, Tensors
 from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
@@ -134,7 +134,7 @@ class CudaPipeline:
     def _graph(
         self,
         key: Hashable,
-        function: Callable[..., Outputs],
+        function: Callable[..., Tensors],
         inputs: Sequence[Tensor],
         constants: Callable[[], Sequence[Tensor]] = tuple,
     ) -> Graph:
@@ -161,7 +161,7 @@ class LabelStep:
         """What tells it apart from others of a segmenter."""
         return "labels", self.placement.image
 
-    def __call__(self, mask_logits: Tensor, class_logits: Tensor, numbers: Tensor) -> Outputs:
+    def __call__(self, mask_logits: Tensor, class_logits: Tensor, numbers: Tensor) -> Tensors:
         """Logits as in `postprocess`; numbers: (3,) float64, the thresholds.
 
         Returns winner, confidence and table of `Winners`, and (3,) int32: how many candidates there were, and whether

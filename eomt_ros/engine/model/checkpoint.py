@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
-from eomt_ros.engine.model.families import FAMILIES, Family, Settings
+from eomt_ros.engine.model.families import FAMILIES, Family, NetworkSettings
 from eomt_ros.engine.model.labels import Labels, is_name, labels_for
 from eomt_ros.engine.model.processor import FILES as PROCESSOR_FILES
 from eomt_ros.engine.model.processor import PROCESSORS, Processor, read_processor
@@ -41,7 +41,7 @@ class Checkpoint:
     family: Family
     network: Network
     """float32, on the CPU, in evaluation mode, without gradients."""
-    settings: Settings
+    settings: NetworkSettings
     labels: Labels
     processor: Processor
 
@@ -51,7 +51,7 @@ class Checkpoint:
         return self.labels.task
 
 
-def load(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
+def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Checkpoint:
     """Loads a checkpoint in Hugging Face's format.
 
     model: "demo" (the one that ships with the package), a folder with `config.json` and `model.safetensors` (or shards
@@ -155,7 +155,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     return config
 
 
-def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> Settings:
+def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> NetworkSettings:
     try:
         settings = family.settings(config)
     except (ValueError, TypeError) as error:
@@ -166,7 +166,7 @@ def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> Settin
     return settings
 
 
-def _class_names(config: Mapping[str, Any], settings: Settings, folder: Path, *, told: bool) -> tuple[str, ...]:
+def _class_names(config: Mapping[str, Any], settings: NetworkSettings, folder: Path, *, told: bool) -> tuple[str, ...]:
     """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders for what has none.
 
     told: whether to warn of those.

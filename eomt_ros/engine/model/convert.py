@@ -23,8 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
-from eomt_ros.engine.model import checkpoint
-from eomt_ros.engine.model.checkpoint import CONFIG
+from eomt_ros.engine.model.checkpoint import CONFIG, load_checkpoint
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
 from eomt_ros.engine.model.torch_file import read_tensors
@@ -325,7 +324,7 @@ def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], 
         name, processor = _processor(config, task)
         (unfinished / name).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
         save_file(dict(weights), unfinished / WEIGHTS, metadata={"format": "pt"})
-        checkpoint.load(unfinished)
+        load_checkpoint(unfinished)
         (unfinished / WEIGHTS).chmod(0o644)
         if out.exists():
             out.rmdir()

@@ -24,7 +24,7 @@ from eomt_ros.engine.networks import (
 )
 from eomt_ros.engine.postprocess.frame import MASK2FORMER, QUERIES, Rules
 from eomt_ros.engine.preprocess.geometry import (
-    LONGEST,
+    LARGEST_LONG_SIDE,
     Fit,
     keep_aspect,
     pad_to_square,
@@ -36,9 +36,9 @@ from eomt_ros.engine.preprocess.geometry import (
     unresized,
 )
 
-Settings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
+NetworkSettings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
 
-SHORTEST = 800
+MASK2FORMER_SHORT_SIDE = 800
 """Pixels of the shorter side of Mask2Former's images, where its processor is told nothing else."""
 TRAINED_SHARE = 0.7
 """Of the size that VidEoMT was trained at, the short side it is used with where no label table says another: that of
@@ -51,7 +51,7 @@ class Family:
 
     name: str
     """As people call it."""
-    settings: Callable[[Mapping[str, Any]], Settings]
+    settings: Callable[[Mapping[str, Any]], NetworkSettings]
     """Reads `config.json`; raises `ValueError` that names the entry at fault."""
     load: Callable[[Any, Path], Network]
     """The network of these settings with the weights of a folder; raises `CheckpointError`."""
@@ -118,13 +118,13 @@ def _fit_mask2former(
         return several_samples(unresized)
     if processor.size is not None:
         return several_samples(stretch_to_masks(processor.size, processor.size_divisor))
-    shortest, longest = processor.shortest_edge or SHORTEST, processor.longest_edge or LONGEST
+    shortest, longest = processor.shortest_edge or MASK2FORMER_SHORT_SIDE, processor.longest_edge or LARGEST_LONG_SIDE
     return several_samples(stretch_to_multiple(shortest, longest, processor.size_divisor))
 
 
-VIDEO = {"panoptic": 0.8, "instance": 0.5}
-IMAGE = {"panoptic": 0.8, "instance": 0.8}
-IMAGE_384 = {"panoptic": 0.5, "instance": 0.5}
+VIDEO_THRESHOLDS = {"panoptic": 0.8, "instance": 0.5}
+IMAGE_THRESHOLDS = {"panoptic": 0.8, "instance": 0.8}
+MASK2FORMER_THRESHOLDS = {"panoptic": 0.5, "instance": 0.5}
 RESIZED = {"do_resize": True}
 UNCROPPED = {**RESIZED, "do_center_crop": False}
 
@@ -134,7 +134,7 @@ FAMILIES = {
         Dinov2Settings.from_config,
         _load_vit(Videomt),
         _fit_videomt,
-        VIDEO,
+        VIDEO_THRESHOLDS,
         QUERIES,
         "video_processor",
         UNCROPPED,
@@ -146,7 +146,7 @@ FAMILIES = {
         Dinov3Settings.from_config,
         _load_vit(Videomt),
         _fit_videomt,
-        VIDEO,
+        VIDEO_THRESHOLDS,
         QUERIES,
         "video_processor",
         UNCROPPED,
@@ -158,7 +158,7 @@ FAMILIES = {
         Dinov2Settings.from_config,
         _load_vit(Eomt),
         _fit_eomt,
-        IMAGE,
+        IMAGE_THRESHOLDS,
         QUERIES,
         "image_processor",
         RESIZED,
@@ -169,7 +169,7 @@ FAMILIES = {
         Dinov3Settings.from_config,
         _load_vit(Eomt),
         _fit_eomt,
-        IMAGE,
+        IMAGE_THRESHOLDS,
         QUERIES,
         "image_processor",
         RESIZED,
@@ -180,7 +180,7 @@ FAMILIES = {
         Mask2FormerSettings.from_config,
         load_mask2former,
         _fit_mask2former,
-        IMAGE_384,
+        MASK2FORMER_THRESHOLDS,
         MASK2FORMER,
         "image_processor",
         {"pad_size": None},

@@ -31,7 +31,7 @@ Color = tuple[int, int, int]
 
 TABLE_ENTRIES = {"name", "task", "classes"}
 CLASS_ENTRIES = {"name", "thing"}
-LONGEST_SIDE = 8192
+LARGEST_SHORT_SIDE = 8192
 """Pixels."""
 LARGEST_TABLE = 1 << 18
 """Bytes: thousands of classes; a larger file was given by mistake."""
@@ -40,7 +40,7 @@ MOST_CLASSES = 10_000
 LONGEST_NAME = 200
 """Characters of a class's name, which goes into every message with that class."""
 
-GOLDEN_RATIO = 0.618034
+HUE_STEP = 0.618034
 """A step round the colour circle that never comes back near the hues it just used."""
 
 
@@ -135,8 +135,10 @@ def load_labels(path: str | Path) -> Labels:
     if len(classes) > MOST_CLASSES:
         raise LabelsError(f"{path} has {len(classes)} classes, expected at most {MOST_CLASSES}")
     short_side = table.get("short_side")
-    if short_side is not None and (type(short_side) is not int or not 0 < short_side <= LONGEST_SIDE):
-        raise LabelsError(f"{path}: short_side is {reprlib.repr(short_side)}, expected pixels, at most {LONGEST_SIDE}")
+    if short_side is not None and (type(short_side) is not int or not 0 < short_side <= LARGEST_SHORT_SIDE):
+        raise LabelsError(
+            f"{path}: short_side is {reprlib.repr(short_side)}, expected pixels, at most {LARGEST_SHORT_SIDE}"
+        )
 
     places: dict[str, int] = {}
     things: list[bool] = []
@@ -184,7 +186,7 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
     """The first `count` colours, RGB, of an endless row in which neighbours are far apart: always the same ones."""
     colors = []
     for index in range(count):
-        hue = index * GOLDEN_RATIO % 1.0
+        hue = index * HUE_STEP % 1.0
         saturation = (0.85, 0.5, 0.7)[index % 3]
         value = (0.95, 0.75, 0.55, 0.85)[index % 4]
         red, green, blue = colorsys.hsv_to_rgb(hue, saturation, value)

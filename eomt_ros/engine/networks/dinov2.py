@@ -10,7 +10,7 @@ from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Ro
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov2Settings
 
 
-class Embeddings(nn.Module):
+class Dinov2Embeddings(nn.Module):
     """Pixels to tokens: one class token, the register tokens, then a token per patch with its position added."""
 
     def __init__(self, settings: Dinov2Settings) -> None:
@@ -64,7 +64,7 @@ class Dinov2Attention(Attention):
         return self.out_proj(super().forward(tokens, rotate, mask))
 
 
-class Mlp(nn.Module):
+class Dinov2Mlp(nn.Module):
     def __init__(self, settings: Dinov2Settings) -> None:
         super().__init__()
         wide = settings.hidden_size * settings.mlp_ratio
@@ -76,9 +76,9 @@ class Mlp(nn.Module):
         return self.fc2(self.activation(self.fc1(tokens)))
 
 
-def layer(settings: Dinov2Settings) -> Layer:
+def dinov2_layer(settings: Dinov2Settings) -> Layer:
     """One of the backbone's layers."""
-    mlp: nn.Module = Mlp(settings)
+    mlp: nn.Module = Dinov2Mlp(settings)
     if settings.use_swiglu_ffn:
         # As the giant has it: two thirds of the usual width, rounded up to a multiple of 8.
         wide = (settings.hidden_size * settings.mlp_ratio * 2 // 3 + 7) // 8 * 8

@@ -11,7 +11,7 @@ from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Ro
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov3Settings
 
 
-class Embeddings(nn.Module):
+class Dinov3Embeddings(nn.Module):
     """Pixels to tokens: one class token, the register tokens, then a token per patch."""
 
     def __init__(self, settings: Dinov3Settings) -> None:
@@ -31,7 +31,7 @@ class Embeddings(nn.Module):
         return []
 
 
-def rotations(settings: Dinov3Settings, grid: Grid, like: Tensor) -> Rotations:
+def dinov3_rotations(settings: Dinov3Settings, grid: Grid, like: Tensor) -> Rotations:
     """Of an image of so many patches down and across, in the type and on the device of `like`."""
     head = settings.hidden_size // settings.num_attention_heads
     frequencies = 1 / settings.rope_theta ** torch.arange(0, 1, 4 / head, dtype=torch.float32)
@@ -50,7 +50,7 @@ class Dinov3Attention(Attention):
         return self.o_proj(super().forward(tokens, rotate, mask))
 
 
-class Mlp(nn.Module):
+class Dinov3Mlp(nn.Module):
     def __init__(self, settings: Dinov3Settings) -> None:
         super().__init__()
         hidden, wide = settings.hidden_size, settings.intermediate_size
@@ -62,9 +62,9 @@ class Mlp(nn.Module):
         return self.down_proj(self.activation(self.up_proj(tokens)))
 
 
-def layer(settings: Dinov3Settings) -> Layer:
+def dinov3_layer(settings: Dinov3Settings) -> Layer:
     """One of the backbone's layers."""
-    mlp: nn.Module = Mlp(settings)
+    mlp: nn.Module = Dinov3Mlp(settings)
     if settings.use_gated_mlp:
         mlp = GatedMlp(settings.hidden_size, settings.intermediate_size, settings.hidden_act, settings.mlp_bias)
     return Layer(settings, Dinov3Attention(settings), mlp)

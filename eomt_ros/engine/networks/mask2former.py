@@ -29,7 +29,7 @@ COMPUTED = "relative_position_index"
 BACKBONES = ("swin", "resnet")
 ROOM = 2
 """Times the weights of a checkpoint: what the network may have in all, with the indices that are computed."""
-MOST = 1 << 16
+LARGEST_NUMBER = 1 << 16
 MOST_LAYERS = 100
 """Far above any network there is, see `networks/settings.py`; also of entries in a list."""
 
@@ -60,7 +60,7 @@ class Mask2FormerSettings:
 def _check_numbers(config: Mapping[str, Any]) -> None:
     """Raises `ValueError` for numbers that only make a network too large to build."""
     for name, value in config.items():
-        most = MOST_LAYERS if "layers" in name or name == "depths" else MOST
+        most = MOST_LAYERS if "layers" in name or name == "depths" else LARGEST_NUMBER
         entries = value if isinstance(value, list) else [value]
         if len(entries) > MOST_LAYERS or any(isinstance(each, int) and abs(each) > most for each in entries):
             raise ValueError(f"{reprlib.repr(name)} is {reprlib.repr(value)}, expected numbers up to {most}")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from eomt_ros.engine.networks import dinov2, dinov3
+from eomt_ros.engine.networks.dinov2 import Dinov2Embeddings, dinov2_layer
+from eomt_ros.engine.networks.dinov3 import Dinov3Embeddings, dinov3_layer, dinov3_rotations
 from eomt_ros.engine.networks.layers import Grid, MaskHead, Rotations, ScaleBlock, embedding, once
 from eomt_ros.engine.networks.network import StepResult
 from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
@@ -26,11 +27,11 @@ class QueryVit(nn.Module):
         self.settings = settings
         hidden = settings.hidden_size
         if isinstance(settings, Dinov3Settings):
-            self.embeddings: dinov2.Embeddings | dinov3.Embeddings = dinov3.Embeddings(settings)
-            self.layers = nn.ModuleList(dinov3.layer(settings) for _ in range(settings.num_hidden_layers))
+            self.embeddings: Dinov2Embeddings | Dinov3Embeddings = Dinov3Embeddings(settings)
+            self.layers = nn.ModuleList(dinov3_layer(settings) for _ in range(settings.num_hidden_layers))
         else:
-            self.embeddings = dinov2.Embeddings(settings)
-            self.layers = nn.ModuleList(dinov2.layer(settings) for _ in range(settings.num_hidden_layers))
+            self.embeddings = Dinov2Embeddings(settings)
+            self.layers = nn.ModuleList(dinov2_layer(settings) for _ in range(settings.num_hidden_layers))
         self.layernorm = nn.LayerNorm(hidden, eps=settings.layer_norm_eps)
         self.query = embedding(settings.num_queries, hidden)
         self.class_predictor = nn.Linear(hidden, settings.num_labels + 1)
@@ -109,4 +110,4 @@ class QueryVit(nn.Module):
         settings = self.settings
         if not isinstance(settings, Dinov3Settings):
             return None
-        return once(self._rotations, grid, lambda: dinov3.rotations(settings, grid, self.query.weight))
+        return once(self._rotations, grid, lambda: dinov3_rotations(settings, grid, self.query.weight))

@@ -16,11 +16,11 @@ from eomt_ros.engine.model.labels import MOST_CLASSES
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
 
 MAY_BE_ZERO = ("num_register_tokens", "num_upscale_blocks")
-MOST = {"num_labels": MOST_CLASSES, "num_hidden_layers": 1000, "num_upscale_blocks": 8, "image_size": 8192}
-MOST_ELSE = 1 << 16
+LARGEST_BY_NAME = {"num_labels": MOST_CLASSES, "num_hidden_layers": 1000, "num_upscale_blocks": 8, "image_size": 8192}
+LARGEST_ELSE = 1 << 16
 """Far above any network there is: beyond it, only the list of its layers or the grid of its patches takes minutes."""
 
-Settings = TypeVar("Settings", bound="VitSettings")
+AnySettings = TypeVar("AnySettings", bound="VitSettings")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class VitSettings:
     num_register_tokens: int = 4
 
     @classmethod
-    def from_config(cls: type[Settings], config: Mapping[str, Any]) -> Settings:
+    def from_config(cls: type[AnySettings], config: Mapping[str, Any]) -> AnySettings:
         """Reads a `config.json`.
 
         Raises `ValueError` that names the entry where the network could not be built from it.
@@ -61,7 +61,7 @@ class VitSettings:
             if field.type == "float" and not (type(value) in (int, float) and math.isfinite(value) and value > 0):
                 raise ValueError(f"{field.name} is {reprlib.repr(value)}, expected a number above 0")
             if field.type == "int":
-                least, most = int(field.name not in MAY_BE_ZERO), MOST.get(field.name, MOST_ELSE)
+                least, most = int(field.name not in MAY_BE_ZERO), LARGEST_BY_NAME.get(field.name, LARGEST_ELSE)
                 if type(value) is not int or not least <= value <= most:
                     shown = reprlib.repr(value)
                     raise ValueError(f"{field.name} is {shown}, expected a whole number from {least} to {most}")

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.errors import NotFiniteError
-from eomt_ros.engine.postprocess import mask2former
 from eomt_ros.engine.postprocess.instance import instance
 from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
+from eomt_ros.engine.postprocess.mask2former import mask2former_instance, mask2former_panoptic
 from eomt_ros.engine.postprocess.panoptic import panoptic
 from eomt_ros.engine.postprocess.select import Thresholds
 from eomt_ros.engine.postprocess.semantic import semantic
@@ -38,7 +38,7 @@ class Rules(NamedTuple):
 
 QUERIES = Rules(panoptic, instance)
 """Of VidEoMT and EoMT."""
-MASK2FORMER = Rules(mask2former.panoptic, mask2former.instance)
+MASK2FORMER = Rules(mask2former_panoptic, mask2former_instance)
 
 
 @torch.inference_mode()

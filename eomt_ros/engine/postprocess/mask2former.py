@@ -23,7 +23,9 @@ from eomt_ros.engine.postprocess.winner import SLACK, WinnerMap, contending, ext
 from eomt_ros.engine.preprocess.geometry import Placement
 
 
-def panoptic(way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds) -> Winners:
+def mask2former_panoptic(
+    way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
+) -> Winners:
     """A pixel goes to the query of the highest score times probability, however low, if the query is kept.
 
     It is kept where it wins more than the overlap threshold of the pixels in which that product reaches the mask
@@ -57,7 +59,9 @@ def panoptic(way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placem
     return Winners(board.winner, board.confidence, table_of(found, found.scores, passes, extent))
 
 
-def instance(way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds) -> Winners:
+def mask2former_instance(
+    way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
+) -> Winners:
     """As many pairs of query and class as there are queries, the likeliest: one query can be several instances.
 
     Masks and scores are decided at 384 x 384; from there masks are brought to the image by nearest neighbour. A pixel

@@ -18,7 +18,7 @@ from eomt_ros.engine.postprocess.winner import contending, first_highest
 
 
 @dataclass(frozen=True)
-class Tally:
+class PixelCounts:
     """Pixels of each query, float32."""
 
     mask: Tensor
@@ -31,7 +31,7 @@ class Tally:
     """(n, tile rows, tile columns) bool: which queries were compared in a tile."""
 
 
-def passing(tiles: Tiles, scores: Tensor, tally: Tally, threshold: Threshold) -> Tensor:
+def passing(tiles: Tiles, scores: Tensor, tally: PixelCounts, threshold: Threshold) -> Tensor:
     """Which queries are segments, (n,) bool.
 
     tiles: of their mask logits. scores: (n, 1, 1). tally: at least over the tiles where a query is shown.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.postprocess.label_map import Extent, to_host
-from eomt_ros.engine.postprocess.overlap import Tally, passing
+from eomt_ros.engine.postprocess.overlap import PixelCounts, passing
 from eomt_ros.engine.postprocess.select import Candidates, Thresholds, compacted
 from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
 from eomt_ros.engine.postprocess.tiled_sums import sum_up
@@ -59,7 +59,7 @@ class Tiled:
             won[:, piece.tile[0], piece.tile[1]].index_add_(0, piece.maps, won_pixels)
             board.measure(piece, extent)
         extent = board.extent()
-        passes = passing(tiles, weights, Tally(masks, extent.areas(), won, wanted), thresholds.overlap)
+        passes = passing(tiles, weights, PixelCounts(masks, extent.areas(), won, wanted), thresholds.overlap)
         return Won(board.winner, board.confidence, passes, extent)
 
     def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Covered:

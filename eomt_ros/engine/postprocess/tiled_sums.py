@@ -25,7 +25,7 @@ from eomt_ros.engine.preprocess.geometry import Placement
 
 SURE = 0.05
 """Class probability of some query from which on a class is summed up at once. It decides about time, not results."""
-BLOCK = 4
+BLOCK_SIDE = 4
 """Samples along a side of what has one bound."""
 
 
@@ -108,8 +108,8 @@ def _bounds(masks: Tensor, probabilities: Tensor, chosen: Tensor, placement: Pla
     others[chosen] = False
     # One sample more on each side, because a resized pixel lies between two.
     height, width = masks.shape[2:]
-    filled = F.pad(masks, (1, 1 + -width % BLOCK, 1, 1 + -height % BLOCK), value=-torch.inf)
-    highest = F.max_pool2d(filled, BLOCK + 2, BLOCK).sigmoid()
+    filled = F.pad(masks, (1, 1 + -width % BLOCK_SIDE, 1, 1 + -height % BLOCK_SIDE), value=-torch.inf)
+    highest = F.max_pool2d(filled, BLOCK_SIDE + 2, BLOCK_SIDE).sigmoid()
     blocks = torch.einsum("wqc,wqyx->wcyx", probabilities[:, :, others], highest).amax(1)
     bounds = torch.empty(len(tiles.rows), len(tiles.columns), device=masks.device)
     for row, rows in enumerate(tiles.rows):
@@ -134,8 +134,11 @@ def _blocks(
             first, last = max(part.start - start, 0), min(part.stop - start, size) - 1
             scale = count / size
             # As torch places pixels: the sample before the first one, and the sample after the last one.
-            low, high = int(max((first + 0.5) * scale - 0.5, 0)) // BLOCK, int((last + 0.5) * scale + 0.5) // BLOCK
-            spans.append(slice(low, min(high, -(-count // BLOCK) - 1) + 1) if first <= last else None)
+            low, high = (
+                int(max((first + 0.5) * scale - 0.5, 0)) // BLOCK_SIDE,
+                int((last + 0.5) * scale + 0.5) // BLOCK_SIDE,
+            )
+            spans.append(slice(low, min(high, -(-count // BLOCK_SIDE) - 1) + 1) if first <= last else None)
         if spans[0] is not None and spans[1] is not None:
             parts.append((number, spans[0], spans[1]))
     return parts

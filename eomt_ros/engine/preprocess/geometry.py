@@ -19,7 +19,7 @@ Size = tuple[int, int]
 
 MULTIPLE = 32
 """Both sides of an input that keeps its aspect are filled up to a multiple of this."""
-LONGEST = 1333
+LARGEST_LONG_SIDE = 1333
 """Pixels of the longer side where the aspect is kept."""
 MOST_WINDOWS = 16
 """Of one image: each costs as much as a whole image otherwise."""
@@ -89,7 +89,7 @@ def stretch(size: Size) -> Fit:
 
 
 def keep_aspect(short_side: int) -> Fit:
-    """The shorter side to `short_side`, the longer to at most `LONGEST`, filled up with zeros after normalisation.
+    """The shorter side to `short_side`, the longer to at most `LARGEST_LONG_SIDE`, then zeros after normalisation.
 
     As VidEoMT was published (detectron2's `ResizeShortestEdge` and `ImageList`).
     """
@@ -97,7 +97,7 @@ def keep_aspect(short_side: int) -> Fit:
     def place(image: Size) -> Placement:
         scale = short_side / min(image)
         height, width = (short_side if side == min(image) else scale * side for side in image)
-        shrink = min(1.0, LONGEST / max(height, width))
+        shrink = min(1.0, LARGEST_LONG_SIDE / max(height, width))
         resized = max(1, int(height * shrink + 0.5)), max(1, int(width * shrink + 0.5))
         filled = _multiple(resized[0]), _multiple(resized[1])
         return Placement(image, resized, filled, between=filled, pads_normalised=True)

@@ -33,10 +33,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eomt_ros.engine.postprocess.rle import Box
 from eomt_ros.engine.stamps import SECOND
-
-Box = tuple[int, int, int, int]
-"""x, y, width, height in pixels."""
 
 LARGEST_ID = 65535
 MAX_ABSENCE = 2 * SECOND
@@ -47,7 +45,7 @@ TURNING = 0.1
 """Seconds of a camera turning fast that reach allows for: between two frames, not over an absence."""
 TURNING_SPEED = 1.5
 """Image widths per second: a usual camera turning by 100 degrees per second."""
-NOMINAL_PERIOD = SECOND // 10
+PERIOD_WITHOUT_STAMP = SECOND // 10
 """Nanoseconds that a frame counts for if its stamp does not say."""
 
 
@@ -121,7 +119,7 @@ class Identities:
         """Names the segments of the next frame, in their order.
 
         width: of the image, in pixels. stamp: of the frame, in nanoseconds; a frame without one, or with an older one
-        than the frame before, counts `NOMINAL_PERIOD`, and so do frames whose stamps never change. segment_index:
+        than the frame before, counts `PERIOD_WITHOUT_STAMP`, and so do frames whose stamps never change. segment_index:
         (H, W), i + 1 where segment i is seen; this rule does not look at it.
         """
         self._frame += 1
@@ -147,10 +145,10 @@ class Identities:
     def _elapsed(self, stamp: int | None) -> int:
         """Nanoseconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
         if stamp is None:
-            return NOMINAL_PERIOD
+            return PERIOD_WITHOUT_STAMP
         before, self._stamp = self._stamp, stamp
         if before is None or stamp < before or (stamp == before and not self._advances):
-            return NOMINAL_PERIOD
+            return PERIOD_WITHOUT_STAMP
         self._advances = True
         return max(stamp - before, 1)
 

@@ -20,8 +20,8 @@ from eomt_ros.cli.main import main
 from eomt_ros.engine import BackendError, Segmenter
 from eomt_ros.engine.backends import export_cache
 from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL
-from eomt_ros.engine.backends.export_cache import FOLDER, MANIFEST, exported
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.backends.export_cache import EXPORTS_FOLDER, MANIFEST, exported
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine.checkpoints import write_checkpoint
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +37,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with its export beside it; for copies."""
     model = write_checkpoint(tmp_path_factory.mktemp("original") / "model")
-    exported(checkpoint.load(model), torch.float32, [model / FOLDER])
+    exported(load_checkpoint(model), torch.float32, [model / EXPORTS_FOLDER])
     return model
 
 
@@ -45,7 +45,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the same shape with other weights, and its export beside it."""
     model = write_checkpoint(tmp_path_factory.mktemp("other") / "model", seed=1)
-    exported(checkpoint.load(model), torch.float32, [model / FOLDER])
+    exported(load_checkpoint(model), torch.float32, [model / EXPORTS_FOLDER])
     return model
 
 
@@ -53,14 +53,14 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkpoint of the test's own without an export, and an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return Path(shutil.copytree(original, tmp_path / "model", ignore=shutil.ignore_patterns(FOLDER)))
+    return Path(shutil.copytree(original, tmp_path / "model", ignore=shutil.ignore_patterns(EXPORTS_FOLDER)))
 
 
 @pytest.fixture
 def entry(original: Path, model: Path, tmp_path: Path) -> Path:
     """The export of `model`, in the cache."""
-    cache = tmp_path / "cache" / "eomt_ros" / FOLDER
-    shutil.copytree(original / FOLDER, cache)
+    cache = tmp_path / "cache" / "eomt_ros" / EXPORTS_FOLDER
+    shutil.copytree(original / EXPORTS_FOLDER, cache)
     (entry,) = cache.iterdir()
     return entry
 
@@ -100,7 +100,7 @@ def test_the_command_puts_the_export_next_to_the_model_where_a_robot_finds_it(
 ) -> None:
     assert main(["export", str(model)]) == 0
     entry = Path(capsys.readouterr().out.strip())
-    assert entry.parent == model / FOLDER
+    assert entry.parent == model / EXPORTS_FOLDER
     assert not (tmp_path / "cache").exists()
     robot = model.rename(tmp_path / "robot")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
@@ -132,7 +132,7 @@ def test_the_command_says_in_one_line_why_it_cannot(
 
 def test_an_entry_belongs_to_weights_settings_and_precision(original: Path, tmp_path: Path) -> None:
     def name(folder: Path, dtype: torch.dtype = torch.float32) -> str:
-        return export_cache._name(checkpoint.load(folder).network, dtype)
+        return export_cache._name(load_checkpoint(folder).network, dtype)
 
     other = Path(shutil.copytree(original, tmp_path / "other name"))
     assert name(other) == name(original)
@@ -246,7 +246,7 @@ def test_a_damaged_entry_is_replaced_where_the_backend_is_named(
 @pytest.fixture
 def foreign(entry: Path, other: Path) -> Path:
     """In the place of the export that of another network, whole and with a right manifest."""
-    (made,) = (other / FOLDER).iterdir()
+    (made,) = (other / EXPORTS_FOLDER).iterdir()
     shutil.copy(made / MODEL, entry / MODEL)
     manifest = json.loads((entry / MANIFEST).read_text())
     manifest["files"][MODEL] = export_cache._digest(entry / MODEL)
@@ -287,7 +287,7 @@ def test_where_nothing_can_be_kept_a_named_backend_is_refused_and_auto_is_torch(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(_blocked(tmp_path / "blocked")))
-    _blocked(model / FOLDER)
+    _blocked(model / EXPORTS_FOLDER)
     with pytest.raises(BackendError, match=r"cannot be kept in .*blocked.*, nor in .*model/exported.*XDG_CACHE_HOME"):
         load(model)
     assert load(model, "auto", "auto").backend == "torch"
@@ -302,8 +302,8 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(model: Path, tmp_path: Path)
             load(model)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert list((tmp_path / "cache" / "eomt_ros" / FOLDER).iterdir()) == []
-    assert list((model / FOLDER).iterdir()) == []
+    assert list((tmp_path / "cache" / "eomt_ros" / EXPORTS_FOLDER).iterdir()) == []
+    assert list((model / EXPORTS_FOLDER).iterdir()) == []
 
 
 def test_a_network_that_float32_cannot_compute_is_not_exported(model: Path) -> None:
@@ -345,7 +345,7 @@ def test_processes_that_start_at_once_share_one_entry(model: Path, tmp_path: Pat
     finally:
         for process in processes:
             process.kill()
-    assert len(list((tmp_path / "cache" / "eomt_ros" / FOLDER).iterdir())) == 1
+    assert len(list((tmp_path / "cache" / "eomt_ros" / EXPORTS_FOLDER).iterdir())) == 1
     assert_works(model)
 
 
@@ -355,13 +355,13 @@ def test_the_cache_is_bounded_and_forgets_what_was_used_longest_ago(
     size = sum(path.stat().st_size for path in entry.iterdir())
     monkeypatch.setattr(export_cache, "CACHE_BYTES", int(2.5 * size))
     unused = entry.rename(entry.with_name("unused"))
-    used = Path(shutil.copytree(original / FOLDER, tmp_path / "copy"))
+    used = Path(shutil.copytree(original / EXPORTS_FOLDER, tmp_path / "copy"))
     (found,) = used.iterdir()
     entry = Path(shutil.copytree(found, entry))
     for folder, when in ((unused, 2), (entry, 1)):
         os.utime(folder, (when, when))
-    exported(checkpoint.load(original), torch.float32)  # which makes it the later used of the two
-    newest = exported(checkpoint.load(write_checkpoint(tmp_path / "new", seed=1)), torch.float32)
+    exported(load_checkpoint(original), torch.float32)  # which makes it the later used of the two
+    newest = exported(load_checkpoint(write_checkpoint(tmp_path / "new", seed=1)), torch.float32)
     assert set(entry.parent.iterdir()) == {entry, newest}
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from eomt_ros.engine import FrameResult, Segmenter, free_devices
-from eomt_ros.engine.cuda.capture import CudaCapture, Outputs
+from eomt_ros.engine.cuda.capture import CudaCapture, Tensors
 from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.networks.layers import MOST_GRIDS
@@ -107,7 +107,7 @@ def test_a_capture_that_fails_gives_its_memory_back(folders, monkeypatch):
     run(load(folders["videomt"]), clip(2))
     before = held()
 
-    def wait_for_the_host(values: torch.Tensor) -> Outputs:
+    def wait_for_the_host(values: torch.Tensor) -> Tensors:
         filler = torch.zeros(256 << 20, dtype=torch.uint8, device="cuda")
         return (values + filler[: values.numel()].sum().item(),)
 

@@ -17,7 +17,7 @@ from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros import package_data as shipped
 from eomt_ros.engine.errors import CheckpointError, LabelsError
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.networks import Videomt
 from test.engine.checkpoints import SMALL, random_network, write_checkpoint
 
@@ -51,7 +51,7 @@ def edit_json(path: Path, **entries) -> None:
 
 def refusal(model: str | Path, **arguments) -> str:
     with pytest.raises(CheckpointError) as error:
-        checkpoint.load(model, **arguments)
+        load_checkpoint(model, **arguments)
     return str(error.value)
 
 
@@ -65,7 +65,7 @@ def shard(folder: Path) -> list[Path]:
     return shards
 
 
-def assert_same_weights(loaded: checkpoint.Checkpoint, reference: torch.nn.Module) -> None:
+def assert_same_weights(loaded: Checkpoint, reference: torch.nn.Module) -> None:
     weights = loaded.network.state_dict()
     expected = {name: weight for name, weight in reference.state_dict().items() if name not in Videomt.TRAINING_ONLY}
     assert weights.keys() == expected.keys()
@@ -84,7 +84,7 @@ def assert_same_weights(loaded: checkpoint.Checkpoint, reference: torch.nn.Modul
 )
 def test_the_weights_equal_those_that_transformers_loads(tmp_path, shape):
     folder = write_checkpoint(tmp_path, **shape)
-    assert_same_weights(checkpoint.load(folder), VideomtForUniversalSegmentation.from_pretrained(folder))
+    assert_same_weights(load_checkpoint(folder), VideomtForUniversalSegmentation.from_pretrained(folder))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -92,17 +92,17 @@ def test_weights_of_another_precision_become_float32(folder, dtype):
     random_network().to(dtype).save_pretrained(folder)
     reference = VideomtForUniversalSegmentation.from_pretrained(folder)
     assert reference.dtype == dtype
-    assert_same_weights(checkpoint.load(folder), reference)
+    assert_same_weights(load_checkpoint(folder), reference)
 
 
 def test_a_sharded_checkpoint_equals_the_same_in_one_file(folder):
     reference = VideomtForUniversalSegmentation.from_pretrained(folder)
     shard(folder)
-    assert_same_weights(checkpoint.load(folder), reference)
+    assert_same_weights(load_checkpoint(folder), reference)
 
 
 def test_the_network_comes_ready_to_run_without_gradients_on_the_cpu(pristine):
-    network = checkpoint.load(pristine).network
+    network = load_checkpoint(pristine).network
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())
     assert {weight.device.type for weight in [*network.parameters(), *network.buffers()]} == {"cpu"}
@@ -110,13 +110,13 @@ def test_the_network_comes_ready_to_run_without_gradients_on_the_cpu(pristine):
 
 def test_training_only_weights_may_be_there_or_not(folder):
     assert load_file(folder / WEIGHTS).keys() >= Videomt.TRAINING_ONLY
-    before = checkpoint.load(folder)
+    before = load_checkpoint(folder)
     edit_weights(folder, lambda weights: [weights.pop(name) for name in Videomt.TRAINING_ONLY])
-    assert before.network.state_dict().keys() == checkpoint.load(folder).network.state_dict().keys()
+    assert before.network.state_dict().keys() == load_checkpoint(folder).network.state_dict().keys()
 
 
 def test_the_file_may_change_after_loading_without_reaching_the_network(folder):
-    loaded = checkpoint.load(folder)
+    loaded = load_checkpoint(folder)
     before = {name: weight.clone() for name, weight in loaded.network.state_dict().items()}
     with (folder / WEIGHTS).open("r+b") as file:
         file.write(b"\xff" * (folder / WEIGHTS).stat().st_size)
@@ -124,7 +124,7 @@ def test_the_file_may_change_after_loading_without_reaching_the_network(folder):
 
 
 def test_name_size_task_and_labels_come_with_the_network(folder):
-    loaded = checkpoint.load(folder)
+    loaded = load_checkpoint(folder)
     assert loaded.name == "spoilt"
     assert loaded.settings.image_size == 64
     assert loaded.labels.class_names == tuple(SMALL["id2label"].values())
@@ -134,31 +134,31 @@ def test_name_size_task_and_labels_come_with_the_network(folder):
 def test_a_snapshot_in_the_hub_clients_cache_is_named_by_its_hub_id(folder):
     snapshot = folder.parent / "models--tue-mps--videomt-dinov2-small-ytvis2019" / "snapshots" / "0123abc"
     shutil.copytree(folder, snapshot)
-    assert checkpoint.load(snapshot).name == "tue-mps/videomt-dinov2-small-ytvis2019"
+    assert load_checkpoint(snapshot).name == "tue-mps/videomt-dinov2-small-ytvis2019"
 
 
 def test_a_relative_path_names_the_folder_it_leads_to(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    assert checkpoint.load(".").name == "spoilt"
-    assert checkpoint.load("../spoilt").name == "spoilt"
+    assert load_checkpoint(".").name == "spoilt"
+    assert load_checkpoint("../spoilt").name == "spoilt"
 
 
 def test_a_label_file_given_by_parameter_names_the_classes(folder, tmp_path):
     rows = "".join(f"\n  - {{name: thing {index}, thing: true}}" for index in range(5))
     table = tmp_path / "own.yaml"
     table.write_text(f"name: own\ntask: instance\nclasses:{rows}\n")
-    loaded = checkpoint.load(folder, labels=table)
+    loaded = load_checkpoint(folder, labels=table)
     assert (loaded.labels.name, loaded.task, loaded.labels.class_names[4]) == ("own", "instance", "thing 4")
     table.write_text("name: own")
     with pytest.raises(LabelsError, match=re.escape(str(table))):
-        checkpoint.load(folder, labels=table)
+        load_checkpoint(folder, labels=table)
 
 
 def test_classes_without_names_get_hugging_faces_placeholders(tmp_path):
     names = {0: "LABEL_0", 1: "LABEL_1"}
     folder = write_checkpoint(tmp_path, id2label=names)
     assert "id2label" not in json.loads((folder / "config.json").read_text()), "Hugging Face leaves out its default"
-    assert checkpoint.load(folder).labels.class_names == tuple(names.values())
+    assert load_checkpoint(folder).labels.class_names == tuple(names.values())
 
 
 @pytest.mark.parametrize(
@@ -176,13 +176,13 @@ def test_classes_that_have_no_name_get_placeholders_and_a_table_makes_them_needl
 ):
     edit_json(folder / "config.json", **entries)
     assert len(VideomtForUniversalSegmentation.from_pretrained(folder).config.id2label) == 5
-    assert checkpoint.load(folder).labels.class_names == tuple(names)
+    assert load_checkpoint(folder).labels.class_names == tuple(names)
     assert "id2label has" in caplog.text
     assert "give a table by the parameter 'labels'" in caplog.text
     caplog.clear()
     rows = "".join(f"\n  - {{name: thing {index}, thing: true}}" for index in range(5))
     (tmp_path / "own.yaml").write_text(f"name: own\ntask: instance\nclasses:{rows}\n")
-    assert checkpoint.load(folder, labels=tmp_path / "own.yaml").labels.class_names[0] == "thing 0"
+    assert load_checkpoint(folder, labels=tmp_path / "own.yaml").labels.class_names[0] == "thing 0"
     assert not caplog.text
 
 
@@ -192,44 +192,44 @@ def test_classes_that_have_no_name_get_placeholders_and_a_table_makes_them_needl
 def test_without_names_the_number_of_classes_says_how_many_there_are(folder, entries):
     edit_json(folder / "config.json", **entries, num_labels=5)
     assert VideomtForUniversalSegmentation.from_pretrained(folder).config.num_labels == 5
-    assert checkpoint.load(folder).labels.class_names == PLACEHOLDERS
+    assert load_checkpoint(folder).labels.class_names == PLACEHOLDERS
 
 
 @pytest.mark.parametrize("name", [PREPROCESSOR, "preprocessor_config.json"])
 def test_mean_and_deviation_come_from_the_checkpoints_preprocessor(folder, name):
     (folder / PREPROCESSOR).rename(folder / name)
     edit_json(folder / name, image_mean=[0.5, 0.25, 0], image_std=[1, 0.5, 0.25])
-    loaded = checkpoint.load(folder).processor
+    loaded = load_checkpoint(folder).processor
     assert (loaded.image_mean, loaded.image_std) == ((0.5, 0.25, 0.0), (1.0, 0.5, 0.25))
 
 
 def test_one_mean_and_deviation_are_those_of_all_channels(folder):
     edit_json(folder / PREPROCESSOR, image_mean=0.5, image_std=[0.25])
-    loaded = checkpoint.load(folder).processor
+    loaded = load_checkpoint(folder).processor
     assert (loaded.image_mean, loaded.image_std) == ((0.5,) * 3, (0.25,) * 3)
 
 
 def test_the_settings_of_several_processors_go_before_those_in_files_of_their_own(folder):
     nested = {"video_processor": {"image_mean": 0.25}, "image_processor": {"image_mean": 0.75}}
     (folder / "processor_config.json").write_text(json.dumps(nested))
-    assert checkpoint.load(folder).processor.image_mean == (0.25,) * 3
+    assert load_checkpoint(folder).processor.image_mean == (0.25,) * 3
     (folder / "processor_config.json").write_text("{}")
-    assert checkpoint.load(folder).processor.image_mean == (0.485, 0.456, 0.406)
+    assert load_checkpoint(folder).processor.image_mean == (0.485, 0.456, 0.406)
 
 
 @pytest.mark.parametrize("size", [96, [96, 96], {"height": 96, "width": 96}, {"shortest_edge": 96}], ids=str)
 def test_a_size_that_the_network_does_not_take_is_told_of_and_its_own_is_used(folder, size, caplog):
     edit_json(folder / PREPROCESSOR, size=64)
-    checkpoint.load(folder)
+    load_checkpoint(folder)
     assert "sizes" not in caplog.text
     edit_json(folder / PREPROCESSOR, size=size)
-    checkpoint.load(folder)
+    load_checkpoint(folder)
     assert "is told sizes of [96], but the network takes 64 alone" in caplog.text
 
 
 def test_without_a_preprocessor_mean_and_deviation_are_imagenets(folder):
     (folder / PREPROCESSOR).unlink()
-    loaded = checkpoint.load(folder).processor
+    loaded = load_checkpoint(folder).processor
     assert (loaded.image_mean, loaded.image_std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -247,9 +247,9 @@ def test_demo_is_the_shipped_checkpoint_inside_the_package_first_and_beside_it_e
     tables = Path(__file__).parents[3] / "config" / "labels"
     shutil.copytree(tables, package / "config" / "labels")
     shutil.copytree(pristine, tmp_path / "site-packages" / "demo" / "checkpoint")
-    assert checkpoint.load("demo").name == "demo"
+    assert load_checkpoint("demo").name == "demo"
     write_checkpoint(package / "checkpoint", id2label={0: "inside", 1: "the package"})
-    assert checkpoint.load("demo").labels.class_names == ("inside", "the package")
+    assert load_checkpoint("demo").labels.class_names == ("inside", "the package")
 
 
 def test_a_folder_that_is_called_demo_does_not_hide_the_shipped_checkpoint(tmp_path, monkeypatch):
@@ -258,7 +258,7 @@ def test_a_folder_that_is_called_demo_does_not_hide_the_shipped_checkpoint(tmp_p
     write_checkpoint(tmp_path / "demo")
     assert str(tmp_path / "nothing") in refusal("demo")
     monkeypatch.undo()
-    assert checkpoint.load(tmp_path / "demo").name == "demo"
+    assert load_checkpoint(tmp_path / "demo").name == "demo"
 
 
 # --- nothing to load
@@ -313,7 +313,7 @@ def test_pickled_weights_are_refused_unopened_with_a_command_that_converts_them(
     command = re.search(r'python3 -c "(.*)"', said)
     assert command is not None
     exec(command[1], {})
-    assert_same_weights(checkpoint.load(f"{folder}-safetensors"), reference)
+    assert_same_weights(load_checkpoint(f"{folder}-safetensors"), reference)
 
 
 # --- code from a hub
@@ -329,7 +329,7 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(folder, monkeypatch, cap
     )
     monkeypatch.chdir(folder)
     with caplog.at_level(logging.WARNING):
-        loaded = checkpoint.load(folder)
+        loaded = load_checkpoint(folder)
     assert not marker.exists()
     assert "auto_map" in caplog.text
     assert_same_weights(loaded, random_network())
@@ -434,7 +434,7 @@ def test_links_as_in_the_hub_clients_cache_are_followed(folder, tmp_path):
     for number, file in enumerate(folder.iterdir()):
         blob = file.rename(tmp_path / f"blob {number}")
         (snapshot / file.name).symlink_to(blob)
-    assert_same_weights(checkpoint.load(snapshot), random_network())
+    assert_same_weights(load_checkpoint(snapshot), random_network())
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
@@ -609,7 +609,7 @@ def test_loading_brings_in_none_of_torchs_compiler() -> None:
     """It takes seconds to import, and every start of the node would wait for it."""
     program = (
         "import sys, torch; before = {'torch._dynamo', 'sympy'} - set(sys.modules)\n"
-        "from eomt_ros.engine.model import checkpoint; checkpoint.load('demo')\n"
+        "from eomt_ros.engine.model.checkpoint import load_checkpoint; load_checkpoint('demo')\n"
         "print('loaded', sorted(before & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)

@@ -30,7 +30,7 @@ from transformers import (
 
 from eomt_ros.cli.main import main
 from eomt_ros.engine import CheckpointError, Segmenter
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.convert import convert
 from eomt_ros.engine.model.labels import Labels, distinct_colors
 from test.engine.model.test_families import picture
@@ -211,7 +211,7 @@ def forward(weights: Weights, frames: Tensor, *, norm_queries: bool = False) -> 
 @torch.inference_mode()
 def converted(folder: Path, frames: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The same of the converted model, by our network."""
-    network = checkpoint.load(folder).network
+    network = load_checkpoint(folder).network
     queries = network.first_queries()
     outputs = []
     for pixels in frames:

@@ -31,8 +31,8 @@ from transformers import (
 
 from eomt_ros.engine import CheckpointError, FrameResult, Segmenter
 from eomt_ros.engine.errors import UnfitImageError
-from eomt_ros.engine.model import checkpoint
 from eomt_ros.engine.model import families as engine_families
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2Former, Mask2FormerSettings
 from eomt_ros.engine.postprocess.frame import postprocess
@@ -246,7 +246,7 @@ def test_a_mask2former_that_is_told_no_longer_side_takes_that_of_the_transformer
 ) -> None:
     """The present one cannot resize by it."""
     folder = told(models["mask2former"], tmp_path / "model", size=64)
-    loaded = checkpoint.load(folder)
+    loaded = load_checkpoint(folder)
     placement = loaded.family.fit(loaded.settings, loaded.processor, "semantic", "stretch", None)((100, 10_000))
     assert placement.resized == (32, 1344)
 
@@ -271,7 +271,7 @@ def test_a_mask2former_reads_nothing_but_its_own_files(models: dict[str, Path], 
         json.dumps({**config, **outside, "quantization_config": {"quant_method": "awq"}})
     )
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "../other"}))
-    loaded, reference = (checkpoint.load(each, table).network for each in (folder, models["mask2former"]))
+    loaded, reference = (load_checkpoint(each, table).network for each in (folder, models["mask2former"]))
     assert isinstance(loaded, Mask2Former)
     assert isinstance(reference, Mask2Former)
     weights = reference.state_dict()
@@ -657,7 +657,7 @@ def test_what_swin_computes_itself_may_be_in_a_mask2former(
 @pytest.mark.parametrize("task", ["panoptic", "instance"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Path], family: str, task: str) -> None:
-    loaded = checkpoint.load(models[family])
+    loaded = load_checkpoint(models[family])
     placement = loaded.family.fit(loaded.settings, loaded.processor, task, "stretch", None)((70, 90))
     label_map = postprocess(
         torch.randn(1, 9, 16, 16),

@@ -12,7 +12,7 @@ import torch
 
 from eomt_ros.engine import DeviceLostError, Segmenter
 from eomt_ros.engine.errors import CheckpointError
-from eomt_ros.engine.model import checkpoint
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine.checkpoints import write_checkpoint
 
 NOBODY = "http://127.0.0.1:9"
@@ -123,28 +123,28 @@ def hub(tmp_path, monkeypatch):
 
 def refusal(model: str) -> str:
     with pytest.raises(CheckpointError) as error:
-        checkpoint.load(model)
+        load_checkpoint(model)
     return str(error.value)
 
 
 @pytest.mark.parametrize("model", ["owner/videomt", "owner/videomt@main", f"owner/videomt@{COMMIT}"])
 def test_a_hub_id_brings_the_checkpoint_and_neither_code_nor_pickled_weights(hub, model):
-    loaded = checkpoint.load(model)
+    loaded = load_checkpoint(model)
     assert loaded.name == model
     assert sorted(hub.downloads) == ["config.json", "model.safetensors", "video_preprocessor_config.json"]
-    reference = checkpoint.load(hub.folder).network.state_dict()
+    reference = load_checkpoint(hub.folder).network.state_dict()
     assert all(torch.equal(weight, reference[name]) for name, weight in loaded.network.state_dict().items())
 
 
 def test_a_checkpoint_that_was_loaded_once_loads_again_without_the_hub(hub, monkeypatch):
-    checkpoint.load("owner/videomt")
+    load_checkpoint("owner/videomt")
     use_hub(monkeypatch, NOBODY)
-    assert checkpoint.load("owner/videomt").name == "owner/videomt"
+    assert load_checkpoint("owner/videomt").name == "owner/videomt"
 
 
 def test_a_folder_wins_over_a_hub_id_of_the_same_name(hub, tmp_path):
     write_checkpoint(tmp_path / "owner" / "videomt")
-    assert checkpoint.load("owner/videomt").name == "videomt"
+    assert load_checkpoint("owner/videomt").name == "videomt"
     assert hub.downloads == []
 
 
