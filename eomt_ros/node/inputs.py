@@ -15,7 +15,7 @@ from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
-from eomt_ros.node.silence import ENDING, why_silent
+from eomt_ros.node.silence import COMPRESSED_SUFFIX, why_silent
 from eomt_ros.node.statistics import Drop, Statistics
 
 try:
@@ -182,4 +182,4 @@ class Input:
 def topic_of(node: Node, parameters: Parameters) -> str:
     """Full name of the topic that images are expected on."""
     base = node.resolve_topic_name("image")
-    return f"{base}{ENDING}" if parameters.image_transport == "compressed" else base
+    return f"{base}{COMPRESSED_SUFFIX}" if parameters.image_transport == "compressed" else base

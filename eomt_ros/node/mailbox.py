@@ -1,4 +1,4 @@
-"""Hand-over of images from the subscription to the worker: neither ever waits for the other's work."""
+"""Hand-over of images from the subscription, which never waits, to the worker."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import threading
 from collections import deque
 from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
+_Item = TypeVar("_Item")
 
 
-class Mailbox(Generic[Item]):
+class Mailbox(Generic[_Item]):
     """A queue of at most `capacity` items in which the oldest gives way: 1 is "the newest wins"."""
 
     def __init__(self, capacity: int) -> None:
-        self._items: deque[Item] = deque()
+        self._items: deque[_Item] = deque()
         self._capacity = capacity
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, item: Item) -> int:
+    def put(self, item: _Item) -> int:
         """Add `item` without waiting and return how many older items it pushed out."""
         with self._changed:
             self._items.append(item)
             self._changed.notify()
             return self._shrink()
 
-    def take(self) -> Item | None:
+    def take(self) -> _Item | None:
         """Wait for the oldest item and return it, or None once the mailbox is closed, whatever it still holds."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._closed)

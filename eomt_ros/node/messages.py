@@ -1,7 +1,4 @@
-"""What the engine found in a frame -> ROS messages; every message carries the header it is given.
-
-Raw images come as CDR, ready to publish.
-"""
+"""Results of the engine as ROS messages, each with the header it is given."""
 
 from __future__ import annotations
 
@@ -23,18 +20,8 @@ if TYPE_CHECKING:
 
 
 def semantic_image(result: FrameResult, header: Header) -> bytes:
-    """Class ids, mono8 with 255 for unlabelled; 16UC1 with 65535 for a model of more than 254 classes."""
+    """Class ids in CDR, mono8 with 255 for unlabelled; 16UC1 with 65535 for a model of more than 254 classes."""
     return write_image(result.semantic, "mono8" if result.semantic.dtype == np.uint8 else "16UC1", header)
-
-
-def panoptic_image(result: FrameResult, header: Header) -> bytes:
-    """Segment ids, 16UC1, 0 for none."""
-    return write_image(result.panoptic, "16UC1", header)
-
-
-def confidence_image(confidence: npt.NDArray[np.uint8], header: Header) -> bytes:
-    """Probability of the winning class or segment, mono8: 255 is certain."""
-    return write_image(confidence, "mono8", header)
 
 
 def jpeg_image(picture: npt.NDArray[np.uint8], header: Header) -> CompressedImage:

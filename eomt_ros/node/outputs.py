@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros import overlay
 from eomt_ros.msg import InstanceArray
-from eomt_ros.node import messages
 from eomt_ros.node.cdr import write_image
-from eomt_ros.node.parameters import ParameterError
+from eomt_ros.node.messages import instance_array, jpeg_image, semantic_image
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -20,6 +19,9 @@ except ImportError:  # an optional dependency: Nav2 brings it along
     LabelInfo = None
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
     import numpy.typing as npt
     from rclpy.node import Node
     from rclpy.publisher import Publisher
@@ -28,46 +30,52 @@ if TYPE_CHECKING:
     from eomt_ros.engine import FrameResult, Segmenter
     from eomt_ros.node.qos import QosOverrides
 
+RESULTS = {
+    "~/semantic": Image,
+    "~/panoptic": Image,
+    "~/instances": InstanceArray,
+    "~/confidence": Image,
+    "~/semantic_color": Image,
+    "~/overlay": Image,
+    "~/overlay/compressed": CompressedImage,
+}
+LABEL_INFO = "~/label_info"
 
-class Outputs:
-    """Publishers of one configured node; `publish` may be called from another thread than the executor's."""
+
+class ResultPublisher:
+    """Publishes the results of one configured node; `publish` may be called from another thread than the executor's.
+
+    Raises ParameterError for an override of the quality of service that cannot be.
+    """
 
     def __init__(self, node: Node, segmenter: Segmenter, depth: int, overrides: QosOverrides) -> None:
         self._node = node
-        self._overrides = overrides
         self._segmenter = segmenter
         self._sequence = 0
-        self._publishers: list[Publisher[Any]] = []
+        self._frame_id = ""
         # Reliable, because RViz and Nav2 ask for it, and subscribers that want best effort connect as well.
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
-        self._semantic = self._publisher(Image, "~/semantic", qos)
-        self._panoptic = self._publisher(Image, "~/panoptic", qos)
-        self._instances = self._publisher(InstanceArray, "~/instances", qos)
-        self._confidence = self._publisher(Image, "~/confidence", qos)
-        self._semantic_color = self._publisher(Image, "~/semantic_color", qos)
-        self._overlay = self._publisher(Image, "~/overlay", qos)
-        self._overlay_jpeg = self._publisher(CompressedImage, "~/overlay/compressed", qos)
-        self._label_info: Publisher[Any] | None = None
-        self._frame_id = ""
+        latched = QoSProfile(depth=1, reliability=qos.reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        topics = {topic: (kind, overrides.of_publisher(topic, qos)) for topic, kind in RESULTS.items()}
         if LabelInfo is None:
             node.get_logger().info("vision_msgs is not installed (ros-$ROS_DISTRO-vision-msgs): no ~/label_info")
         else:
-            latched = QoSProfile(
-                depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-            )
-            self._label_info = self._publisher(LabelInfo, "~/label_info", latched)
+            topics[LABEL_INFO] = LabelInfo, overrides.of_publisher(LABEL_INFO, latched)
+        self._publishers: dict[str, Publisher[Any]] = {
+            topic: node.create_publisher(kind, topic, quality) for topic, (kind, quality) in topics.items()
+        }
 
     def wants_masks(self) -> bool:
         """Say whether anybody would receive instance masks."""
-        return self._instances.get_subscription_count() > 0
+        return self._is_wanted("~/instances")
 
     def wants_confidence(self) -> bool:
         """Say whether anybody would receive confidences."""
-        return self._confidence.get_subscription_count() > 0
+        return self._is_wanted("~/confidence")
 
     def publish_label_info(self) -> None:
         """Tell the class names to present and future subscribers, where vision_msgs is installed."""
-        if self._label_info is None:
+        if LABEL_INFO not in self._publishers:
             return
         info = LabelInfo(threshold=float(self._segmenter.score_threshold))
         info.header.frame_id = self._frame_id
@@ -76,7 +84,7 @@ class Outputs:
             VisionClass(class_id=number, class_name=name)
             for number, name in enumerate(self._segmenter.labels.class_names)
         ]
-        self._label_info.publish(info)
+        self._publishers[LABEL_INFO].publish(info)
 
     def publish(
         self,
@@ -91,55 +99,42 @@ class Outputs:
 
         image: (H, W, 3) uint8 RGB, the input; header: the input's; dropped: images dropped so far.
         """
-        if self._label_info is not None and not self._frame_id and header.frame_id:
+        if not self._frame_id and header.frame_id:
             self._frame_id = header.frame_id
             self.publish_label_info()  # again: until the first image came, nobody knew the camera's frame
-        for publisher, image_message in (
-            (self._semantic, messages.semantic_image),
-            (self._panoptic, messages.panoptic_image),
-        ):
-            if publisher.get_subscription_count():
-                publisher.publish(image_message(result, header))
-        if self.wants_confidence() and result.confidence is not None:
-            self._confidence.publish(messages.confidence_image(result.confidence, header))
-        if self._instances.get_subscription_count():
-            self._instances.publish(
-                messages.instance_array(
-                    result,
-                    header,
-                    sequence=self._sequence,
-                    dropped=dropped,
-                    task=self._segmenter.task,
-                    model=self._segmenter.name,
-                    identity=self._segmenter.identity,
-                )
-            )
-        if self._semantic_color.get_subscription_count():
-            colors = overlay.color_classes(result.semantic, self._segmenter.labels)
-            self._semantic_color.publish(write_image(colors, "rgb8", header))
-        self._publish_overlay(image, result, header, overlay_alpha)
+        segmenter = self._segmenter
+        drawn = functools.cache(lambda: overlay.draw(image, result, segmenter.labels, alpha=overlay_alpha))
+        messages: dict[str, Callable[[], Any]] = {
+            "~/semantic": lambda: semantic_image(result, header),
+            "~/panoptic": lambda: write_image(result.panoptic, "16UC1", header),
+            "~/instances": lambda: instance_array(
+                result,
+                header,
+                sequence=self._sequence,
+                dropped=dropped,
+                task=segmenter.task,
+                model=segmenter.name,
+                identity=segmenter.identity,
+            ),
+            # None for somebody who subscribed while the frame was in work.
+            "~/confidence": lambda: (
+                None if result.confidence is None else write_image(result.confidence, "mono8", header)
+            ),
+            "~/semantic_color": lambda: write_image(
+                overlay.color_classes(result.semantic, segmenter.labels), "rgb8", header
+            ),
+            "~/overlay": lambda: write_image(drawn(), "rgb8", header),
+            "~/overlay/compressed": lambda: jpeg_image(drawn(), header),
+        }
+        for topic, make in messages.items():
+            if self._is_wanted(topic) and (message := make()) is not None:
+                self._publishers[topic].publish(message)
         self._sequence += 1
-
-    def _publish_overlay(self, image: npt.NDArray[np.uint8], result: FrameResult, header: Header, alpha: float) -> None:
-        wants_raw, wants_jpeg = (each.get_subscription_count() > 0 for each in (self._overlay, self._overlay_jpeg))
-        if not (wants_raw or wants_jpeg):
-            return
-        picture = overlay.draw(image, result, self._segmenter.labels, alpha=alpha)
-        if wants_raw:
-            self._overlay.publish(write_image(picture, "rgb8", header))
-        if wants_jpeg:
-            self._overlay_jpeg.publish(messages.jpeg_image(picture, header))
 
     def destroy(self) -> None:
         """Withdraw the topics."""
-        for publisher in self._publishers:
+        for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
 
-    def _publisher(self, kind: type[Any], topic: str, qos: QoSProfile) -> Publisher[Any]:
-        try:
-            publisher = self._node.create_publisher(kind, topic, self._overrides.of_publisher(topic, qos))
-        except ParameterError:
-            self.destroy()
-            raise
-        self._publishers.append(publisher)
-        return publisher
+    def _is_wanted(self, topic: str) -> bool:
+        return self._publishers[topic].get_subscription_count() > 0

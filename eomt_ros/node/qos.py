@@ -1,8 +1,8 @@
-"""Quality of service: what the node's topics ask for, and what users put in its place in `qos_overrides`.
+"""Quality of service that users give for the node's topics in `qos_overrides`.
 
 The parameters are named as ROS 2 names them, `qos_overrides.<topic>.<publisher|subscription>.<policy>`. rclpy's own
-way declares all of them, read-only, with the values of the first configure, and these then win over what `reliability`
-and `depth` are set to later; here only those that somebody gave count.
+`QoSOverridingOptions` declares all of them, read-only, with the values of the first configure, which then win over
+later values of `reliability` and `depth`; here only those that somebody gave are declared.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProf
 from eomt_ros.node.parameters import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from rclpy.node import Node
-    from rclpy.parameter import Parameter
 
 PREFIX = "qos_overrides."
 _CHOICES = {
@@ -43,7 +40,9 @@ class QosOverrides:
             name: parameter.value for name, parameter in node._parameter_overrides.items() if name.startswith(PREFIX)
         }
         self._unused = set(self._given)
-        descriptor = ParameterDescriptor(description="Looked at when the node starts.", dynamic_typing=True)
+        descriptor = ParameterDescriptor(
+            description="Looked at when the node starts.", dynamic_typing=True, read_only=True
+        )
         for name, value in self._given.items():
             node.declare_parameter(name, value, descriptor)
 
@@ -54,14 +53,6 @@ class QosOverrides:
     def of_subscription(self, topic: str, qos: QoSProfile) -> QoSProfile:
         """`qos` with what is given for the subscription of `topic`. Raises ParameterError."""
         return self._overridden(f"{PREFIX}{self._node.resolve_topic_name(topic)}.subscription.", qos)
-
-    def check_unchanged(self, changes: Iterable[Parameter[Any]]) -> None:
-        """Raise ParameterError if one of the overrides is to change: the topics are there already."""
-        for change in changes:
-            if change.name in self._given and change.value != self._given[change.name]:
-                raise ParameterError(
-                    f"parameter {change.name}: cannot become {change.value!r}, it is looked at when the node starts"
-                )
 
     def warn_of_unused(self) -> None:
         """Say, once, which overrides are of topics that the node does not have."""

@@ -1,4 +1,4 @@
-"""The lifecycle node `segment`: when the model is there, when images are processed, and what can be asked of it."""
+"""The lifecycle node `segment`: its transitions, parameters, services and diagnostics, and the process it runs in."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter
 
     from eomt_ros.engine import Segmenter, Stream
-    from eomt_ros.node.outputs import Outputs
+    from eomt_ros.node.outputs import ResultPublisher
     from eomt_ros.node.worker import Worker
 
 WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
-PATIENCE = 2.0  # s that a thread gets to come out of ROS when the process is to end
+EXIT_TIMEOUT = 2.0  # s that a thread gets to come out of ROS when the process is to end
 
 
 @dataclass(frozen=True)
 class Configured:
-    """What the node has from configure to cleanup."""
+    """The model, its stream and its output topics: from configure to cleanup."""
 
     segmenter: Segmenter
     stream: Stream
-    outputs: Outputs
+    outputs: ResultPublisher
     score_threshold_of_task: float
 
 
 @dataclass(frozen=True)
 class Active:
-    """What the node has besides from activate to deactivate."""
+    """The way of an image from the subscription to the worker: from activate to deactivate."""
 
     input: Input
     mailbox: Mailbox[Arrival]
@@ -103,7 +103,7 @@ class SegmentNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Leave the network and what is shared with it, without waiting for a frame in work or a model that loads."""
         if self._active is not None:
-            self._active.worker.abandon(PATIENCE)
+            self._active.worker.abandon(EXIT_TIMEOUT)
         super().destroy_node()
         # rclpy forgets it, and as long as it is there Fast DDS keeps its shared memory.
         self._state_machine.destroy_when_not_in_use()
@@ -112,50 +112,46 @@ class SegmentNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the output topics."""
-        return super().on_configure(state) if self._try("configure", self._configure) else _FAILURE
+        return self._try("configure", self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to listen and to process images."""
-        return super().on_activate(state) if self._try("activate", self._activate) else _FAILURE
+        return self._try("activate", self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop listening and processing, at the end of the frame in work."""
         self._deactivate()
-        return super().on_deactivate(state)
+        return TransitionCallbackReturn.SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Withdraw the output topics and free the model."""
         self._clean_up()
-        return super().on_cleanup(state)
+        return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and free everything, from any state."""
         self._deactivate()
         self._clean_up()
-        return super().on_shutdown(state)
+        return TransitionCallbackReturn.SUCCESS
 
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free everything, to be configured anew."""
-        self._deactivate()
-        self._clean_up()
-        return super().on_error(state)
+    on_error = on_shutdown
 
-    def _try(self, transition: str, step: Callable[[], None]) -> bool:
+    def _try(self, transition: str, step: Callable[[], None]) -> TransitionCallbackReturn:
         # All exceptions, because rclpy turns them into a transition that fails without a word.
         try:
             step()
         except Exception as error:
             self.get_logger().error(f"cannot {transition}: {_explanation(error)}")
-            return False
-        return True
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
         chosen = self.parameters
         self.get_logger().info(f"loading the model {chosen.model}")
         with self.presence.away():
             segmenter = _load(chosen)
-            from eomt_ros.node.outputs import Outputs
-        outputs = Outputs(self, segmenter, chosen.depth, self._overrides)
+            from eomt_ros.node.outputs import ResultPublisher
+        outputs = ResultPublisher(self, segmenter, chosen.depth, self._overrides)
         self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
         self._statistics = Statistics()
         self._apply_parameters()
@@ -212,7 +208,6 @@ class SegmentNode(LifecycleNode):
         try:
             wanted = changed(self.parameters, changes)
             check_change(self.parameters, wanted, configured=self._configured is not None)
-            self._overrides.check_unchanged(changes)
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self.parameters = wanted
@@ -314,7 +309,7 @@ class Spinner(threading.Thread):
     def finish(self) -> None:
         """End the thread, or keep it in its work if it is in any."""
         self._asked_to_finish.set_result(None)
-        self._node.presence.end(PATIENCE)
+        self._node.presence.end(EXIT_TIMEOUT)
 
 
 def main(args: list[str] | None = None) -> NoReturn:
@@ -346,9 +341,6 @@ def main(args: list[str] | None = None) -> NoReturn:
     os._exit(1 if spinner.failed else 0)
 
 
-_FAILURE = TransitionCallbackReturn.FAILURE
-
-
 def _load(chosen: Parameters) -> Segmenter:
     # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
     from eomt_ros.engine import Segmenter
@@ -369,7 +361,7 @@ def _load(chosen: Parameters) -> Segmenter:
 
 
 def _explanation(error: Exception) -> str:
-    """What to tell a user: the message of an error that is meant for one, all there is to know about any other."""
+    """The message of an error that is meant for users, the traceback of any other."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; install it for {sys.executable}"
     if isinstance(error, ImportError):

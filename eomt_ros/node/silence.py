@@ -1,7 +1,8 @@
-"""Why no image comes: what is likely to be wrong, from who publishes what, and what to do about it."""
+"""The likely reason why no image comes, by the publishers that are there, and what to do about it."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from eomt_ros.printable import printable
@@ -9,11 +10,11 @@ from eomt_ros.printable import printable
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-RAW, COMPRESSED, OURS = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "eomt_ros/msg/InstanceArray"
-ENDING = "/compressed"
+RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+COMPRESSED_SUFFIX = "/compressed"
 MOST_TOPICS = 5  # that a hint names
-# Images with one of these in their name show no scene.
-NO_CAMERA = ("confidence", "depth", "disparity", "ground_truth", "label", "mask", "panoptic", "segment", "semantic")
+# Images with one of these in their name are no camera's: labels, depth, results of a node like this one.
+NO_CAMERA = re.compile("confidence|depth|disparity|ground_truth|label|mask|overlay|panoptic|segment|semantic", re.I)
 
 
 def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) -> str:
@@ -25,12 +26,12 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
             f"its publishers are silent, or do not match in quality of service (reliability is '{reliability}');"
             f" see: ros2 topic info -v {topic}"
         )
-    if offered == {COMPRESSED} and topic.endswith(ENDING):
+    if offered == {COMPRESSED} and topic.endswith(COMPRESSED_SUFFIX):
         return f"it carries compressed images; {_advice(topic)}"
     if offered:
         return f"it carries {printable(', '.join(sorted(offered)))}, expected {wanted}"
     cameras = _cameras(node)
-    twin = topic.removesuffix(ENDING) if compressed else f"{topic}{ENDING}"
+    twin = topic.removesuffix(COMPRESSED_SUFFIX) if compressed else f"{topic}{COMPRESSED_SUFFIX}"
     if twin in cameras:
         return f"nobody publishes it, but somebody publishes {twin}; {_advice(twin)}"
     if not cameras:
@@ -41,26 +42,17 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
 
 def _advice(topic: str) -> str:
     topic = printable(topic)
-    transport = "compressed" if topic.endswith(ENDING) else "raw"
-    return f"for {topic} give image_topic:={topic.removesuffix(ENDING)} (remap 'image') image_transport:={transport}"
+    base = topic.removesuffix(COMPRESSED_SUFFIX)
+    transport = "raw" if base == topic else "compressed"
+    return f"for {topic} give image_topic:={base} (remap 'image') image_transport:={transport}"
 
 
 def _cameras(node: Node) -> list[str]:
-    """Topics with somebody's images of a scene, as far as that can be told."""
-    topics = node.get_topic_names_and_types()
-    of_ours = {
-        (end.node_namespace, end.node_name)
-        for name, kinds in topics
-        if OURS in kinds
-        for end in node.get_publishers_info_by_topic(name)
-    }
-    cameras = []
-    for name, kinds in topics:
-        if any(word in name.lower() for word in NO_CAMERA):
-            continue
-        if RAW not in kinds and not (COMPRESSED in kinds and name.endswith(ENDING)):
-            continue
-        publishers = {(end.node_namespace, end.node_name) for end in node.get_publishers_info_by_topic(name)}
-        if publishers - of_ours:
-            cameras.append(name)
-    return cameras
+    """Topics on which somebody publishes images of a scene, as far as names tell."""
+    return [
+        name
+        for name, kinds in node.get_topic_names_and_types()
+        if (RAW in kinds or (COMPRESSED in kinds and name.endswith(COMPRESSED_SUFFIX)))
+        and not NO_CAMERA.search(name)
+        and node.count_publishers(name)
+    ]

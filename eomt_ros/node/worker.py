@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eomt_ros.engine import Segmenter, Stream
     from eomt_ros.node.inputs import Arrival
     from eomt_ros.node.mailbox import Mailbox
-    from eomt_ros.node.outputs import Outputs
+    from eomt_ros.node.outputs import ResultPublisher
     from eomt_ros.node.parameters import Parameters
 
 ASKED_FOR = "asked for by ~/reset"
@@ -41,7 +41,7 @@ class Worker:
         segmenter: Segmenter,
         stream: Stream,
         mailbox: Mailbox[Arrival],
-        outputs: Outputs,
+        outputs: ResultPublisher,
         statistics: Statistics,
         parameters: Callable[[], Parameters],
         logger: RcutilsLogger,

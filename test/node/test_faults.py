@@ -18,7 +18,7 @@ from eomt_ros.engine import Segmenter
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.inputs import Arrival
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.outputs import Outputs
+from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.parameters import DEFAULTS
 from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.statistics import Drop, Statistics
@@ -89,7 +89,7 @@ def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_strea
     mailbox: Mailbox[Arrival] = Mailbox(10)
     statistics = Statistics()
     node = Node("full_device", context=ros)
-    outputs = Outputs(node, segmenter, 1, QosOverrides(node))
+    outputs = ResultPublisher(node, segmenter, 1, QosOverrides(node))
     worker = Worker(segmenter, stream, mailbox, outputs, statistics, lambda: DEFAULTS, node.get_logger())
     convolve = torch.nn.Conv2d.forward
     fails = iter([True])

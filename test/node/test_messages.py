@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from eomt_ros.engine import FrameResult, Segment, Segmenter, Timings
 from eomt_ros.node import messages
-from eomt_ros.node.outputs import Outputs
+from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.qos import QosOverrides
 from test.node.robot import pixels_of
 
@@ -62,7 +62,7 @@ def test_instance_carries_every_field_of_its_segment() -> None:
 
 def test_no_message_is_made_for_topics_that_nobody_listens_to(ros: Context, checkpoint: str) -> None:
     node = Node("unheard", context=ros)
-    outputs = Outputs(node, Segmenter.load(checkpoint, device="cpu"), depth=1, overrides=QosOverrides(node))
+    outputs = ResultPublisher(node, Segmenter.load(checkpoint, device="cpu"), depth=1, overrides=QosOverrides(node))
     nothing = object()  # whatever were made of it would fail
     outputs.publish(nothing, nothing, Header(), dropped=0, overlay_alpha=0.5)  # type: ignore[arg-type]
     node.destroy_node()

@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from eomt_ros.engine import Segmenter
 from eomt_ros.node.inputs import Input
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.outputs import Outputs
+from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, changed
 from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.statistics import Statistics
@@ -99,7 +99,7 @@ def test_an_override_of_no_use_is_refused(start_node: StartNode, policy: str, va
 
 def test_an_override_is_for_its_topic_alone(start_node: StartNode, checkpoint: Path) -> None:
     node = start_node(**{"qos_overrides./qos/semantic.publisher.reliability": "best_effort"})
-    outputs = Outputs(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
+    outputs = ResultPublisher(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
     quality = {one.topic_name: one.qos_profile.reliability for one in node.publishers}
     assert quality["/qos/semantic"] == ReliabilityPolicy.BEST_EFFORT
     assert quality["/qos/panoptic"] == quality["/qos/overlay"] == ReliabilityPolicy.RELIABLE
@@ -109,7 +109,7 @@ def test_an_override_is_for_its_topic_alone(start_node: StartNode, checkpoint: P
 def test_label_info_takes_overrides_too(start_node: StartNode, checkpoint: Path) -> None:
     pytest.importorskip("vision_msgs")
     node = start_node(**{"qos_overrides./qos/label_info.publisher.durability": "volatile"})
-    outputs = Outputs(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
+    outputs = ResultPublisher(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
     quality = {one.topic_name: one.qos_profile.durability for one in node.publishers}
     assert quality["/qos/label_info"] == DurabilityPolicy.VOLATILE
     outputs.destroy()
@@ -133,7 +133,7 @@ def test_the_node_heeds_reliability_and_overrides_of_every_topic(start_robot: St
         assert robot.transition("configure")
         assert robot.transition("activate")
         assert robot.quality(images) == ReliabilityPolicy.RELIABLE
-        assert "it is looked at when the node starts" in robot.set(**{"qos_overrides./nobody.subscription.depth": 4})
+        assert "read-only" in robot.set(**{"qos_overrides./nobody.subscription.depth": 4})
 
 
 def test_the_config_file_can_be_loaded_into_a_node_that_runs(start_robot: StartRobot, checkpoint: Path) -> None:
