@@ -1,4 +1,4 @@
-"""Where everything stands at the start: the room, the shelving along its walls, and the things on its floor."""
+"""Initial places: the room, the shelving along its walls, and the things on its floor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

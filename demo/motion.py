@@ -1,4 +1,4 @@
-"""Who is where at which time: the robot's drive and everything that walks, rolls or is pushed about.
+"""Motion of the robot and of everything that walks, rolls or is pushed, as a function of time.
 
 The motion is worked out on a grid of `STEP` seconds from time 0 on and kept, so it depends on time alone, whichever
 part is asked for. A move that would touch something is never made; that is what keeps things out of one another and
@@ -147,7 +147,7 @@ class Motion:
         return np.array([moved[0], moved[1], yaw])
 
     def _open_way(self, place: Array, bearing: float, yaw: float, positions: Array) -> float:
-        """How far the robot is to turn, in radians, for a free way near to `bearing` and to where it is heading."""
+        """Angle that the robot is to turn, in radians, for a free way near to `bearing` and to where it is heading."""
         ways = bearing + np.radians([0, 15, -15, 30, -30, 50, -50, 75, -75, 100, -100])
         directions = np.stack([np.cos(ways), np.sin(ways)], axis=1)
         probes = np.concatenate([place + distance * directions for distance in (0.3, 0.6, 0.9, 1.2)])
@@ -181,7 +181,7 @@ class Motion:
         return ranked[0]
 
     def _in_sight(self, start: Array, goal: Array, radius: float, positions: Array, but: int | None) -> bool:
-        """Whether the straight way to `goal` is free but for its first 0.4 m, where something may be close already."""
+        """True if the straight way to `goal` is free but for its first 0.4 m, where something may be close already."""
         distance = float(np.linalg.norm(goal - start))
         along = (goal - start) / max(distance, 1e-6)
         line = start + np.linspace(min(0.4, distance), distance, 2 + int(distance / 0.2))[:, None] * along

@@ -1,4 +1,4 @@
-"""What the stuff classes look like: floor, walls with the ceiling, shelving; and the light that falls on everything."""
+"""Looks of the stuff classes (floor, walls with the ceiling, shelving), and the lights."""
 
 import mujoco
 import numpy as np

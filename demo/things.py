@@ -1,4 +1,4 @@
-"""What the thing classes look like: each is drawn about its own foot, a ball about its centre."""
+"""Looks of the thing classes: each is drawn about its own foot, a ball about its centre."""
 
 import numpy as np
 

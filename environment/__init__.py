@@ -2,3 +2,7 @@
 
 Standard library only, since it runs before anything is installed.
 """
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the message says what is missing and what installs it."""

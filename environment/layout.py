@@ -1,4 +1,4 @@
-"""Which ROS 2 is used, and where its environment and build live."""
+"""The ROS 2 that is used, and the folders of its environment and build."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from environment.errors import SetupError
+from environment import SetupError
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_DISTRO = "kilted"

@@ -1,4 +1,4 @@
-"""What the machine itself must have: checked before anything is downloaded, and reported all at once."""
+"""Tools that the machine must have, checked before anything is downloaded and reported all at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from environment.errors import SetupError
+from environment import SetupError
 
 WHEEL_PYTHONS = ((3, 11), (3, 14))
 

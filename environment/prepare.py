@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from environment.errors import SetupError
+from environment import SetupError
 from environment.layout import ROOT, Layout, choose_layout
 from environment.machine import check_tools, check_wheels_fit
 from environment.virtualenv import create_venv, has_venv, install_requirements, requirements_key

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from environment.errors import SetupError
+from environment import SetupError
 from environment.layout import ROOT
 
 PROGRESS_SECONDS = 10

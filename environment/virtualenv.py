@@ -19,7 +19,7 @@ LOAD = "import av, cv2, numpy, rclpy, safetensors, sensor_msgs.msg, simplejpeg, 
 
 
 def identity(layout: Layout) -> str:
-    """What a venv cannot survive a change of: its place, its Python, and whether it sees the system's packages."""
+    """Place, Python and kind of the venv, as text: where one of them changes, a new venv is needed."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return f"{layout.venv} {version} {'from wheels' if layout.from_wheels else 'on a sourced ROS 2'}\n"
 
@@ -35,7 +35,7 @@ def requirements_key(layout: Layout) -> str:
 
 
 def has_venv(layout: Layout) -> bool:
-    """Whether the venv exists and fits the interpreter and the ROS 2 in use."""
+    """True if the venv exists and fits the interpreter and the ROS 2 in use."""
     stamp = layout.venv / "identity"
     return stamp.exists() and stamp.read_text() == identity(layout) and layout.python.exists()
 

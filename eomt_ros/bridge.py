@@ -39,7 +39,7 @@ def working_cv_bridge(encodings: tuple[str, ...]) -> Any:
 
 
 def _fault(encodings: tuple[str, ...]) -> str | None:
-    """What goes wrong when every conversion is tried, in a process of its own.
+    """The fault that shows when every conversion is tried in a process of its own; None where all work.
 
     Built for NumPy 1 it imports under NumPy 2 with a mere complaint, and its first conversion takes the process down.
     """

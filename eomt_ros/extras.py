@@ -1,4 +1,4 @@
-"""Which packages an optional part needs, and how to install those that are missing.
+"""Packages that an optional part needs, and the command that installs those that are missing.
 
 By their own names: in a workspace that colcon built there is no `eomt_ros` for pip, and `pip install 'eomt_ros[...]'`
 would install nothing. With the NumPy that is there: another one brings down the compiled packages of the same Python.
@@ -34,7 +34,7 @@ def install(extra: str) -> str:
 
 
 def missing(error: ImportError, extra: str) -> str:
-    """What to tell a user about an import that failed in a part that needs the extra."""
+    """The text for a user whose import failed in a part that needs the extra."""
     return f"{error.name or error} is missing: {install(extra)}"
 
 

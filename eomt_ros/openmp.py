@@ -1,4 +1,4 @@
-"""How torch's threads wait for work: asleep. It has to be said before torch is loaded."""
+"""Lets torch's threads sleep while they wait for work; to be called before torch is loaded."""
 
 import os
 

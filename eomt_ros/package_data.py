@@ -1,4 +1,4 @@
-"""Where the files are that come with the package: label tables, demo checkpoint, message definitions."""
+"""Places of the files that come with the package: label tables, demo checkpoint, message definitions."""
 
 from pathlib import Path
 

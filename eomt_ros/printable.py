@@ -1,12 +1,11 @@
-"""Texts that a stranger wrote - a name from the network, from a bag, from a file - as they may be shown."""
+"""Text from the network, from a bag or from a file, made safe to show."""
 
 from __future__ import annotations
 
-LONGEST = 300
-"""Characters."""
+MAX_CHARACTERS = 300
 
 
-def printable(text: str, longest: int = LONGEST) -> str:
+def printable(text: str, longest: int = MAX_CHARACTERS) -> str:
     """The text in one line, cut, and of characters that can be seen: `?` stands for any other."""
     line = " ".join(text[: 4 * longest].split())
     shown = "".join(each if each.isprintable() else "?" for each in line[:longest])

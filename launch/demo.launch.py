@@ -12,7 +12,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from eomt_ros.node.launching import is_installed, is_launched_by_itself
+from eomt_ros.node.launching import has_ros_package, is_launched_by_itself
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 # Where colcon has installed links, the folder that they lead to: the player follows no link out of a bag.
@@ -20,7 +20,7 @@ BAG = str((SHARE / "demo" / "bag" / "metadata.yaml").resolve().parent)
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` runs."""
+    """The description that `ros2 launch` asks for."""
     rviz = DeclareLaunchArgument(
         "rviz", default_value="true", description="Show overlay and classes in RViz: 'true' or 'false'."
     )
@@ -40,7 +40,7 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         }.items(),
     )
     common = {"output": "screen", "on_exit": Shutdown(reason="the bag is no longer played") if by_itself else None}
-    if is_installed("ros2bag") and is_installed("rosbag2_storage_mcap"):
+    if has_ros_package("ros2bag") and has_ros_package("rosbag2_storage_mcap"):
         player = ExecuteProcess(cmd=["ros2", "bag", "play", "--loop", BAG], **common)
     else:
         player = Node(package="eomt_ros", executable="play_bag", arguments=[BAG, "--loop"], **common)

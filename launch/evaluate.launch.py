@@ -1,4 +1,4 @@
-"""How good the segmentation node is on a bag: plays it through the real node, and leaves metrics.json and report.html.
+"""Evaluates the segmentation node: plays a bag through the real node, and leaves metrics.json and report.html.
 
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG policy:=latest  # as a robot runs it: what would it have lost?
@@ -95,7 +95,7 @@ LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` runs."""
+    """The description that `ros2 launch` asks for."""
     return LaunchDescription([*ARGUMENTS, checked(_processes)])
 
 

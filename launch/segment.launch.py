@@ -21,11 +21,11 @@ from eomt_ros.node.launching import (
     check_topic,
     checked,
     full_node_name,
-    is_installed,
+    has_ros_package,
     is_launched_by_itself,
     shutting_down,
 )
-from eomt_ros.node.parameters import RULES, ParameterError, read
+from eomt_ros.node.parameters import RULES, ParameterError, parse_value
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 RESPAWN_DELAY = 2.0  # s
@@ -88,7 +88,7 @@ ARGUMENTS = [
 
 
 def generate_launch_description() -> LaunchDescription:
-    """What `ros2 launch` runs."""
+    """The description that `ros2 launch` asks for."""
     return LaunchDescription([*ARGUMENTS, checked(_nodes)])
 
 
@@ -122,7 +122,7 @@ def _nodes(context: LaunchContext) -> list[Node]:
 def _rviz(arguments: dict[str, str], parameters: dict[str, Any]) -> list[Node]:
     if arguments["rviz"] == "false":
         return []
-    if not is_installed("rviz2"):
+    if not has_ros_package("rviz2"):
         get_logger("segment.launch").warning(
             "rviz2 is not installed, so nothing is shown: sudo apt install ros-$ROS_DISTRO-rviz2, or rviz:=false"
         )
@@ -143,7 +143,7 @@ def _rviz(arguments: dict[str, str], parameters: dict[str, Any]) -> list[Node]:
 
 def _parameters(given: dict[str, str]) -> dict[str, Any]:
     try:
-        values = {name: read(name, given[name]) for name in PARAMETERS if name in given}
+        values = {name: parse_value(name, given[name]) for name in PARAMETERS if name in given}
     except ParameterError as error:
         raise LaunchArgumentError(str(error).replace("parameter", "launch argument", 1)) from error
     if "use_sim_time" in given:

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from environment import layout, machine, workspace
-from environment.errors import SetupError
+from environment import SetupError, layout, machine, workspace
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,6 +1,4 @@
-"""Which query is asked to show which segment: stuff has fixed queries, things keep theirs for as long as they are
-followed.
-"""
+"""Assignment of segments to queries: stuff has fixed ones, things keep theirs for as long as they are followed."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ def newcomer_cost(
     class_of: np.ndarray,
     recipe: Recipe,
 ) -> np.ndarray:
-    """What it costs to give each free query each newcomer, (queries, newcomers): the losses, over the frames that show
-    the thing.
-    """
+    """Cost of giving each free query each newcomer, (queries, newcomers): the losses over the frames that show it."""
     wanted = torch.tensor(newcomers)
     target = F.avg_pool2d((segments[:, None] == wanted[:, None, None]).float(), 2).flatten(2)
     seen = visible[:, wanted].float()
@@ -67,7 +63,7 @@ def newcomer_cost(
 
 
 def targets_of(stream: Stream, segments: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """What each query should show: the query of each pixel (frames, 2h, 2w), -1 none, and classes (frames, queries)."""
+    """Targets of a chunk: the query of each pixel (frames, 2h, 2w), -1 none, and classes (frames, queries)."""
     query_of_segment = torch.full((len(stream.clip.classes),), -1)
     query_of_segment[:NUM_STUFF] = torch.arange(NUM_STUFF)
     for thing, query in stream.query_of.items():

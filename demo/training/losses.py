@@ -1,4 +1,4 @@
-"""What a chunk of frames costs the network."""
+"""The loss of a chunk of frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.engine.networks import Videomt
 
 ANSWER_WEIGHTS = (0.2, 0.3, 1.0)
-"""How much the answers after each joint layer count; only the last one is used later."""
+"""Weights of the answers after each joint layer; only the last one is used later."""
 
 
 class Answer(NamedTuple):
-    """What the network answers after one of its joint layers."""
+    """The network's answer after one of its joint layers."""
 
     mask_logits: Tensor
     class_logits: Tensor
@@ -113,7 +113,7 @@ def chunk_loss(
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the queries of a chunk should show."""
+    """Targets of the queries of a chunk."""
 
     classes: Tensor
     """(batch, frames, queries), `NUM_CLASSES` for nothing."""

@@ -1,4 +1,4 @@
-"""What turns gradients into steps, the same ones in every worker."""
+"""Optimizers that take the same step in every worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is trained, and how."""
+"""The network that is trained, and the settings of its training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SETTINGS = Dinov2Settings(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained. Times are shares of the whole, so that the schedule fits the machine it runs on."""
+    """Settings of one training. Times are shares of the whole, so that the schedule fits the machine it runs on."""
 
     minutes: float = 100.0
     image_share: float = 0.4

@@ -26,7 +26,7 @@ class Stream:
 
     clip: Clip
     phase: int
-    """Where it is on the way through the clip and back again, which repeats: what was out of view returns."""
+    """Place on the way through the clip and back again, which repeats, so that things out of view return."""
     stride: int
     left: int
     """Frames still to be played."""
@@ -59,7 +59,7 @@ class Stream:
         )
 
     def has(self, length: int) -> bool:
-        """Whether that many frames are left."""
+        """True if that many frames are left."""
         return length <= self.left
 
     def take(self, length: int) -> tuple[Tensor, Tensor]:

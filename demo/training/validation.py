@@ -1,4 +1,4 @@
-"""How a network does on unseen worlds while it is trained; `python -m demo.evaluate` measures the finished one."""
+"""Figures of a network on unseen worlds while it is trained; `python -m demo.evaluate` measures the finished one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the launch files share: nothing of theirs takes other people's processes down, or leaves its own behind."""
+"""Helpers that the launch files share: a launch ends no processes of others, and leaves none of its own behind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Entities = Iterable[LaunchDescriptionEntity]
 
 
 class LaunchArgumentError(ValueError):
-    """A launch argument is of no use; the message names it, its value and what is expected."""
+    """A launch argument is not acceptable; the message names it, its value and what is expected."""
 
 
 def checked(entities: Callable[[LaunchContext], Entities]) -> OpaqueFunction:
@@ -55,7 +55,7 @@ def is_launched_by_itself(context: LaunchContext, file: str) -> bool:
 
 
 def shutting_down(what: str, *, unless: Iterable[int] = (0,)) -> Callable[[ProcessExited, LaunchContext], Shutdown]:
-    """What to do on_exit of a process that the launch is for: end it, with an error `unless` the exit code is fine."""
+    """The `on_exit` of a process that the launch is for: ends the launch, with an error unless the code is expected."""
 
     def end(event: ProcessExited, context: LaunchContext) -> Shutdown:
         if event.returncode not in unless:
@@ -66,8 +66,8 @@ def shutting_down(what: str, *, unless: Iterable[int] = (0,)) -> Callable[[Proce
     return end
 
 
-def is_installed(package: str) -> bool:
-    """Say whether a ROS package is there."""
+def has_ros_package(package: str) -> bool:
+    """Say whether a ROS package is installed."""
     try:
         get_package_prefix(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The node's log: what happens in every frame does not fill it, and what the engine says is in it."""
+"""The node's log: messages that repeat with every frame are thinned out, records of the engine are passed on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from eomt_ros.printable import printable
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
-LONGEST_RECORD = 1000
-"""Characters of a line of the engine's."""
-AT_ONCE = 10
-"""Messages of a kind that are told as they come."""
-PERIOD = 10.0
-"""Seconds in which one more may be told."""
+LONGEST_RECORD = 1000  # characters of a record of the engine
+AT_ONCE = 10  # messages of a kind that are logged as they come
+PERIOD = 10.0  # s, in which one more may be logged
 
 
 class _Kind(NamedTuple):
@@ -27,7 +24,7 @@ class _Kind(NamedTuple):
 
 
 class SparingLog:
-    """Tells the first messages of a kind, then one in `PERIOD`, with the number of those it left out; for one thread.
+    """Logs the first messages of a kind, then one in `PERIOD` with the number of those left out; for one thread.
 
     clock: seconds.
     """

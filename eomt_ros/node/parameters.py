@@ -26,7 +26,7 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Rule:
-    """What a parameter means, which values it takes, and whether it may change while the node is configured."""
+    """Meaning and range of a parameter; `live`: it may change while the node is configured."""
 
     description: str
     minimum: float | None = None
@@ -183,7 +183,7 @@ class Parameters:
 
     @property
     def capacity(self) -> int:
-        """How many frames may wait for the network."""
+        """Number of frames that may wait for the network."""
         return 1 if self.policy == "latest" else self.queue_size
 
 
@@ -236,7 +236,7 @@ def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -
             )
 
 
-def read(name: str, text: str) -> Any:
+def parse_value(name: str, text: str) -> Any:
     """The value of the parameter `name` that a user wrote as `text`. Raises ParameterError if it is not acceptable."""
     try:
         value = _READ[type(getattr(DEFAULTS, name))](text)

@@ -1,4 +1,4 @@
-"""Lets a process end beside threads in work that nothing can interrupt, without their coming back into what is gone."""
+"""Keeps threads whose work cannot be interrupted out of ROS while the process ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Presence:
-    """Whether a thread is in ROS, or away in work of its own; it begins in ROS.
+    """Knows whether a thread uses ROS or is away in work of its own; it begins in ROS.
 
     A handle of ROS that is in use is not destroyed, and a process that then ends leaves its shared memory behind. So
     the end first waits until the thread is away, and keeps it there.

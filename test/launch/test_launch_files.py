@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
-from eomt_ros.node.launching import is_installed
+from eomt_ros.node.launching import has_ros_package
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 
@@ -288,7 +288,7 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
     assert "__ns:=/front" in given
 
 
-@pytest.mark.skipif(is_installed("rviz2"), reason="rviz2 is installed")
+@pytest.mark.skipif(has_ros_package("rviz2"), reason="rviz2 is installed")
 @pytest.mark.parametrize("file", [SEGMENT, DEMO])
 def test_without_rviz_the_node_runs_all_the_same(file, idle):
     arguments = {"rviz": "true"} | ({"params_file": str(idle)} if file == SEGMENT else {})

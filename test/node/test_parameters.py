@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="the node needs ROS 2")
 
 from rclpy.parameter import Parameter
 
-from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed, read
+from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed, parse_value
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "segment.yaml"
 
@@ -62,7 +62,7 @@ def test_a_rate_slower_than_max_gap_is_taken_because_skipped_images_are_no_gap()
     [("rate", "15", 15.0), ("depth", "50", 50), ("model", "2024", "2024"), ("autostart", "false", False)],
 )
 def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) -> None:
-    found = read(name, text)
+    found = parse_value(name, text)
     assert (found, type(found)) == (value, type(value))
 
 
@@ -78,7 +78,7 @@ def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) 
 )
 def test_text_of_no_use_is_refused_with_name_value_and_what_is_expected(name: str, text: str, expected: str) -> None:
     with pytest.raises(ParameterError, match=f"^{re.escape(expected)}$"):
-        read(name, text)
+        parse_value(name, text)
 
 
 def test_parameters_of_others_are_left_alone() -> None:
