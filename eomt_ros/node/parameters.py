@@ -131,7 +131,7 @@ class Parameters:
 
     rate: float = _parameter(
         0.0,
-        "Frames per second at most; frames beyond it are skipped. 0: as fast as frames come.",
+        "Highest rate of processed frames (Hz); frames beyond it are skipped. 0: no limit.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
@@ -145,15 +145,15 @@ class Parameters:
     )
     queue_size: int = _parameter(
         100,
-        "Frames that may wait under policy 'every_frame'; beyond it the oldest is dropped, counted and warned about.",
+        "Frames that may wait under policy 'every_frame'; where more come, the oldest is dropped, with a warning.",
         minimum=1,
         maximum=10000,
         live=True,
     )
     max_gap: float = _parameter(
         2.0,
-        "A stream starts anew, with a new epoch, after more than this without an image (s), by the stamps; one that is"
-        " older than the one before by no more than this (0: by 1 s) is dropped as late. 0: no gap is too long.",
+        "Longest gap between the stamps of two images of one epoch (s). 0: no limit. An image that is older than the"
+        " one before it by no more than this (0: by 1 s) is dropped as late.",
         minimum=0.0,
         maximum=86400.0,
         live=True,
@@ -170,12 +170,12 @@ class Parameters:
         " for what got lost.",
         choices=("best_effort", "reliable", "system_default"),
     )
-    depth: int = _parameter(5, "Messages kept per topic, in and out, while they wait.", minimum=1, maximum=1000)
+    depth: int = _parameter(5, "Queue length of every topic, in and out.", minimum=1, maximum=1000)
 
     publish_masks: bool = _parameter(False, "Fill mask_rle of every instance.", live=True)
     overlay_alpha: float = _parameter(
         0.5,
-        "How strongly segments colour ~/overlay: 0 not at all, 1 covers the image.",
+        "Opacity of the segments' colours in ~/overlay: 0 shows the image alone, 1 hides it.",
         minimum=0.0,
         maximum=1.0,
         live=True,
