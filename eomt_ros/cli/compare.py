@@ -33,12 +33,12 @@ def run(options: argparse.Namespace) -> None:
     """Prints the table. Raises `UserError`, `OSError`."""
     try:
         from eomt_ros.evaluation import results
-        from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page, comparison_text
+        from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page, comparison_text
     except ImportError as error:
         raise UserError(missing(error, "evaluation")) from error
 
     try:
-        runs = [Run(str(folder), results.read_results(folder)) for folder in (options.first, *options.others)]
+        runs = [ComparedRun(str(folder), results.read_results(folder)) for folder in (options.first, *options.others)]
     except results.ResultsError as error:
         raise UserError(str(error)) from error
     comparison = compare(runs)

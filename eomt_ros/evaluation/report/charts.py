@@ -11,7 +11,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import Kind, as_text, known
 from eomt_ros.evaluation.results import Interval, Percentiles, Results
 
-TICKS = 6
+MOST_TICKS = 6
 """Steps of an axis at most, so that their texts have room on a telephone."""
 NAMED_SEQUENCES = 5
 """More than these do not fit beside each other by name."""
@@ -61,11 +61,6 @@ class LineChart:
     y_ticks: tuple[Tick, ...]
     borders: tuple[float, ...]
     """Where a sequence ends and the next one begins."""
-
-    @property
-    def marked(self) -> bool:
-        """Whether there is any event to mark."""
-        return self.most > 0
 
     @property
     def most(self) -> int:
@@ -147,8 +142,8 @@ def time_ticks(seconds: float) -> tuple[Tick, ...]:
     """The ticks of an axis from 0 to `seconds`."""
     if not seconds > 0:
         return ()
-    longest = STEPS_S[-1] * math.ceil(seconds / STEPS_S[-1] / TICKS)
-    step = next((step for step in STEPS_S if seconds / step <= TICKS), longest)
+    longest = STEPS_S[-1] * math.ceil(seconds / STEPS_S[-1] / MOST_TICKS)
+    step = next((step for step in STEPS_S if seconds / step <= MOST_TICKS), longest)
     digits = 1 if step < 1 else 0
     return tuple(
         Tick(100 * number * step / seconds, clock(number * step, digits=digits))
@@ -167,7 +162,7 @@ def clock(seconds: float, *, digits: int = 0) -> str:
 
 
 def round_steps(low: float, high: float) -> list[float]:
-    """Round numbers from `low` to `high`, at most `TICKS` steps."""
+    """Round numbers from `low` to `high`, at most `MOST_TICKS` steps."""
     step = _round_step(high - low)
     return [round(number * step, 9) for number in range(math.ceil(low / step - 1e-9), int(high / step + 1e-9) + 1)]
 
@@ -187,8 +182,8 @@ def axis_end(highest: float) -> float:
 
 
 def _round_step(length: float) -> float:
-    unit = 10.0 ** math.floor(math.log10(length / TICKS))
-    return next(unit * factor for factor in (1, 2, 5, 10) if length / (unit * factor) <= TICKS)
+    unit = 10.0 ** math.floor(math.log10(length / MOST_TICKS))
+    return next(unit * factor for factor in (1, 2, 5, 10) if length / (unit * factor) <= MOST_TICKS)
 
 
 def _line_chart(intervals: Sequence[Interval], values: dict[str, Value], highest: float, kind: Kind) -> LineChart:

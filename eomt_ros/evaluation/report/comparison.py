@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, Better, Kind, as_text, known
+from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, REPLAY_GROUP, Better, Kind, as_text, known
 from eomt_ros.evaluation.report.page import fill_in, flat, said
-from eomt_ros.evaluation.results import ReplayFigures, Results
+from eomt_ros.evaluation.results import Results
 
 SPEED_VARIES = 0.03
 """Share by which the speed of two equal runs easily differs; less than that is the same."""
@@ -44,7 +44,7 @@ ANSI_END = "\033[0m"
 
 
 @dataclass(frozen=True)
-class Run:
+class ComparedRun:
     """An evaluation to be compared."""
 
     name: str
@@ -53,7 +53,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ComparisonCell:
     """One run's figure."""
 
     text: str
@@ -68,11 +68,11 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """One figure of all runs."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparisonCell, ...]
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Comparison:
     names: tuple[str, ...]
     warnings: tuple[str, ...]
     """Why the runs cannot be compared as they are, a sentence each."""
-    groups: Mapping[str, tuple[Row, ...]]
+    groups: Mapping[str, tuple[ComparisonRow, ...]]
     settings: Mapping[str, tuple[str, ...]]
     """Those in which the runs differ, with the value of each."""
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare(runs: Sequence[ComparedRun]) -> Comparison:
     """Puts two or more runs beside each other; the first is what the others are measured by."""
     results = [run.results for run in runs]
     groups = {
@@ -95,9 +95,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
             _row(figure.name, [figure.value(result) for result in results], figure.better, figure.kind)
             for figure in figures
         )
-        for name, figures in GROUPS.items()
+        for name, figures in {**GROUPS, "Replay through the node": REPLAY_GROUP}.items()
     }
-    groups["Replay through the node"] = tuple(_replay_rows([result.replay for result in results]))
     groups["VPQ by window of frames"] = _rows_of([result.vpq_by_window for result in results])
     groups["IoU by class"] = _rows_of([result.class_iou for result in results])
     shown = {name: tuple(row for row in rows if _is_known(row)) for name, rows in groups.items()}
@@ -148,7 +147,7 @@ def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tupl
     return {name: shown for name, shown in values.items() if len(set(shown)) > 1}
 
 
-def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[Row, ...]:
+def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[ComparisonRow, ...]:
     """A row for each entry that any of the runs has."""
     names = dict.fromkeys(name for mapping in figures for name in mapping)
     return tuple(
@@ -156,41 +155,32 @@ def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[Row, ...]:
     )
 
 
-def _replay_rows(replays: Sequence[ReplayFigures | None]) -> Iterator[Row]:
-    values: dict[str, tuple[Callable[[ReplayFigures], float], Kind]] = {
-        "dropped": (lambda replay: replay.dropped, Kind.COUNT),
-        "lost on the way": (lambda replay: replay.lost_on_the_way, Kind.COUNT),
-        "age of a result, median": (lambda replay: replay.age_ms.p50, Kind.MILLISECONDS),
-        "age of a result, p95": (lambda replay: replay.age_ms.p95, Kind.MILLISECONDS),
-    }
-    for name, (value, kind) in values.items():
-        yield _row(name, [None if replay is None else known(value(replay)) for replay in replays], Better.LOWER, kind)
+def _row(name: str, values: Sequence[float | None], better: Better, kind: Kind) -> ComparisonRow:
+    first = ComparisonCell(as_text(values[0], kind), "", Verdict.UNKNOWN)
+    return ComparisonRow(name, (first, *(_cell(value, values[0], better, kind) for value in values[1:])))
 
 
-def _row(name: str, values: Sequence[float | None], better: Better, kind: Kind) -> Row:
-    first = Cell(as_text(values[0], kind), "", Verdict.UNKNOWN)
-    return Row(name, (first, *(_cell(value, values[0], better, kind) for value in values[1:])))
-
-
-def _cell(value: float | None, first: float | None, better: Better, kind: Kind) -> Cell:
+def _cell(value: float | None, first: float | None, better: Better, kind: Kind) -> ComparisonCell:
     text = as_text(value, kind)
     if value is None or first is None:
-        return Cell(text, "", Verdict.UNKNOWN)
+        return ComparisonCell(text, "", Verdict.UNKNOWN)
     difference = value - first
     if abs(difference) < SMALLEST.get(kind, SPEED_VARIES * abs(first)) or difference == 0:
-        return Cell(text, "", Verdict.SAME)
+        return ComparisonCell(text, "", Verdict.SAME)
     sign = "+" if difference > 0 else "-"
     said = f"{sign}{as_text(abs(difference), kind)}"
     if better is Better.NEITHER:
-        return Cell(text, said, Verdict.OTHER)
-    return Cell(text, said, Verdict.BETTER if (difference > 0) == (better is Better.HIGHER) else Verdict.WORSE)
+        return ComparisonCell(text, said, Verdict.OTHER)
+    return ComparisonCell(
+        text, said, Verdict.BETTER if (difference > 0) == (better is Better.HIGHER) else Verdict.WORSE
+    )
 
 
-def _is_known(row: Row) -> bool:
+def _is_known(row: ComparisonRow) -> bool:
     return any(cell.text != NOTHING for cell in row.cells)
 
 
-def _beside(cell: Cell, number: int) -> str:
+def _beside(cell: ComparisonCell, number: int) -> str:
     return f"{cell.text} {cell.difference:>9} {cell.arrow:1} {cell.verdict.value:6}" if number else cell.text
 
 
@@ -198,7 +188,7 @@ def _painted(verdict: Verdict, text: str, colors: bool) -> str:
     return f"{ANSI[verdict]}{text}{ANSI_END}" if colors and verdict in ANSI else text
 
 
-def _warnings(runs: Sequence[Run]) -> Iterator[str]:
+def _warnings(runs: Sequence[ComparedRun]) -> Iterator[str]:
     first = runs[0]
     for run in runs[1:]:
         for what, value, expected in _differences(first.results, run.results):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.report.figures import OBJECTS_GROUP, Figure, Needs, groups, headline, known, why_missing
+from eomt_ros.evaluation.report.figures import OBJECTS_GROUP, Needs, groups, headline, known, why_missing
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
@@ -23,53 +22,6 @@ SMALLEST_AREA = 0.0005
 """Share of the image from which on a class is shown with its area."""
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """A figure as the report shows it."""
-
-    figure: Figure
-    text: str
-    missing: str | None
-    """Why there is none."""
-
-
-@dataclass(frozen=True)
-class ClassBar:
-    """The IoU or the area of one class."""
-
-    name: str
-    share: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One of the pictures of a frame."""
-
-    what: str
-    source: str | None
-    """A `data:` address; None where the file cannot be read."""
-    path: str
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One of the worst frames."""
-
-    caption: str
-    pictures: tuple[Picture, ...]
-
-
-@dataclass(frozen=True)
-class Video:
-    """The overlay video: in the page, beside it, or lost."""
-
-    path: str
-    megabytes: float
-    source: str | None
-    """A `data:` address; None where it is too large, or cannot be read."""
-    lost: bool
 
 
 def write_report(folder: Path) -> Path:
@@ -89,16 +41,18 @@ def write_report(folder: Path) -> Path:
 
 def render(results: Results, folder: Path) -> str:
     """The page; `folder` is where pictures and video lie."""
-    settings = results.settings
+    overlay = results.files.get("overlay")
+    size = None if overlay is None else _size(folder / overlay)
+    areas = {name: area for name, area in results.predicted.class_area.items() if area >= SMALLEST_AREA}
     return fill_in(
         "report.html",
         results=results,
-        title=f"Evaluation of {said(settings.get('model'))}",
+        title=f"Evaluation of {said(results.settings.get('model'))}",
         facts=list(_facts(results)),
-        headline=[_known(figure, results) for figure in headline(results)],
-        groups={name: [_known(figure, results) for figure in figures] for name, figures in groups(results).items()},
-        bars=_class_bars(results.class_iou),
-        areas=_class_bars({name: area for name, area in results.predicted.class_area.items() if area >= SMALLEST_AREA}),
+        headline=headline(results),
+        groups=groups(results),
+        bars=_highest_first(results.class_iou),
+        areas=_highest_first(areas),
         without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
         no_classes=why_missing(results, Needs.CLASSES),
         no_objects=why_missing(results, Needs.OBJECTS),
@@ -107,12 +61,16 @@ def render(results: Results, folder: Path) -> str:
         speed=latency_over_time(results),
         histogram=latency_histogram(results.latency_histogram, results.latency_ms),
         ids=id_chart(results),
-        worst=[_frame(number, results, folder) for number in range(len(results.worst_frames))],
-        video=_video(results, folder),
+        embedded=lambda path: embedded(folder / path),
+        overlay=overlay,
+        overlay_size=size,
+        video=embedded(folder / overlay)
+        if overlay is not None and size is not None and size <= LARGEST_VIDEO
+        else None,
         objects_group=OBJECTS_GROUP,
-        limits=_limits(settings),
-        settings=[(name, text) for name, text in flat(settings) if name != "command"],
-        command=_command(settings),
+        limits=_limits(results.settings),
+        settings=[(name, text) for name, text in flat(results.settings) if name != "command"],
+        command=_command(results.settings),
     )
 
 
@@ -145,42 +103,18 @@ def _limits(settings: Mapping[str, Any]) -> str | None:
     )
 
 
-def _known(figure: Figure, results: Results) -> Known:
-    missing = figure.why_missing(results) if figure.value(results) is None else None
-    return Known(figure, figure.text(results), missing)
+def _highest_first(shares: Mapping[str, float | None]) -> list[tuple[str, float]]:
+    """The classes that have a value, with it."""
+    pairs = [(name, share) for name, share in shares.items() if share is not None and known(share) is not None]
+    return sorted(pairs, key=lambda pair: -pair[1])
 
 
-def _class_bars(shares: Mapping[str, float | None]) -> list[ClassBar]:
-    """The classes that have a value, the highest first."""
-    bars = [ClassBar(name, share) for name, share in shares.items() if share is not None and known(share) is not None]
-    return sorted(bars, key=lambda bar: -bar.share)
-
-
-def _frame(number: int, results: Results, folder: Path) -> Frame:
-    frame = results.worst_frames[number]
-    where = f"{frame.sequence} at " if len(results.sequences) > 1 else ""
-    caption = f"{where}{clock(frame.seconds, digits=1)}, mIoU {frame.miou:.3f} (stamp {frame.stamp} ns)"
-    pictures = {"input": frame.input, "prediction": frame.prediction, "truth": frame.truth}
-    return Frame(caption, tuple(_picture(what, path, folder) for what, path in pictures.items()))
-
-
-def _picture(what: str, path: str, folder: Path) -> Picture:
+def _size(file: Path) -> int | None:
+    """Bytes; None where there is no such file."""
     try:
-        return Picture(what, embedded(folder / path), path)
+        return file.stat().st_size
     except OSError:
-        return Picture(what, None, path)
-
-
-def _video(results: Results, folder: Path) -> Video | None:
-    path = results.files.get("overlay")
-    if path is None:
         return None
-    try:
-        size = (folder / path).stat().st_size
-        source = embedded(folder / path) if size <= LARGEST_VIDEO else None
-    except OSError:
-        return Video(path, 0.0, None, lost=True)
-    return Video(path, size / 2**20, source, lost=False)
 
 
 def _date(text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.report.charts import clock
 from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,14 +27,23 @@ def fill_in(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"place": _place, "counted": counted, "score": _score, "ms": _milliseconds}
+    environment.filters |= {
+        "clock": clock,
+        "counted": counted,
+        "ms": lambda value: as_text(value, Kind.MILLISECONDS).removesuffix(" ms"),
+        "place": _place,
+        "score": lambda value: as_text(value, Kind.SCORE),
+    }
     return environment.get_template(template).render(**content)
 
 
-def embedded(file: Path) -> str:
-    """A file as a `data:` address. Raises `OSError`."""
+def embedded(file: Path) -> str | None:
+    """A file as a `data:` address; None where it cannot be read."""
     kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+    try:
+        return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+    except OSError:
+        return None
 
 
 def said(setting: Any) -> str:
@@ -57,11 +67,3 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
 def _place(percent: float) -> str:
     """A place in a chart as short as it can be said: a page has thousands of them."""
     return f"{percent:.2f}".rstrip("0").rstrip(".")
-
-
-def _score(value: float | None) -> str:
-    return as_text(value, Kind.SCORE)
-
-
-def _milliseconds(value: float | None) -> str:
-    return as_text(value, Kind.MILLISECONDS).removesuffix(" ms")

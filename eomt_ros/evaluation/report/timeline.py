@@ -19,7 +19,7 @@ INVISIBLE = 1 / 1500
 
 
 @dataclass(frozen=True)
-class Cell:
+class IdCell:
     """A stretch of a row."""
 
     left: float
@@ -33,12 +33,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class IdRow:
     """One object."""
 
     class_name: str
     object_id: int
-    cells: tuple[Cell, ...]
+    cells: tuple[IdCell, ...]
     switches: int
 
     @property
@@ -48,19 +48,19 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class IdRows:
     """The objects of one sequence, in the order in which they came."""
 
     sequence: str
     ticks: tuple[Tick, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[IdRow, ...]
 
 
 @dataclass(frozen=True)
 class IdChart:
     """The objects that are shown, and how many are not."""
 
-    sequences: tuple[Rows, ...]
+    sequences: tuple[IdRows, ...]
     left_out: int
 
 
@@ -102,13 +102,13 @@ def _reluctance(before: int | None, taken: Counter[int], used: Counter[int], col
     return color == before, taken[color], used[color]
 
 
-def _rows(sequence: str, timelines: Sequence[ObjectTimeline]) -> Rows:
+def _rows(sequence: str, timelines: Sequence[ObjectTimeline]) -> IdRows:
     end = max(span.end for timeline in timelines for span in timeline.spans) or 1.0
     colors = colors_of(timelines)
-    return Rows(sequence, time_ticks(end), tuple(_row(timeline, end, colors) for timeline in timelines))
+    return IdRows(sequence, time_ticks(end), tuple(_row(timeline, end, colors) for timeline in timelines))
 
 
-def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> Row:
+def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> IdRow:
     name = f"{timeline.class_name} {timeline.object_id}"
     cells = []
     before: str | None = None
@@ -120,7 +120,7 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> Row:
         change = f", before: id {before}" if switched else ""
         when = f"{clock(span.begin, digits=1)} to {clock(span.end, digits=1)}"
         cells.append(
-            Cell(
+            IdCell(
                 left=100 * span.begin / end,
                 width=100 * (span.end - span.begin) / end,
                 identity=span.identity,
@@ -130,7 +130,7 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> Row:
             )
         )
         before = span.identity or before
-    return Row(timeline.class_name, timeline.object_id, tuple(cells), switches)
+    return IdRow(timeline.class_name, timeline.object_id, tuple(cells), switches)
 
 
 def _visible(spans: Sequence[IdSpan], shortest: float) -> list[IdSpan]:

@@ -12,9 +12,9 @@ import pytest
 from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report.comparison import (
-    Cell,
+    ComparedRun,
     Comparison,
-    Run,
+    ComparisonCell,
     Verdict,
     compare,
     comparison_page,
@@ -25,10 +25,10 @@ from test.evaluation.examples import long_run, run_without_truth, short_run
 
 
 def compared(*runs: Results) -> Comparison:
-    return compare([Run(name, run) for name, run in zip("ABC", runs, strict=False)])
+    return compare([ComparedRun(name, run) for name, run in zip("ABC", runs, strict=False)])
 
 
-def second(comparison: Comparison, name: str) -> Cell:
+def second(comparison: Comparison, name: str) -> ComparisonCell:
     """The second run's cell in the row of that name."""
     (row,) = (row for rows in comparison.groups.values() for row in rows if row.name == name)
     return row.cells[1]
@@ -37,28 +37,34 @@ def second(comparison: Comparison, name: str) -> Cell:
 @pytest.mark.parametrize(
     ("name", "changes", "expected"),
     [
-        ("mIoU", {"miou": 0.7311}, Cell("0.731", "+0.020", Verdict.BETTER)),
-        ("mIoU", {"miou": 0.6911}, Cell("0.691", "-0.020", Verdict.WORSE)),
-        ("mIoU", {"miou": 0.7112}, Cell("0.711", "", Verdict.SAME)),
-        ("id switches", {"id_switches": 0}, Cell("0", "-1", Verdict.BETTER)),
-        ("id switches", {"id_switches": 4}, Cell("4", "+3", Verdict.WORSE)),
-        ("id switches per 30 s", {"switches_per_30_seconds": 2.0}, Cell("2.00", "+0.75", Verdict.WORSE)),
-        ("objects found", {"objects_found": 1.0}, Cell("100.0 %", "+33.3 %", Verdict.BETTER)),
-        ("time to first detection", {"seconds_to_first_detection": 0.1}, Cell("0.10 s", "-0.25 s", Verdict.BETTER)),
-        ("frames per second", {"fps": 20.0}, Cell("20.0", "-3.4", Verdict.WORSE)),
-        ("frames per second", {"fps": 23.0}, Cell("23.0", "", Verdict.SAME)),
-        ("objects", {"objects": 5}, Cell("5", "+2", Verdict.OTHER)),
-        ("VPQ", {"vpq": None}, Cell("—", "", Verdict.UNKNOWN)),
-        ("VPQ", {"vpq": math.nan}, Cell("—", "", Verdict.UNKNOWN)),
+        ("mIoU", {"miou": 0.7311}, ComparisonCell("0.731", "+0.020", Verdict.BETTER)),
+        ("mIoU", {"miou": 0.6911}, ComparisonCell("0.691", "-0.020", Verdict.WORSE)),
+        ("mIoU", {"miou": 0.7112}, ComparisonCell("0.711", "", Verdict.SAME)),
+        ("id switches", {"id_switches": 0}, ComparisonCell("0", "-1", Verdict.BETTER)),
+        ("id switches", {"id_switches": 4}, ComparisonCell("4", "+3", Verdict.WORSE)),
+        ("id switches per 30 s", {"switches_per_30_seconds": 2.0}, ComparisonCell("2.00", "+0.75", Verdict.WORSE)),
+        ("objects found", {"objects_found": 1.0}, ComparisonCell("100.0 %", "+33.3 %", Verdict.BETTER)),
+        (
+            "time to first detection",
+            {"seconds_to_first_detection": 0.1},
+            ComparisonCell("0.10 s", "-0.25 s", Verdict.BETTER),
+        ),
+        ("frames per second", {"fps": 20.0}, ComparisonCell("20.0", "-3.4", Verdict.WORSE)),
+        ("frames per second", {"fps": 23.0}, ComparisonCell("23.0", "", Verdict.SAME)),
+        ("objects", {"objects": 5}, ComparisonCell("5", "+2", Verdict.OTHER)),
+        ("VPQ", {"vpq": None}, ComparisonCell("—", "", Verdict.UNKNOWN)),
+        ("VPQ", {"vpq": math.nan}, ComparisonCell("—", "", Verdict.UNKNOWN)),
     ],
 )
-def test_a_figure_is_better_worse_or_the_same(name: str, changes: dict[str, float | None], expected: Cell) -> None:
+def test_a_figure_is_better_worse_or_the_same(
+    name: str, changes: dict[str, float | None], expected: ComparisonCell
+) -> None:
     assert second(compared(short_run(), short_run(**changes)), name) == expected
 
 
 def test_latency_is_better_when_it_is_lower() -> None:
     faster = replace(short_run().latency_ms, p95=44.2)
-    assert second(compared(short_run(), short_run(latency_ms=faster)), "latency, p95") == Cell(
+    assert second(compared(short_run(), short_run(latency_ms=faster)), "latency, p95") == ComparisonCell(
         "44.2 ms", "-11.0 ms", Verdict.BETTER
     )
 
@@ -69,8 +75,8 @@ def test_classes_and_windows_are_compared_one_by_one() -> None:
         vpq_by_window={**short_run().vpq_by_window, "8": 0.5},
     )
     comparison = compared(short_run(), other)
-    assert second(comparison, "box") == Cell("0.744", "+0.100", Verdict.BETTER)
-    assert second(comparison, "wall") == Cell("0.823", "-0.010", Verdict.WORSE)
+    assert second(comparison, "box") == ComparisonCell("0.744", "+0.100", Verdict.BETTER)
+    assert second(comparison, "wall") == ComparisonCell("0.823", "-0.010", Verdict.WORSE)
     assert second(comparison, "floor").verdict is Verdict.SAME
     assert second(comparison, "8").verdict is Verdict.WORSE
     # Neither run has balls.
@@ -90,7 +96,7 @@ def test_runs_through_the_node_are_compared_in_what_was_lost() -> None:
     run = long_run()
     assert run.replay is not None
     comparison = compared(run, replace(run, replay=replace(run.replay, dropped=20)))
-    assert second(comparison, "dropped") == Cell("20", "-480", Verdict.BETTER)
+    assert second(comparison, "dropped") == ComparisonCell("20", "-480", Verdict.BETTER)
     assert second(comparison, "lost on the way").verdict is Verdict.SAME
     assert "Replay through the node" not in compared(short_run(), short_run()).groups
 
@@ -162,7 +168,7 @@ def test_colors_change_nothing_but_colors() -> None:
 
 
 def test_the_page_has_the_whole_table_and_escapes_names() -> None:
-    comparison = compare([Run("<i>A", short_run()), Run("B", short_run(miou=0.8, frames=90))])
+    comparison = compare([ComparedRun("<i>A", short_run()), ComparedRun("B", short_run(miou=0.8, frames=90))])
     html = comparison_page(comparison)
     assert "<i>" not in html
     assert "&lt;i&gt;A" in html
@@ -189,7 +195,7 @@ def test_the_command_prints_the_table_and_warns(folders: tuple[Path, Path], caps
 def test_the_command_writes_a_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
     page = tmp_path / "comparison.html"
     assert main(["compare", *map(str, folders), "--html", str(page)]) == 0
-    runs = [Run(str(folder), results.read_results(folder)) for folder in folders]
+    runs = [ComparedRun(str(folder), results.read_results(folder)) for folder in folders]
     assert page.read_text(encoding="utf-8") == comparison_page(compare(runs))
 
 

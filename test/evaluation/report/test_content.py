@@ -16,7 +16,7 @@ import pytest
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.report import content
-from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page
+from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Percentiles, Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
@@ -209,7 +209,7 @@ def degenerate(value: Any, random: Random) -> Any:
 def test_no_figure_however_odd_keeps_the_page_from_being_made(run: Results, seed: int) -> None:
     odd = degenerate(run, Random(seed))
     assert page_of(odd, Path("no pictures")).text.startswith("Evaluation of demo")
-    assert comparison_page(compare([Run("a", run), Run("b", odd)]))
+    assert comparison_page(compare([ComparedRun("a", run), ComparedRun("b", odd)]))
 
 
 def test_pictures_and_video_are_in_the_page(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report import content
-from eomt_ros.evaluation.report.comparison import Run, compare, comparison_page
+from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.results import Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
 from test.evaluation.report.browser import PROGRAM, Browser
@@ -53,6 +53,13 @@ CUT_OFF = """[...document.querySelectorAll("svg text")]
     .filter(([_, box]) => box.left < 0 || box.right > innerWidth)
     .map(([text]) => text)"""
 BARS = "[...document.querySelectorAll('.rail span')].map(bar => bar.offsetWidth / bar.parentElement.offsetWidth)"
+# Of the tiles in the last row, how much of its width they have together.
+LAST_ROW = """(() => {
+    const tiles = [...document.querySelectorAll(".tile")].map(tile => tile.getBoundingClientRect());
+    const last = tiles.filter(tile => tile.top === tiles.at(-1).top);
+    const width = document.querySelector(".tiles").getBoundingClientRect().width;
+    return last.reduce((sum, tile) => sum + tile.width, 0) / width;
+})()"""
 HATCHED = """[...document.querySelectorAll(".track i")]
     .map(cell => getComputedStyle(cell).backgroundImage.includes("gradient"))"""
 TRACK = """[...document.querySelectorAll(".track")].map(track => [...track.children].map(cell => {
@@ -114,6 +121,14 @@ def test_the_report_fits_the_window(name: str, width: int, browser: Browser, tmp
     assert browser.evaluate(CUT_OFF) == []
 
 
+@pytest.mark.parametrize("name", ["short", "without truth"])
+@pytest.mark.parametrize("width", [NARROW, 800, 1000, WIDE])
+def test_no_tile_is_left_alone_in_its_row(name: str, width: int, browser: Browser, tmp_path: Path) -> None:
+    browser.resize(width)
+    browser.open(written(RUNS[name], tmp_path))
+    assert browser.evaluate(LAST_ROW) > 0.7
+
+
 def test_bars_and_rows_are_as_long_as_they_say(browser: Browser, tmp_path: Path) -> None:
     browser.resize(WIDE)
     browser.open(written(short_run(), tmp_path))
@@ -148,7 +163,9 @@ def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
 def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
     names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", UNBROKEN)
     page = tmp_path / "comparison.html"
-    page.write_text(comparison_page(compare([Run(name, run) for name, run in zip(names, RUNS.values(), strict=True)])))
+    page.write_text(
+        comparison_page(compare([ComparedRun(name, run) for name, run in zip(names, RUNS.values(), strict=True)]))
+    )
     browser.resize(width)
     browser.open(page)
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), browser.evaluate(TOO_WIDE)
