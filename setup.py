@@ -1,20 +1,24 @@
 """`pip install .`: the engine, the evaluation and the command line, without ROS. With ROS: colcon build."""
 
-import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from setuptools import find_packages, setup
 
-ROOT = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "eomt_ros" / "__init__.py").read_text())[1]
+# Name, version, description, maintainer and licence stand there, where ROS looks for them.
+PACKAGE = ElementTree.parse(Path(__file__).parent / "package.xml").getroot()
+MAINTAINER = PACKAGE.find("maintainer")
 # Beside the code once installed, which is where it is looked for first.
 DATA = {"eomt_ros.config": "config", "eomt_ros.checkpoint": "demo/checkpoint", "eomt_ros.interfaces": "msg"}
 
 setup(
-    name="eomt_ros",
-    version=VERSION,
-    description="Video segmentation on ROS 2 camera topics: VidEoMT, frame by frame, with ids that last",
-    license="Apache-2.0",
+    name=PACKAGE.findtext("name"),
+    version=PACKAGE.findtext("version"),
+    description=" ".join(PACKAGE.findtext("description").split()),
+    maintainer=MAINTAINER.text,
+    maintainer_email=MAINTAINER.get("email"),
+    license=PACKAGE.findtext("license"),
+    project_urls={url.get("type", "website"): url.text for url in PACKAGE.iter("url")},
     python_requires=">=3.10",
     packages=[*find_packages(include=["eomt_ros", "eomt_ros.*"]), *DATA],
     package_dir=DATA,

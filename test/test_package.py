@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -60,10 +61,6 @@ def test_every_field_of_a_message_says_what_zero_means(name: str) -> None:
     for paragraph in (ROOT / "msg" / f"{name}.msg").read_text().strip().split("\n\n")[1:]:
         comment = " ".join(line for line in paragraph.splitlines() if line.startswith("#"))
         assert re.search(r"\b0\b|\bempty\b|\bfalse\b", comment, re.IGNORECASE), paragraph
-
-
-def test_package_xml_and_the_module_agree_on_the_version() -> None:
-    assert _package_xml().findtext("version") == eomt_ros.__version__
 
 
 def test_package_xml_belongs_to_the_interface_packages() -> None:
@@ -143,17 +140,20 @@ def test_messages_are_found_from_a_source_tree() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """What `pip install .` installs."""
+    """What `pip install .` installs, made as `python -m build` makes it: from the source distribution."""
     pytest.importorskip("setuptools", minversion="64")
     clone, out = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("eomt_ros", "config", "demo", "msg"):
         shutil.copytree(ROOT / name, clone / name, ignore=ignored)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        if (ROOT / name).exists():
-            shutil.copy(ROOT / name, clone)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(out), "."]
-    answer = subprocess.run(command, cwd=clone, capture_output=True, text=True)
+    for name in ("setup.py", "pyproject.toml", "package.xml", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    pack = [sys.executable, "-c", f"from setuptools import build_meta; print(build_meta.build_sdist({str(out)!r}))"]
+    packed = subprocess.run(pack, cwd=clone, capture_output=True, text=True)
+    assert packed.returncode == 0, packed.stderr
+    sources = str(next(out.glob("*.tar.gz")))
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(out), sources]
+    answer = subprocess.run(command, capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     return zipfile.ZipFile(next(out.glob("*.whl")))
 
@@ -170,6 +170,42 @@ def test_pip_installs_every_module_and_its_data(wheel: zipfile.ZipFile) -> None:
 def test_pip_installs_the_command_line(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "eomt-ros = eomt_ros.cli.main:main" in wheel.read(entry_points).decode()
+
+
+def test_pip_says_of_the_package_what_package_xml_says(wheel: zipfile.ZipFile) -> None:
+    said, xml = _metadata(wheel), _package_xml()
+    maintainer = xml.find("maintainer")
+    assert maintainer is not None
+    assert said["Name"].replace("-", "_") == xml.findtext("name")
+    assert said["Version"] == xml.findtext("version") == eomt_ros.__version__
+    assert said["Summary"].split() == (xml.findtext("description") or "").split()
+    assert (said["Maintainer"], said["Maintainer-email"]) == (maintainer.text, maintainer.get("email"))
+    assert xml.findtext("license") in (said["License"], said["License-Expression"])
+
+
+def test_a_workspace_gets_what_pip_would_install(wheel: zipfile.ZipFile) -> None:
+    """By rosdep, from package.xml, and by the command of the README."""
+    by_rosdep = {
+        "python3-numpy": "numpy",
+        "python3-opencv": "opencv-python-headless",
+        "python3-scipy": "scipy",
+        "python3-yaml": "pyyaml",
+    }
+    asked = {depend.text for depend in _package_xml().iter("exec_depend")}
+    command = re.search(r"^ +pip install -c constraints.txt (.+)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert command is not None
+    installed = {Requirement(word).name.lower() for word in shlex.split(command[1])}
+    installed |= {name for key, name in by_rosdep.items() if key in asked}
+    needed = {
+        one.name.lower() for one in map(Requirement, _metadata(wheel).get_all("Requires-Dist", [])) if not one.marker
+    }
+    assert needed <= installed
+
+
+def test_ruff_checks_for_the_oldest_python_that_pip_accepts(wheel: zipfile.ZipFile) -> None:
+    target = re.search(r'^target-version = "py3(\d+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert target is not None
+    assert _metadata(wheel)["Requires-Python"] == f">=3.{target[1]}"
 
 
 def test_the_pins_lie_within_the_ranges_that_pip_is_given(wheel: zipfile.ZipFile) -> None:

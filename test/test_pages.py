@@ -17,6 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from bench import page as benchmarks
+from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
 from eomt_ros.extras import EXTRAS
 
@@ -194,6 +195,11 @@ def test_the_packages_it_says_to_install_are_those_of_the_optional_parts() -> No
     ]
     for extra, names in EXTRAS.items():
         assert {*names} in said or {*names, "backports.zstd"} in said, extra
+
+
+def test_the_readme_names_the_pythons_that_have_wheels_of_ros() -> None:
+    (first, last) = (".".join(map(str, version)) for version in WHEEL_PYTHONS)
+    assert f"Python {first} to {last} " in text_of(README)
 
 
 def test_the_examples_in_python_run(tmp_path: Path) -> None:
