@@ -24,6 +24,9 @@ from eomt_ros.images import ImageError
 _START = 4
 """Bytes in front of the message; alignment counts from there."""
 
+_ENCODINGS = {("uint8", 2): "mono8", ("uint16", 2): "16UC1", ("uint8", 3): "rgb8"}
+"""By type and number of dimensions of an array."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageView:
@@ -73,10 +76,10 @@ def read_image(message: bytes, kind: type[Any]) -> Any:
         raise ImageError(f"message of {len(message)} bytes ends before its fields do: {error}") from error
 
 
-def write_image(pixels: npt.NDArray[Any], encoding: str, header: Header) -> bytes:
+def write_image(pixels: npt.NDArray[Any], header: Header) -> bytes:
     """A sensor_msgs/Image of an array, to publish as it is.
 
-    pixels: (H, W) or (H, W, C) in the layout of `encoding`, native byte order, any strides.
+    pixels: (H, W) uint8 (mono8) or uint16 (16UC1), or (H, W, 3) uint8 (rgb8), any strides.
     """
     pixels = np.ascontiguousarray(pixels)
     height, width = pixels.shape[:2]
@@ -84,7 +87,7 @@ def write_image(pixels: npt.NDArray[Any], encoding: str, header: Header) -> byte
         header=header,
         height=height,
         width=width,
-        encoding=encoding,
+        encoding=_ENCODINGS[pixels.dtype.name, pixels.ndim],
         is_bigendian=int(sys.byteorder == "big"),
         step=pixels.nbytes // height,  # not strides[0], which means nothing where there is one row
     )

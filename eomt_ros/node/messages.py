@@ -5,23 +5,17 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
 from eomt_ros.msg import Instance, InstanceArray
-from eomt_ros.node.cdr import write_image
 from eomt_ros.overlay import to_jpeg
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from std_msgs.msg import Header
 
     from eomt_ros.engine import FrameResult, Segment
-
-
-def semantic_image(result: FrameResult, header: Header) -> bytes:
-    """Class ids in CDR, mono8 with 255 for unlabelled; 16UC1 with 65535 for a model of more than 254 classes."""
-    return write_image(result.semantic, "mono8" if result.semantic.dtype == np.uint8 else "16UC1", header)
 
 
 def jpeg_image(picture: npt.NDArray[np.uint8], header: Header) -> CompressedImage:

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from eomt_ros import overlay
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.cdr import write_image
-from eomt_ros.node.messages import instance_array, jpeg_image, semantic_image
+from eomt_ros.node.messages import instance_array, jpeg_image
 
 try:
     from vision_msgs.msg import LabelInfo, VisionClass
@@ -105,8 +105,8 @@ class ResultPublisher:
         segmenter = self._segmenter
         drawn = functools.cache(lambda: overlay.draw(image, result, segmenter.labels, alpha=overlay_alpha))
         messages: dict[str, Callable[[], Any]] = {
-            "~/semantic": lambda: semantic_image(result, header),
-            "~/panoptic": lambda: write_image(result.panoptic, "16UC1", header),
+            "~/semantic": lambda: write_image(result.semantic, header),
+            "~/panoptic": lambda: write_image(result.panoptic, header),
             "~/instances": lambda: instance_array(
                 result,
                 header,
@@ -117,13 +117,9 @@ class ResultPublisher:
                 identity=segmenter.identity,
             ),
             # None for somebody who subscribed while the frame was in work.
-            "~/confidence": lambda: (
-                None if result.confidence is None else write_image(result.confidence, "mono8", header)
-            ),
-            "~/semantic_color": lambda: write_image(
-                overlay.color_classes(result.semantic, segmenter.labels), "rgb8", header
-            ),
-            "~/overlay": lambda: write_image(drawn(), "rgb8", header),
+            "~/confidence": lambda: None if result.confidence is None else write_image(result.confidence, header),
+            "~/semantic_color": lambda: write_image(overlay.color_classes(result.semantic, segmenter.labels), header),
+            "~/overlay": lambda: write_image(drawn(), header),
             "~/overlay/compressed": lambda: jpeg_image(drawn(), header),
         }
         for topic, make in messages.items():

@@ -91,16 +91,15 @@ def test_everything_is_as_the_node_publishes_it(segments: int, tmp_path: Path) -
     from rclpy.serialization import serialize_message
     from std_msgs.msg import Header
 
-    from eomt_ros.node import messages as node
+    from eomt_ros.node.cdr import write_image
+    from eomt_ros.node.messages import instance_array
 
     found, store = result(segments=segments), typestore()
     header = Header(stamp=Time(sec=STAMP // 10**9, nanosec=STAMP % 10**9))
-    instances = node.instance_array(
-        found, header, sequence=12, dropped=0, task="panoptic", model="toy", identity="query"
-    )
+    instances = instance_array(found, header, sequence=12, dropped=0, task="panoptic", model="toy", identity="query")
     expected = {
-        "/segment/semantic": node.semantic_image(found, header),
-        "/segment/panoptic": node.panoptic_image(found, header),
+        "/segment/semantic": write_image(found.semantic, header),
+        "/segment/panoptic": write_image(found.panoptic, header),
         "/segment/instances": serialize_message(instances),
     }
     with Bag(write(tmp_path / "bag", found)) as bag:

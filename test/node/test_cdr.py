@@ -65,7 +65,7 @@ def test_image_is_written_so_that_ros_reads_what_it_would_have_written(
 ) -> None:
     pixels = np.arange(7 * width).astype(dtype).reshape(width, 7).T  # not contiguous
     expected = to_image(pixels, encoding, stamped(picture(1), 12.5, frame_id=frame_id).header)
-    written = write_image(pixels, encoding, expected.header)
+    written = write_image(pixels, expected.header)
     assert deserialize_message(written, Image) == expected
     assert len(serialize_message(expected)) - len(written) in range(4)  # which fill up, and are no field
 

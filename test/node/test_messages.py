@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from eomt_ros.engine import FrameResult, Segment, Segmenter, Timings
 from eomt_ros.node import messages
 from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.qos import QosOverrides
-from test.node.robot import pixels_of
 
 
 def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
@@ -26,14 +22,6 @@ def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
         epoch=2,
         timings=Timings(0.0, 0.0, 0.0, 0.0),
     )
-
-
-@pytest.mark.parametrize(("dtype", "encoding"), [(np.uint8, "mono8"), (np.uint16, "16UC1")])
-def test_class_image_is_as_wide_as_the_classes_need(dtype: type[np.integer], encoding: str) -> None:
-    classes = np.array([[0, 1, np.iinfo(dtype).max], [3, 4, 5]], dtype)
-    message = deserialize_message(messages.semantic_image(result(classes), Header()), Image)
-    assert message.encoding == encoding
-    np.testing.assert_array_equal(pixels_of(message), classes)
 
 
 def test_instance_carries_every_field_of_its_segment() -> None:
