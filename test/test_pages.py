@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from packaging.requirements import Requirement
 from bench import page as benchmarks
 from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
+from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,6 +202,24 @@ def test_the_packages_it_says_to_install_are_those_of_the_optional_parts() -> No
 def test_the_readme_names_the_pythons_that_have_wheels_of_ros() -> None:
     (first, last) = (".".join(map(str, version)) for version in WHEEL_PYTHONS)
     assert f"Python {first} to {last} " in text_of(README)
+
+
+@each_page
+def test_every_example_in_python_is_python(page: Path) -> None:
+    for code in re.findall(r"```python\n(.*?)```", text_of(page), re.DOTALL):
+        ast.parse(code)
+
+
+def test_the_label_table_that_is_shown_can_be_loaded(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^ {4}name: .*\n(?: {4}.*\n)+", text_of(ROOT / "docs" / "models.md"), re.MULTILINE)
+    table = tmp_path / "labels.yaml"
+    table.write_text(textwrap.dedent(shown))
+    assert load_labels(table).class_names == ("floor", "person")
+
+
+def test_the_parameters_in_blocks_of_yaml_are_those_of_the_node() -> None:
+    (published,) = re.findall(r"^ {4}fit: .*\n(?: {4}.*\n)+", text_of(ROOT / "docs" / "models.md"), re.MULTILINE)
+    assert set(yaml.safe_load(textwrap.dedent(published))) <= set(rows("docs/node.md", "parameter"))
 
 
 def test_the_examples_in_python_run(tmp_path: Path) -> None:
