@@ -25,14 +25,14 @@ SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured of one model."""
+    """The measurements of one model."""
 
     tasks: dict[str, tuple[str, ...]]
     """By size of the image."""
     pairs: int
     """After one that warms up."""
     plain: bool = False
-    """Whether the network's step is also measured beside our own as plain torch."""
+    """Measure the network's step also beside our own as plain torch."""
 
 
 PLANS = {
@@ -111,7 +111,7 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
 
 
 def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
-    """What the backend brings: the step as it comes, and the same as torch runs it layer by layer."""
+    """Gain of the backend: the step as it comes, and the same as torch runs it layer by layer."""
     image = picture(*SIZES["640x480"])
     segmenter = Segmenter.load(model, device="cpu")
     ours, plain = Ours(segmenter), Ours(Segmenter.load(model, device="cpu", backend="torch", precision="float32"))

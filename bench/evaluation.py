@@ -1,4 +1,4 @@
-"""What an evaluation costs on top of the engine, and whether it needs more memory the longer the bag is."""
+"""Cost of an evaluation on top of the engine, and growth of its memory over a long bag."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ KERNELS = 12
 
 
 class Bench:
-    """What is measured of every model."""
+    """The measurements of every model."""
 
     def __init__(self, device: str, frames: int) -> None:
         self._device = device
@@ -194,7 +194,7 @@ class Bench:
         return Row(f"stages, 1920x1080, {name}, {segmenter.task}", note=f"ms: {said}")
 
     def _kernels(self, name: str, segmenter: Segmenter) -> Iterator[Row]:
-        """What the device does with its time, kernel by kernel."""
+        """The device's time, kernel by kernel."""
         if self._device == "cpu":
             return
         stream = segmenter.open_stream()
@@ -208,7 +208,7 @@ class Bench:
             yield Row(f"kernel {place}, {name}, {segmenter.task}", note=note)
 
     def _memory(self, name: str, model: Path, before: int) -> Row:
-        """What the device holds of the model, what frames of a size take, what a camera adds, and what is left."""
+        """The device's memory for the model, for frames of a size and for one more camera, and what is left."""
         if self._device == "cpu":
             return Row(f"memory, {name}", note="skipped: not on a GPU")
         segmenter = Segmenter.load(model, device=self._device, backend="torch", task="panoptic")

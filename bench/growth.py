@@ -1,4 +1,4 @@
-"""What the cost grows with: the image, segments, classes, cameras; and that it does not grow with time."""
+"""Growth of the cost with image size, segments, classes and cameras, and of memory with time."""
 
 from __future__ import annotations
 

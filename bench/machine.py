@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""Description of the machine that the figures were measured on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEATURES = {
     "sve": "SVE",
     "bf16": "BF16",
 }
-"""What decides how fast a processor multiplies matrices, as Linux names it and as people do."""
+"""Processor features that decide the speed of matrix products: Linux's name -> the usual one."""
 
 
 def describe() -> dict[str, str | int | float]:

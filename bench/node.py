@@ -92,7 +92,7 @@ class Camera:
 
 
 def waiting() -> Row:
-    """How late a timer in the node's own executor is while every frame of a 30 Hz camera is segmented.
+    """Lateness of a timer in the node's own executor while every frame of a 30 Hz camera is segmented.
 
     Whatever holds up callbacks, another callback or the worker through Python's lock, makes it late.
     """

@@ -1,4 +1,4 @@
-"""How close half precision is to float32: the demo bag, each precision with a stream of its own.
+"""Agreement of half precision with float32: the demo bag, each precision with a stream of its own.
 
 Computed on the CPU, where it says nothing about speed. What is rounded, and so what it leads to, is nearly the same on
 a GPU.

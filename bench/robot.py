@@ -37,7 +37,7 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class Drive:
-    """What happened to the images of one drive."""
+    """The fate of the images of one drive."""
 
     sent: int
     latencies: list[float]

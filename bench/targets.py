@@ -1,4 +1,4 @@
-"""What is to be reached, on two cores without a GPU and on an H200, and whether a row does."""
+"""Targets of the rows, on two cores without a GPU and on an H200."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.timing import Row
 
 @dataclass(frozen=True)
 class AtLeast:
-    """So many times as fast as the reference."""
+    """A number of times as fast as the reference."""
 
     ratio: float
 
@@ -19,13 +19,13 @@ class AtLeast:
         return f">= {self.ratio:g} x"
 
     def met(self, row: Row) -> bool:
-        """Whether the row's ratio is high enough; one without a ratio never is."""
+        """True if the row's ratio is high enough; False for a row without one."""
         return row.ratio is not None and row.ratio >= self.ratio
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """So many milliseconds."""
+    """A time in milliseconds."""
 
     ms: float
 
@@ -33,13 +33,13 @@ class AtMost:
         return f"<= {self.ms:g} ms"
 
     def met(self, row: Row) -> bool:
-        """Whether the row's time is short enough; one without a time never is."""
+        """True if the row's time is short enough; False for a row without one."""
         return row.ours_ms is not None and row.ours_ms <= self.ms
 
 
 @dataclass(frozen=True)
 class GrowsAtMost:
-    """So many MiB: noise."""
+    """A growth of memory in MiB: noise."""
 
     mib: float
 
@@ -47,15 +47,15 @@ class GrowsAtMost:
         return f"<= {self.mib:g} MiB"
 
     def met(self, row: Row) -> bool:
-        """Whether the row's growth is that low."""
+        """True if the row's growth is that low."""
         return row.growth_mib is not None and row.growth_mib <= self.mib
 
 
 class Target(Protocol):
-    """What a row has to reach."""
+    """A figure that a row has to reach."""
 
     def met(self, row: Row) -> bool:
-        """Whether it does."""
+        """True if the row reaches it."""
         ...
 
 
@@ -86,7 +86,7 @@ TARGETS: dict[str, Target] = {
 
 @dataclass(frozen=True)
 class PerSecond:
-    """So many frames."""
+    """A number of frames per second."""
 
     frames: float
 
@@ -94,7 +94,7 @@ class PerSecond:
         return f">= {self.frames:g}/s"
 
     def met(self, row: Row) -> bool:
-        """Whether the row's time for one frame is short enough; one without a time never is."""
+        """True if the row's time for one frame is short enough; False for a row without one."""
         return row.ours_ms is not None and 1e3 / row.ours_ms >= self.frames
 
 

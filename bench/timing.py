@@ -1,6 +1,4 @@
-"""Timing that a noisy machine cannot fool: ours and the reference take turns, and what counts is the median of their
-ratios.
-"""
+"""Timing on a noisy machine: ours and the reference take turns, and the median of their ratios counts."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ class Row:
     ours_high_ms: float | None = None
     """The shortest and the longest of our times."""
     pairs: int = 0
-    """How many times were taken."""
+    """Number of measured times."""
     growth_mib: float | None = None
     note: str = ""
     target: str = ""
     met: bool | None = None
-    """Whether the target is met; None where there is none."""
+    """True if the target is met; None without a target."""
 
     @classmethod
     def of(cls, name: str, ours: Sequence[float], reference: Sequence[float] = (), *, note: str = "") -> Row:
@@ -52,7 +50,7 @@ class Row:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+    """Duration of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

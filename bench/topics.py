@@ -81,7 +81,7 @@ def throughput(name: str, segmenter: Segmenter, shape: tuple[int, int]) -> Row:
 
 
 class PerImage(NamedTuple):
-    """What an image takes."""
+    """Costs of an image."""
 
     seconds: float
     cpu_seconds: float
