@@ -9,12 +9,13 @@ define IN_ENVIRONMENT
 	echo "    sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }; $(PYTHON) -m environment
 endef
 
-.PHONY: help build demo test bench clean
+.PHONY: help build demo test check bench clean
 
 help:
 	@echo "make build   set up Python and ROS 2, build the messages and the package"
 	@echo "make demo    run the node on the demo bag; leaves demo_out/overlay.mp4 and overlay.png"
 	@echo "make test    run the tests, ruff and mypy"
+	@echo "make check   run those of them that are fast: a few minutes"
 	@echo "make bench   measure speed beside the reference; leaves bench/results/"
 	@echo "make clean   remove everything that the set-up and the demo made"
 	@echo "ROS_DISTRO=kilted|jazzy picks the wheels where no ROS 2 is sourced; PYTHON=python3.12 the Python."
@@ -27,6 +28,9 @@ demo:
 
 test:
 	$(IN_ENVIRONMENT) python -m pytest
+
+check:
+	$(IN_ENVIRONMENT) python -m pytest -m "not slow"
 
 bench:
 	$(IN_ENVIRONMENT) python -m bench

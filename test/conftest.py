@@ -1,13 +1,30 @@
-"""What every test has: a ROS 2 graph and a cache of its own."""
+"""For every test: its mark `slow`, a ROS 2 graph and a cache of its own, and threads that sleep while they wait."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from eomt_ros.openmp import wait_asleep
+
 # Set before anything starts a participant. Domains above 101 collide with the ports Linux hands out to programs.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+# Before torch: on a busy machine threads that spin make a test take ten times as long.
+wait_asleep()
+
+SLOW_FIXTURES = {"start_robot", "variables", "wheel", "bare", "demo_bag"}
+"""Whose tests are slow: a node, an evaluation beside a node, `pip wheel`, `make`, a model over the whole demo bag."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `slow` the tests that use one of SLOW_FIXTURES, also by way of another fixture.
+
+    Files and single tests that start processes or train say so themselves.
+    """
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

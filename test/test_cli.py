@@ -20,10 +20,10 @@ from eomt_ros.evaluation.video import VideoWriter, read_video
 from eomt_ros.overlay import draw
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 FRAMES = 4
-PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
 
 
 def eomt_ros(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -91,6 +91,7 @@ def expect_video(path: Path, expected: list[np.ndarray]) -> None:
         assert np.abs(frame.content.astype(float) - picture).mean() < 16
 
 
+@pytest.mark.slow
 def test_overlay_of_a_bag_shows_every_frame_with_its_segments(bag: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     done = eomt_ros("overlay", bag, "--topic", bags.IMAGES, "--model", model, "--out", out)
@@ -99,6 +100,7 @@ def test_overlay_of_a_bag_shows_every_frame_with_its_segments(bag: Path, model: 
     expect_video(out, drawn(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_overlay_that_is_stopped_is_a_video_of_what_was_done(number: int, model: Path, tmp_path: Path) -> None:
     long = bags.write_scene(tmp_path / "long", 1000)
@@ -230,6 +232,7 @@ def test_input_is_never_overwritten(shell: Shell, model: Path, tmp_path: Path) -
     assert video.read_bytes() == b"precious"
 
 
+@pytest.mark.slow
 def test_models_lists_what_is_known_with_task_classes_size_and_licence() -> None:
     done = eomt_ros("models")
     assert done.returncode == 0, done.stderr
@@ -246,6 +249,7 @@ def test_models_lists_what_is_known_with_task_classes_size_and_licence() -> None
     assert done.stdout.splitlines()[-1].startswith("model demo comes with the package: ")
 
 
+@pytest.mark.slow
 def test_refusal_ends_the_process_with_code_1_and_no_traceback(bag: Path, tmp_path: Path) -> None:
     done = eomt_ros("overlay", bag, "--model", tmp_path / "no model", "--out", tmp_path / "out.mp4")
     assert done.returncode == 1
@@ -268,6 +272,7 @@ def test_an_option_of_former_versions_says_what_to_do(capsys: pytest.CaptureFixt
     assert "--compile is gone: frames run as CUDA graphs without it; leave it out" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_convert_refuses_what_is_no_model_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     done = eomt_ros("convert", tmp_path / "page.pth", tmp_path / "model")

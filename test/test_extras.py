@@ -44,6 +44,7 @@ def test_the_command_keeps_the_numpy_that_is_there() -> None:
     assert install("evaluation").endswith(f" numpy=={version('numpy')}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_without_its_packages_names_them_in_one_line(program: str, tmp_path: Path) -> None:
     if program in ("play_bag", "evaluate_bag") and find_spec("rclpy") is None:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from test.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
-PATIENCE = 100.0  # s: only a stopped machine needs longer
 # Whatever loads torch looks at the variable once: what counts is its value at that moment.
 WATCH = """
 import os, sys

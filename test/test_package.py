@@ -91,6 +91,7 @@ def test_no_package_is_pinned_twice() -> None:
         assert sorted(names) == sorted(set(names))
 
 
+@pytest.mark.slow
 def test_the_engine_loads_without_ros() -> None:
     # -I: neither PYTHONPATH, where a sourced ROS 2 is, nor the working directory.
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import eomt_ros.engine; print('rclpy' in sys.modules)"

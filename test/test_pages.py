@@ -22,12 +22,12 @@ from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS, ROOT / "CHANGELOG.md", ROOT / "demo" / "README.md"]
-PATIENCE = 100.0  # s
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -222,6 +222,7 @@ def test_the_parameters_in_blocks_of_yaml_are_those_of_the_node() -> None:
     assert set(yaml.safe_load(textwrap.dedent(published))) <= set(rows("docs/node.md", "parameter"))
 
 
+@pytest.mark.slow
 def test_the_examples_in_python_run(tmp_path: Path) -> None:
     video = cv2.VideoWriter(str(tmp_path / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (64, 48))
     for _ in range(2):

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from environment import SetupError, layout, machine, workspace
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = Path(sys.base_prefix, "bin", f"python{VERSION}")
-ANSWER_S = 100.0
 
 needs_wheels = pytest.mark.skipif(
     not machine.WHEEL_PYTHONS[0] <= sys.version_info[:2] <= machine.WHEEL_PYTHONS[1] or platform.machine() != "x86_64",
@@ -65,7 +65,7 @@ class Machine:
         """What `make build` says on stderr when it fails, as it must."""
         process = self.start_make()
         try:
-            _, errors = process.communicate(timeout=ANSWER_S)
+            _, errors = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
         assert process.returncode != 0
@@ -117,7 +117,7 @@ def test_an_installed_ros_needs_its_own_cmake_and_colcon(bare: Machine) -> None:
 def test_a_missing_python_is_named_with_the_command_that_installs_it(bare: Machine) -> None:
     command = [bare.programs / "make", "build", "PYTHON=python3"]
     answer = subprocess.run(
-        command, cwd=bare.clone, env={"PATH": str(bare.programs)}, capture_output=True, text=True, timeout=ANSWER_S
+        command, cwd=bare.clone, env={"PATH": str(bare.programs)}, capture_output=True, text=True, timeout=PATIENCE
     )
     assert answer.returncode != 0
     assert "missing: python3." in answer.stderr
@@ -154,7 +154,7 @@ def test_an_old_python_is_told_so_and_not_shown_a_syntax_error() -> None:
     source = (ROOT / "environment" / "__main__.py").read_text()
     ast.parse(source, feature_version=(3, 4))
     old = f"import sys; sys.version_info = (3, 8, 10); exec({source!r})"
-    answer = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, timeout=ANSWER_S)
+    answer = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True, timeout=PATIENCE)
     assert answer.returncode == 1
     assert "is Python 3.8." in answer.stderr
     assert "make PYTHON=python3.11" in answer.stderr
@@ -168,8 +168,6 @@ def test_a_distribution_without_wheels_is_answered_with_those_that_have_them(bar
     assert "Wheels exist for: jazzy, kilted." in errors
 
 
-# Creates a real venv, which takes its time on a busy machine.
-@pytest.mark.timeout(300)
 @needs_wheels
 def test_a_failed_installation_says_why_and_is_tried_again(bare: Machine) -> None:
     bare.add_programs("cc", "c++")
@@ -191,7 +189,7 @@ def test_a_second_make_waits_for_the_first(bare: Machine) -> None:
         assert process.stdout.readline() == "waiting: another make is setting up this folder\n"
         assert process.poll() is None
         os.close(folder)
-        assert "a C++ compiler" in process.communicate(timeout=ANSWER_S)[1]
+        assert "a C++ compiler" in process.communicate(timeout=PATIENCE)[1]
     finally:
         process.kill()
         process.wait()

@@ -69,6 +69,7 @@ def test_rows_become_json_with_the_names_that_others_read():
     assert (row["ours_ms"], row["reference_ms"], row["ratio"], row["met"]) == (1000.0, 2000.0, 2.0, None)
 
 
+@pytest.mark.slow
 def test_every_target_of_a_gpu_is_that_of_a_row_that_the_bench_makes(tmp_path, monkeypatch):
     """With the demo's network for all, small images and on a CPU: it is the names that matter."""
     monkeypatch.setattr(gpu, "WARM_UP", 1)

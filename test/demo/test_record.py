@@ -16,6 +16,7 @@ from demo import EVALUATION_SEEDS
 pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
 from demo.record import main, stereo_depth, write_bag
 from demo.world import Frame, World
+from test.patience import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +81,12 @@ def test_an_existing_folder_is_refused_and_only_a_bag_is_replaced(
     assert (precious / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_bag_and_replaces_it_when_told_to(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "demo.record", "--seed", "101", "--seconds", "0.2", str(tmp_path / "bag")]
     for arguments in (command, [*command, "--overwrite"]):
         done = subprocess.run(
-            arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False
+            arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
     with AnyReader([tmp_path / "bag"]) as reader:

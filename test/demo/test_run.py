@@ -26,10 +26,12 @@ from eomt_ros.evaluation.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.node.shared_memory import family, fast_dds, left, segments_of
+from test.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 15
-PATIENCE = 100.0  # s: only a broken demo or a stopped machine needs longer
 TOPICS = {"/segment/semantic", "/segment/panoptic", "/segment/instances"}
 
 

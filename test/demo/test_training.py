@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
@@ -59,6 +60,7 @@ def test_a_network_of_another_size_keeps_its_weights_and_stretches_its_positions
     assert torch.corrcoef(torch.stack([block.flatten(), old.flatten()]))[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_two_workers_take_the_step_that_one_would(tmp_path: Path) -> None:
     multiprocessing.spawn(step_in_worker, args=(2, tmp_path), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

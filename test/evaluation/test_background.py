@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from eomt_ros.evaluation.background import Background
-
-PATIENCE = 30.0  # s: only what hangs needs longer
+from test.patience import PATIENCE
 
 
 def test_everything_is_done_in_order_at_the_end_of_the_block() -> None:

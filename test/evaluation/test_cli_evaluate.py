@@ -24,11 +24,11 @@ from eomt_ros.evaluation.results import Results
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.evaluation.test_recorded import record
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 8
 LONG = 3000
-PATIENCE = 100.0  # s: only a broken command or a stopped machine needs longer
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +295,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write_scene(tmp_path_factory.mktemp("long") / "long", LONG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, long: Path, out: Path) -> None:
     with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
@@ -312,6 +313,7 @@ def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, 
     assert "stopped by the user" in (out / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_signal_before_the_first_frame_leaves_nothing(model: Path, long: Path, out: Path) -> None:
     with running("evaluate", long, "--out", out, "--model", model) as process:
         wait_until(lambda: (out / "metrics.json").exists(), process)  # the model is loaded after it
@@ -322,6 +324,7 @@ def test_a_signal_before_the_first_frame_leaves_nothing(model: Path, long: Path,
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     model: Path, long: Path, bag: Path, out: Path, evaluated: Evaluate
 ) -> None:
@@ -333,6 +336,7 @@ def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "overlay.mp4", "worst"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
 

@@ -27,6 +27,7 @@ from rclpy.task import Future
 from eomt_ros.node.launching import has_ros_package
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.patience import PATIENCE
 
 try:
     from eomt_ros.msg import InstanceArray
@@ -35,9 +36,10 @@ try:
 except (PackageNotFoundError, ModuleNotFoundError):
     pytest.skip("eomt_ros is not installed: colcon build, then source install/setup.bash", allow_module_level=True)
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
-PATIENCE = 60.0  # s: only a broken launch file or a stopped machine needs longer for anything
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
     "segment": "image_topic image_transport model task rate policy device backend reliability depth autostart namespace"

@@ -30,11 +30,11 @@ from std_srvs.srv import SetBool, Trigger
 from eomt_ros.images import to_image
 from eomt_ros.msg import InstanceArray
 from eomt_ros.replay.spinning import spinning
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 Pixels = npt.NDArray[np.uint8]
 
-PATIENCE = 100.0  # s: only a broken node or a stopped machine needs longer for anything
 HEIGHT, WIDTH = 48, 64
 
 

@@ -25,7 +25,6 @@ from test.replay.test_evaluate_bag import (
 
 __all__ = ["played", "variables"]  # fixtures
 
-pytestmark = pytest.mark.timeout(800)
 
 IDENTITY = {"videomt": "query", "eomt": "overlap", "eomt_dinov3": "overlap", "mask2former": "overlap"}
 CLASSES = dict(enumerate(CLASS_NAMES))

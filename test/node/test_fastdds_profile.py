@@ -12,7 +12,10 @@ from textwrap import dedent
 import pytest
 from rclpy.utilities import get_rmw_implementation_identifier
 
-PATIENCE = 60  # s
+from test.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
+
 PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
 
 SETUP = """

@@ -25,7 +25,8 @@ from eomt_ros.node.statistics import Drop, Statistics
 from eomt_ros.node.worker import Worker
 from test.engine.checkpoints import write_checkpoint
 from test.node.conftest import StartRobot
-from test.node.robot import HEIGHT, PATIENCE, WIDTH, Pixels, picture, stamped
+from test.node.robot import HEIGHT, WIDTH, Pixels, picture, stamped
+from test.patience import PATIENCE
 
 DARK, WHITE = 60, 255
 

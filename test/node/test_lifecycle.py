@@ -136,6 +136,7 @@ def test_life_of_a_node(robot: Robot, checkpoint: Path) -> None:
     assert robot.state() == "finalized"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [

@@ -144,6 +144,7 @@ def test_the_config_file_can_be_loaded_into_a_node_that_runs(start_robot: StartR
         assert "autostart: cannot become False, it is looked at when the node starts" in robot.set(autostart=False)
 
 
+@pytest.mark.slow
 def test_a_bad_override_of_the_diagnostics_ends_the_node_with_one_message(domain: dict[str, str]) -> None:
     process = NodeProcess("/bad", {"qos_overrides./diagnostics.publisher.depth": "many"}, {}, name="segment")
     assert process.wait_for_end() == 1

@@ -20,8 +20,11 @@ from rclpy.context import Context
 from eomt_ros.msg import InstanceArray
 from test.engine.checkpoints import write_checkpoint
 from test.node.forked import ForkedNode
-from test.node.robot import PATIENCE, ROOT, NodeProcess, Robot, picture, stamped
+from test.node.robot import ROOT, NodeProcess, Robot, picture, stamped
 from test.node.shared_memory import fast_dds, left, segments_of
+from test.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 ENDS = 10
 """So often a node ends in each state, all at a time."""

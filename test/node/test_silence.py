@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.silence import why_silent
+from test.patience import PATIENCE
 
-PATIENCE = 60.0
 Publish = Callable[..., None]
 
 

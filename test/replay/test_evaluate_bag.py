@@ -27,6 +27,7 @@ from eomt_ros.msg import InstanceArray
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.replay.spinning import spinning
 from test.evaluation import bags
+from test.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 FRAMES = 40
@@ -35,11 +36,8 @@ GAP_BEFORE, GAP = 30, 3 * 10**9
 LATE, LATE_BY = range(12, 24), 1_250_000_000
 """Frames that are so many nanoseconds older: more in a row than the player is ahead of the results."""
 PROCESSED = FRAMES - len(LATE)
-PATIENCE = 300.0  # s: only a broken program or a stopped machine needs longer
 SEMANTIC, PANOPTIC, INSTANCES = "/segment/semantic", "/segment/panoptic", "/segment/instances"
 EVERY_FRAME = {"policy": "every_frame", "reliability": "reliable", "depth": 100}
-
-pytestmark = pytest.mark.timeout(800)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,11 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from eomt_ros.replay.spinning import spinning
 from test.evaluation import bags
+from test.patience import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60.0  # s: only a broken player or a stopped machine needs longer
 FRAMES = 5
 STAMPS = [bags.stamp(number) for number in range(FRAMES)]
 RESULTS = "/results"

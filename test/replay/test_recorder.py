@@ -18,8 +18,8 @@ from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import SEMANTIC, OutputBag
 from eomt_ros.replay.participant import Participant
 from eomt_ros.replay.recorder import DEPTH, Recorder
+from test.patience import PATIENCE
 
-PATIENCE = 60.0  # s
 SIDE = 1200  # a message of which fills a chunk of the bag
 
 

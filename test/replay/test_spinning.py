@@ -13,8 +13,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from eomt_ros.replay.spinning import spinning
+from test.patience import PATIENCE
 
-PATIENCE = 60.0  # s: only a broken thread or a stopped machine needs longer
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)
 
 

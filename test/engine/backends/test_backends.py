@@ -20,9 +20,6 @@ from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.package_data import PACKAGE
 from test.engine.checkpoints import write_checkpoint
 
-# An export, and three backends over 200 frames: a minute and more on a busy machine.
-pytestmark = pytest.mark.timeout(600)
-
 EXPORTED = ("openvino", "onnxruntime")
 BAG = PACKAGE.parent / "demo" / "bag"
 TASKS = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}

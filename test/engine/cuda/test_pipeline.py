@@ -30,6 +30,7 @@ from test.engine.backends.test_backends import BAG
 from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
 from test.engine.cuda.machine import Recorder, on_gpu, pipeline_of
 from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
+from test.patience import PATIENCE
 
 WRITERS: dict[str, Callable[..., Path]] = {
     "videomt": write_checkpoint,
@@ -213,12 +214,13 @@ def test_threads_that_share_a_segmenter_do_not_mix(load):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE)
         assert not thread.is_alive(), "a thread is still waiting for its frames"
     for number in range(4):
         assert_same(found[number], run(load(), clips[number]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_demo_bag_is_as_on_the_plain_way_in_every_pixel(task):
     with open_sequences([BAG]) as (sequence,):
@@ -250,7 +252,7 @@ def test_no_frame_is_put_into_a_graph_while_another_is(load, monkeypatch):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE)
         assert not thread.is_alive(), "a thread is still waiting for its frame"
     assert not met
 

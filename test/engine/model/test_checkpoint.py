@@ -20,6 +20,7 @@ from eomt_ros.engine.errors import CheckpointError, LabelsError
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.networks import Videomt
 from test.engine.checkpoints import SMALL, random_network, write_checkpoint
+from test.patience import PATIENCE
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -605,6 +606,7 @@ def test_an_index_without_a_map_of_weights_is_refused(folder, weight_map):
     assert f"{folder / INDEX}: weight_map is malformed" in refusal(folder)
 
 
+@pytest.mark.slow
 def test_loading_brings_in_none_of_torchs_compiler() -> None:
     """It takes seconds to import, and every start of the node would wait for it."""
     program = (
@@ -612,5 +614,5 @@ def test_loading_brings_in_none_of_torchs_compiler() -> None:
         "from eomt_ros.engine.model.checkpoint import load_checkpoint; load_checkpoint('demo')\n"
         "print('loaded', sorted(before & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "loaded []"

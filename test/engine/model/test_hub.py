@@ -14,6 +14,7 @@ from eomt_ros.engine import DeviceLostError, Segmenter
 from eomt_ros.engine.errors import CheckpointError
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine.checkpoints import write_checkpoint
+from test.patience import PATIENCE
 
 NOBODY = "http://127.0.0.1:9"
 """Where nothing listens: a machine without network."""
@@ -117,7 +118,7 @@ def hub(tmp_path, monkeypatch):
         use_hub(monkeypatch, hub.url)
         yield hub
         hub.shutdown()
-        thread.join(timeout=10)
+        thread.join(timeout=PATIENCE)
         assert not thread.is_alive()
 
 

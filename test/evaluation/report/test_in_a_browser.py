@@ -17,7 +17,7 @@ from eomt_ros.evaluation.results import Results
 from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
 from test.evaluation.report.browser import PROGRAM, Browser
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")]
 
 UNBROKEN = 40 * "recordings"
 RUNS = {

@@ -37,6 +37,7 @@ from test.evaluation.sources.recordings import (
     write_folder,
 )
 from test.evaluation.test_video import encode
+from test.patience import PATIENCE
 
 ROS1 = get_typestore(Stores.ROS1_NOETIC)
 
@@ -234,6 +235,7 @@ def test_a_picture_that_is_no_file_is_left_out(tmp_path: Path) -> None:
     assert "1.png cannot be read: it is a device, expected a regular file" in problem
 
 
+@pytest.mark.slow
 def test_a_picture_that_unpacks_to_hundreds_of_megabytes_is_left_out(tmp_path: Path) -> None:
     side = 12_000
     header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
@@ -246,7 +248,11 @@ def test_a_picture_that_unpacks_to_hundreds_of_megabytes_is_left_out(tmp_path: P
     )
     # In a process of its own, because OpenCV asks for the limit when it is loaded.
     answer = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-c", code, str(tmp_path / "a.png")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert "a.png is not a picture that can be read" in answer.stderr
 

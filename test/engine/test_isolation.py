@@ -1,0 +1,178 @@
+"""A frame changes its own stream and nothing else: not what it was given, and not what other threads compute."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eomt_ros.engine import FrameResult, Segmenter
+from eomt_ros.engine.cuda.pipeline import CudaPipeline
+from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline
+from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
+from test.engine.cuda.machine import Recorder, on_gpu
+from test.engine.test_segmenter import FOUND, TABLE, clip, picture
+from test.patience import PATIENCE
+
+WRITERS: dict[str, Callable[..., Path]] = {
+    "videomt": write_checkpoint,
+    "eomt": write_eomt,
+    "eomt_dinov3": write_eomt_dinov3,
+    "mask2former": write_mask2former,
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "videomt panoptic": {"task": "panoptic", "score_memory": 0.5},
+    "videomt instance": {"task": "instance", "fit": "keep_aspect"},
+    "videomt semantic": {"task": "semantic"},
+    "videomt openvino": {"backend": "openvino", "score_memory": 1.0},
+    "videomt onnxruntime": {"backend": "onnxruntime"},
+    "eomt panoptic": {"task": "panoptic"},
+    "eomt instance": {"task": "instance", "top_k": 20},
+    "eomt semantic": {"task": "semantic"},
+    "eomt openvino": {"backend": "openvino"},
+    "eomt_dinov3 panoptic": {"task": "panoptic"},
+    "mask2former panoptic": {"task": "panoptic"},
+    "mask2former instance": {"task": "instance"},
+    "mask2former semantic": {"task": "semantic"},
+}
+"""Every family, task and backend, and each option with steps of its own."""
+ON_GPU = [way for way in WAYS if way.startswith(("videomt", "eomt")) and way.split()[1] in FOUND]
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "table.yaml").write_text(TABLE)
+    return {name: write(folder / name, seed=3) for name, write in WRITERS.items()}
+
+
+@pytest.fixture
+def load(models: dict[str, Path]) -> Callable[[str], Segmenter]:
+    def load(way: str) -> Segmenter:
+        given = {"task": "panoptic", "backend": "torch", **WAYS[way]}
+        if given["backend"] != "torch":
+            pytest.importorskip(given["backend"])
+        folder = models[way.split()[0]]
+        usual = {"device": "cpu", "precision": "float32", "labels": folder.parent / "table.yaml"}
+        return Segmenter.load(folder, score_threshold=FOUND[given["task"]], **usual, **given)
+
+    return load
+
+
+def expect_that_frames_leave_their_request(monkeypatch: pytest.MonkeyPatch, kind: type) -> list[Request]:
+    """The requests that pipelines of a kind get from now on, each looked at before and after."""
+    seen: list[Request] = []
+    original = kind.__call__
+
+    def held_by(request: Request) -> list[np.ndarray]:
+        queries = [each.numpy().copy() for each in request.queries]
+        memories = [each.class_logits.numpy().copy() for each in request.memories if each is not None]
+        return [*(image.copy() for image in request.images), *queries, *memories]
+
+    def watched(self: Any, request: Request) -> list[Frame]:
+        before = held_by(request)
+        frames: list[Frame] = original(self, request)
+        for one, other in zip(before, held_by(request), strict=True):
+            assert np.array_equal(one, other), "a frame changed what it was given"
+        seen.append(request)
+        return frames
+
+    monkeypatch.setattr(kind, "__call__", watched)
+    return seen
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_image_queries_and_memory_of_a_frame_stay_as_they_are(
+    load: Callable[[str], Segmenter], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = expect_that_frames_leave_their_request(monkeypatch, StepwisePipeline)
+    segmenter = load(way)
+    stream = segmenter.open_stream()
+    for image in clip(FRAMES):
+        segmenter.segment(image, stream, with_masks=True, with_logits=True)
+    assert len(requests) == FRAMES
+    assert ("score_memory" in WAYS[way]) == (requests[-1].memories[0] is not None)
+
+
+@pytest.mark.parametrize("way", ON_GPU)
+def test_image_queries_and_memory_of_a_frame_in_a_graph_stay_as_they_are(
+    load: Callable[[str], Segmenter], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = expect_that_frames_leave_their_request(monkeypatch, CudaPipeline)
+    segmenter = on_gpu(load(way), Recorder())
+    stream = segmenter.open_stream()
+    for image in clip(FRAMES):
+        segmenter.segment(image, stream, with_masks=True, with_logits=True)
+    assert len(requests) == FRAMES
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_second_stream_begins_as_the_first_did(load: Callable[[str], Segmenter], way: str) -> None:
+    """The queries of a first frame belong to all streams."""
+    segmenter = load(way)
+    first, second = (results_of(segmenter, clip(FRAMES)) for _ in range(2))
+    assert_same(first, second)
+
+
+def test_an_image_that_cannot_be_written_to_is_segmented(load: Callable[[str], Segmenter]) -> None:
+    image = picture(60, 80, 0)
+    image.flags.writeable = False
+    segmenter = load("videomt panoptic")
+    assert_same(results_of(segmenter, [image]), results_of(segmenter, [image.copy()]))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_streams_in_several_threads_are_as_each_alone(load: Callable[[str], Segmenter], way: str) -> None:
+    segmenter = load(way)
+    clips = [clip(FRAMES, height, width, seed) for seed, (height, width) in enumerate([(60, 80), (48, 96), (60, 80)])]
+    alone = [results_of(segmenter, images) for images in clips]
+    for found, expected in zip(side_by_side([segmenter] * 3, clips), alone, strict=True):
+        assert_same(found, expected)
+
+
+@pytest.mark.parametrize("ways", [("videomt panoptic", "videomt semantic"), ("eomt instance", "mask2former panoptic")])
+def test_two_segmenters_in_two_threads_are_as_each_alone(load: Callable[[str], Segmenter], ways: tuple[str]) -> None:
+    segmenters = [load(way) for way in ways]
+    clips = [clip(2 * FRAMES, seed=seed) for seed in range(2)]
+    alone = [results_of(*pair) for pair in zip(segmenters, clips, strict=True)]
+    for found, expected in zip(side_by_side(segmenters, clips), alone, strict=True):
+        assert_same(found, expected)
+
+
+def results_of(segmenter: Segmenter, images: list[np.ndarray]) -> list[FrameResult]:
+    stream = segmenter.open_stream()
+    return [segmenter.segment(image, stream, with_masks=True, with_logits=True) for image in images]
+
+
+def side_by_side(segmenters: list[Segmenter], clips: list[list[np.ndarray]]) -> list[list[FrameResult]]:
+    """What the clips give, each in a thread of its own, all begun at once."""
+    found: dict[int, list[FrameResult]] = {}
+    begin = threading.Barrier(len(clips))
+
+    def work(number: int) -> None:
+        begin.wait(PATIENCE)
+        found[number] = results_of(segmenters[number], clips[number])
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(len(clips))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(found) == len(clips), "a thread failed, or still waits for its frames"
+    return [found[number] for number in range(len(clips))]
+
+
+def assert_same(found: list[FrameResult], expected: list[FrameResult]) -> None:
+    """Bit for bit, but for the times."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.segments == other.segments
+        assert one.logits is not None
+        assert other.logits is not None
+        pairs = [(getattr(one, name), getattr(other, name)) for name in ("semantic", "panoptic", "confidence")]
+        pairs += [(one.logits.masks, other.logits.masks), (one.logits.classes, other.logits.classes)]
+        assert all(np.array_equal(*pair) for pair in pairs)
