@@ -32,14 +32,14 @@ SETTLED, FRAMES = 1000, 10_000
 def rows() -> Iterator[Row]:
     """All measurements of this file, with the demo model on the demo bag and its ground truth."""
     segmenter = Segmenter.load("demo", device="cpu")
-    with open_sequences([BAG], truth=TruthSource()) as (sequence,):
-        frames = list(sequence.frames())
-        yield cost(frames[:TIMED], segmenter)
-        predictions = EnginePredictions(segmenter)
-        predictions.start_sequence(sequence.name)
-        results = [predictions.find(frame) for frame in frames]
-        del frames
-        yield memory(sequence, Again(predictions, results))
+    (sequence,) = open_sequences([BAG], truth=TruthSource())
+    frames = list(sequence.frames())
+    yield cost(frames[:TIMED], segmenter)
+    predictions = EnginePredictions(segmenter)
+    predictions.start_sequence(sequence.name)
+    results = [predictions.find(frame) for frame in frames]
+    del frames
+    yield memory(sequence, Again(predictions, results))
 
 
 def cost(frames: list[SourceFrame], segmenter: Segmenter) -> Row:

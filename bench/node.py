@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import rclpy
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
@@ -23,12 +22,11 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
+from bench.messages import to_image
 from bench.pictures import picture
 from bench.segment_node import isolated, segment_node
 from bench.timing import Row
-from eomt_ros.images import to_image
 from eomt_ros.replay.participant import Participant
-from eomt_ros.replay.spinning import spinning
 
 ROOT = Path(__file__).parent.parent
 STARTS = 5
@@ -55,22 +53,17 @@ def start_up() -> Row:
 
 
 def _time_to_first_map() -> float:
-    arrived = threading.Event()
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("camera", context=context)
-    camera = Camera(node, "/image")
-    node.create_subscription(Image, "/segment/semantic", lambda _: arrived.set(), 1)
-    try:
+    arrived: list[float] = []
+    with Participant("camera") as participant:
+        Camera(participant.node, "/image")
+        participant.node.create_subscription(
+            Image, "/segment/semantic", lambda _: arrived.append(time.perf_counter()), 1
+        )
         start = time.perf_counter()
-        with spinning(node), segment_node(dict(os.environ)):
-            if not arrived.wait(PATIENCE):
+        with segment_node(dict(os.environ)):
+            if not participant.serve(lambda: bool(arrived), PATIENCE):
                 raise TimeoutError(f"no class image came within {PATIENCE:.0f} s of the node's start")
-            return time.perf_counter() - start
-    finally:
-        camera.stop()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+            return arrived[0] - start
 
 
 class Camera:
@@ -80,11 +73,7 @@ class Camera:
         self._node = node
         self._picture = picture(240, 424)
         self._publisher = node.create_publisher(Image, topic, qos_profile_sensor_data)
-        self._timer = node.create_timer(1 / 30, self._timer_callback)
-
-    def stop(self) -> None:
-        """Publish no more."""
-        self._timer.cancel()
+        node.create_timer(1 / 30, self._timer_callback)
 
     def _timer_callback(self) -> None:
         header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id="camera")

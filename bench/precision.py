@@ -27,15 +27,15 @@ def rows() -> Iterator[Row]:
     }
     streams = {name: segmenter.open_stream() for name, segmenter in segmenters.items()}
     same: dict[str, list[tuple[float, float]]] = {name: [] for name in HALF}
-    with open_sequences([BAG]) as (sequence,):
-        for frame in sequence.frames(segmenters["float32"].labels.class_names):
-            stamp = Fraction(frame.stamp, 10**9)
-            results = {name: each.segment(frame.image, streams[name], stamp=stamp) for name, each in segmenters.items()}
-            expected = results["float32"]
-            for name in HALF:
-                classes = np.mean(results[name].semantic == expected.semantic)
-                ids = np.mean(results[name].panoptic == expected.panoptic)
-                same[name].append((float(classes), float(ids)))
+    (sequence,) = open_sequences([BAG])
+    for frame in sequence.frames(segmenters["float32"].labels.class_names):
+        stamp = Fraction(frame.stamp, 10**9)
+        results = {name: each.segment(frame.image, streams[name], stamp=stamp) for name, each in segmenters.items()}
+        expected = results["float32"]
+        for name in HALF:
+            classes = np.mean(results[name].semantic == expected.semantic)
+            ids = np.mean(results[name].panoptic == expected.panoptic)
+            same[name].append((float(classes), float(ids)))
     for name, shares in same.items():
         (classes, ids), (worst_classes, worst_ids) = np.mean(shares, axis=0), np.min(shares, axis=0)
         note = (

@@ -23,8 +23,8 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from bench.messages import to_image
 from bench.pictures import picture
-from eomt_ros.images import to_image
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 120.0

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from eomt_ros.cli.evaluate import summary
-from eomt_ros.cli.stopping import STOPPED
+from eomt_ros.cli.stopping import exit_code_of
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import read_video
@@ -25,30 +26,28 @@ from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.replay.bag_images import listen_to
 from eomt_ros.replay.children import Child
 from eomt_ros.replay.evaluate_bag import (
-    ERRORS,
     Evaluation,
-    Options,
+    ReplayOptions,
     StopSignals,
     evaluate_bag,
     exit_code,
     replay_summary,
 )
 from eomt_ros.replay.participant import Participant
-from eomt_ros.replay.replay import StoppedError
 
 ROOT = Path(__file__).parent.parent
 SHEET = "overlay.png"
 TILES = 12
 
 
-class DemoError(Exception):
+class DemoError(UserError):
     """The demo cannot be run on this machine; the message says why."""
 
 
-def run(options: Options, model: str, stop: StopSignals) -> Evaluation:
+def run(options: ReplayOptions, model: str, stop: StopSignals) -> Evaluation:
     """Start the node, and evaluate it on the bag.
 
-    Raises DemoError, one of `ERRORS`, and StoppedError where nothing came before it was to stop.
+    Raises UserError, OSError, and StoppedError where nothing came before it was to stop.
     """
     _enter_own_network()
     print(f"starting the node with model {model} (ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']})", flush=True)
@@ -86,7 +85,7 @@ def _free_domain() -> int:
     raise DemoError(f"all of the ROS domains {sorted(domains)} are in use on this machine")
 
 
-def _node_command(options: Options, model: str) -> list[str]:
+def _node_command(options: ReplayOptions, model: str) -> list[str]:
     image_topic, image_transport = listen_to(options.bag, options.topic, options.truth)
     parameters = {
         "model": f"'{model}'",
@@ -119,21 +118,17 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     words = ("python", "-m", "demo.run", *sys.argv[1:])
-    try:
+    options = ReplayOptions(arguments.bag, arguments.out, overwrite=True, words=words)
+
+    def run_it() -> int:
         with StopSignals() as stop:
-            evaluation = run(
-                Options(arguments.bag, arguments.out, overwrite=True, words=words), str(arguments.model), stop
-            )
-    except StoppedError:
-        print("demo: stopped", file=sys.stderr)
-        return STOPPED
-    except (DemoError, *ERRORS) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n")
-    for path in sorted(arguments.out.iterdir()):
-        print(f"left {os.path.relpath(path)}")
-    return exit_code("demo", evaluation, stop)
+            evaluation = run(options, str(arguments.model), stop)
+        print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n")
+        for path in sorted(arguments.out.iterdir()):
+            print(f"left {os.path.relpath(path)}")
+        return exit_code(evaluation, stop)
+
+    return exit_code_of("demo", run_it)
 
 
 if __name__ == "__main__":

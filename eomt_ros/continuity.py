@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from eomt_ros.engine.stamps import SECOND
+from eomt_ros.stamps import SECOND
 
 Size = tuple[int, int]
 """Height and width."""

@@ -1,4 +1,4 @@
-"""sensor_msgs Image and CompressedImage <-> numpy, without a copy where none is needed.
+"""sensor_msgs Image and CompressedImage to numpy, without a copy where none is needed.
 
 `rgb8`, `bgr8`, `rgba8`, `bgra8`, `mono8`, `8UC1`, `8UC3` and `8UC4` come back as views of the message's own bytes,
 whatever its row padding. The rest is converted through `cv_bridge` where it works and knows it, else through the OpenCV
@@ -7,27 +7,37 @@ calls that it makes (cv_bridge/src/cv_bridge.cpp, `getConversionCodes` and `toCv
 
 from __future__ import annotations
 
-import array
 import functools
 import logging
 import re
 import sys
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from eomt_ros.bridge import working_cv_bridge
+from eomt_ros.picture_files import (
+    JPEG_START,
+    PNG_START,
+    ImageError,
+    Pixels,
+    decode_colour_png,
+    decode_jpeg,
+    jpeg_size,
+    png_size,
+    to_8_bit,
+)
 from eomt_ros.printable import printable
+
+__all__ = ["ImageError", "UnsupportedEncodingError", "decode", "step_of"]
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CompressedImage, Image
-    from std_msgs.msg import Header
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused: a few hundred bytes of PNG can unfold to gigabytes."""
@@ -36,12 +46,6 @@ _DARK = 4096  # of 65535: as far as 12 bits go
 _LONGEST_NAME = 60  # characters of an encoding that are shown: it comes from the network
 
 _log = logging.getLogger(__name__)
-
-Pixels = npt.NDArray[Any]
-
-
-class ImageError(ValueError):
-    """An image message that contradicts itself or does not decode; the text gives the numbers."""
 
 
 class UnsupportedEncodingError(ImageError):
@@ -62,7 +66,7 @@ class UnsupportedEncodingError(ImageError):
 
 @dataclass(frozen=True)
 class _Encoding:
-    """How the pixels of one `Image.encoding` lie in memory, and how they become RGB."""
+    """The layout of the pixels of one `Image.encoding`, and their way to RGB."""
 
     channels: int
     dtype: type[np.uint8] | type[np.uint16]
@@ -161,30 +165,6 @@ def decode(message: Image | CompressedImage) -> npt.NDArray[np.uint8]:
     return _decode_compressed(message) if hasattr(message, "format") else _decode_raw(message)
 
 
-def to_image(pixels: Pixels, encoding: str, header: Header) -> Image:
-    """Make an Image message of an array.
-
-    pixels: (H, W) or (H, W, C) in the layout of `encoding`, native byte order, any strides.
-    The header is taken as it is, not copied.
-    """
-    from sensor_msgs.msg import Image  # here, because decoding needs no ROS
-
-    pixels = np.ascontiguousarray(pixels)
-    # The setter of `data` checks every element of anything but an array.array.
-    data = array.array("B")
-    data.frombytes(pixels.data.cast("B"))
-    height, width = pixels.shape[:2]
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=encoding,
-        is_bigendian=int(sys.byteorder == "big"),
-        step=pixels.nbytes // height,  # not strides[0], which means nothing where there is one row
-        data=data,
-    )
-
-
 def _decode_raw(message: Image) -> Pixels:
     encoding = _encoding(message.encoding)
     pixels = _pixels(message, encoding)
@@ -197,11 +177,16 @@ def _decode_raw(message: Image) -> Pixels:
     if encoding.cv_bridge_name is not None:
         bridge = working_cv_bridge(_FOR_CV_BRIDGE)
         if bridge is not None:
-            from std_msgs.msg import Header  # a new one: that of a message read without ROS is of another class
-
-            packed = to_image(pixels, encoding.cv_bridge_name, Header())
+            packed = SimpleNamespace(
+                height=message.height,
+                width=message.width,
+                encoding=encoding.cv_bridge_name,
+                is_bigendian=int(sys.byteorder == "big"),
+                step=pixels.nbytes // message.height,
+                data=pixels.data.cast("B"),
+            )
             return np.asarray(bridge.imgmsg_to_cv2(packed, "rgb8"))
-    return encoding.to_rgb(_to_8_bit(pixels))
+    return encoding.to_rgb(to_8_bit(pixels))
 
 
 def _normalized(name: str) -> str:
@@ -280,20 +265,8 @@ def _warn_of_dark_images(encoding: str) -> None:
     )
 
 
-def _to_8_bit(pixels: Pixels) -> Pixels:
-    if pixels.dtype == np.uint8:
-        return pixels
-    return cv2.convertScaleAbs(pixels, alpha=255 / 65535).reshape(pixels.shape)
-
-
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN = b"\xff\xda"
-_MOST_SCANS = 100  # of a JPEG: a progressive one has about ten, and each costs time for all pixels
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY_16 = b"\x10\x00"  # depth and colour type
 _ONE_NUMBER = re.compile("(16|32|64)[usf]c1")  # depth, disparity, ids
-_IMREAD = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def _decode_compressed(message: CompressedImage) -> Pixels:
@@ -301,10 +274,10 @@ def _decode_compressed(message: CompressedImage) -> Pixels:
     format_ = message.format or "jpeg"  # as the message's definition says
     what = f"compressed image of {len(data)} bytes (format '{printable(format_, _LONGEST_NAME)}')"
     # Only PNG reaches OpenCV, which would try two dozen file formats.
-    if data.startswith(_JPEG_START):
-        height, width = _jpeg_size(what, data)
-    elif data.startswith(_PNG_START):
-        height, width = _png_size(what, data)
+    if data.startswith(JPEG_START):
+        height, width = jpeg_size(what, data)
+    elif data.startswith(PNG_START):
+        height, width = png_size(what, data)
     elif "compressedDepth" not in format_ and any(name in format_ for name in ("jpeg", "jpg", "png")):
         raise ImageError(f"{what} is neither JPEG nor PNG: it starts with {data[:8].hex(' ') or 'nothing'}")
     else:
@@ -313,67 +286,11 @@ def _decode_compressed(message: CompressedImage) -> Pixels:
     source, _, codec = format_.partition(";")
     if _ONE_NUMBER.fullmatch(_normalized(source)):
         raise UnsupportedEncodingError(source, SUPPORTED_ENCODINGS)
-    is_grey_16 = data.startswith(_PNG_START) and data[24:26] == _PNG_GREY_16
+    is_grey_16 = data.startswith(PNG_START) and data[24:26] == _PNG_GREY_16
     if is_grey_16 and _normalized(source) not in _BY_NORMALIZED_NAME:
         raise ImageError(f"{what} has one channel of 16 bits, which may be depth; expected the format 'mono16; png'")
     # compressed_image_transport may store a Bayer mosaic as a grey picture; it then names no pixel format at the end.
     is_mosaic = source.startswith("bayer_") and codec.split()[-1:] == ["compressed"]
-    rgb = _jpeg(what, data) if data.startswith(_JPEG_START) else _png(f"{width}x{height} {what}", data)
+    decode_file = decode_jpeg if data.startswith(JPEG_START) else decode_colour_png
+    rgb = decode_file(f"{width}x{height} {what}", data)
     return _encoding(source).to_rgb(np.ascontiguousarray(rgb[..., :1])) if is_mosaic else rgb
-
-
-def _jpeg(what: str, data: bytes) -> Pixels:
-    # Some cameras leave the end marker out, and buffers end with zeros; a last byte of 255 is followed by one.
-    if not _is_ended_jpeg(data):
-        data = data.rstrip(b"\0")
-        data += (b"\0" if data.endswith(b"\xff") else b"") + _JPEG_END
-    try:
-        # Gives the pixels that OpenCV gives, but not grey ones for what is missing.
-        return simplejpeg.decode_jpeg(data, "RGB", strict=True)
-    except ValueError as error:
-        raise ImageError(f"{what} is truncated or corrupt: {error}") from error
-
-
-def _png(what: str, data: bytes) -> Pixels:
-    try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), _IMREAD)
-    except cv2.error as error:
-        raise ImageError(f"{what} is corrupt: {printable(str(error))}") from error
-    if decoded is None:
-        raise ImageError(f"{what} is corrupt: its pixels do not decode")
-    # A view would do, and would cost ten times as much later, whenever somebody packs it.
-    return cv2.cvtColor(_to_8_bit(decoded), cv2.COLOR_BGR2RGB)
-
-
-def _is_ended_jpeg(data: bytes) -> bool:
-    # Beginning with the last scan: a thumbnail has an end too.
-    return data.startswith(_JPEG_START) and data.find(_JPEG_END, data.rfind(_JPEG_SCAN)) >= 0
-
-
-def _jpeg_size(what: str, data: bytes) -> tuple[int, int]:
-    """Height and width from the frame header (ITU-T T.81, B.2.2) of a file that does not take too long."""
-    if data.count(_JPEG_SCAN) > _MOST_SCANS:
-        raise ImageError(f"{what} has {data.count(_JPEG_SCAN)} scans, more than the {_MOST_SCANS} that are accepted")
-    at = len(_JPEG_START)
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _JPEG_FRAME_MARKERS:
-            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
-        at += 1 if marker == 0xFF else 2 + length
-    raise ImageError(f"{what} is truncated or corrupt: the JPEG has no frame header")
-
-
-def _png_size(what: str, data: bytes) -> tuple[int, int]:
-    """Height and width from the header chunk (PNG specification, 11.2.1) of a file whose chunks are whole."""
-    at = len(_PNG_START)
-    kinds: list[bytes] = []
-    while at + 12 <= len(data) and kinds[-1:] != [b"IEND"]:
-        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
-        # OpenCV would find out as well, but prints it, for every frame.
-        if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            break
-        kinds.append(data[at + 4 : at + 8])
-        at = end + 4
-    if kinds[:1] != [b"IHDR"] or kinds[-1] != b"IEND":
-        raise ImageError(f"{what} is truncated or corrupt: the PNG has no header, no end, or a wrong checksum")
-    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")

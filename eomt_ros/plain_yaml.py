@@ -10,9 +10,9 @@ LONGEST_VALUE = 1000
 """Characters of one text or number: of numbers that are longer even the printing takes for ever."""
 
 
-def load(text: str) -> Any:
-    """What a text says; raises `yaml.YAMLError`, `ValueError` or `RecursionError` where it is not YAML, or has aliases:
-    by those, and by merging what they stand for, a few lines unfold to billions of entries.
+def load_plain_yaml(text: str) -> Any:
+    """The content of a text. Raises `yaml.YAMLError`, `ValueError` or `RecursionError` where it is not YAML, or has
+    aliases: by those, and by merging what they stand for, a few lines unfold to billions of entries.
     """
     return yaml.load(text, _Loader)
 

@@ -122,6 +122,12 @@ def test_overlay_that_is_stopped_is_a_video_of_what_was_done(number: int, model:
     assert re.search(rf"out\.mp4: {frames} frames?, .* stopped before its end", printed)
 
 
+def test_overlay_takes_one_recording_at_a_time(shell: Shell, bag: Path, tmp_path: Path) -> None:
+    other = bags.write_scene(tmp_path / "other", 1)
+    printed = shell.refused(bag, other, "--topic", bags.IMAGES, "--out", tmp_path / "out.mp4")
+    assert "expected one recording at a time, got 2: " in printed
+
+
 def test_overlay_on_a_full_disk_is_one_line_and_leaves_nothing(
     shell: Shell, bag: Path, model: Path, tmp_path: Path
 ) -> None:

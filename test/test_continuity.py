@@ -8,7 +8,7 @@ from itertools import chain, count
 import pytest
 
 from eomt_ros.continuity import Admitted, Continuity, Scene
-from eomt_ros.engine.stamps import SECOND
+from eomt_ros.stamps import SECOND
 
 SIZE = (480, 640)
 LATE = -1

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from eomt_ros.cli.stopping import exit_code_of
 from eomt_ros.extras import EXTRAS, install
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,3 +65,11 @@ def test_a_program_without_its_packages_names_them_in_one_line(program: str, tmp
     (line,) = answer.stderr.splitlines()
     assert "is missing: " in line
     assert line.endswith(install("evaluation"))
+
+
+def test_a_broken_import_of_our_own_is_not_told_as_a_missing_package() -> None:
+    def program() -> None:
+        from eomt_ros.errors import Nothing  # type: ignore[attr-defined]  # noqa: F401
+
+    with pytest.raises(ImportError, match="Nothing"):
+        exit_code_of("program", program)

@@ -13,13 +13,11 @@ pytest.importorskip("sensor_msgs")
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from eomt_ros import images
 from eomt_ros.bridge import working_cv_bridge
-from eomt_ros.images import ImageError, UnsupportedEncodingError, decode, to_image
+from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 
 SIZES = [(6, 8), (7, 5), (1, 1), (3, 641)]
 CHANNEL_ORDER = {"rgb": (0, 1, 2), "bgr": (2, 1, 0), "rgba": (0, 1, 2, None), "bgra": (2, 1, 0, None)}
@@ -751,34 +749,3 @@ def test_a_damaged_file_gives_a_picture_or_an_image_error(whole, damage, kept):
     except ImageError:
         return
     assert (decoded.shape[2:], decoded.dtype) == ((3,), np.uint8)
-
-
-# ---- to_image
-
-
-def through_the_wire(message: Image) -> Image:
-    return deserialize_message(serialize_message(message), Image)
-
-
-def test_an_rgb8_image_arrives_as_it_was_sent_with_its_header():
-    header = Header(frame_id="camera")
-    header.stamp.sec, header.stamp.nanosec = 12, 345
-    arrived = through_the_wire(to_image(picture(7, 5), "rgb8", header))
-    np.testing.assert_array_equal(decode(arrived), picture(7, 5))
-    assert arrived.header == header
-    assert (arrived.height, arrived.width, arrived.encoding, arrived.step, len(arrived.data)) == (7, 5, "rgb8", 15, 105)
-
-
-def test_a_16uc1_image_holds_native_words_row_by_row():
-    ids = np.arange(300, 335, dtype=np.uint16).reshape(7, 5)
-    arrived = through_the_wire(to_image(ids, "16UC1", Header()))
-    assert arrived.data.tobytes() == struct.pack("=35H", *range(300, 335))
-    assert (arrived.step, arrived.is_bigendian) == (10, sys.byteorder == "big")
-
-
-@pytest.mark.parametrize("view", [np.s_[::-1], np.s_[:, ::-1], np.s_[1:, 2:], np.s_[::2, ::3], np.s_[:1, :5]])
-def test_any_view_of_a_mono8_array_is_packed(view):
-    classes = np.ascontiguousarray(picture(7, 9)[..., 0])[view]
-    arrived = through_the_wire(to_image(classes, "mono8", Header()))
-    np.testing.assert_array_equal(decode(arrived)[..., 0], classes)
-    assert arrived.step == classes.shape[1]

@@ -68,6 +68,13 @@ def test_a_socket_and_a_folder_are_refused(tmp_path: Path) -> None:
         open_regular(tmp_path)
 
 
+def test_a_git_lfs_pointer_is_refused_with_the_command_that_gets_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    for read in (open_regular, expect_regular, lambda path: read_bytes(path, 1000)):
+        with pytest.raises(OSError, match="it is a Git LFS pointer, not the file itself: get that with `git lfs pull`"):
+            read(tmp_path / "file")
+
+
 def test_a_file_that_is_larger_than_agreed_on_is_refused_with_both_sizes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x" * 101)
     assert len(read_bytes(tmp_path / "file", 101)) == 101

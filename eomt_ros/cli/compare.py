@@ -6,16 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from eomt_ros.cli.command import UserError
-from eomt_ros.extras import missing
-
-if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "compare",
@@ -31,16 +24,10 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Prints the table. Raises `UserError`, `OSError`."""
-    try:
-        from eomt_ros.evaluation import results
-        from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page, comparison_text
-    except ImportError as error:
-        raise UserError(missing(error, "evaluation")) from error
+    from eomt_ros.evaluation import results
+    from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page, comparison_text
 
-    try:
-        runs = [ComparedRun(str(folder), results.read_results(folder)) for folder in (options.first, *options.others)]
-    except results.ResultsError as error:
-        raise UserError(str(error)) from error
+    runs = [ComparedRun(str(folder), results.read_results(folder)) for folder in (options.first, *options.others)]
     comparison = compare(runs)
     print(comparison_text(comparison, colors=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     if options.html is not None:

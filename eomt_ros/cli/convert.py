@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from eomt_ros.cli.command import UserError
-
-if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "convert",
@@ -44,24 +38,20 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Converts the file and says what it was. Raises `UserError`."""
-    from eomt_ros.engine import EngineError
+    """Converts the file and says what it was. Raises `EngineError`."""
     from eomt_ros.engine.errors import listed
     from eomt_ros.engine.model.convert import convert
     from eomt_ros.engine.model.families import FAMILIES
     from eomt_ros.engine.model.labels import load_labels
 
-    try:
-        done = convert(
-            options.source,
-            options.out,
-            labels=load_labels(options.labels) if options.labels else None,
-            backbone=options.backbone,
-            image_size=options.image_size,
-            norm_queries=options.norm_queries,
-        )
-    except EngineError as error:
-        raise UserError(str(error)) from error
+    done = convert(
+        options.source,
+        options.out,
+        labels=load_labels(options.labels) if options.labels else None,
+        backbone=options.backbone,
+        image_size=options.image_size,
+        norm_queries=options.norm_queries,
+    )
     config = done.config
     print(
         f"{options.source}: {FAMILIES[done.model_type].name}, {config['num_hidden_layers']} layers of "

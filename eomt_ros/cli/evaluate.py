@@ -9,20 +9,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eomt_ros.cli.command import UserError
+from eomt_ros.cli.evaluation_arguments import add_output_arguments, add_truth_arguments, truth_source
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
-from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.extras import missing
 
 if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
     from eomt_ros.evaluation.results import Results
     from eomt_ros.evaluation.sources.sequence import Sequence
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "evaluate",
@@ -37,11 +35,8 @@ def add_to(commands: Commands) -> None:
         type=Path,
         help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
+    add_output_arguments(parser)
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
-    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
-    parser.add_argument("--topic", help="of the images in a bag that has several")
     add_truth_arguments(parser)
     parser.add_argument("--split", default="val", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
     parser.add_argument(
@@ -83,27 +78,20 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and returns the exit code. Raises `UserError`, `OSError`."""
-    try:
-        from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
-        from eomt_ros.evaluation.report import write_report
-        from eomt_ros.evaluation.results import nothing_scored
-        from eomt_ros.evaluation.sources import SourceError, open_sequences
-    except ImportError as error:
-        raise UserError(missing(error, "evaluation")) from error
-    from eomt_ros.engine import EngineError
+    from eomt_ros.evaluation.output_folder import make_ready, nothing_half
+    from eomt_ros.evaluation.report import write_report
+    from eomt_ros.evaluation.results import nothing_scored
+    from eomt_ros.evaluation.sources import open_sequences
 
     if options.predictions is not None and options.save_bag:
         raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
     stop = threading.Event()
-    try:
-        truth = truth_source(options)
-        with open_sequences(options.input, topic=options.topic, truth=truth, split=options.split) as sequences:
-            inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
-            make_ready(options.out, inputs, overwrite=options.overwrite)
-            with nothing_half(options.out):
-                found = _evaluate(options, sequences, stop)
-    except (EngineError, SourceError, OutputFolderError) as error:
-        raise UserError(str(error)) from error
+    truth = truth_source(options)
+    sequences = open_sequences(options.input, topic=options.topic, truth=truth, split=options.split)
+    inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
+    make_ready(options.out, inputs, overwrite=options.overwrite)
+    with nothing_half(options.out):
+        found = _evaluate(options, sequences, stop)
     print(summary(found))
     print(f"\n{write_report(options.out)}")
     if stop.is_set():

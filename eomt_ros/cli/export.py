@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from eomt_ros.cli.command import UserError
-
-if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "export",
@@ -37,15 +31,11 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Exports the model and says where to. Raises `UserError`."""
-    from eomt_ros.engine import EngineError
+    """Exports the model and says where to. Raises `EngineError`."""
     from eomt_ros.engine.backends.export_cache import exported, exports_beside
     from eomt_ros.engine.device import PRECISIONS
     from eomt_ros.engine.model.checkpoint import load_checkpoint
 
-    try:
-        loaded = load_checkpoint(options.model)
-        place = options.out or exports_beside(loaded)
-        print(exported(loaded, PRECISIONS[options.precision], [place]))
-    except EngineError as error:
-        raise UserError(str(error)) from error
+    loaded = load_checkpoint(options.model)
+    place = options.out or exports_beside(loaded)
+    print(exported(loaded, PRECISIONS[options.precision], [place]))

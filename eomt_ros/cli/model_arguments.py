@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli.command import UserError
+from eomt_ros.errors import UserError
 
 if TYPE_CHECKING:
     from eomt_ros.engine import Segmenter

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
-
-from eomt_ros.cli.command import UserError
-
-if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "models",
@@ -26,17 +20,13 @@ def add_to(commands: Commands) -> None:
 
 
 def run(_: argparse.Namespace) -> None:
-    """Prints them. Raises `UserError`."""
-    from eomt_ros.engine import LabelsError
+    """Prints them. Raises `LabelsError`."""
     from eomt_ros.engine.model.families import FAMILIES
     from eomt_ros.engine.model.labels import shipped_tables, task_of
     from eomt_ros.engine.model.zoo import published
     from eomt_ros.package_data import shipped
 
-    try:
-        tables = list(shipped_tables())
-    except LabelsError as error:
-        raise UserError(str(error)) from error
+    tables = list(shipped_tables())
     rows = [("model", "family", "task", "labels", "classes", "network", "size", "runs on", "licence")]
     for model in published():
         table, task = next((table, task) for table in tables if (task := task_of(model.id, table)) is not None)

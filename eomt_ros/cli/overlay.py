@@ -8,18 +8,14 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from eomt_ros.cli.command import UserError
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
-from eomt_ros.extras import missing
-
-if TYPE_CHECKING:
-    from eomt_ros.cli.command import Commands
+from eomt_ros.errors import UserError
+from eomt_ros.stamps import SECOND
 
 
-def add_to(commands: Commands) -> None:
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the command to the command line."""
     parser = commands.add_parser(
         "overlay",
@@ -37,35 +33,32 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes the video, or until it is stopped, and returns the exit code. Raises `UserError`, `OSError`."""
-    try:
-        from tqdm import tqdm
+    from tqdm import tqdm
 
-        from eomt_ros.evaluation.counting import counted
-        from eomt_ros.evaluation.sources import SourceError, open_source
-        from eomt_ros.evaluation.video import VideoError, VideoWriter
-    except ImportError as error:
-        raise UserError(missing(error, "evaluation")) from error
-    from eomt_ros.engine import EngineError
+    from eomt_ros.evaluation.counting import counted
+    from eomt_ros.evaluation.sources import open_sequences
+    from eomt_ros.evaluation.video import VideoWriter
     from eomt_ros.overlay import draw
 
     if any(options.out.resolve() == path.resolve() for path in options.input):
         raise UserError(f"--out {options.out} is the input itself, expected another file")
+    sequences = open_sequences(options.input, topic=options.topic)
+    if len(sequences) != 1:
+        names = ", ".join(each.name for each in sequences[:5])
+        raise UserError(f"expected one recording at a time, got {len(sequences)}: {names}")
+    (sequence,) = sequences
+    segmenter = load_model(options)
+    stream = segmenter.open_stream()
     stop = threading.Event()
-    try:
-        with open_source(options.input, options.topic) as source:
-            segmenter = load_model(options)
-            stream = segmenter.open_stream()
-            frames, start = 0, time.monotonic()
-            with VideoWriter(options.out) as video, first_sets(stop):
-                for frame in tqdm(source.frames, total=source.count, unit="frame"):
-                    result = segmenter.segment(frame.content, stream, stamp=Fraction(frame.stamp, 10**9))
-                    video.write(draw(frame.content, result, segmenter.labels), frame.stamp)
-                    frames += 1
-                    if stop.is_set():
-                        break
-    except (EngineError, SourceError, VideoError) as error:
-        raise UserError(str(error)) from error
-    for problem in source.problems:
+    frames, start = 0, time.monotonic()
+    with VideoWriter(options.out) as video, first_sets(stop):
+        for frame in tqdm(sequence.frames(), total=sequence.count, unit="frame"):
+            result = segmenter.segment(frame.image, stream, stamp=Fraction(frame.stamp, SECOND))
+            video.write(draw(frame.image, result, segmenter.labels), frame.stamp)
+            frames += 1
+            if stop.is_set():
+                break
+    for problem in sequence.problems:
         print(f"eomt-ros: {problem}", file=sys.stderr)
     if frames == 0:
         raise UserError(f"{options.input[0]} has no frames")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eomt_ros.errors import UserError
 from eomt_ros.printable import printable
 
 
-class EngineError(Exception):
+class EngineError(UserError):
     """Any failure of the engine that its caller can report and survive."""
 
 

@@ -23,10 +23,10 @@ from eomt_ros.engine.pipeline import Frame, Pipeline, Request, Settings, Task
 from eomt_ros.engine.postprocess.label_map import LabelMap, Region
 from eomt_ros.engine.preprocess.pixels import Preprocessor, as_image
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
-from eomt_ros.engine.stamps import Stamp, nanoseconds
 from eomt_ros.engine.stream import Start, Stream
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
+from eomt_ros.stamps import Stamp, nanoseconds
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation import json_file, results
 from eomt_ros.evaluation.pictures import FOLDER as WORST
 from eomt_ros.regular_file import read_bytes
@@ -21,7 +22,7 @@ BAG = "bag"
 _WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
 
 
-class OutputFolderError(Exception):
+class OutputFolderError(UserError):
     """A folder that must not be written into; the message says why and what to do."""
 
 

@@ -14,11 +14,11 @@ from eomt_ros.continuity import Continuity, Scene
 from eomt_ros.engine import EngineError, Segmenter, Stream, Timings
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.weights import weight_files
-from eomt_ros.engine.stamps import SECOND
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.overlay import Drawable
 from eomt_ros.regular_file import open_regular
+from eomt_ros.stamps import SECOND
 
 MAX_GAP = 2.0
 """s without a frame after which the next epoch begins: the node's default."""

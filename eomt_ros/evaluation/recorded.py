@@ -15,10 +15,11 @@ from eomt_ros.engine import Segment, Timings
 from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.predictions import MAX_GAP, Found
-from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.printable import printable
 
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"

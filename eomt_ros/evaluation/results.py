@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
 from eomt_ros.regular_file import read_bytes
 
@@ -16,7 +17,7 @@ LARGEST = 1 << 26
 """Bytes of it: those of a hundred hours."""
 
 
-class ResultsError(Exception):
+class ResultsError(UserError):
     """A folder without results that can be read; the message says which and why."""
 
 

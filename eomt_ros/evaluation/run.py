@@ -25,13 +25,14 @@ from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.background import Background
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, WorstFrame, write_results
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 
 BEHIND = 8
 """Frames that scoring and drawing may be behind the engine."""

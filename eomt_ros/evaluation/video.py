@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 
 from eomt_ros.evaluation.bag import Stamped
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.regular_file import expect_regular
 
 FORMATS = (
@@ -60,7 +61,7 @@ MOST_REORDERED = 8
 """Frames among which the times may be out of order."""
 
 
-class VideoError(Exception):
+class VideoError(SourceError):
     """A file that cannot be read or written as a video; the message says which and why."""
 
 

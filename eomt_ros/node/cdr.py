@@ -18,8 +18,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from eomt_ros.engine.stamps import SECOND
 from eomt_ros.images import ImageError
+from eomt_ros.stamps import SECOND
 
 _START = 4
 """Bytes in front of the message; alignment counts from there."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from eomt_ros.continuity import Scene
 from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
-from eomt_ros.engine.stamps import SECOND
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.node.cdr import read_image
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 from eomt_ros.printable import printable
+from eomt_ros.stamps import SECOND
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger

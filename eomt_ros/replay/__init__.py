@@ -1,1 +1,1 @@
-"""A bag through the real node, to scores."""
+"""Plays a bag through the real node and scores the results."""

@@ -13,28 +13,27 @@ from pathlib import Path
 from eomt_ros.extras import missing
 
 try:
-    from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
+    from eomt_ros.cli.evaluation_arguments import add_truth_arguments, truth_source
     from eomt_ros.evaluation.bag import Bag
     from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
 except ImportError as error:
     sys.exit(f"it cannot be read, {missing(error, 'evaluation')}")
 
-ENDING = "/compressed"
+_ENDING = "/compressed"
 
 
 def listen_to(bag: Path, topic: str | None, truth: TruthSource) -> tuple[str, str]:
     """`image_topic` and `image_transport` for a topic of the bag; None: that of its only camera. Raises SourceError."""
-    with open_sequences([bag], topic=topic, truth=truth) as sequences:
-        chosen = sequences[0].topic
+    chosen = open_sequences([bag], topic=topic, truth=truth)[0].topic
     if chosen is None:
         raise SourceError(f"{bag} is not a bag, expected one to play")
     with Bag(bag) as opened:
         kind = opened.topics[chosen].rpartition("/")[2]
     if kind == "Image":
         return chosen, "raw"
-    if not chosen.endswith(ENDING):
-        raise SourceError(f"{bag}: {chosen} is compressed, and the node listens only to names that end in {ENDING}")
-    return chosen.removesuffix(ENDING), "compressed"
+    if not chosen.endswith(_ENDING):
+        raise SourceError(f"{bag}: {chosen} is compressed, and the node listens only to names that end in {_ENDING}")
+    return chosen.removesuffix(_ENDING), "compressed"
 
 
 def main() -> int:
@@ -44,7 +43,6 @@ def main() -> int:
         description="Print the image_topic and image_transport with which a node hears the images of a bag.",
     )
     parser.add_argument("bag", type=Path)
-    parser.add_argument("--topic", help="of the images in a bag that has several")
     add_truth_arguments(parser)
     options = parser.parse_args()
     try:

@@ -5,36 +5,28 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
+from eomt_ros.errors import UserError
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.printable import printable
 
 TAIL_LINES = 15
-PATIENCE = 5.0  # s that a process gets to end by itself
+_PATIENCE = 5.0  # s that a process gets to end by itself
 
 
-class ChildError(Exception):
+class ChildError(UserError):
     """A process failed, or did not do what it was started for; the message says what, with its last words."""
 
 
 class Child:
     """A process with its output in a file; it ends with the `with` block at the latest.
 
-    variables: its environment, None for that of this process. ends: it is meant to end by itself before the block.
+    ends: it is meant to end by itself before the block.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        log: Path,
-        variables: Mapping[str, str] | None = None,
-        *,
-        ends: bool = False,
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], log: Path, *, ends: bool = False) -> None:
         self._name = name
         self._log = log
         self._ends = ends
@@ -42,7 +34,6 @@ class Child:
             # In a session of its own, because Ctrl-C is for the whole: its owner then ends its processes in order.
             self._process = subprocess.Popen(
                 command,
-                env=None if variables is None else dict(variables),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -52,9 +43,7 @@ class Child:
     def __enter__(self) -> Child:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
@@ -90,7 +79,7 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            return self._process.wait(PATIENCE)
+            return self._process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()

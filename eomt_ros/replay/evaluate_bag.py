@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,43 +25,41 @@ from eomt_ros.extras import missing
 
 try:
     from eomt_ros.cli.evaluate import summary
-    from eomt_ros.cli.stopping import SIGNALS, STOPPED
-    from eomt_ros.cli.truth_arguments import add_truth_arguments, truth_source
-    from eomt_ros.engine import EngineError
+    from eomt_ros.cli.evaluation_arguments import add_output_arguments, add_truth_arguments, truth_source
+    from eomt_ros.cli.stopping import SIGNALS, STOPPED, StoppedError, exit_code_of
+    from eomt_ros.errors import UserError
     from eomt_ros.evaluation import run
     from eomt_ros.evaluation.counting import counted
     from eomt_ros.evaluation.output_bag import OutputBag
-    from eomt_ros.evaluation.output_folder import BAG, OutputFolderError, make_ready, nothing_half
+    from eomt_ros.evaluation.output_folder import BAG, make_ready, nothing_half
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.report import write_report
     from eomt_ros.evaluation.results import Results, nothing_scored
     from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
     from eomt_ros.node.fast_dds import profile_variables
     from eomt_ros.package_data import shipped
-    from eomt_ros.replay.children import Child, ChildError
+    from eomt_ros.replay.children import Child
     from eomt_ros.replay.participant import Participant
-    from eomt_ros.replay.replay import Replayed, Replayer, ReplayError, StoppedError
+    from eomt_ros.replay.replay import TOO_EARLY, Replayed, Replayer
 except ImportError as error:
     sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
 
 COMMAND = ("python3", "-m", "eomt_ros.replay.evaluate_bag")
 ONE_PRESS = 1.0  # s
-ERRORS = (ChildError, EngineError, OutputFolderError, ReplayError, SourceError, OSError)
-"""What can be wrong; the message is for the user."""
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is to be played and compared with, and where to write."""
+class ReplayOptions:
+    """The bag, its ground truth, and the folder to write."""
 
     bag: Path
     out: Path
     overwrite: bool = False
     topic: str | None = None
-    """Of the images; None: that of the only camera."""
+    """Topic of the images; None: that of the only camera."""
     truth: TruthSource = field(default_factory=TruthSource)
     rate: float | None = None
-    """How many times as fast the bag is played, see `Replayer`."""
+    """Speed of the bag, 1 for its own, see `Replayer`."""
     video: bool = True
     """Write the overlay video."""
     words: Sequence[str] = ()
@@ -95,10 +93,8 @@ class StopSignals:
         self._at_once = True
         try:
             if self.for_replay.is_set():
-                raise StoppedError
+                raise StoppedError(TOO_EARLY)
             yield
-        except KeyboardInterrupt as error:
-            raise StoppedError from error
         finally:
             self._at_once = False
 
@@ -115,7 +111,7 @@ class StopSignals:
             self._first = time.monotonic()
             self.for_replay.set()
         if self._at_once:
-            raise KeyboardInterrupt  # and no Exception, because reading a damaged bag takes that for damage
+            raise StoppedError(TOO_EARLY)
 
 
 @dataclass(frozen=True)
@@ -128,59 +124,46 @@ class Evaluation:
 
 
 def evaluate_bag(
-    options: Options, participant: Participant, stop: StopSignals, children: Sequence[Child] = ()
+    options: ReplayOptions, participant: Participant, stop: StopSignals, children: Sequence[Child] = ()
 ) -> Evaluation:
     """Play a bag to the node and score its results, or those that came until somebody stops it.
 
-    children: see `Replayer`. Raises one of `ERRORS`, and StoppedError where nothing came before it was to stop.
+    children: see `Replayer`. Raises UserError, OSError, and StoppedError where nothing came before it was to stop.
     """
+    with stop.at_once():
+        (sequence, *_) = open_sequences([options.bag], topic=options.topic, truth=options.truth)
+    if sequence.topic is None:
+        raise SourceError(f"{options.bag} is not a bag, expected one to play")
     inputs = [path for path in (options.bag, options.truth.folder) if path is not None]
-    with ExitStack() as stack:
-        with stop.at_once():
-            opened = open_sequences([options.bag], topic=options.topic, truth=options.truth)
-            sequences = stack.enter_context(opened)
-        sequence, topic = sequences[0], sequences[0].topic
-        if topic is None:
-            raise SourceError(f"{options.bag} is not a bag, expected one to play")
-        make_ready(options.out, inputs, overwrite=options.overwrite)
-        with nothing_half(options.out), OutputBag(options.out / BAG) as recorded:
-            replayer = Replayer(
-                participant,
-                options.bag,
-                topic,
-                recorded,
-                rate=options.rate,
-                children=children,
-                stop=stop.for_replay,
-            )
-            print("[1/3] waiting until the node takes images", flush=True)
-            replayer.wait_for_node()
-            images = sequence.count or 0
-            print(
-                f"[2/3] playing {topic}: {counted(images, 'image')}, {sequence.seconds or 0.0:.0f} s",
-                flush=True,
-            )
-            replayed = replayer.play(images)
-        stop.begin_scoring()
-        print("[3/3] scoring the results that came", flush=True)
-        labels = replayed.parameters["labels"]
-        with RecordedPredictions(
-            options.out / BAG,
-            [sequence.name],
-            Path(labels) if labels else None,
-            max_gap=replayed.parameters["max_gap"],
-        ) as predictions:
-            scoring = run.EvaluationOptions(
-                _settings(options, replayed),
-                video=options.video,
-                complete=lambda scored: _with_replay(scored, replayed),
-                stop=stop.for_scores,
-            )
-            found = run.evaluate([sequence], predictions, options.out, scoring)
+    make_ready(options.out, inputs, overwrite=options.overwrite)
+    with nothing_half(options.out), OutputBag(options.out / BAG) as recorded:
+        replayer = Replayer(participant, options.bag, sequence.topic, recorded, stop.for_replay, options.rate, children)
+        print("[1/3] waiting until the node takes images", flush=True)
+        replayer.wait_for_node()
+        images = sequence.count or 0
+        seconds = sequence.seconds or 0.0
+        print(f"[2/3] playing {sequence.topic}: {counted(images, 'image')}, {seconds:.0f} s", flush=True)
+        replayed = replayer.play(images)
+    stop.begin_scoring()
+    print("[3/3] scoring the results that came", flush=True)
+    labels = replayed.parameters["labels"]
+    with RecordedPredictions(
+        options.out / BAG,
+        [sequence.name],
+        Path(labels) if labels else None,
+        max_gap=replayed.parameters["max_gap"],
+    ) as predictions:
+        scoring = run.EvaluationOptions(
+            _settings(options, replayed),
+            video=options.video,
+            complete=lambda scored: _with_replay(scored, replayed),
+            stop=stop.for_scores,
+        )
+        found = run.evaluate([sequence], predictions, options.out, scoring)
     return Evaluation(found, replayed.complete, write_report(options.out))
 
 
-def _settings(options: Options, replayed: Replayed) -> dict[str, Any]:
+def _settings(options: ReplayOptions, replayed: Replayed) -> dict[str, Any]:
     given = {name: value for name, value in replayed.parameters.items() if value != ""}
     return {
         **given,
@@ -208,7 +191,7 @@ def _with_replay(scored: Results, replayed: Replayed) -> Results:
 
 
 def replay_summary(found: Results) -> str:
-    """How the images fared on their way through the node, for a terminal."""
+    """Counts of the images on their way through the node, and ages of the results, for a terminal."""
     replay = found.replay
     if replay is None:
         return ""
@@ -231,10 +214,7 @@ def main() -> int:
         description="Play a bag to the segmentation node that runs, and score its results.",
     )
     parser.add_argument("bag", type=Path, help="a rosbag2")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
-    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
-    parser.add_argument("--topic", help="of the images in a bag that has several")
+    add_output_arguments(parser)
     add_truth_arguments(parser)
     parser.add_argument(
         "--rate",
@@ -246,42 +226,35 @@ def main() -> int:
     arguments = parser.parse_args(words[1:])
     if arguments.rate is not None and not 0.01 <= arguments.rate <= 100:
         parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100")
-    try:
-        truth = truth_source(arguments)
-    except SourceError as error:
-        parser.error(str(error))
-    options = Options(
-        arguments.bag,
-        arguments.out,
-        arguments.overwrite,
-        arguments.topic,
-        truth,
-        arguments.rate,
-        not arguments.no_video,
-        (*COMMAND, *words[1:]),
-    )
     os.environ.update(profile_variables(shipped("config", "config") / "fastdds.xml"))
-    try:
+
+    def run_it() -> int:
+        options = ReplayOptions(
+            arguments.bag,
+            arguments.out,
+            arguments.overwrite,
+            arguments.topic,
+            truth_source(arguments),
+            arguments.rate,
+            not arguments.no_video,
+            (*COMMAND, *words[1:]),
+        )
         with StopSignals() as stop, Participant("evaluate_bag", sys.argv) as participant:
             evaluation = evaluate_bag(options, participant, stop)
-    except StoppedError:
-        print("evaluate_bag: stopped before there was anything to evaluate", file=sys.stderr)
-        return STOPPED
-    except ERRORS as error:
-        print(f"evaluate_bag: {error}", file=sys.stderr)
-        return 1
-    print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n\n{evaluation.report}", flush=True)
-    return exit_code("evaluate_bag", evaluation, stop)
+        figures = f"{summary(evaluation.results)}\n{replay_summary(evaluation.results)}"
+        print(f"\n{figures}\n\n{evaluation.report}", flush=True)
+        return exit_code(evaluation, stop)
+
+    return exit_code_of("evaluate_bag", run_it)
 
 
-def exit_code(program: str, evaluation: Evaluation, stop: StopSignals) -> int:
-    """That of an evaluation that left a report; says it where nothing was scored."""
+def exit_code(evaluation: Evaluation, stop: StopSignals) -> int:
+    """The exit code of an evaluation that left a report. Raises `UserError` where nothing was scored."""
     if stop.for_replay.is_set():
         return STOPPED
     if why := nothing_scored(evaluation.results):
-        print(f"{program}: {why}", file=sys.stderr)
-        return 1
-    return 0 if evaluation.complete else 1
+        raise UserError(why)
+    return int(not evaluation.complete)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small node of a program that does something else besides: served while the program waits, else at rest."""
+"""A node of a program that does something else too: its callbacks run while the program waits."""
 
 from __future__ import annotations
 

@@ -11,53 +11,15 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from eomt_ros.extras import missing
+from eomt_ros.cli.stopping import SIGNALS, STOPPED, StoppedError, exit_code_of
 
 CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
-STOPPED = 130
-"""What a shell expects of a program that Ctrl-C ended."""
 STOP_PATIENCE = 3.0  # s that the player gets to leave the network and close its log
-
-
-class PlayerThread(threading.Thread):
-    """Plays, so that the main thread is free to react to a signal at any moment; `ended` is set at the end."""
-
-    def __init__(self, arguments: argparse.Namespace, stop: threading.Event, ended: threading.Event) -> None:
-        super().__init__(name="player", daemon=True)
-        self.code = 1
-        self._arguments = arguments
-        self._stop_playing = stop
-        self._ended = ended
-
-    def run(self) -> None:
-        """Play until the end of the bag or until told to stop."""
-        try:
-            self.code = self._play()
-        finally:
-            self._ended.set()
-
-    def _play(self) -> int:
-        # Here and not at the top: they bring ROS, which takes a second or more to load, and by now signals are heeded.
-        try:
-            from eomt_ros.evaluation.bag import BagError
-            from eomt_ros.replay.pacing import PlayError, StoppedError
-            from eomt_ros.replay.player import Options, play
-        except ImportError as error:
-            print(f"play_bag: {missing(error, 'evaluation')}", file=sys.stderr)
-            return 1
-
-        options = Options(**{**vars(self._arguments), "wait_for": tuple(self._arguments.wait_for)})
-        try:
-            play(options, sys.argv, self._stop_playing)
-        except (PlayError, BagError, OSError) as error:
-            print(f"play_bag: {error}", file=sys.stderr)
-            return 1
-        except StoppedError:
-            return STOPPED
-        return 0
 
 
 def main() -> NoReturn:
@@ -68,19 +30,30 @@ def main() -> NoReturn:
         stop.set()
         over.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, signalled)
-    player = PlayerThread(_arguments(), stop, over)
-    player.start()
+    # In a thread, so that this one is free to react to a signal at any moment.
+    player = ThreadPoolExecutor(1).submit(_play, _arguments(), stop)
+    player.add_done_callback(lambda _: over.set())
     over.wait()
     if stop.is_set():
-        player.join(STOP_PATIENCE)
-    else:
-        player.join()
+        wait([player], STOP_PATIENCE)
+    code = STOPPED if stop.is_set() else player.result()
     sys.stdout.flush()
     sys.stderr.flush()
     # All that others could notice is closed, unless it cannot be interrupted: opening a large bag that is damaged, say.
-    os._exit(STOPPED if stop.is_set() else player.code)
+    os._exit(code)
+
+
+def _play(arguments: argparse.Namespace, stop: threading.Event) -> int:
+    def run() -> None:
+        # Here and not at the top: ROS takes a second or more to load, and by now signals are heeded.
+        from eomt_ros.replay.player import PlayOptions, play
+
+        with suppress(StoppedError):
+            play(PlayOptions(**vars(arguments)), sys.argv, stop)
+
+    return exit_code_of("play_bag", run)
 
 
 def _arguments() -> argparse.Namespace:

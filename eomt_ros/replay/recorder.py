@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -37,31 +38,29 @@ RECORDED: Mapping[str, tuple[type[Any], str]] = {
 """The topics, with the class of their messages and the name of their type."""
 DIAGNOSTICS = f"{NODE.lstrip('/')}: segmentation"
 
-# Results that may wait here while others are written: all that an evaluation could be behind by.
-DEPTH = 1000
+_DEPTH = 1000
+"""Results that may wait here while others are written: all that an evaluation could be behind by."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the node said of itself on /diagnostics; the counts are of images, since it was configured."""
+    """The node's own report on /diagnostics; the counts are of images, since it was configured."""
 
-    arrived: float
-    """By time.monotonic."""
-    state: str
-    model: str
-    task: str
-    device: str
-    score_threshold: float
-    publishers: int
-    """Of the images that the node listens to, as far as it knows of them."""
-    received: int
-    processed: int
-    skipped: int
-    lost: int
-    dropped: Mapping[str, int]
-    """By reason."""
-    stages_ms: Mapping[str, Percentiles]
-    """Of the last frames; empty before the first."""
+    arrived: float = 0.0
+    """Moment by time.monotonic."""
+    state: str = ""
+    """Of the lifecycle, such as active; empty before the first report."""
+    device: str = ""
+    score_threshold: float = math.nan
+    publishers: int = 0
+    """Publishers of the images that the node listens to, as far as it knows of them."""
+    received: int = 0
+    processed: int = 0
+    skipped: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Images by reason."""
+    stages_ms: Mapping[str, Percentiles] = field(default_factory=dict)
+    """Times of the last frames; empty before the first."""
 
     @property
     def settled(self) -> bool:
@@ -77,12 +76,12 @@ class Recorder:
         """Stamp of a frame -> when its instances came, in nanoseconds of time.monotonic."""
         self.counts: Counter[str] = Counter()
         """Messages by topic."""
-        self.report: Report | None = None
+        self.report = Report()
         """The newest."""
         self.failure: OSError | None = None
         """Why the bag takes no more, once it does not."""
         self._bag = bag
-        qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         for topic, (kind, name) in RECORDED.items():
             node.create_subscription(kind, topic, self._writer(topic, name), qos, raw=True)
         # The last, because middleware tells of subscriptions in their order: a node whose report came here knows the
@@ -119,15 +118,12 @@ def _report(status: DiagnosticStatus) -> Report:
     return Report(
         arrived=time.monotonic(),
         state=values["state"],
-        model=values["model"],
-        task=values["task"],
         device=values["device"],
         score_threshold=float(values["score threshold"]),
         publishers=int(values["publishers"]),
         received=int(values["received"]),
         processed=int(values["processed"]),
         skipped=int(values["skipped"]),
-        lost=int(values["lost in transport"]),
         dropped={reason.value: int(values[f"dropped: {reason.value}"]) for reason in Drop},
         stages_ms={
             stage: Percentiles(*(float(values[f"{stage} {name} (ms)"]) for name in PERCENTILES)) for stage in stages

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from eomt_ros.cli.stopping import StoppedError
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
 from eomt_ros.evaluation.progress import Progress
@@ -32,25 +34,22 @@ ANSWER_PATIENCE = 30.0  # s for the node to tell its parameters
 INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to hear of it
 RESULT_PATIENCE = 180.0  # s for the next result: a large model takes half a minute a frame on a busy CPU
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
+TOO_EARLY = "stopped before there was anything to evaluate"
 READY = ("active", "inactive")
 LATE = 2.0  # s after which an image that has not reached the node is lost
 
 
-class ReplayError(Exception):
+class ReplayError(UserError):
     """There is nothing to evaluate; the message says why."""
-
-
-class StoppedError(Exception):
-    """Somebody wants to stop, before anything came."""
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of a bag."""
+    """The outcome of playing a bag."""
 
     replay: ReplayFigures
     parameters: Mapping[str, Any]
-    """Of the node."""
+    """The node's."""
     report: Report
     """The node's last."""
     results_per_second: float
@@ -60,32 +59,25 @@ class Replayed:
     """The bag was played to its end, and what became of every image is known."""
 
 
+@dataclass(eq=False)
 class Replayer:
-    """Plays `topic` of a bag to the node `/segment`, and records into `out`.
+    """Plays one topic of a bag to the node `/segment`, and records its results."""
 
-    rate: how many times as fast, 0 for as fast as results come, None for what suits the node's policy: 0 for
-    `every_frame`, 1 for `latest`. children: of the caller; if one of them fails, it is over. stop: set from outside, to
-    end early with what there is.
-    """
+    participant: Participant
+    bag: Path
+    topic: str
+    """Of the images."""
+    out: OutputBag
+    stop: threading.Event
+    """Set from outside, to end early with what there is."""
+    rate: float | None = None
+    """How many times as fast, 0 for as fast as results come, None for what suits the node's policy: 0 for
+    `every_frame`, 1 for `latest`."""
+    children: Sequence[Child] = ()
+    """Processes of the caller; if one of them fails, it is over."""
 
-    def __init__(
-        self,
-        participant: Participant,
-        bag: Path,
-        topic: str,
-        out: OutputBag,
-        *,
-        rate: float | None = None,
-        children: Sequence[Child] = (),
-        stop: threading.Event,
-    ) -> None:
-        self._participant = participant
-        self._bag = bag
-        self._topic = topic
-        self._rate = rate
-        self._children = children
-        self._stop = stop
-        self._recorder = Recorder(participant.node, out)
+    def __post_init__(self) -> None:
+        self._recorder = Recorder(self.participant.node, self.out)
         self._problems: list[str] = []
         self._to_undo: list[str] = []
         """Lifecycle transitions that bring the node back to where it was, the last first."""
@@ -96,22 +88,19 @@ class Replayer:
         Raises ReplayError if it does not within a few minutes, ChildError if a child fails, StoppedError.
         """
         recorder = self._recorder
-        self._participant.serve(lambda: self._is_given_up or recorder.report is not None, START_PATIENCE)
-        if recorder.report is not None and recorder.report.state == "unconfigured" and not self._is_given_up:
+        self.participant.serve(lambda: self._is_given_up or recorder.report.state != "", START_PATIENCE)
+        if recorder.report.state == "unconfigured" and not self._is_given_up:
             self._change_state("configure", "cleanup")
-        active = self._participant.serve(
-            lambda: (
-                self._is_given_up
-                or (recorder.report is not None and recorder.report.state in READY and not self._node_is_gone)
-            ),
-            START_PATIENCE,
+        active = self.participant.serve(
+            lambda: self._is_given_up or (recorder.report.state in READY and not self._node_is_gone), START_PATIENCE
         )
-        for child in self._children:
+        for child in self.children:
             child.check()
-        if self._stop.is_set():
-            raise StoppedError
-        if not active or recorder.report is None:
-            last = "none came" if recorder.report is None else f"the last says '{printable(recorder.report.state)}'"
+        if self.stop.is_set():
+            raise StoppedError(TOO_EARLY)
+        if not active or recorder.report.state not in READY:
+            state = printable(recorder.report.state)
+            last = f"the last says '{state}'" if state else "none came"
             raise ReplayError(
                 f"the node {NODE} did not report within {START_PATIENCE:.0f} s that it is active ({last}); "
                 "it has to run, with the same ROS_DOMAIN_ID"
@@ -121,7 +110,7 @@ class Replayer:
     def play(self, images: int) -> Replayed:
         """Play the bag, which has so many images, and return what came of it. Raises as `wait_for_node` does."""
         before = self.wait_for_node()
-        parameters = self._participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
+        parameters = self.participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
         if not parameters:
             raise ReplayError(f"the node {NODE} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
         try:
@@ -136,28 +125,28 @@ class Replayer:
                         self._change_state("activate", "deactivate")
                     self._introduce(player, before)
                     ended = self._follow(player, progress, images)
-                published = _published(log, self._topic)
+                published = _published(log, self.topic)
             settled = self._settle(before, len(published), time.monotonic())
             return self._replayed(parameters, before, published, complete=ended and settled)
         finally:
             # It would go on to wait for images, and warn that none come, while its results are scored.
             while self._to_undo and not self._node_is_gone:
-                self._participant.change_state(NODE, self._to_undo.pop(), ANSWER_PATIENCE)
+                self.participant.change_state(NODE, self._to_undo.pop(), ANSWER_PATIENCE)
 
     def _change_state(self, transition: str, undone_by: str) -> None:
-        if not self._participant.change_state(NODE, transition, START_PATIENCE):
+        if not self.participant.change_state(NODE, transition, START_PATIENCE):
             raise ReplayError(f"the node {NODE} did not {transition}; its log says why")
         self._to_undo.append(undone_by)
 
     @property
     def _is_given_up(self) -> bool:
-        is_ended = self._stop.is_set() or self._recorder.failure is not None
-        return is_ended or any(child.code is not None for child in self._children)
+        is_ended = self.stop.is_set() or self._recorder.failure is not None
+        return is_ended or any(child.code is not None for child in self.children)
 
     @property
     def _node_is_gone(self) -> bool:
         """True if it does not offer results any more, or not yet."""
-        return not self._participant.node.count_publishers(INSTANCES)
+        return not self.participant.node.count_publishers(INSTANCES)
 
     @property
     def _is_over(self) -> bool:
@@ -165,9 +154,9 @@ class Replayer:
 
     def _command(self, parameters: Mapping[str, Any], log: Path) -> list[str]:
         every_frame = parameters["policy"] == "every_frame"
-        rate = (0.0 if every_frame else 1.0) if self._rate is None else self._rate
-        command = [sys.executable, "-m", "eomt_ros.replay.play_bag", str(self._bag), "--rate", f"{rate:g}"]
-        command += ["--wait-for", self._topic, "--hold", "--log", str(log)]
+        rate = (0.0 if every_frame else 1.0) if self.rate is None else self.rate
+        command = [sys.executable, "-m", "eomt_ros.replay.play_bag", str(self.bag), "--rate", f"{rate:g}"]
+        command += ["--wait-for", self.topic, "--hold", "--log", str(log)]
         if every_frame:
             # So that no queue on the way, the node's included, has more to hold than it can.
             ahead = min(AHEAD, parameters["queue_size"], parameters["depth"])
@@ -178,15 +167,11 @@ class Replayer:
     def _introduce(self, player: Child, before: Report) -> None:
         """Let the player begin once the node knows of it: what it misses before would count as lost on the way."""
         recorder = self._recorder
-        self._participant.serve(
+        self.participant.serve(
             lambda: (
                 self._is_over
                 or player.code is not None
-                or (
-                    recorder.report is not None
-                    and recorder.report.state == "active"
-                    and recorder.report.publishers > before.publishers
-                )
+                or (recorder.report.state == "active" and recorder.report.publishers > before.publishers)
             ),
             INTRODUCTION_PATIENCE,
         )
@@ -200,9 +185,9 @@ class Replayer:
                 progress.update(came)
             return self._is_over or player.code is not None
 
-        self._participant.serve(over)
+        self.participant.serve(over)
         try:
-            for child in (*self._children, player):
+            for child in (*self.children, player):
                 child.check()
         except ChildError as error:
             self._problems.append(str(error))
@@ -210,8 +195,8 @@ class Replayer:
             return True
         player.stop()
         failure = self._recorder.failure
-        if failure is not None or self._stop.is_set() or self._node_is_gone:
-            why = "the replay was stopped" if self._stop.is_set() else f"the node {NODE} went away"
+        if failure is not None or self.stop.is_set() or self._node_is_gone:
+            why = "the replay was stopped" if self.stop.is_set() else f"the node {NODE} went away"
             if failure is not None:
                 why = f"results could not be recorded any more ({failure.strerror}), so the replay was ended"
             self._problems.append(f"{why} after {self._recorder.counts[INSTANCES]:,} of {counted(images, 'result')}")
@@ -224,7 +209,7 @@ class Replayer:
 
         def settled() -> bool:
             report = recorder.report
-            if report is None or report.arrived < ended or not report.settled:
+            if report.arrived < ended or not report.settled:
                 return False
             if report.received - before.received < published and report.arrived < ended + LATE:
                 return False
@@ -238,7 +223,7 @@ class Replayer:
             patience = STOPPED_PATIENCE if self._is_over else RESULT_PATIENCE
             return settled() or time.monotonic() - news[0] > patience
 
-        self._participant.serve(over)
+        self.participant.serve(over)
         if not settled():
             counts = ", ".join(f"{recorder.counts[topic]} on {topic}" for topic in RECORDED)
             self._problems.append(
@@ -251,10 +236,10 @@ class Replayer:
         self, parameters: Mapping[str, Any], before: Report, published: Sequence[tuple[int, int]], *, complete: bool
     ) -> Replayed:
         recorder = self._recorder
-        report = recorder.report or before
+        report = recorder.report
         if not recorder.arrivals:
-            if self._stop.is_set():
-                raise StoppedError
+            if self.stop.is_set():
+                raise StoppedError(TOO_EARLY)
             problems = "; ".join(self._problems) or f"{counted(len(published), 'image was', 'images were')} published"
             raise ReplayError(f"no result came from the node {NODE}: {problems}")
         # The node's own count may be a second old where it was stopped.

@@ -117,8 +117,8 @@ def test_recorded_images_and_instances_agree(run: Run) -> None:
     instances: Any
     with Bag(run.out / "bag") as bag:
         frames = zip(
-            bag.labels("/segment/semantic"),
-            bag.labels("/segment/panoptic"),
+            bags.labels(bag, "/segment/semantic"),
+            bags.labels(bag, "/segment/panoptic"),
             bag.messages("/segment/instances"),
             strict=True,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+
+from eomt_ros.evaluation.bag import Bag, Stamped
+from eomt_ros.evaluation.label_image import decode_labels
+from eomt_ros.images import decode
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 START = 1_700_000_000 * 10**9
@@ -86,6 +90,16 @@ def write_scene(path: Path, frames: int, storage: StoragePlugin = StoragePlugin.
             yield PANOPTIC, stamp(number), image(stamp(number), instances, "16UC1")
 
     return write_bag(path, messages(), storage)
+
+
+def images(bag: Bag, topic: str) -> Iterator[Stamped[npt.NDArray[np.uint8]]]:
+    """The pictures of a topic, (H, W, 3) RGB."""
+    return (Stamped(message.stamp, decode(message.content)) for message in bag.messages(topic))
+
+
+def labels(bag: Bag, topic: str) -> Iterator[Stamped[npt.NDArray[Any]]]:
+    """The label images of a topic, (H, W)."""
+    return (Stamped(message.stamp, decode_labels(message.content)) for message in bag.messages(topic))
 
 
 def damage(path: Path) -> None:

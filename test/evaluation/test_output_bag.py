@@ -11,6 +11,7 @@ import pytest
 from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import OutputBag, typestore
+from test.evaluation import bags
 
 KINDS = {
     "/segment/semantic": "sensor_msgs/msg/Image",
@@ -60,7 +61,7 @@ def test_label_images_are_those_of_the_engine(classes: int, encoding: str, tmp_p
     path = write(tmp_path / "bag", found)
     with Bag(path) as bag:
         assert bag.topics == KINDS
-        (semantic,), (panoptic,) = bag.labels("/segment/semantic"), bag.labels("/segment/panoptic")
+        (semantic,), (panoptic,) = bags.labels(bag, "/segment/semantic"), bags.labels(bag, "/segment/panoptic")
     assert np.array_equal(semantic.content, found.semantic)
     assert np.array_equal(panoptic.content, found.panoptic)
     images = messages(path)

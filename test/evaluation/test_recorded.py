@@ -11,11 +11,12 @@ import pytest
 
 from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.recorded import RecordedPredictions, bag_name
-from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame
+from eomt_ros.evaluation.sources.sequence import SourceFrame
 from test.evaluation import bags
 
 DEMO = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")

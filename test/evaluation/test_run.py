@@ -16,6 +16,7 @@ import pytest
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Scores
 from eomt_ros.evaluation.predictions import EnginePredictions, Found
@@ -24,7 +25,7 @@ from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Figures, Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
@@ -48,8 +49,8 @@ def run(
     paths: Iterable[Path], segmenter: Segmenter, out: Path, truth: TruthSource | None = None, **options: Any
 ) -> Results:
     out.mkdir(exist_ok=True)
-    with open_sequences(list(paths), truth=truth or TruthSource()) as sequences:
-        return evaluate(sequences, EnginePredictions(segmenter), out, EvaluationOptions(**options))
+    sequences = open_sequences(list(paths), truth=truth or TruthSource())
+    return evaluate(sequences, EnginePredictions(segmenter), out, EvaluationOptions(**options))
 
 
 def segmented(
@@ -83,8 +84,8 @@ def same_in_bag(path: Path, expected: Iterable[FrameResult]) -> None:
     """Expects a bag of predictions to hold these results, to the last bit."""
     with Bag(path) as bag:
         recorded = zip(
-            bag.labels("/segment/semantic"),
-            bag.labels("/segment/panoptic"),
+            bags.labels(bag, "/segment/semantic"),
+            bags.labels(bag, "/segment/panoptic"),
             bag.messages("/segment/instances"),
             expected,
             strict=True,
@@ -153,10 +154,8 @@ def test_a_saved_bag_scores_as_the_engine_did(bag: Path, segmenter: Segmenter, t
     entries = zip(segmenter.labels.class_names, segmenter.labels.is_thing, strict=True)
     rows = "\n".join(f"  - {{name: {name}, thing: {str(thing).lower()}}}" for name, thing in entries)
     table.write_text(f"name: {segmenter.labels.name}\ntask: panoptic\nclasses:\n{rows}\n")
-    with (
-        open_sequences([bag], truth=TruthSource()) as sequences,
-        RecordedPredictions(tmp_path / "first" / "bag", ["bag"], table) as predictions,
-    ):
+    sequences = open_sequences([bag], truth=TruthSource())
+    with RecordedPredictions(tmp_path / "first" / "bag", ["bag"], table) as predictions:
         second = evaluate(sequences, predictions, tmp_path / "second", EvaluationOptions())
     same = ("miou", "class_iou", "vpq", "stq", "mvc8", "id_switches", "timelines", "frames", "frames_scored", "seconds")
     assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]
@@ -340,8 +339,8 @@ def test_what_was_done_before_a_stop_is_kept(frames: int, bag: Path, segmenter: 
     other = bags.write_scene(tmp_path / "other", 5)
     options = EvaluationOptions(save_bag=True)
     (tmp_path / "out").mkdir()
-    with open_sequences([bag, other], truth=TruthSource()) as sequences:
-        found = evaluate(sequences, StopsAfter(segmenter, frames, options), tmp_path / "out", options)
+    sequences = open_sequences([bag, other], truth=TruthSource())
+    found = evaluate(sequences, StopsAfter(segmenter, frames, options), tmp_path / "out", options)
     assert found.frames == frames
     assert found.problems[0] == f"stopped by the user after {frames} of {FRAMES + 5} frames: the figures are of these"
     assert len(list(read_video(tmp_path / "out" / "overlay.mp4"))) == frames
@@ -354,8 +353,8 @@ def test_what_was_done_before_a_stop_is_kept(frames: int, bag: Path, segmenter: 
 def test_a_stop_before_the_first_frame_has_empty_results(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     options = EvaluationOptions()
     options.stop.set()
-    with open_sequences([bag], truth=TruthSource()) as sequences:
-        found = evaluate(sequences, EnginePredictions(segmenter), tmp_path, options)
+    sequences = open_sequences([bag], truth=TruthSource())
+    found = evaluate(sequences, EnginePredictions(segmenter), tmp_path, options)
     assert (found.frames, found.miou, found.files) == (0, None, {})
 
 

@@ -27,9 +27,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
-from eomt_ros.images import to_image
+from bench.messages import to_image
 from eomt_ros.msg import InstanceArray
-from eomt_ros.replay.spinning import spinning
+from test.node.spinning import spinning
 from test.patience import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]

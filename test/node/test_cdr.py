@@ -10,7 +10,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from eomt_ros.images import ImageError, decode, to_image
+from bench.messages import to_image
+from eomt_ros.images import ImageError, decode
 from eomt_ros.node.cdr import read_image, write_image
 from test.evaluation import bags
 from test.node.robot import picture, stamped

@@ -24,7 +24,7 @@ SETUP = """
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
-    from eomt_ros.replay.spinning import spinning
+    from test.node.spinning import spinning
 
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     matched = lambda event: print("matched", flush=True)

@@ -25,8 +25,8 @@ from rclpy.node import Node
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.fast_dds import profile_variables
-from eomt_ros.replay.spinning import spinning
 from test.evaluation import bags
+from test.node.spinning import spinning
 from test.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]

@@ -23,8 +23,8 @@ from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from eomt_ros.replay.spinning import spinning
 from test.evaluation import bags
+from test.node.spinning import spinning
 from test.patience import PATIENCE
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import SEMANTIC, OutputBag
 from eomt_ros.replay.participant import Participant
-from eomt_ros.replay.recorder import DEPTH, Recorder
+from eomt_ros.replay.recorder import Recorder
 from test.patience import PATIENCE
 
 SIDE = 1200  # a message of which fills a chunk of the bag
@@ -42,7 +42,7 @@ def test_a_full_disk_ends_the_recording_and_what_was_recorded_can_be_read(
     with Participant("recorder") as participant:
         with OutputBag(path) as bag:
             recorder = Recorder(participant.node, bag)
-            publisher = participant.node.create_publisher(Image, SEMANTIC, DEPTH)
+            publisher = participant.node.create_publisher(Image, SEMANTIC, 1000)
             assert participant.serve(lambda: publisher.get_subscription_count() > 0, PATIENCE)
             with no_file_larger_than(3 * SIDE * SIDE // 2):
                 for number in range(3):

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from eomt_ros import plain_yaml
 from eomt_ros.engine.errors import LabelsError
 from eomt_ros.package_data import shipped
+from eomt_ros.plain_yaml import load_plain_yaml
 from eomt_ros.printable import printable
 from eomt_ros.regular_file import read_bytes
 
@@ -196,7 +196,7 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 def _read(path: Path) -> Any:
     try:
-        return plain_yaml.load(read_bytes(path, LARGEST_TABLE).decode("utf-8"))
+        return load_plain_yaml(read_bytes(path, LARGEST_TABLE).decode("utf-8"))
     except OSError as error:
         raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:

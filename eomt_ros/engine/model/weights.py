@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
-from eomt_ros.git_lfs import ADVICE, is_pointer
 from eomt_ros.regular_file import open_regular, read_bytes
 
 WEIGHTS = "model.safetensors"
@@ -150,8 +149,6 @@ def _memory() -> float:
 
 
 def _unreadable(path: Path, why: str) -> str:
-    if is_pointer(path):
-        return f"{path} {ADVICE}"
     return (
         f"{path} ({path.stat().st_size} bytes) is truncated or no safetensors file ({why}); "
         "compare its size with the original's and get it again"

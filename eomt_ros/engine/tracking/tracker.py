@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eomt_ros.engine.postprocess.rle import Box
-from eomt_ros.engine.stamps import SECOND
+from eomt_ros.stamps import SECOND
 
 LARGEST_ID = 65535
 MAX_ABSENCE = 2 * SECOND

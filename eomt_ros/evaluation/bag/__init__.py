@@ -1,6 +1,6 @@
 """Recordings: what a bag holds, message by message, without ROS."""
 
 from eomt_ros.evaluation.bag.contents import BagError, Recorded
-from eomt_ros.evaluation.bag.reader import Bag, Stamped, in_step
+from eomt_ros.evaluation.bag.reader import Bag, Stamped
 
-__all__ = ["Bag", "BagError", "Recorded", "Stamped", "in_step"]
+__all__ = ["Bag", "BagError", "Recorded", "Stamped"]

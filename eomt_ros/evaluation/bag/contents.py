@@ -1,4 +1,4 @@
-"""What the files of a rosbag2 hold, whatever their format."""
+"""The content of one file of a bag, whatever its format."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, Protocol
 
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.printable import printable
 
-LARGEST = 1 << 29
+LARGEST_MESSAGE = 1 << 29
 """Bytes of a message, or of a chunk of them: a length above it is garbage, or made to fill the memory."""
 MOST_FAULTS = 3
 """Sentences about one bag: of a bad disk every chunk may be damaged."""
 
 
-class BagError(Exception):
+class BagError(SourceError):
     """A bag, or a topic in it, that cannot be read; the message says which and why."""
 
 
@@ -48,16 +49,16 @@ class Contents(Protocol):
 
     channels: dict[int, Channel]
     counts: Counter[int]
-    """How many messages every channel has, as far as they can be read."""
+    """Messages of every channel, as far as they can be read."""
     span: tuple[int, int] | None
-    """The times of the first and the last message, in nanoseconds; None without any."""
+    """Times of the first and the last message, in nanoseconds; None without any."""
     faults: list[str]
-    """What is wrong with the file, a sentence each."""
+    """Damage of the file, a sentence each."""
 
     def messages(self, channels: Collection[int], faults: list[str]) -> Iterator[tuple[int, int, bytes]]:
         """The messages of some channels in the order of their times: channel, time, content.
 
-        What is damaged is left out and said in `faults`, at the end at the latest. Raises `OSError`.
+        Leaves out what is damaged, and says so in `faults`, at the end at the latest. Raises `OSError`.
         """
         ...
 

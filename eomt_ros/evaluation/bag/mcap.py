@@ -1,8 +1,8 @@
 """MCAP files, whole or not, in the order of their times: https://mcap.dev/spec.
 
-A file is taken in stretches: its chunks, and runs of messages that lie outside of chunks. Where they are, and what is
-in them, tells the summary at the end of the file where it tells all, else one look through the file. A message is read
-when its time has come, so that memory holds some stretches, however long the file and whatever its order.
+A file consists of stretches: its chunks, and runs of messages that lie outside of chunks. The summary at the end of the
+file says where they are and what is in them; where it does not say all, one look through the file does. A message is
+read when its time has come, so that memory holds some stretches, however long the file and whatever its order.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note
+from eomt_ros.evaluation.bag.contents import LARGEST_MESSAGE, Channel, DamageError, note
 from eomt_ros.evaluation.bag.unpacking import unpack, unpack_message
 from eomt_ros.printable import printable
 
-MEMORY = 128 << 20
-"""Bytes of the stretches that are kept, unpacked."""
+CACHE_SIZE = 128 << 20
+"""Bytes of unpacked stretches that are kept."""
 LONGEST_RUN = 1 << 20
-"""Bytes."""
+"""Bytes of messages outside of chunks that are one stretch."""
 
 _MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
@@ -38,18 +38,18 @@ _MESSAGE_HEAD = struct.Struct("<H4xQ8x")
 _FOOTER_SIZE = _HEAD.size + 20 + len(_MAGIC)
 
 Read = Callable[[int, int], bytes]
-"""Gives so many bytes from some place, or those that there are."""
+"""Reads from a place so many bytes, or those that there are."""
 
 
 class _Stretch(NamedTuple):
     start: int
     """Time of its first message, in nanoseconds."""
     at: int
-    """Where in the file it begins: a chunk's record, or the first of a run of messages."""
+    """Byte of the file where it begins: with a chunk's record, or the first of a run of messages."""
     size: int
     """Bytes."""
     channels: frozenset[int] | None
-    """Of its messages; None where that is not known."""
+    """The channels of its messages; None where that is not known."""
     is_chunk: bool
 
 
@@ -64,7 +64,7 @@ class _Index:
     stretches: list[_Stretch] = field(default_factory=list)
 
     def add(self, opcode: int, content: bytes) -> None:
-        """Takes the content of a record in that is of a schema or a channel."""
+        """Adds the content of a schema's or a channel's record."""
         if opcode == _SCHEMA:
             number, name, encoding, definition = _fields(content, "Hsss")
             self.schemas[number] = name, definition if encoding == "ros2msg" else ""
@@ -79,7 +79,7 @@ class _Index:
         return Channel(printable(topic), printable(kind), printable(encoding), definition)
 
     def add_stretch(self, counts: Counter[int], first: int, last: int, at: int, size: int, *, is_chunk: bool) -> None:
-        """What was found between two places; joined to the run before it where it goes on with that."""
+        """Adds what was found between two places, to the run before it where it goes on with that."""
         self.counts += counts
         self.span = (min(first, self.span[0]), max(last, self.span[1])) if self.span else (first, last)
         channels, before = frozenset(counts), self.stretches[-1] if self.stretches else None
@@ -95,15 +95,14 @@ class _Content(NamedTuple):
     """The messages of a stretch, of some channels, in the order of their times."""
 
     records: bytes
-    times: npt.NDArray[np.unsignedinteger[Any]]
-    places: npt.NDArray[np.unsignedinteger[Any]]
-    """Where in the records a message begins."""
-    sizes: npt.NDArray[np.unsignedinteger[Any]]
+    times: npt.NDArray[np.uint64]
+    places: npt.NDArray[np.uint32]
+    """Byte of the records where the content of each message begins."""
 
     @property
     def memory(self) -> int:
         """Bytes."""
-        return len(self.records) + self.times.nbytes + self.places.nbytes + self.sizes.nbytes
+        return len(self.records) + self.times.nbytes + self.places.nbytes
 
 
 class McapFile:
@@ -141,8 +140,9 @@ class McapFile:
                     if heads and (time, number, at) > heads[0]:
                         heapq.heappush(heads, (time, number, at))
                         break
-                    place, size = int(content.places[at]), int(content.sizes[at])
-                    (channel,) = struct.unpack_from("<H", content.records, place)
+                    place = int(content.places[at])
+                    _, size = _HEAD.unpack_from(content.records, place - _HEAD.size)
+                    channel, _ = _MESSAGE_HEAD.unpack_from(content.records, place)
                     data = content.records[place + _MESSAGE_HEAD.size : place + size]
                     try:
                         yield channel, time, unpack_message(data)
@@ -173,28 +173,27 @@ class McapFile:
         return index
 
     def _content(self, read: Read, stretch: _Stretch, wanted: frozenset[int], faults: list[str]) -> _Content:
-        times, places, sizes = array("Q"), array("I"), array("I")
+        times, places = array("Q"), array("I")
         records = b""
         try:
-            records = read(stretch.at, min(stretch.size, _HEAD.size + LARGEST))
+            records = read(stretch.at, min(stretch.size, _HEAD.size + LARGEST_MESSAGE))
             if stretch.is_chunk:
                 if records[: _HEAD.size] != _HEAD.pack(_CHUNK, stretch.size - _HEAD.size):
                     raise DamageError("there is no chunk")
                 records = _unpacked(memoryview(records)[_HEAD.size :], whole=len(records) == stretch.size)
-            for channel, time, at, length in _messages_in(records):
+            for channel, time, place in _messages_in(records):
                 if channel in wanted:
                     times.append(time)
-                    places.append(at)
-                    sizes.append(length)
+                    places.append(place)
         except DamageError as error:
             note(faults, f"{self._path.name} has a damaged record at byte {stretch.at}: {error}")
-        columns = np.frombuffer(times, np.uint64), np.frombuffer(places, np.uint32), np.frombuffer(sizes, np.uint32)
+        columns = np.frombuffer(times, np.uint64), np.frombuffer(places, np.uint32)
         in_order = np.argsort(columns[0], kind="stable")
-        return _Content(records, *(column[in_order] for column in columns))
+        return _Content(records, columns[0][in_order], columns[1][in_order])
 
 
 class _Kept:
-    """The stretches that were used last; others are read again when they are needed again."""
+    """Keeps the stretches that were used last, and reads others again when they are needed again."""
 
     def __init__(self, read: Callable[[int], _Content]) -> None:
         self._read = read
@@ -205,7 +204,7 @@ class _Kept:
         if number in self._contents:
             self._contents.move_to_end(number)
             return self._contents[number]
-        while self._memory > MEMORY:
+        while self._memory > CACHE_SIZE:
             self.forget(next(iter(self._contents)))
         content = self._contents[number] = self._read(number)
         self._memory += content.memory
@@ -224,11 +223,11 @@ def _reader(file: BinaryIO) -> Read:
 
 
 def _look_at(index: _Index, read: Read, opcode: int, at: int, length: int) -> None:
-    """Adds what a record holds, or the part of one that is left. Raises `DamageError` after that."""
+    """Adds the content of a record, or of the part of one that is left. Raises `DamageError` after that."""
     if opcode not in (_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK):
         return
-    if length > LARGEST:
-        raise DamageError(f"it has {length} bytes, expected {LARGEST} at most")
+    if length > LARGEST_MESSAGE:
+        raise DamageError(f"it has {length} bytes, expected {LARGEST_MESSAGE} at most")
     place, size = at - _HEAD.size, _HEAD.size + length
     if opcode == _CHUNK:
         chunk = read(at, length)
@@ -244,7 +243,7 @@ def _look_into(index: _Index, records: bytes, place: int, size: int) -> None:
     counts: Counter[int] = Counter()
     first, last = math.inf, 0
     try:
-        for channel, time, _, _ in _messages_in(records, index):
+        for channel, time, _ in _messages_in(records, index):
             counts[channel] += 1
             first, last = min(first, time), max(last, time)
     finally:
@@ -252,13 +251,13 @@ def _look_into(index: _Index, records: bytes, place: int, size: int) -> None:
             index.add_stretch(counts, int(first), last, place, size, is_chunk=True)
 
 
-def _messages_in(records: bytes, index: _Index | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Channel, time, place and size of each message in some records; what else an index wants is added to it."""
+def _messages_in(records: bytes, index: _Index | None = None) -> Iterator[tuple[int, int, int]]:
+    """Channel, time and place of each message in some records; index: gets their schemas and channels."""
     for opcode, at, length in _records(lambda at, count: records[at : at + count], 0, len(records)):
         if at + length > len(records):
             return
         if opcode == _MESSAGE and length >= _MESSAGE_HEAD.size:
-            yield *_MESSAGE_HEAD.unpack_from(records, at), at, length
+            yield *_MESSAGE_HEAD.unpack_from(records, at), at
         elif opcode in (_SCHEMA, _CHANNEL) and index is not None:
             index.add(opcode, records[at : at + length])
 
@@ -278,7 +277,7 @@ def _records(read: Read, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _from_summary(read: Read, size: int) -> _Index | None:
-    """The index that a file ends with; None where it has none, or one that does not tell all, as the format allows."""
+    """The index at the end of a file; None where it has none, or one that does not say all, as the format allows."""
     end = size - _FOOTER_SIZE
     footer = read(max(end, 0), _FOOTER_SIZE)
     if len(footer) < _FOOTER_SIZE or footer[-len(_MAGIC) :] != _MAGIC:
@@ -290,7 +289,7 @@ def _from_summary(read: Read, size: int) -> _Index | None:
     sets: dict[frozenset[int], frozenset[int]] = {}
     try:
         for opcode, at, length in _records(read, start, end):
-            if at + length > end or length > LARGEST:
+            if at + length > end or length > LARGEST_MESSAGE:
                 return None
             if opcode in (_SCHEMA, _CHANNEL):
                 index.add(opcode, read(at, length))

@@ -1,40 +1,39 @@
-"""Images, label images and messages out of a bag, one at a time: rosbag2 (SQLite, MCAP) and rosbag1, without ROS."""
+"""Messages out of a bag, one at a time: rosbag2 (SQLite, MCAP) and rosbag1, without ROS."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from eomt_ros.evaluation.bag.contents import BagError, Recorded
-from eomt_ros.evaluation.bag.storage import Storage, open_storage
-from eomt_ros.evaluation.frame import LabelImage
-from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.images import ImageError, decode
+from eomt_ros.evaluation.bag import rosbag1
+from eomt_ros.evaluation.bag.contents import BagError, Channel, Contents, Recorded, note
+from eomt_ros.evaluation.bag.storage import open_files
+from eomt_ros.evaluation.bag.types import Types
+from eomt_ros.evaluation.counting import counted
 from eomt_ros.printable import printable
+from eomt_ros.stamps import SECOND
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+CDR = "cdr"
 
-YEAR = 365 * 24 * 3600 * 10**9
+YEAR = 365 * 24 * 3600 * SECOND
 """ns: stamps below it are of a clock that began with a simulation, or a machine."""
 
-Content = TypeVar("Content")
+_Content = TypeVar("_Content")
 
 
 @dataclass(frozen=True, eq=False)
-class Stamped(Generic[Content]):
+class Stamped(Generic[_Content]):
     """Something of one moment."""
 
     stamp: int
     """Nanoseconds, from the message's header; of the recording where the header has none, which a 0 is unless the
     topic counts from there."""
-    content: Content
+    content: _Content
 
 
 class Bag:
@@ -44,42 +43,60 @@ class Bag:
     unfinished rosbag2 what is there is read, and `problems` says so. Raises `BagError`.
     """
 
+    topics: dict[str, str]
+    """The type of every topic, such as `sensor_msgs/msg/Image`; of several types of a topic, the first."""
+    problems: list[str]
+    """Faults of the bag when it was opened, a sentence each."""
+    seconds: float
+    """From the first message of the recording to the last."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.problems: list[str] = []
-        """What was wrong with the bag when it was opened, a sentence each."""
         self.broken_off = False
         """Reading some of its messages ended too early."""
-        self._storage: Storage
         self._first_stamps: dict[str, int] = {}
 
     def __enter__(self) -> Bag:
-        self._storage, self.problems = open_storage(self.path)
+        self.problems = []
+        faults: list[str] = []
+        with ExitStack() as resources:
+            try:
+                self._files = open_files(self.path, resources, self.problems, faults)
+            except OSError as error:
+                raise BagError(f"{self.path} is not a bag that can be read: {error.strerror or error}") from error
+            channels = [channel for file in self._files for channel in file.channels.values()]
+            if not channels or (faults and not any(file.counts.total() for file in self._files)):
+                reason = "; ".join(faults) or "it has no topics"
+                raise BagError(f"{self.path} is not a bag that can be read: {reason}")
+            is_ros1 = all(channel.encoding == rosbag1.ENCODING for channel in channels)
+            if is_ros1 and not isinstance(self._files[0], rosbag1.Rosbag1File):
+                raise BagError(f"{self.path} has messages of ROS 1, not read from MCAP: give the .bag it was made from")
+            self._resources = resources.pop_all()
+        self._encoding = rosbag1.ENCODING if is_ros1 else CDR
+        self._types = Types({each.kind: each.definition for each in channels if each.definition}, ros1=is_ros1)
+        self.topics = {channel.topic: self._type(channel) for channel in reversed(channels)}
+        self._counts: Counter[str] = Counter()
+        for file in self._files:
+            for number in self._numbers(file, self.topics):
+                self._counts[file.channels[number].topic] += file.counts[number]
+        times = [time for file in self._files for time in file.span or ()]
+        self.seconds = (max(times) - min(times)) * 1e-9 if times else 0.0
+        if faults:
+            read = counted(self._counts.total(), "message")
+            self.problems.append(f"{self.path.name} is damaged ({'; '.join(faults)}): {read} could be read")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._storage.close()
-
-    @property
-    def topics(self) -> dict[str, str]:
-        """The type of every topic, such as `sensor_msgs/msg/Image`."""
-        return self._storage.topics
+    def __exit__(self, *_: object) -> None:
+        self._resources.close()
 
     @property
     def image_topics(self) -> list[str]:
         """The topics of images, raw or compressed."""
         return sorted(topic for topic, kind in self.topics.items() if kind in IMAGE_TYPES)
 
-    @property
-    def seconds(self) -> float:
-        """From the first message of the recording to the last."""
-        return self._storage.seconds
-
     def count(self, topic: str) -> int:
         """The number of messages of a topic, 0 if the bag does not have it."""
-        return self._storage.counts.get(topic, 0)
+        return self._counts[topic]
 
     def recorded(self, topics: Collection[str]) -> Iterator[Recorded]:
         """The messages of some topics in the order of the recording, still serialized.
@@ -91,16 +108,25 @@ class Bag:
                 raise BagError(
                     f"{self.path} has no topic {topic}; it has {printable(', '.join(sorted(self.topics))) or 'none'}"
                 )
-        try:
-            yield from self._storage.messages(topics)
-        except BagError as error:
+        count, faults = 0, list[str]()
+        for file in self._files:
+            try:
+                for number, time, data in file.messages(self._numbers(file, topics), faults):
+                    count += 1
+                    yield Recorded(file.channels[number].topic, time, data)
+            except OSError as error:
+                note(faults, str(error))
+        expected = sum(self._counts[topic] for topic in set(topics))
+        if count != expected:
             self.broken_off = True
-            raise BagError(f"{self.path}: {error}") from error
+            reasons = "; ".join(faults) or "the bag's own count is wrong, or it was changed"
+            of = f"{count:,} of {counted(expected, 'message')}"
+            raise BagError(f"{self.path}: {of} could be read: {reasons}")
 
     def message(self, recorded: Recorded) -> Stamped[Any]:
-        """What `recorded` says. Raises `BagError` where it is damaged."""
+        """Deserializes a message. Raises `BagError` where it is damaged."""
         try:
-            message = self._storage.deserialize(recorded.topic, recorded.data)
+            message = self._types.message(self.topics[recorded.topic], recorded.data)
         except BagError as error:
             raise BagError(f"{self.path}: {recorded.topic}: {error}") from error
         stamp = _stamp(message)
@@ -108,53 +134,17 @@ class Bag:
             stamp = recorded.time
         return Stamped(stamp, message)
 
-    def counts_from_zero(self, topic: str) -> bool:
-        """Whether a stamp of 0 is one, because those of the topic count from a start, as in a simulation."""
-        return 0 < self._first_stamp(topic) < YEAR
-
-    def is_unstamped(self, topic: str) -> bool:
-        """Whether all headers of a topic are empty, as from a driver that does not stamp."""
-        return not self._first_stamp(topic)
-
-    def _first_stamp(self, topic: str) -> int:
-        """The first that is not 0 in the headers of a topic; 0 where there is none."""
-        if topic not in self._first_stamps:
-            self._first_stamps[topic] = next(filter(None, self._stamps(topic)), 0)
-        return self._first_stamps[topic]
-
-    def _stamps(self, topic: str) -> Iterator[int]:
-        """Those in the headers of a topic, as far as they can be read."""
-        with suppress(BagError):
-            for recorded in self._storage.messages([topic]):
-                with suppress(BagError):
-                    yield _stamp(self._storage.deserialize(topic, recorded.data)) or 0
-
     def messages(self, topic: str) -> Iterator[Stamped[Any]]:
         """The messages of a topic, in the order of the recording. Raises `BagError` where there is no such topic."""
         return map(self.message, self.recorded([topic]))
 
-    def images(self, topic: str) -> Iterator[Stamped[npt.NDArray[np.uint8]]]:
-        """The pictures of an Image or CompressedImage topic, (H, W, 3) uint8 RGB; not to be written to.
+    def counts_from_zero(self, topic: str) -> bool:
+        """True if a stamp of 0 is a time, because the stamps of the topic count from a start, as in a simulation."""
+        return 0 < self._first_stamp(topic) < YEAR
 
-        Raises `BagError` where there is no such topic or a picture does not decode.
-        """
-        self.check_image_topic(topic)
-        for message in self.messages(topic):
-            try:
-                yield Stamped(message.stamp, decode(message.content))
-            except ImageError as error:
-                raise BagError(f"{self.path}: {topic} at {message.stamp} ns: {error}") from error
-
-    def labels(self, topic: str) -> Iterator[Stamped[LabelImage]]:
-        """The label images of an image topic as they are, (H, W) uint8 or uint16; not to be written to.
-
-        Raises `BagError` where there is no such topic or a message is no label image.
-        """
-        for message in self.messages(topic):
-            try:
-                yield Stamped(message.stamp, decode_labels(message.content))
-            except LabelImageError as error:
-                raise BagError(f"{self.path}: {topic} has {error}") from error
+    def is_unstamped(self, topic: str) -> bool:
+        """True if no header of a topic has a stamp, as from a driver that gives none."""
+        return not self._first_stamp(topic)
 
     def check_image_topic(self, topic: str) -> None:
         """Raises `BagError` where the bag has a topic, but not of images."""
@@ -162,37 +152,35 @@ class Bag:
         if kind not in IMAGE_TYPES:
             raise BagError(f"{self.path}: {topic} is {kind}, expected one of {', '.join(IMAGE_TYPES)}")
 
+    def _first_stamp(self, topic: str) -> int:
+        """The first stamp of a topic that is not 0; 0 where there is none."""
+        if topic not in self._first_stamps:
+            self._first_stamps[topic] = next(filter(None, self._stamps(topic)), 0)
+        return self._first_stamps[topic]
 
-def in_step(*streams: Iterable[Stamped[Any]]) -> Iterator[tuple[int, tuple[Any, ...]]]:
-    """Goes through streams side by side: the stamps that all of them have, and what they have there.
+    def _stamps(self, topic: str) -> Iterator[int]:
+        """The stamps of a topic, as far as they can be read."""
+        for file in self._files:
+            with suppress(OSError):
+                for _, _, data in file.messages(self._numbers(file, [topic]), []):
+                    with suppress(BagError):
+                        yield _stamp(self._types.message(self.topics[topic], data)) or 0
 
-    Raises `BagError` where a stream's stamps do not ascend.
-    """
-    ascending = [_ascending(stream) for stream in streams]
-    try:
-        heads = [next(stream) for stream in ascending]
-        while True:
-            newest = max(head.stamp for head in heads)
-            if all(head.stamp == newest for head in heads):
-                yield newest, tuple(head.content for head in heads)
-                newest += 1
-            heads = [
-                head if head.stamp >= newest else next(stream) for head, stream in zip(heads, ascending, strict=True)
-            ]
-    except StopIteration:
-        return
+    def _numbers(self, file: Contents, topics: Collection[str]) -> list[int]:
+        return [
+            number
+            for number, channel in file.channels.items()
+            if channel.topic in topics and self._type(channel) == self.topics[channel.topic]
+        ]
 
-
-def _ascending(stream: Iterable[Stamped[Any]]) -> Iterator[Stamped[Any]]:
-    before: int | None = None
-    for item in stream:
-        if before is not None and item.stamp <= before:
-            raise BagError(f"a message of {item.stamp} ns follows one of {before} ns, expected ascending stamps")
-        before = item.stamp
-        yield item
+    def _type(self, channel: Channel) -> str:
+        """The type of a channel; of another encoding than the bag's, a name that no reader asks for."""
+        if channel.encoding == self._encoding:
+            return channel.kind
+        return f"{channel.kind} as {channel.encoding or 'nothing known'}"
 
 
 def _stamp(message: Any) -> int | None:
     """The header's stamp in nanoseconds; None without a header."""
     header = getattr(message, "header", None)
-    return None if header is None else int(header.stamp.sec * 10**9 + header.stamp.nanosec)
+    return None if header is None else int(header.stamp.sec * SECOND + header.stamp.nanosec)

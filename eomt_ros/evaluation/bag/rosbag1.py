@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from rosbags.rosbag1 import Reader
 
-from eomt_ros.evaluation.bag.contents import BagError, Recorded
-from eomt_ros.evaluation.bag.types import Types, one_line
-from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.bag.contents import Channel, DamageError, note
+from eomt_ros.evaluation.bag.types import one_line
 from eomt_ros.printable import printable
 
+ENCODING = "ros1"
+"""The encoding of its messages."""
 
-class Rosbag1:
-    """A .bag file, see `Storage`. Raises `BagError`, `OSError`."""
+
+class Rosbag1File:
+    """A .bag file, see `Contents`; open until it is closed. Raises `DamageError` where it is none, `OSError`."""
 
     def __init__(self, path: Path) -> None:
+        self.faults: list[str] = []
         self._reader = Reader(path)
         try:
             self._reader.open()
@@ -26,35 +28,24 @@ class Rosbag1:
             raise
         # Damaged bytes make rosbags raise almost anything, from its own errors to TypeError.
         except Exception as error:
-            raise BagError(f"{path} is not a bag that can be read: {one_line(error)}") from error
-        self.topics = {
-            printable(connection.topic): printable(connection.msgtype) for connection in self._reader.connections
+            raise DamageError(one_line(error)) from error
+        self.close = self._reader.close
+        self._connections = {connection.id: connection for connection in self._reader.connections}
+        self.channels = {
+            number: Channel(printable(each.topic), printable(each.msgtype), ENCODING, each.msgdef.data)
+            for number, each in self._connections.items()
         }
-        self.counts: Counter[str] = Counter()
-        for connection in self._reader.connections:
-            self.counts[printable(connection.topic)] += connection.msgcount
-        self.seconds = self._reader.duration * 1e-9 if self._reader.message_count else 0.0
-        self._types = Types({printable(each.msgtype): each.msgdef.data for each in self._reader.connections}, ros1=True)
+        self.counts = Counter({number: each.msgcount for number, each in self._connections.items()})
+        self.span = (self._reader.start_time, self._reader.end_time) if self.counts.total() else None
 
-    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """See `Storage`."""
-        connections = [connection for connection in self._reader.connections if printable(connection.topic) in topics]
+    def messages(self, channels: Collection[int], faults: list[str]) -> Iterator[tuple[int, int, bytes]]:
+        """See `Contents`."""
+        connections = [self._connections[number] for number in channels]
         messages = self._reader.messages(connections) if connections else iter(())
-        count = 0
-        while True:
-            try:
-                connection, time, data = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:  # as above
-                raise BagError(f"reading ended after {counted(count, 'message')}: {one_line(error)}") from error
-            count += 1
-            yield Recorded(printable(connection.topic), time, data)
-
-    def deserialize(self, topic: str, data: bytes) -> Any:
-        """See `Storage`."""
-        return self._types.message(self.topics[topic], data)
-
-    def close(self) -> None:
-        """See `Storage`."""
-        self._reader.close()
+        try:
+            for connection, time, data in messages:
+                yield connection.id, time, data
+        except OSError:
+            raise
+        except Exception as error:  # as above
+            note(faults, one_line(error))

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from eomt_ros.evaluation.bag.contents import LARGEST, Channel, DamageError, note
+from eomt_ros.evaluation.bag.contents import LARGEST_MESSAGE, Channel, DamageError, note
 from eomt_ros.evaluation.bag.unpacking import unpack_message
 from eomt_ros.printable import printable
 
@@ -45,7 +45,7 @@ class SqliteFile:
         # The numbers first: were they sorted with their data, a copy of the bag would go through temporary files.
         numbers = (
             f"SELECT rowid FROM {table} WHERE topic_id IN ({','.join(map(str, channels))}) "
-            f"AND length(data) <= {LARGEST} ORDER BY {order}"
+            f"AND length(data) <= {LARGEST_MESSAGE} ORDER BY {order}"
         )
         message = f"SELECT topic_id, {_TIME}, CAST(data AS BLOB) FROM messages WHERE rowid = ?"
         try:
@@ -80,8 +80,8 @@ class SqliteFile:
             # Of a damaged file the data have to be seen to be there.
             size = "CAST(data AS BLOB)" if self._damaged else "length(data)"
             rows = database.execute(
-                f"SELECT rowid, topic_id, {_TIME}, {size} FROM messages NOT INDEXED WHERE length(data) <= {LARGEST} "
-                "ORDER BY rowid"
+                f"SELECT rowid, topic_id, {_TIME}, {size} FROM messages NOT INDEXED "
+                f"WHERE length(data) <= {LARGEST_MESSAGE} ORDER BY rowid"
             )
             try:
                 self._count(rows)
@@ -104,7 +104,7 @@ class SqliteFile:
 
 
 def unmerged_log(path: Path) -> bool:
-    """Whether an SQLite file has messages in a write-ahead log beside it, as one has that was not closed."""
+    """True if an SQLite file has a write-ahead log beside it that is not merged, as one has that was not closed."""
     log = _log(path)
     return log.exists() and log.stat().st_size > 0
 

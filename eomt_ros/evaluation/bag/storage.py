@@ -1,174 +1,78 @@
-"""The messages of a bag as they were recorded: of rosbag2 by `Rosbag2`, whole or damaged, of rosbag1 by `Rosbag1`."""
+"""The files that make a bag: a rosbag2 folder, with its metadata.yaml or without, a file of one, or a rosbag1."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol
 
-from eomt_ros.evaluation.bag.contents import BagError, Channel, Contents, DamageError, Recorded, note
+from eomt_ros.evaluation.bag.contents import BagError, Contents, DamageError, note
 from eomt_ros.evaluation.bag.mcap import McapFile
-from eomt_ros.evaluation.bag.rosbag1 import Rosbag1
+from eomt_ros.evaluation.bag.rosbag1 import Rosbag1File
 from eomt_ros.evaluation.bag.sqlite import SqliteFile
-from eomt_ros.evaluation.bag.types import Types
 from eomt_ros.evaluation.bag.unpacking import unpack_file
-from eomt_ros.evaluation.counting import counted
-from eomt_ros.git_lfs import ADVICE, is_pointer
-from eomt_ros.regular_file import read_bytes
+from eomt_ros.regular_file import expect_regular, read_bytes
 
 METADATA = "metadata.yaml"
 LARGEST_METADATA = 16 << 20
 """Bytes."""
 
-_READERS: dict[str, type[McapFile] | type[SqliteFile]] = {".mcap": McapFile, ".db3": SqliteFile}
+_ROSBAG2: dict[str, type[McapFile] | type[SqliteFile]] = {".mcap": McapFile, ".db3": SqliteFile}
+_ROSBAG1 = ".bag"
 _PACKED = ".zstd"
 _NAMES = re.compile(r"^ *relative_file_paths:((?:\n *- .*)+)", re.MULTILINE)
-CDR = "cdr"
-
-
-class Storage(Protocol):
-    """The files of a bag, open."""
-
-    topics: dict[str, str]
-    """The type of every topic, such as `sensor_msgs/msg/Image`."""
-    counts: Counter[str]
-    """How many messages every topic has."""
-    seconds: float
-    """From the first message to the last."""
-
-    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """The messages of some topics.
-
-        Raises `BagError` at the end where these were not all, because the rest is damaged or reading ended too early.
-        """
-        ...
-
-    def deserialize(self, topic: str, data: bytes) -> Any:
-        """The message in `data`; raises `BagError` where it has none."""
-        ...
-
-    def close(self) -> None:
-        """Closes the files."""
-        ...
-
-
-def open_storage(path: Path) -> tuple[Storage, list[str]]:
-    """Opens a rosbag2 folder (with its metadata.yaml or without), a file of one, or a rosbag1 .bag file.
-
-    Returns it, and what is wrong with it, a sentence each. Raises `BagError` where nothing can be read.
-    """
-    problems: list[str] = []
-    try:
-        if path.suffix == ".bag" and not path.is_dir():
-            _check(path, None)
-            return Rosbag1(path), problems
-        files = _listed(path, problems) if path.is_dir() else [path]
-        return Rosbag2(path, files, problems), problems
-    except OSError as error:
-        raise BagError(f"{path} is not a bag that can be read: {error.strerror or error}") from error
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path is a bag by its looks."""
+    """True if a path looks like a bag, by names alone."""
     if path.is_dir():
-        return (path / METADATA).exists() or bool(_files(path))
-    return path.suffix == ".bag" or _kind(path) in _READERS
+        return (path / METADATA).exists() or bool(_files_in(path))
+    return path.suffix == _ROSBAG1 or _kind(path) in _ROSBAG2
 
 
-class Rosbag2:
-    """The files of a rosbag2, one after the other, see `Storage`. What is wrong with them is added to `problems`.
+def open_files(path: Path, resources: ExitStack, problems: list[str], faults: list[str]) -> list[Contents]:
+    """Opens the files of a bag, those that can be read, in their order.
 
-    Raises `BagError`, `OSError`.
+    resources: closes them. problems, faults: get what is wrong with the folder, and with the files, a sentence each.
+    Raises `BagError` for a file that must not be read, `OSError`.
     """
-
-    def __init__(self, path: Path, files: list[Path], problems: list[str]) -> None:
-        self._contents: list[Contents] = []
-        faults: list[str] = []
-        with ExitStack() as resources:
-            for file in files:
-                _check(file, path if path.is_dir() else None)
-                self._open(file, resources, faults)
-            channels = [channel for contents in self._contents for channel in contents.channels.values()]
-            if not channels or (faults and not any(contents.counts.total() for contents in self._contents)):
-                reason = "; ".join(faults) or "it has no topics"
-                raise BagError(f"{path} is not a bag that can be read: {reason}")
-            if all(channel.encoding == "ros1" for channel in channels):
-                raise BagError(f"{path} has messages of ROS 1, not read from MCAP: give the .bag it was made from")
-            self._resources = resources.pop_all()
-        # Of several types of a topic, the first.
-        self.topics = {channel.topic: _type(channel) for channel in reversed(channels)}
-        self.counts: Counter[str] = Counter()
-        for contents in self._contents:
-            for number in self._numbers(contents, self.topics):
-                self.counts[contents.channels[number].topic] += contents.counts[number]
-        if faults:
-            read = counted(self.counts.total(), "message")
-            problems.append(f"{path.name} is damaged ({'; '.join(faults)}): {read} could be read")
-        times = [time for contents in self._contents for time in contents.span or ()]
-        self.seconds = (max(times) - min(times)) * 1e-9 if times else 0.0
-        self._types = Types({channel.kind: channel.definition for channel in channels if channel.definition})
-
-    def messages(self, topics: Collection[str]) -> Iterator[Recorded]:
-        """See `Storage`."""
-        count, faults = 0, list[str]()
-        for contents in self._contents:
-            try:
-                for number, time, data in contents.messages(self._numbers(contents, topics), faults):
-                    count += 1
-                    yield Recorded(contents.channels[number].topic, time, data)
-            except OSError as error:
-                note(faults, str(error))
-        expected = sum(self.counts[topic] for topic in set(topics))
-        if count != expected:
-            reasons = "; ".join(faults) or "the bag's own count is wrong, or it was changed"
-            raise BagError(f"{count:,} of {counted(expected, 'message')} could be read: {reasons}")
-
-    def deserialize(self, topic: str, data: bytes) -> Any:
-        """See `Storage`."""
-        return self._types.message(self.topics[topic], data)
-
-    def close(self) -> None:
-        """See `Storage`."""
-        self._resources.close()
-
-    def _open(self, file: Path, resources: ExitStack, faults: list[str]) -> None:
+    folder = path if path.is_dir() else None
+    opened: list[Contents] = []
+    for file in [path] if folder is None else _listed(folder, problems):
+        _check(file, folder)
         try:
-            reader = _READERS[_kind(file)]
-            if file.suffix == _PACKED:
-                folder = resources.enter_context(TemporaryDirectory(prefix="eomt_ros_bag_"))
-                file = unpack_file(file, Path(folder), faults)
-            contents: Contents = reader(file)
+            contents = _open(file, resources, faults)
         except DamageError as error:
             note(faults, str(error))
-            return
-        self._contents.append(contents)
+            continue
+        opened.append(contents)
         for fault in contents.faults:
             note(faults, fault)
-
-    def _numbers(self, contents: Contents, topics: Collection[str]) -> list[int]:
-        return [
-            number
-            for number, channel in contents.channels.items()
-            if channel.topic in topics and _type(channel) == self.topics[channel.topic]
-        ]
+    return opened
 
 
-def _type(channel: Channel) -> str:
-    """Of what is no ROS 2 message, no type that is asked for anywhere."""
-    return channel.kind if channel.encoding == CDR else f"{channel.kind} as {channel.encoding or 'nothing known'}"
+def _open(file: Path, resources: ExitStack, faults: list[str]) -> Contents:
+    if file.suffix == _ROSBAG1:
+        rosbag1 = Rosbag1File(file)
+        resources.callback(rosbag1.close)
+        return rosbag1
+    reader = _ROSBAG2.get(_kind(file))
+    if reader is None:
+        raise DamageError(f"{file.name} is none by its name, expected .mcap, .db3, .bag, or the folder of a rosbag2")
+    if file.suffix == _PACKED:
+        folder = resources.enter_context(TemporaryDirectory(prefix="eomt_ros_bag_"))
+        file = unpack_file(file, Path(folder), faults)
+    return reader(file)
 
 
 def _kind(path: Path) -> str:
     return PurePath(path.stem).suffix if path.suffix == _PACKED else path.suffix
 
 
-def _files(folder: Path) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     """The files of a rosbag2 in a folder, in the order of their numbers; of one that is there packed too, itself."""
-    files = {child for child in folder.iterdir() if _kind(child) in _READERS}
+    files = {child for child in folder.iterdir() if _kind(child) in _ROSBAG2}
     return sorted(
         (file for file in files if file.suffix != _PACKED or file.with_suffix("") not in files), key=_by_number
     )
@@ -184,7 +88,7 @@ def _listed(folder: Path, problems: list[str]) -> list[Path]:
 
     Nothing but their names is asked of it, as text: the files say the rest themselves.
     """
-    there = _files(folder)
+    there = _files_in(folder)
     try:
         found = _NAMES.search(read_bytes(folder / METADATA, LARGEST_METADATA).decode(errors="replace"))
     except FileNotFoundError:
@@ -211,7 +115,7 @@ def _listed(folder: Path, problems: list[str]) -> list[Path]:
 
 
 def _check(file: Path, folder: Path | None) -> None:
-    """Raises `BagError` where one of a bag's files is nothing that may be read as such, `OSError` where it is missing.
+    """Raises `BagError` where one of a bag's files leads out of it, `OSError` where it is missing or not regular.
 
     folder: that of the bag; None where the user named the file itself, which may be a link to anywhere.
     """
@@ -219,5 +123,4 @@ def _check(file: Path, folder: Path | None) -> None:
     out = folder is not None and folder.resolve() not in file.resolve().parents
     if out or any(other.is_symlink() for other in beside):
         raise BagError(f"{file} is a link that leads out of the bag, which is not followed: give the file itself")
-    if is_pointer(file):
-        raise BagError(f"{file} {ADVICE}")
+    expect_regular(file)

@@ -66,5 +66,5 @@ class Types:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, or its name where it says nothing."""
+    """The text of an error in one line, or its name where it has none."""
     return printable(str(error)) or type(error).__name__

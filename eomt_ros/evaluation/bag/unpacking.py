@@ -1,4 +1,4 @@
-"""What was packed by Zstandard or LZ4, in no more memory or space than was agreed on."""
+"""Unpacks Zstandard and LZ4 within a limit of memory and of space on the disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]
 
-from eomt_ros.evaluation.bag.contents import LARGEST, DamageError, note
+from eomt_ros.evaluation.bag.contents import LARGEST_MESSAGE, DamageError, note
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,19 +26,19 @@ _DECOMPRESSORS = {"zstd": zstd.ZstdDecompressor, "lz4": lz4.frame.LZ4FrameDecomp
 
 
 def unpack_message(data: bytes) -> bytes:
-    """A message that may have been packed by itself, which CDR, beginning with 0, tells. Raises `DamageError`."""
+    """Unpacks a message that was packed by itself; CDR begins with 0, what is packed does not. Raises `DamageError`."""
     if not data.startswith(_ZSTD_START):
         return data
-    unpacked, ended = _unpack(data, "zstd", LARGEST)
+    unpacked, ended = _unpack(data, "zstd", LARGEST_MESSAGE)
     if not ended:
         raise DamageError("what is packed breaks off")
     return unpacked
 
 
 def unpack(data: bytes | memoryview, compression: str, size: int) -> bytes:
-    """What an MCAP chunk holds: `size` bytes, or of data that breaks off what it begins with. Raises `DamageError`."""
-    if size > LARGEST:
-        raise DamageError(f"it says that it unpacks to {size} bytes, expected {LARGEST} at most")
+    """Unpacks a chunk of MCAP: `size` bytes, or fewer where the data break off. Raises `DamageError`."""
+    if size > LARGEST_MESSAGE:
+        raise DamageError(f"it says that it unpacks to {size} bytes, expected {LARGEST_MESSAGE} at most")
     if not compression:
         return bytes(data[:size])
     if compression not in _DECOMPRESSORS:

@@ -1,7 +1,8 @@
-"""Where frames and their ground truth come from."""
+"""Recordings as frames with their ground truth."""
 
-from eomt_ros.evaluation.sources.opening import Source, open_sequences, open_source
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame
+from eomt_ros.evaluation.errors import SourceError
+from eomt_ros.evaluation.sources.opening import open_sequences
+from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthSource
 
-__all__ = ["Sequence", "Source", "SourceError", "SourceFrame", "TruthSource", "open_sequences", "open_source"]
+__all__ = ["Sequence", "SourceError", "SourceFrame", "TruthSource", "open_sequences"]

@@ -1,19 +1,20 @@
-"""Which of a bag's image topics is the camera's."""
+"""Chooses the camera's topic among the image topics of a bag."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from contextlib import suppress
+from typing import NamedTuple
 
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.sources.sequence import SourceError
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.printable import printable
 
 COLOUR, GREY, OTHER = "colour", "grey", "other"
 
-OUTPUTS = ("semantic", "panoptic", "confidence", "semantic_color", "overlay")
+NODE_OUTPUTS = ("semantic", "panoptic", "confidence", "semantic_color", "overlay")
 """The image topics of our own node, beside its `instances`."""
 INSTANCES_TYPE = "eomt_ros/msg/InstanceArray"
 
@@ -28,18 +29,11 @@ MOST_LISTED = 50
 """Topics."""
 
 
-@dataclass(frozen=True)
-class _Topic:
+class _Topic(NamedTuple):
     name: str
-    kind: str
-    encoding: str
-    count: int
     look: str
-
-    def line(self) -> str:
-        """For a list of them."""
-        kind, encoding = self.kind.rpartition("/")[2], printable(self.encoding, 60)
-        return f"  {self.name}  {kind} {encoding}, {counted(self.count, 'message')}"
+    line: str
+    """About the topic, for a list."""
 
 
 def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
@@ -65,26 +59,24 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     chosen = colour or grey
     if len(chosen) == 1:
         return chosen[0].name
-    listed = "\n".join(topic.line() for topic in topics[:MOST_LISTED]) + ("\n  ..." if topics[MOST_LISTED:] else "")
+    listed = "\n".join(topic.line for topic in topics[:MOST_LISTED]) + ("\n  ..." if topics[MOST_LISTED:] else "")
     if not chosen:
         raise SourceError(f"{bag.path} has no topic that looks like a camera's; choose one with --topic:\n{listed}")
     raise SourceError(f"{bag.path} has several image topics; choose one with --topic:\n{listed}")
 
 
 def _look_at(bag: Bag, topic: str) -> _Topic:
-    """What the first message says; a damaged one says nothing."""
-    kind = bag.topics[topic]
-    try:
+    """Judges a topic by its first message; a damaged one says nothing."""
+    encoding, look = "unreadable", OTHER
+    with suppress(BagError, StopIteration):
         message = next(bag.messages(topic)).content
-    except (BagError, StopIteration):
-        return _Topic(topic, kind, "unreadable", bag.count(topic), OTHER)
-    if hasattr(message, "format"):
-        look = _compressed_look(message.format, bytes(message.data[:33]))
-        return _Topic(topic, kind, f"'{message.format}'", bag.count(topic), look)
-    look = GREY if message.encoding in _GREY_ENCODINGS else COLOUR
-    if _OTHER_ENCODINGS.match(message.encoding):
-        look = OTHER
-    return _Topic(topic, kind, message.encoding, bag.count(topic), look)
+        if hasattr(message, "format"):
+            encoding, look = f"'{message.format}'", _compressed_look(message.format, bytes(message.data[:33]))
+        else:
+            encoding = message.encoding
+            look = GREY if encoding in _GREY_ENCODINGS else OTHER if _OTHER_ENCODINGS.match(encoding) else COLOUR
+    kind, count = bag.topics[topic].rpartition("/")[2], counted(bag.count(topic), "message")
+    return _Topic(topic, look, f"  {topic}  {kind} {printable(encoding, 60)}, {count}")
 
 
 def _compressed_look(format_: str, head: bytes) -> str:
@@ -109,7 +101,7 @@ def _own_outputs(bag: Bag) -> set[str]:
     for topic in bag.image_topics:
         node, _, name = topic.removesuffix("/compressed").rpartition("/")
         # By the node's usual name where its instances were not recorded.
-        if name in OUTPUTS and (node in nodes or node.endswith("/segment")):
+        if name in NODE_OUTPUTS and (node in nodes or node.endswith("/segment")):
             own.add(topic)
     return own
 

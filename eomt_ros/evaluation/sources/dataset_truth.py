@@ -18,7 +18,7 @@ from eomt_ros.evaluation.label_image import pack
 from eomt_ros.evaluation.sources.image_files import read_picture, read_png
 
 CLASS_COUNT = 124
-UNLABELLED = 255
+_UNLABELLED = 255
 
 THINGS = (
     *(2, 4, 8, 10, 41, 43, 44, 46, 47, 48, 49, 50, 51, 52, 54, 55, 56, 60, 61),
@@ -31,7 +31,7 @@ THINGS = (
 def _class_of() -> npt.NDArray[np.uint8]:
     """Our class id for each number of the data set, and unlabelled for all that is none."""
     order = [*THINGS, *(number for number in range(CLASS_COUNT) if number not in THINGS)]
-    classes = np.full(256, UNLABELLED, np.uint8)
+    classes = np.full(256, _UNLABELLED, np.uint8)
     classes[order] = np.arange(CLASS_COUNT)
     return classes
 
@@ -42,7 +42,7 @@ _CLASS_OF = _class_of()
 def vspw_truth(mask: Path) -> Truth:
     """The classes in a mask of VSPW. Raises `SourceError`."""
     # Number + 1; 0, "others", wraps to the largest value, which is no class, as 255 is none.
-    return Truth(_CLASS_OF[np.minimum(read_png(mask) - 1, UNLABELLED)])
+    return Truth(_CLASS_OF[np.minimum(read_png(mask) - 1, _UNLABELLED)])
 
 
 def vipseg_truth(mask: Path) -> Truth:
@@ -61,7 +61,7 @@ def _value_tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
     values = np.arange(1 << 16)
     # The published conversion to COCO's format parts them so (create_panoptic_video_labels.py).
     numbers = np.where(values <= CLASS_COUNT, values, values // 100) - 1
-    numbers[(numbers < 0) | (numbers >= CLASS_COUNT)] = UNLABELLED
+    numbers[(numbers < 0) | (numbers >= CLASS_COUNT)] = _UNLABELLED
     return _CLASS_OF[numbers], np.isin(numbers, THINGS)
 
 
@@ -90,6 +90,6 @@ class CocoVideo:
         listed = np.array([segment for segment, _ in known], np.int32)
         place = np.searchsorted(listed, segments).astype(np.intp)
         place = np.where(np.append(listed, 0)[place] == segments, place + 1, 0) if known else np.zeros_like(place)
-        classes = _CLASS_OF[[UNLABELLED, *(number for _, number in known)]]
+        classes = _CLASS_OF[[_UNLABELLED, *(number for _, number in known)]]
         instances = np.array([0, *(self._ids.get(segment, 0) for segment, _ in known)], np.uint16)
         return Truth(classes[place], instances[place], self._listed_first)

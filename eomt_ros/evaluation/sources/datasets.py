@@ -16,13 +16,16 @@ from __future__ import annotations
 import json
 import reprlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.sources.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
-from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.files import read_pictures
+from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
+from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
 from eomt_ros.regular_file import read_bytes
 
 LARGEST_LIST, LARGEST_ANNOTATIONS = 1 << 20, 1 << 29
@@ -43,23 +46,17 @@ class _Video:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class DatasetLayout:
+    """One of the ways in which the data sets lie in folders."""
+
     labels: str
     """The table in `config/labels`."""
     rate: float
     videos: Callable[[Path, str], list[_Video]]
 
 
-def is_dataset(path: Path) -> bool:
-    """Whether a folder is laid out as one of the data sets."""
-    return path.is_dir() and _layout(path) is not None
-
-
-def dataset_sequences(path: Path, split: str) -> list[Sequence]:
+def dataset_sequences(layout: DatasetLayout, path: Path, split: str) -> list[Sequence]:
     """The videos of one split (`train`, `val`, `test`) in the data set's order. Raises `SourceError`."""
-    layout = _layout(path)
-    if layout is None:
-        raise SourceError(f"{path} is laid out neither as VIPSeg nor as VSPW")
     videos = layout.videos(path, split)
     if not videos:
         raise SourceError(f"{path}: the split {split} has no videos")
@@ -67,13 +64,14 @@ def dataset_sequences(path: Path, split: str) -> list[Sequence]:
     return [_sequence(video, layout.rate, class_names) for video in videos]
 
 
-def _layout(path: Path) -> _Layout | None:
+def dataset_layout(path: Path) -> DatasetLayout | None:
+    """The layout of a data set in a folder; None where there is none."""
     if (path / "images").is_dir() and (path / "panomasksRGB").is_dir():
-        return _Layout("vipseg", VIPSEG_RATE, _vipseg_720p)
+        return DatasetLayout("vipseg", VIPSEG_RATE, _vipseg_720p)
     if (path / "imgs").is_dir() and (path / "panomasks").is_dir():
-        return _Layout("vipseg", VIPSEG_RATE, _vipseg)
+        return DatasetLayout("vipseg", VIPSEG_RATE, _vipseg)
     if any((path / "data").glob("*/origin")):
-        return _Layout("vspw", VSPW_RATE, _vspw)
+        return DatasetLayout("vspw", VSPW_RATE, _vspw)
     return None
 
 
@@ -114,14 +112,14 @@ def _listed(path: Path, split: str) -> list[str]:
 
 
 def _inside(name: str, file: Path) -> str:
-    """A video's name, which is a folder's: of this data set, and of no other place."""
+    """The name of a video, checked to be that of a folder in this data set, not of another place."""
     if Path(name).name != name or name == "..":
         raise SourceError(f"{file} names the video {reprlib.repr(name)}, expected a folder's name")
     return name
 
 
 def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
-    """By video and name of the frame: its segments and their categories."""
+    """Segments and their categories, by video and by name of the frame."""
     try:
         content = json.loads(read_bytes(file, LARGEST_ANNOTATIONS))
         things = {category["id"] for category in content["categories"] if category["isthing"]}
@@ -157,7 +155,7 @@ def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> Seque
     names = list(files) if video.names is None else video.names
     return Sequence(
         video.name,
-        _Frames([files.get(name, video.images / f"{name}.jpg") for name in names], video, rate).read,
+        partial(_read, [files.get(name, video.images / f"{name}.jpg") for name in names], video, rate),
         count=len(names),
         seconds=len(names) / rate,
         truth=str(video.masks),
@@ -165,30 +163,14 @@ def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> Seque
     )
 
 
-@dataclass(frozen=True)
-class _Frames:
-    files: list[Path]
-    video: _Video
-    rate: float
-
-    def read(self, problems: list[str]) -> Iterator[SourceFrame]:
-        left_out, without = Tally(), Tally()
+def _read(files: list[Path], video: _Video, rate: float, problems: Problems) -> Iterator[SourceFrame]:
+    for index, frame in read_pictures(files, rate, problems):
+        truth = None
         try:
-            for number, file in enumerate(self.files):
-                try:
-                    image = read_picture(file)
-                except SourceError as error:
-                    left_out.add(str(error))
-                    continue
-                truth = None
-                try:
-                    truth = self.video.truth(self.video.masks / f"{file.stem}.png")
-                except SourceError as error:
-                    without.add(str(error))
-                yield SourceFrame(round(number * 10**9 / self.rate), image, truth)
-        finally:
-            problems += left_out.sentence("picture was left out", "pictures were left out")
-            problems += without.sentence("frame has no ground truth", "frames have no ground truth")
+            truth = video.truth(video.masks / f"{files[index].stem}.png")
+        except SourceError as error:
+            problems.tally("frame has no ground truth", "frames have no ground truth", str(error))
+        yield replace(frame, truth=truth)
 
 
 def _class_names(labels: str) -> tuple[str, ...]:

@@ -1,47 +1,35 @@
-"""Videos and folders of pictures as sequences of frames."""
+"""Videos and pictures in files of their own as sequences of frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Series
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
-from eomt_ros.evaluation.sources.sequence import Sequence as FrameSequence
-from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
-from eomt_ros.evaluation.sources.truth import NamedFrame, TruthFolder, TruthSource
+from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
+from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource
 from eomt_ros.evaluation.video import VideoError, frame_count, read_video
+from eomt_ros.stamps import SECOND
 
 PICTURES_PER_SECOND = 10
 
 
-def video_sequence(path: Path, name: str, truth: TruthSource) -> FrameSequence:
+def video_sequence(path: Path, name: str, truth: TruthSource) -> Sequence:
     """The frames of a video; truth: perhaps with a folder, see `TruthFolder`. Raises `SourceError`."""
-    try:
-        count = frame_count(path)
-    except VideoError as error:
-        raise SourceError(str(error)) from error
-    folder = None if truth.folder is None else TruthFolder(truth, truth.folder, count=count)
-    return FrameSequence(name, _Video(path, folder, count).read, count=count, **_told(truth))
+    count = frame_count(path)
+    return _sequence(name, partial(_read_video, path, count), truth, count)
 
 
-def picture_sequence(files: Sequence[Path], name: str, truth: TruthSource) -> FrameSequence:
+def picture_sequence(files: Series[Path], name: str, truth: TruthSource) -> Sequence:
     """Pictures, `PICTURES_PER_SECOND`; truth: perhaps with a folder, see `TruthFolder`. Raises `SourceError`."""
-    names = frozenset(file.stem for file in files)
-    folder = None if truth.folder is None else TruthFolder(truth, truth.folder, names=names, count=len(files))
-    return FrameSequence(
-        name,
-        _Pictures(files, folder).read,
-        count=len(files),
-        seconds=len(files) / PICTURES_PER_SECOND,
-        **_told(truth),
-    )
-
-
-def _told(truth: TruthSource) -> dict[str, Any]:
-    return {"truth": None if truth.folder is None else truth.told(str(truth.folder)), "truth_map": truth.map}
+    read = partial(read_pictures, files, PICTURES_PER_SECOND)
+    sequence = _sequence(name, read, truth, len(files), [file.stem for file in files])
+    sequence.seconds = len(files) / PICTURES_PER_SECOND
+    return sequence
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -55,52 +43,45 @@ def pictures_in(folder: Path) -> list[Path]:
     return pictures
 
 
-def _scored(frames: Iterator[NamedFrame], truth: TruthFolder | None, problems: list[str]) -> Iterator[SourceFrame]:
-    if truth is not None:
-        return truth.scored(frames, problems)
-    return (SourceFrame(frame.stamp, frame.image, None) for frame in frames)
-
-
-@dataclass(frozen=True)
-class _Video:
-    path: Path
-    truth: TruthFolder | None
-    count: int | None
-
-    def read(self, problems: list[str]) -> Iterator[SourceFrame]:
-        return _scored(self._frames(problems), self.truth, problems)
-
-    def _frames(self, problems: list[str]) -> Iterator[NamedFrame]:
-        came = 0
+def read_pictures(files: Series[Path], rate: float, problems: Problems) -> Iterator[tuple[int, SourceFrame]]:
+    """The pictures that can be read, `rate` a second, each with its place among `files`."""
+    for index, file in enumerate(files):
         try:
-            for index, frame in enumerate(read_video(self.path, problems)):
-                yield NamedFrame(index, "", frame.stamp, frame.content)
-                came += 1
-        except VideoError as error:
-            problems.append(f"reading ended too early: {error}")
-        else:
-            if self.count is not None and came < self.count:
-                announced = counted(self.count, "frame")
-                problems.append(f"{came:,} of {announced} that the video announces came: it may have been cut short")
+            picture = read_picture(file)
+        except SourceError as error:
+            problems.tally("picture was left out", "pictures were left out", str(error))
+            continue
+        yield index, SourceFrame(round(index * SECOND / rate), picture)
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    files: Sequence[Path]
-    truth: TruthFolder | None
+def _sequence(
+    name: str,
+    read: Callable[[Problems], Iterator[tuple[int, SourceFrame]]],
+    truth: TruthSource,
+    count: int | None,
+    names: Series[str] = (),
+) -> Sequence:
+    if truth.folder is None:
+        return Sequence(name, lambda problems: (frame for _, frame in read(problems)), count)
+    folder = TruthFolder(truth, truth.folder, names=names, count=count)
+    return Sequence(
+        name,
+        lambda problems: folder.scored(read(problems), problems),
+        count,
+        truth=truth.told(str(truth.folder)),
+        truth_map=truth.map,
+    )
 
-    def read(self, problems: list[str]) -> Iterator[SourceFrame]:
-        return _scored(self._frames(problems), self.truth, problems)
 
-    def _frames(self, problems: list[str]) -> Iterator[NamedFrame]:
-        left_out = Tally()
-        try:
-            for index, file in enumerate(self.files):
-                try:
-                    picture = read_picture(file)
-                except SourceError as error:
-                    left_out.add(str(error))
-                    continue
-                yield NamedFrame(index, file.stem, index * 10**9 // PICTURES_PER_SECOND, picture)
-        finally:
-            problems += left_out.sentence("picture was left out", "pictures were left out")
+def _read_video(path: Path, count: int | None, problems: Problems) -> Iterator[tuple[int, SourceFrame]]:
+    came = 0
+    try:
+        for frame in read_video(path, problems):
+            yield came, SourceFrame(frame.stamp, frame.content)
+            came += 1
+    except VideoError as error:
+        problems.append(f"reading ended too early: {error}")
+    else:
+        if count is not None and came < count:
+            announced = counted(count, "frame")
+            problems.append(f"{came:,} of {announced} that the video announces came: it may have been cut short")

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_png
-from eomt_ros.evaluation.sources.sequence import SourceError
-from eomt_ros.git_lfs import ADVICE, is_pointer
 from eomt_ros.regular_file import read_bytes
 
-LARGEST_FILE = 1 << 29
+LARGEST_PICTURE = 1 << 29
 """Bytes."""
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -27,7 +26,7 @@ def read_picture(path: Path) -> npt.NDArray[np.uint8]:
     except cv2.error:
         picture = None
     if picture is None:
-        raise SourceError(f"{path} {ADVICE if is_pointer(path) else 'is not a picture that can be read'}")
+        raise SourceError(f"{path} is not a picture that can be read")
     return np.asarray(picture[..., ::-1], np.uint8)
 
 
@@ -41,6 +40,6 @@ def read_png(path: Path, *, colours: bool = False) -> LabelImage:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_bytes(path, LARGEST_FILE)
+        return read_bytes(path, LARGEST_PICTURE)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error

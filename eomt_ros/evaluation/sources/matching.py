@@ -1,4 +1,4 @@
-"""Which ground truth belongs to which frame, by their stamps, and how it is read in the order of the frames."""
+"""Finds the ground truth of each frame by stamps, and reads it in the order of the frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eomt_ros.evaluation.sources.sequence import Tally
 
 FLOAT_ERROR = 1000
 """Nanoseconds: what is nearer has the same stamp, which went through a float of seconds."""
-MEMORY = 128 << 20
+MOST_HELD = 128 << 20
 """Bytes of ground truth that may be held because it was recorded in another order than the frames."""
 
 
@@ -25,7 +25,7 @@ class Moment(NamedTuple):
 
 
 def nearest(stamps: Sequence[int], stamp: int, tolerance: int | None = None) -> int | None:
-    """That of the ascending, different `stamps` of frames which is meant by `stamp`; None where it is none of them.
+    """The frame that `stamp` means, of the ascending, different `stamps` of frames; None where it means none of them.
 
     It may lie beside it, but not farther than half way to the next frame, or than `tolerance`.
     """
@@ -42,7 +42,7 @@ def nearest(stamps: Sequence[int], stamp: int, tolerance: int | None = None) -> 
 
 
 def match(frames: Sequence[Moment], truth: Sequence[Moment], tolerance: int | None = None) -> list[int | None]:
-    """For every frame the place of its ground truth in `truth`, as `nearest` says; None where it has none.
+    """The place in `truth` of the ground truth of every frame, by `nearest`; None where it has none.
 
     Both are in the order of the recording. Frames of one stamp, as of a simulation that began again, each have their
     own: in the order of the recording, or where some are missing by the time of recording.
@@ -84,7 +84,7 @@ def _by_recording(
 
 
 def unmatched(topic: str, frames: Sequence[Moment], truth: Sequence[Moment], places: Sequence[int | None]) -> list[str]:
-    """What did not match, a sentence each."""
+    """Says what did not match, in a sentence each."""
     stamps = sorted(moment.stamp for moment in truth)
     without, left_over, used = Tally(), Tally(), set(places)
     for frame, place in zip(frames, places, strict=True):
@@ -101,8 +101,10 @@ def unmatched(topic: str, frames: Sequence[Moment], truth: Sequence[Moment], pla
     ]
 
 
-def beside(topic: str, frames: Sequence[Moment], truth: Sequence[Moment], places: Sequence[int | None]) -> list[str]:
-    """What matched although its stamp is another one, in a sentence."""
+def matched_beside(
+    topic: str, frames: Sequence[Moment], truth: Sequence[Moment], places: Sequence[int | None]
+) -> list[str]:
+    """Says what matched although its stamp is another one, in a sentence."""
     matched = [
         (frame.stamp, truth[place].stamp) for frame, place in zip(frames, places, strict=True) if place is not None
     ]
@@ -133,8 +135,8 @@ def _milliseconds(nanoseconds: int) -> str:
 def in_order(read: Callable[[], Iterator[Any]], wanted: Sequence[int]) -> Iterator[Any]:
     """The messages at these places of a stream, all different, in the order in which they are wanted.
 
-    read: begins the stream, and begins it again where more than `MEMORY` would have to be held. None stands for what is
-    beyond its end.
+    read: begins the stream, and begins it again where more than `MOST_HELD` would have to be held. None stands for what
+    is beyond its end.
     """
     turns = {place: turn for turn, place in enumerate(wanted)}
     held: dict[int, Any] = {}
@@ -150,7 +152,7 @@ def in_order(read: Callable[[], Iterator[Any]], wanted: Sequence[int]) -> Iterat
                 memory += _size(message)
                 heapq.heappush(last_wanted, (-turns[at], at))
             at += 1
-            while memory > MEMORY and last_wanted[0][1] != place:
+            while memory > MOST_HELD and last_wanted[0][1] != place:
                 memory -= _size(held.pop(heapq.heappop(last_wanted)[1], None))
         message = held.pop(place)
         memory -= _size(message)

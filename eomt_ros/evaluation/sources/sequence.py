@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Sequence as Series
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,15 +13,11 @@ import numpy.typing as npt
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.frame import LabelImage, Truth
 from eomt_ros.evaluation.label_image import LabelImageError
-from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap, TruthMapError
-
-
-class SourceError(Exception):
-    """Frames that cannot be had; the message says which and why."""
+from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap
 
 
 class UnfitError(Exception):
-    """A ground truth that cannot be used: the reason, which many may share, and what is wrong with this one."""
+    """A ground truth that cannot be used; reason: what it has in common with others, detail: what is wrong with it."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -37,7 +32,7 @@ class SourceFrame:
     """Nanoseconds."""
     image: npt.NDArray[np.uint8]
     """(H, W, 3) RGB, not to be written to."""
-    truth: Truth | None
+    truth: Truth | None = None
     """None where the frame cannot be scored."""
 
 
@@ -58,30 +53,47 @@ class Tally:
         return [f"{counted(self.count, one, many)}; first: {self.example}"] if self.count else []
 
 
+class Problems(list[str]):
+    """Sentences about what is wrong with an input and can be worked around."""
+
+    def __init__(self, sentences: Iterable[str] = ()) -> None:
+        super().__init__(sentences)
+        self._tallies: dict[str, tuple[int, Tally]] = {}
+
+    def tally(self, one: str, many: str, example: str) -> None:
+        """Counts something that may go wrong often, in one sentence with the first example."""
+        if one not in self._tallies:
+            self._tallies[one] = len(self), Tally()
+            self.append("")
+        place, tally = self._tallies[one]
+        tally.add(example)
+        (self[place],) = tally.sentence(one, many)
+
+
 @dataclass(eq=False)
 class Sequence:
     """One recording: a bag, a video, pictures, or a video of a data set."""
 
     name: str
     """Different from those of the other sequences that were opened with it."""
-    read: Callable[[list[str]], Iterator[SourceFrame]]
+    read: Callable[[Problems], Iterator[SourceFrame]]
     """Reads the frames from the start; adds what is wrong with them to the list it gets, at its end at the latest."""
     count: int | None = None
-    """How many frames there are; None where that is not known beforehand."""
+    """Number of frames; None where that is not known beforehand."""
     seconds: float | None = None
-    """How long it is; None where that is not known beforehand."""
+    """Duration; None where that is not known beforehand."""
     topic: str | None = None
-    """That of the images, in a bag."""
+    """Topic of the images, in a bag."""
     truth: str | None = None
-    """Where the ground truth comes from: topics or a folder; None where there is none."""
+    """Topics or folder of the ground truth; None where there is none."""
     truth_map: TruthMap = field(default_factory=TruthMap)
-    """What the values in the ground truth mean."""
+    """Meaning of the values in the ground truth."""
     class_names: tuple[str, ...] | None = None
     """The classes of the ground truth, where the data set has its own: a model must know the same, in this order."""
     incomplete: bool = False
     """Reading the frames ended too early, which `problems` or the error said."""
-    problems: list[str] = field(default_factory=list)
-    """What is wrong with the input and can be worked around, a sentence each; grows until the last frame was read."""
+    problems: Problems = field(default_factory=Problems)
+    """Grows until the last frame was read."""
 
     def frames(self, class_names: Series[str] | None = None) -> Iterator[SourceFrame]:
         """Goes through the frames. Those whose ground truth does not fit come without it.
@@ -90,44 +102,28 @@ class Sequence:
         Raises `SourceError` where nothing more can be read and what was read so far is not worth much, or the map of
         the ground truth has a class that the model does not have.
         """
-        class_ids = None if class_names is None else _class_ids(self.truth_map, class_names)
-        unfit: defaultdict[str, Tally] = defaultdict(Tally)
-        unnamed = Tally()
+        class_ids = None if class_names is None else ClassIds(self.truth_map, class_names)
         frames = self.read(self.problems)
-        try:
-            with closing(frames):  # type: ignore[type-var]  # they are generators
-                for frame in frames:
-                    truth = frame.truth
-                    try:
-                        if truth is not None:
-                            _expect_size(frame.image, truth)
-                        if truth is not None and class_ids is not None:
-                            classes, other = class_ids.of(truth.classes)
-                            if other is not None:
-                                unnamed.add(f"{other} at {frame.stamp} ns")
-                            _expect_known(classes, class_ids.count)
-                            truth = replace(truth, classes=classes)
-                    except UnfitError as error:
-                        unfit[error.reason].add(f"at {frame.stamp} ns {error}")
-                        truth = None
-                    except LabelImageError as error:
-                        unfit["the ground truth cannot be read"].add(f"at {frame.stamp} ns {error}")
-                        truth = None
-                    yield replace(frame, truth=truth)
-        finally:
-            for reason, tally in unfit.items():
-                self.problems += tally.sentence(f"frame is not scored: {reason}", f"frames are not scored: {reason}")
-            self.problems += unnamed.sentence(
-                "frame has values that --truth-map does not name, which are unlabelled",
-                "frames have values that --truth-map does not name, which are unlabelled",
-            )
-
-
-def _class_ids(truth_map: TruthMap, class_names: Series[str]) -> ClassIds:
-    try:
-        return truth_map.for_model(class_names)
-    except TruthMapError as error:
-        raise SourceError(str(error)) from error
+        with closing(frames):  # type: ignore[type-var]  # they are generators
+            for frame in frames:
+                truth, at = frame.truth, f"at {frame.stamp} ns"
+                try:
+                    if truth is not None:
+                        _expect_size(frame.image, truth)
+                    if truth is not None and class_ids is not None:
+                        classes, other = class_ids.of(truth.classes)
+                        if other is not None:
+                            has = "values that --truth-map does not name, which are unlabelled"
+                            self.problems.tally(f"frame has {has}", f"frames have {has}", f"{other} {at}")
+                        _expect_known(classes, class_ids.count)
+                        truth = replace(truth, classes=classes)
+                except (UnfitError, LabelImageError) as error:
+                    reason = error.reason if isinstance(error, UnfitError) else "the ground truth cannot be read"
+                    self.problems.tally(
+                        f"frame is not scored: {reason}", f"frames are not scored: {reason}", f"{at} {error}"
+                    )
+                    truth = None
+                yield replace(frame, truth=truth)
 
 
 def unknown_class(classes: LabelImage, class_count: int) -> int | None:

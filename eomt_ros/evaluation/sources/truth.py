@@ -1,22 +1,20 @@
-"""Where the ground truth of a recording is: topics of its bag, or a folder of PNG files."""
+"""The ground truth of a recording: topics of its bag, or a folder of PNG files."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage, Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
 from eomt_ros.evaluation.sources.matching import nearest
-from eomt_ros.evaluation.sources.sequence import SourceError, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import Problems, SourceFrame, Tally
 from eomt_ros.evaluation.sources.truth_map import TruthMap
 from eomt_ros.printable import printable
 
@@ -24,13 +22,17 @@ CLASSES_TOPIC = "/ground_truth/semantic"
 INSTANCES_TOPIC = "/ground_truth/panoptic"
 CLASSES_FOLDER, INSTANCES_FOLDER = "semantic", "panoptic"
 
+UNREADABLE_TRUTH = (
+    "frame is not scored: its ground truth cannot be read",
+    "frames are not scored: their ground truth cannot be read",
+)
 LARGEST_INDEX = 10**7
 """Names of pictures are the indices of frames if all are below it, else stamps: 10 ms in nanoseconds."""
 
 
 @dataclass(frozen=True)
 class TruthSource:
-    """What the user says about the ground truth; by default it is looked for in the usual topics."""
+    """The place and meaning of the ground truth, as the user says; by default it is looked for in the usual topics."""
 
     classes_topic: str | None = None
     """Label images of class ids; None: `CLASSES_TOPIC` if the bag has it."""
@@ -40,28 +42,16 @@ class TruthSource:
     """PNG files named by stamp in nanoseconds or by index: in `semantic/` and perhaps `panoptic/`, or classes only
     directly in it. Of several recordings, those of each are in a folder of its name."""
     map: TruthMap = field(default_factory=TruthMap)
-    """What the values of the images of classes mean."""
+    """Meaning of the values of the images of classes."""
     tolerance: int | None = None
     """Nanoseconds by which a stamp may be beside that of its frame; None: half way to the next frame."""
 
     def told(self, where: str) -> str:
-        """Where the ground truth is and what it means, to be written down."""
+        """Place and meaning of the ground truth, to be written down."""
         return f"{where} by {self.map.text}" if self.map.text else where
 
 
-@dataclass(frozen=True, eq=False)
-class NamedFrame:
-    """A picture before it has its ground truth."""
-
-    index: int
-    """Counts those that cannot be read, too."""
-    name: str
-    """Of its file, without suffix; empty where it has none."""
-    stamp: int
-    image: npt.NDArray[np.uint8]
-
-
-def truth_topics(bag: Bag, source: TruthSource, problems: list[str]) -> list[str]:
+def truth_topics(bag: Bag, source: TruthSource, problems: Problems) -> list[str]:
     """The topics of classes and, if there is one, of instance ids; none where the bag has no ground truth.
 
     Raises `SourceError` where a topic that the user named is missing or has no label images.
@@ -97,12 +87,12 @@ def _truth_topic(
 class TruthFolder:
     """A folder of PNG files; it is listed once, and a file is read when its frame comes.
 
-    names: those of the pictures they belong to, without suffix, where these have some: then files of the same names
-    are taken for theirs. count: how many frames there are, if known. Raises `SourceError`.
+    names: of the frames, in order, where these have some, as pictures do: files of the same names are taken for theirs.
+    count: number of frames, if known. Raises `SourceError`.
     """
 
     def __init__(
-        self, source: TruthSource, folder: Path, *, names: frozenset[str] = frozenset(), count: int | None = None
+        self, source: TruthSource, folder: Path, *, names: Sequence[str] = (), count: int | None = None
     ) -> None:
         self._folder = folder
         self._tolerance = source.tolerance
@@ -115,8 +105,8 @@ class TruthFolder:
                 f"--truth {folder}: no PNG in it, expected {CLASSES_FOLDER}/*.png and perhaps {INSTANCES_FOLDER}/*.png,"
                 " or *.png, named by stamp (nanoseconds) or by index"
             )
-        self._by_name = self._classes.keys() <= names
-        self._numbers = {} if self._by_name else _numbers(self._classes)
+        self._names = names if self._classes.keys() <= set(names) else None
+        self._numbers = {} if self._names else _numbers(self._classes)
         self._by_stamp = bool(self._numbers) and max(self._numbers) >= LARGEST_INDEX
         self._stamps = sorted(self._numbers)
         # Counted from 1 only where nothing else makes sense.
@@ -124,56 +114,56 @@ class TruthFolder:
         self._first = int(from_one)
         self._unused = set(self._classes)
         self._frames = 0
-        self._without, self._unreadable = Tally(), Tally()
+        self._without = Tally()
 
-    def scored(self, frames: Iterator[NamedFrame], problems: list[str]) -> Iterator[SourceFrame]:
-        """The frames with their ground truth; adds to the problems what did not match or could not be read."""
+    def scored(self, frames: Iterator[tuple[int, SourceFrame]], problems: Problems) -> Iterator[SourceFrame]:
+        """The frames with their ground truth; adds to the problems what did not match or could not be read.
+
+        frames: with their places among all, those included that could not be read.
+        """
         try:
             before: list[int] = []
-            frame = next(frames, None)
-            while frame is not None:
-                following = next(frames, None)
-                around = sorted({*before, frame.stamp, *([] if following is None else [following.stamp])})
-                yield SourceFrame(frame.stamp, frame.image, self._truth(frame, around))
-                before, frame = [frame.stamp], following
+            head = next(frames, None)
+            while head is not None:
+                index, frame = head
+                head = next(frames, None)
+                around = sorted({*before, frame.stamp, *([] if head is None else [head[1].stamp])})
+                yield replace(frame, truth=self._truth(index, frame.stamp, around, problems))
+                before = [frame.stamp]
         finally:
             problems += self._problems()
 
-    def _truth(self, frame: NamedFrame, around: list[int]) -> Truth | None:
+    def _truth(self, index: int, stamp: int, around: list[int], problems: Problems) -> Truth | None:
         """The ground truth of a frame; around: its stamp and those before and after it."""
         self._frames += 1
-        key = frame.name if self._by_name else self._numbers.get(self._number(frame, around), "")
+        key = self._names[index] if self._names else self._numbers.get(self._number(index, stamp, around), "")
         self._unused.discard(key)
         if key not in self._classes or (self._instances is not None and key not in self._instances):
-            self._without.add(f"frame {frame.index} at {frame.stamp} ns")
+            self._without.add(f"frame {index} at {stamp} ns")
             return None
         try:
             instances = None if self._instances is None else read_png(self._instances[key], colours=True)
             return Truth(read_png(self._classes[key], colours=True), instances)
         except SourceError as error:
-            self._unreadable.add(str(error))
+            problems.tally(*UNREADABLE_TRUTH, str(error))
             return None
 
-    def _number(self, frame: NamedFrame, around: list[int]) -> int:
-        """What the file of a frame is named, -1 where there is none."""
+    def _number(self, index: int, stamp: int, around: list[int]) -> int:
+        """The number in the name of a frame's file, -1 where there is none."""
         if not self._by_stamp:
-            return frame.index + self._first
-        at = bisect_left(self._stamps, frame.stamp)
-        closest = min(self._stamps[max(at - 1, 0) : at + 1], key=lambda each: abs(each - frame.stamp))
-        return closest if nearest(around, closest, self._tolerance) == frame.stamp else -1
+            return index + self._first
+        at = bisect_left(self._stamps, stamp)
+        closest = min(self._stamps[max(at - 1, 0) : at + 1], key=lambda each: abs(each - stamp))
+        return closest if nearest(around, closest, self._tolerance) == stamp else -1
 
     def _problems(self) -> list[str]:
-        named = "name" if self._by_name else "stamp" if self._by_stamp else "index"
+        named = "name" if self._names else "stamp" if self._by_stamp else "index"
         frames = f"of {counted(self._frames, 'frame')}"
         missing = f"no ground truth in {self._folder}, whose files go by {named}"
         files = f"of {counted(len(self._classes), 'file')} in {self._folder}"
         left_over = Tally(len(self._unused), min(self._unused, default="") + ".png")
         return [
             *self._without.sentence(f"{frames} has {missing}", f"{frames} have {missing}"),
-            *self._unreadable.sentence(
-                "frame is not scored: its ground truth cannot be read",
-                "frames are not scored: their ground truth cannot be read",
-            ),
             *left_over.sentence(f"{files} belongs to no frame", f"{files} belong to no frame"),
         ]
 

@@ -1,4 +1,4 @@
-"""What the values or colours of label images mean, where they are not the model's class ids: `--truth-map`."""
+"""Brings label images whose values or colours are not the model's class ids to these: `--truth-map`."""
 
 from __future__ import annotations
 
@@ -12,41 +12,38 @@ from typing import Any
 import numpy as np
 import yaml
 
-from eomt_ros import plain_yaml
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError
+from eomt_ros.plain_yaml import load_plain_yaml
 from eomt_ros.printable import printable
 from eomt_ros.regular_file import read_bytes
 
 CHANNELS = {"r": 0, "g": 8, "b": 16}
 """Bits by which they are shifted in a colour."""
 GREY = 0x010101
-LARGEST_FILE = 1 << 20
+LARGEST_MAP = 1 << 20
 """Bytes: thousands of classes; a larger file was given by mistake."""
-UNLABELLED = 65535
+_UNLABELLED = 65535
 
 _COLOUR = re.compile(r"#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 _EXPECTED = "expected offset=-1, ignore=0, channel=r, and classes of values (7=road) or of colours (#804080=road)"
 
 
-class TruthMapError(Exception):
-    """A map that cannot be used; the message says what is wrong with it."""
-
-
 @dataclass(frozen=True)
 class TruthMap:
-    """How label images become class ids; by default they hold them already."""
+    """The rules by which label images become class ids; by default they hold them already."""
 
     offset: int | None = None
     """Added to the values that are not in `classes`; what falls below 0 is unlabelled."""
     ignore: frozenset[int] = frozenset()
     """Values, or colours, that are unlabelled, as the largest value of an image's type always is."""
     channel: str | None = None
-    """Of colour images the one that has the values: r, g or b; None where all three have them."""
+    """The channel of colour images that has the values: r, g or b; None where all three have them."""
     classes: Mapping[int, int | str] = field(default_factory=dict)
     """The class, by id or name, of values, or colours; without an offset all others are unlabelled."""
     by_colour: bool = False
-    """Whether `ignore` and `classes` have colours, R + 256 G + 65536 B."""
+    """True if `ignore` and `classes` have colours, R + 256 G + 65536 B."""
     text: str = ""
     """As the user typed it."""
 
@@ -68,22 +65,18 @@ class TruthMap:
             )
         return (labels >> CHANNELS[self.channel or "r"]).astype(np.uint8)
 
-    def for_model(self, class_names: Sequence[str]) -> ClassIds:
-        """The map to the ids of these classes. Raises `TruthMapError` where a class is none of them."""
-        classes = {value: _class_id(each, class_names) for value, each in self.classes.items()}
-        return ClassIds(self, classes, len(class_names))
-
 
 class ClassIds:
-    """Brings label images to class ids by a map.
+    """Brings label images to the class ids of a model by a map.
 
-    classes: the map's, by id. count: how many classes the model has.
+    Raises `SourceError` where the map has a class that the model does not have.
     """
 
-    def __init__(self, truth_map: TruthMap, classes: Mapping[int, int], count: int) -> None:
-        self.count = count
+    def __init__(self, truth_map: TruthMap, class_names: Sequence[str]) -> None:
+        self.count = len(class_names)
         self._map = truth_map
-        named = sorted({**dict.fromkeys(truth_map.ignore, UNLABELLED), **classes}.items())
+        classes = {value: _class_id(each, class_names) for value, each in truth_map.classes.items()}
+        named = sorted({**dict.fromkeys(truth_map.ignore, _UNLABELLED), **classes}.items())
         self._named = np.array([value for value, _ in named], np.int64)
         self._classes = np.array([class_id for _, class_id in named], np.int64)
         self._offset = 0 if truth_map.offset is None and not truth_map.classes else truth_map.offset
@@ -99,20 +92,20 @@ class ClassIds:
         place = np.searchsorted(self._named, values)
         is_named = np.append(self._named, -1)[place] == values
         wide = values.astype(np.int64)
-        others = np.full_like(wide, UNLABELLED) if self._offset is None else wide + self._offset
-        classes = np.where(is_named, np.append(self._classes, UNLABELLED)[place], others)
+        others = np.full_like(wide, _UNLABELLED) if self._offset is None else wide + self._offset
+        classes = np.where(is_named, np.append(self._classes, _UNLABELLED)[place], others)
         is_largest = values == np.iinfo(values.dtype).max
-        classes[(classes < 0) | (is_largest & ~is_named)] = UNLABELLED
+        classes[(classes < 0) | (is_largest & ~is_named)] = _UNLABELLED
         unnamed = values[~is_named & ~is_largest] if self._offset is None else values[:0]
-        return np.minimum(classes, UNLABELLED).astype(np.uint16), int(unnamed.flat[0]) if unnamed.size else None
+        return np.minimum(classes, _UNLABELLED).astype(np.uint16), int(unnamed.flat[0]) if unnamed.size else None
 
 
 def parse_truth_map(text: str) -> TruthMap:
-    """What a user typed: entries such as `offset=-1,ignore=0`, or a YAML file of them. Raises `TruthMapError`."""
+    """Reads what a user typed: entries such as `offset=-1,ignore=0`, or a YAML file of them. Raises `SourceError`."""
     try:
         return replace(_truth_map(_entries(text) if "=" in text else _file_entries(Path(text))), text=text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise TruthMapError(f"--truth-map {text}: {printable(str(error))}") from error
+        raise SourceError(f"--truth-map {text}: {printable(str(error))}") from error
 
 
 def _entries(text: str) -> Iterable[tuple[Any, Any]]:
@@ -125,7 +118,7 @@ def _entries(text: str) -> Iterable[tuple[Any, Any]]:
 
 def _file_entries(path: Path) -> Iterable[tuple[Any, Any]]:
     try:
-        content = plain_yaml.load(read_bytes(path, LARGEST_FILE).decode("utf-8"))
+        content = load_plain_yaml(read_bytes(path, LARGEST_MAP).decode("utf-8"))
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror}); {_EXPECTED}, or the path of a YAML file") from error
     if not isinstance(content, dict):
@@ -185,4 +178,4 @@ def _class_id(entry: int | str, names: Sequence[str]) -> int:
         return names.index(entry)
     like = difflib.get_close_matches(entry, names, 1)
     hint = f"; did you mean {like[0]!r}?" if like else f"; it has {', '.join(names[:8])}" + " ..." * (len(names) > 8)
-    raise TruthMapError(f"--truth-map: the model has no class {entry!r}{hint}")
+    raise SourceError(f"--truth-map: the model has no class {entry!r}{hint}")

@@ -113,19 +113,19 @@ def demo_bag() -> dict[str, Run]:
     runs = {name: Run(Scores(labels.class_names, labels.is_thing)) for name in segmenters}
     for run in runs.values():
         run.scores.start_sequence("demo")
-    with open_sequences([BAG], truth=TruthSource()) as sequences:
-        for number, frame in enumerate(sequences[0].frames(labels.class_names)):
-            results = {
-                name: each.segment(frame.image, streams[name], stamp=Fraction(frame.stamp, 10**9))
-                for name, each in segmenters.items()
-            }
-            for name, run in runs.items():
-                assert frame.truth is not None
-                found = Prediction(results[name].semantic, results[name].panoptic, results[name].epoch)
-                run.scores.update(frame.truth, found, begin=number * 0.1, seconds=0.1)
-                run.classes.append(float(np.mean(results[name].semantic == results["torch"].semantic)))
-                run.ids.append(float(np.mean(results[name].panoptic == results["torch"].panoptic)))
-                run.queries.append(apart(queries(streams[name]), queries(streams["torch"])))
+    sequences = open_sequences([BAG], truth=TruthSource())
+    for number, frame in enumerate(sequences[0].frames(labels.class_names)):
+        results = {
+            name: each.segment(frame.image, streams[name], stamp=Fraction(frame.stamp, 10**9))
+            for name, each in segmenters.items()
+        }
+        for name, run in runs.items():
+            assert frame.truth is not None
+            found = Prediction(results[name].semantic, results[name].panoptic, results[name].epoch)
+            run.scores.update(frame.truth, found, begin=number * 0.1, seconds=0.1)
+            run.classes.append(float(np.mean(results[name].semantic == results["torch"].semantic)))
+            run.ids.append(float(np.mean(results[name].panoptic == results["torch"].panoptic)))
+            run.queries.append(apart(queries(streams[name]), queries(streams["torch"])))
     return runs
 
 

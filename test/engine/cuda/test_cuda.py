@@ -76,8 +76,8 @@ def test_captured_frames_equal_the_cpus(folders, family, task, caplog):
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_the_demo_bag_is_the_cpus_in_float32(precision):
-    with open_sequences([BAG]) as (sequence,):
-        images = [frame.image for frame in sequence.frames()]
+    (sequence,) = open_sequences([BAG])
+    images = [frame.image for frame in sequence.frames()]
     segmenter = load("demo", precision=precision)
     found, expected = run(segmenter, images), run(load("demo", "cpu"), images)
     assert_all_captured(segmenter)

@@ -223,8 +223,8 @@ def test_threads_that_share_a_segmenter_do_not_mix(load):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_demo_bag_is_as_on_the_plain_way_in_every_pixel(task):
-    with open_sequences([BAG]) as (sequence,):
-        images = [frame.image.copy() for frame in itertools.islice(sequence.frames(), 30)]
+    (sequence,) = open_sequences([BAG])
+    images = [frame.image.copy() for frame in itertools.islice(sequence.frames(), 30)]
     plain, ours = (
         Segmenter.load("demo", device="cpu", precision="float32", backend="torch", task=task) for _ in range(2)
     )

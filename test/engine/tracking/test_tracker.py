@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eomt_ros.engine.stamps import SECOND
 from eomt_ros.engine.tracking.tracker import LARGEST_ID, MAX_ABSENCE, Identities, Observation, overlap
+from eomt_ros.stamps import SECOND
 
 WIDTH = 640
 BALL, BOX, FLOOR, WALL = range(4)

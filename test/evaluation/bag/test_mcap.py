@@ -83,7 +83,7 @@ def test_every_option_of_the_format_gives_every_message_in_the_order_of_their_ti
     st.sampled_from([1, 200, 10**6]),
     st.booleans(),
     st.booleans(),
-    st.sampled_from([0, 300, mcap.MEMORY]),
+    st.sampled_from([0, 300, mcap.CACHE_SIZE]),
 )
 def test_whatever_the_order_in_the_file_and_however_little_memory(
     tmp_path_factory: pytest.TempPathFactory,
@@ -96,7 +96,7 @@ def test_whatever_the_order_in_the_file_and_however_little_memory(
     path = tmp_path_factory.mktemp("order") / "bag.mcap"
     write(path, order, chunk_size=chunk_size, use_chunking=chunked, use_statistics=indexed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mcap, "MEMORY", memory)
+        patch.setattr(mcap, "CACHE_SIZE", memory)
         patch.setattr(mcap, "LONGEST_RUN", chunk_size)
         assert read(path) == IN_ORDER
 
@@ -140,4 +140,4 @@ def test_channels_of_other_tools_are_no_damage(tmp_path: Path) -> None:
     with Bag(tmp_path / "bag.mcap") as bag:
         assert bag.problems == []
         assert bag.image_topics == [CAMERA]
-        assert [image.stamp for image in bag.images(CAMERA)] == [3]
+        assert [image.stamp for image in bags.images(bag, CAMERA)] == [3]

@@ -76,7 +76,7 @@ def test_what_lies_before_the_cut_is_read(whole: Path, tmp_path: Path, keep: flo
 
 def test_images_of_a_bag_that_was_cut_off_are_those_that_were_written(whole: Path, tmp_path: Path) -> None:
     with Bag(cut(whole, tmp_path / "bag", 0.5)) as bag:
-        images = list(bag.images(bags.IMAGES))
+        images = list(bags.images(bag, bags.IMAGES))
     assert len(images) > FRAMES * 0.4
     for number, image in enumerate(images):
         assert image.stamp == bags.stamp(number)
@@ -122,7 +122,7 @@ def test_files_of_an_unfinished_bag_are_read_in_the_order_of_their_numbers(whole
     last = folder / f"bag_11{storage_file(whole).suffix}"
     last.write_bytes(storage_file(whole).read_bytes()[:-100_000])
     with Bag(folder) as bag:
-        stamps = [image.stamp for image in bag.images(bags.IMAGES)]
+        stamps = [image.stamp for image in bags.images(bag, bags.IMAGES)]
     assert stamps[:4] == [bags.stamp(9), bags.stamp(10), bags.stamp(0), bags.stamp(1)]
 
 
@@ -191,7 +191,7 @@ def test_a_topic_whose_definition_cannot_be_understood_is_no_obstacle(tmp_path: 
     # The definition of an enum-like type as some tools write it: valid bytes, but nothing that a parser knows.
     file.write_bytes(data.replace(b"uint32 height", b"u?nt32 height"))
     with Bag(whole) as bag:
-        assert len(list(bag.images(bags.IMAGES))) == 3
+        assert len(list(bags.images(bag, bags.IMAGES))) == 3
         assert bag.problems == []
 
 

@@ -220,7 +220,7 @@ def test_a_packed_file_that_unpacks_to_terabytes_is_given_up(
 
 
 def test_a_message_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "LARGEST", 1 << 20)
+    monkeypatch.setattr(unpacking, "LARGEST_MESSAGE", 1 << 20)
     path = tmp_path / "bag.mcap"
     with path.open("wb") as file:
         writer = Writer(file, compression=CompressionType.NONE)
@@ -257,6 +257,7 @@ def test_names_of_topics_are_shown_in_one_line(tmp_path: Path) -> None:
 def test_git_lfs_pointers_are_told_from_damage(tmp_path: Path, bag: Path) -> None:
     (bag / "bag.mcap").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     with pytest.raises(
-        BagError, match=r"bag\.mcap is a Git LFS pointer, not the file itself: get that with `git lfs pull`"
+        BagError,
+        match=r"bag is not a bag .*: it is a Git LFS pointer, not the file itself: get that with",
     ):
         count(bag)

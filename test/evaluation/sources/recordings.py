@@ -21,9 +21,9 @@ Message = tuple[str, int, Any]
 def read(
     *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, classes: int | None = None
 ) -> list[tuple[Sequence, list[SourceFrame]]]:
-    with open_sequences(paths, truth=truth, topic=topic) as sequences:
-        names = None if classes is None else [f"class {number}" for number in range(classes)]
-        return [(sequence, list(sequence.frames(names))) for sequence in sequences]
+    sequences = open_sequences(paths, truth=truth, topic=topic)
+    names = None if classes is None else [f"class {number}" for number in range(classes)]
+    return [(sequence, list(sequence.frames(names))) for sequence in sequences]
 
 
 def read_one(*paths: Path, **options: Any) -> tuple[Sequence, list[SourceFrame]]:

@@ -11,8 +11,8 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
-from eomt_ros.evaluation.sources.sequence import SourceError
 from test.evaluation import bags
 
 ROOT = Path(__file__).parents[3]

@@ -43,8 +43,8 @@ def picture(level: int) -> np.ndarray:
 
 
 def read(path: Path, split: str = "val") -> tuple[list[Sequence], list[list[SourceFrame]]]:
-    with open_sequences([path], truth=TruthSource(), split=split) as sequences:
-        return sequences, [list(sequence.frames(sequence.class_names)) for sequence in sequences]
+    sequences = open_sequences([path], truth=TruthSource(), split=split)
+    return sequences, [list(sequence.frames(sequence.class_names)) for sequence in sequences]
 
 
 def names_of(classes: np.ndarray, labels: str) -> list[str]:
@@ -285,5 +285,5 @@ def test_missing_json_is_named_with_those_that_are_there(vipseg_720p: Path) -> N
 
 def test_ground_truth_of_a_data_set_cannot_be_replaced(vspw: Path, tmp_path: Path) -> None:
     truth = TruthSource(folder=tmp_path)
-    with pytest.raises(SourceError, match="is a data set, which has its own"), open_sequences([vspw], truth=truth):
-        pass
+    with pytest.raises(SourceError, match="is a data set, which has its own"):
+        open_sequences([vspw], truth=truth)

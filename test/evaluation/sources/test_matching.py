@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eomt_ros.evaluation.sources import matching
-from eomt_ros.evaluation.sources.matching import Moment, beside, in_order, match, nearest, unmatched
+from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matched_beside, nearest, unmatched
 
 TOPIC = "/classes"
 START = 1_700_000_000 * 10**9
@@ -64,7 +64,7 @@ def test_every_image_finds_its_own_in_whatever_order_they_were_recorded(
     assert [None if place is None else labelled[place] for place in places] == [
         stamp if stamp in labelled else None for stamp in stamps
     ]
-    assert beside(TOPIC, moments(*stamps), moments(*seen), places) == []
+    assert matched_beside(TOPIC, moments(*stamps), moments(*seen), places) == []
 
 
 def test_frames_of_one_stamp_each_have_their_own_in_the_order_of_the_recording() -> None:
@@ -95,7 +95,7 @@ def test_what_does_not_match_is_counted_with_the_nearest() -> None:
         "1 of 2 frames has no ground truth in /classes; first: 1000000000 ns, the nearest has 997500000 ns (-2.500 ms)",
         "1 of 2 messages in /classes belongs to no frame; first: 997500000 ns",
     ]
-    assert beside(TOPIC, frames, truth, places) == [
+    assert matched_beside(TOPIC, frames, truth, places) == [
         "1 frame is scored by ground truth in /classes with another stamp, at most -1.000 ms (that of 1004000000 ns); "
         "--truth-tolerance 0 leaves them out"
     ]
@@ -127,7 +127,7 @@ def test_messages_come_in_the_order_in_which_they_are_wanted_within_the_memory(
 ) -> None:
     topic = Topic(40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "MEMORY", 100 * room)
+        patch.setattr(matching, "MOST_HELD", 100 * room)
         found = [message.number for message in in_order(topic.read, order[:wanted])]
         assert found == order[:wanted]
     # Each reading brings what is wanted next, as much as there is room for.
@@ -136,7 +136,7 @@ def test_messages_come_in_the_order_in_which_they_are_wanted_within_the_memory(
 
 def test_labels_after_all_images_are_read_once_without_being_held(monkeypatch: pytest.MonkeyPatch) -> None:
     topic = Topic(1000)
-    monkeypatch.setattr(matching, "MEMORY", 0)
+    monkeypatch.setattr(matching, "MOST_HELD", 0)
     assert len(list(in_order(topic.read, range(1000)))) == 1000
     assert topic.times == 1
 

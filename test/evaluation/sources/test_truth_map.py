@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, pack
-from eomt_ros.evaluation.sources.truth_map import TruthMapError, parse_truth_map
+from eomt_ros.evaluation.sources.truth_map import ClassIds, parse_truth_map
 
 NAMES = ("road", "sidewalk", "traffic light", "car")
 ROAD, SIDEWALK, LIGHT, CAR = range(4)
@@ -18,7 +19,7 @@ NONE = 65535
 
 
 def mapped(text: str, labels: LabelImage) -> tuple[list[int], int | None]:
-    classes, unnamed = parse_truth_map(text).for_model(NAMES).of(labels.reshape(1, -1))
+    classes, unnamed = ClassIds(parse_truth_map(text), NAMES).of(labels.reshape(1, -1))
     assert classes.dtype in (np.uint8, np.uint16)
     return [NONE if value == np.iinfo(classes.dtype).max else value for value in classes.ravel().tolist()], unnamed
 
@@ -105,8 +106,8 @@ def test_images_that_do_not_have_what_the_map_is_about_are_refused(text: str, la
     ],
 )
 def test_a_map_that_makes_no_sense_is_refused_in_one_line(text: str, message: str) -> None:
-    with pytest.raises(TruthMapError, match=message) as refused:
-        parse_truth_map(text).for_model(NAMES)
+    with pytest.raises(SourceError, match=message) as refused:
+        ClassIds(parse_truth_map(text), NAMES)
     assert str(refused.value).startswith("--truth-map")
     assert "\n" not in str(refused.value)
 
@@ -127,11 +128,11 @@ def test_a_map_that_makes_no_sense_is_refused_in_one_line(text: str, message: st
 )
 def test_a_file_that_is_no_map_is_refused_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "map.yaml").write_text(content)
-    with pytest.raises(TruthMapError, match=f"^--truth-map {tmp_path / 'map.yaml'}: [^\n]+$"):
+    with pytest.raises(SourceError, match=f"^--truth-map {tmp_path / 'map.yaml'}: [^\n]+$"):
         parse_truth_map(str(tmp_path / "map.yaml"))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "map.yaml")
-    with pytest.raises(TruthMapError, match="it is a pipe, expected a regular file"):
+    with pytest.raises(SourceError, match="it is a pipe, expected a regular file"):
         parse_truth_map(str(tmp_path / "map.yaml"))

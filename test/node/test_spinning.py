@@ -12,7 +12,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.node import Node
 
-from eomt_ros.replay.spinning import spinning
+from test.node.spinning import spinning
 from test.patience import PATIENCE
 
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)

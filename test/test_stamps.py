@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eomt_ros.engine.stamps import nanoseconds
+from eomt_ros.stamps import nanoseconds
 
 
 @pytest.mark.parametrize("start", [0, 1_700_000_000])

@@ -1,4 +1,4 @@
-"""The options that say where a ground truth is and what it means, of all commands that have them."""
+"""The options of all programs that evaluate: the ground truth, and the folder to write."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ LARGEST_TOLERANCE = 60.0
 """Seconds."""
 
 
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where to write, and what."""
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace the evaluation that is in the folder")
+    parser.add_argument("--no-video", action="store_true", help="write no overlay.mp4")
+
+
 def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options to a parser."""
+    """Adds the options that say where images and ground truth are, and what the ground truth means."""
+    parser.add_argument("--topic", help="of the images in a bag that has several")
     parser.add_argument(
         "--truth",
         type=Path,
@@ -42,21 +50,17 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def truth_source(options: argparse.Namespace) -> TruthSource:
-    """What the options say. Raises `SourceError`."""
+    """The ground truth that the options describe. Raises `SourceError`."""
     from eomt_ros.evaluation.sources import SourceError, TruthSource
-    from eomt_ros.evaluation.sources.truth_map import TruthMap, TruthMapError, parse_truth_map
+    from eomt_ros.evaluation.sources.truth_map import TruthMap, parse_truth_map
 
     seconds = options.truth_tolerance
     if seconds is not None and not 0 <= seconds <= LARGEST_TOLERANCE:
         raise SourceError(f"--truth-tolerance is {seconds:g}, expected 0 to {LARGEST_TOLERANCE:g} s")
-    try:
-        truth_map = TruthMap() if options.truth_map is None else parse_truth_map(options.truth_map)
-    except TruthMapError as error:
-        raise SourceError(str(error)) from error
     return TruthSource(
         classes_topic=options.truth_classes,
         instances_topic=options.truth_instances,
         folder=options.truth,
-        map=truth_map,
+        map=TruthMap() if options.truth_map is None else parse_truth_map(options.truth_map),
         tolerance=None if seconds is None else round(seconds * 1e9),
     )
