@@ -117,6 +117,21 @@ def test_a_thing_of_another_class_beside_it_gets_a_new_id(camera: Camera) -> Non
     assert camera.show(Thing(330, class_id=BOX)) == [2]
 
 
+@pytest.mark.parametrize(("step", "expected"), [(14, 1), (18, 2)], ids=["more than half", "less than half"])
+def test_a_class_flickers_where_masks_overlap_by_half(camera: Camera, step: int, expected: int) -> None:
+    assert camera.show(Thing(300)) == [1]
+    assert camera.show(Thing(300 + step, class_id=BOX)) == [expected]
+
+
+@pytest.mark.parametrize(("step", "expected"), [(20, 1), (21, 2)], ids=["half", "just less"])
+def test_a_thing_that_was_hidden_is_the_same_where_boxes_overlap_by_half(
+    camera: Camera, step: int, expected: int
+) -> None:
+    assert camera.show(Thing(300)) == [1]
+    camera.show_nothing(3)
+    assert camera.show(Thing(300 + step)) == [expected]
+
+
 def test_a_newcomer_on_top_of_a_thing_that_is_seen_gets_a_new_id(camera: Camera) -> None:
     assert camera.show(Thing(300, size=100)) == [1]
     assert camera.show(Thing(300, size=100), Thing(330, 230, 40)) == [1, 2]
@@ -156,9 +171,11 @@ def test_a_restart_begins_the_next_epoch_with_id_1(camera: Camera) -> None:
 
 
 def test_the_next_epoch_begins_when_the_ids_run_out(camera: Camera) -> None:
-    camera.show(Thing(100))
-    camera.identities._last_id = LARGEST_ID - 1
-    assert camera.show(Thing(100), Thing(300)) == [1, LARGEST_ID]
+    crowd = [Observation(slot, BALL, True, (100, 100, 60, 60)) for slot in range(LARGEST_ID - 2)]
+    camera.identities.update(crowd, WIDTH, 0, np.zeros((HEIGHT, WIDTH), np.uint8))
+    camera.show_nothing(30)
+    assert camera.show(Thing(100)) == [LARGEST_ID - 1]
+    assert camera.show(Thing(100), Thing(300)) == [LARGEST_ID - 1, LARGEST_ID]
     assert camera.show(Thing(500, 10), Thing(100), Thing(300)) == [1, 2, 3]
     assert camera.identities.epoch == 1
     assert camera.show(Thing(300), Thing(100)) == [3, 2]

@@ -111,6 +111,31 @@ def test_reach_does_not_grow_with_the_camera_over_an_absence(camera):
     assert camera.show(thing(3, 300, width=10, height=10)) == [2]
 
 
+@pytest.mark.parametrize(("seconds", "reach"), [(0.1, 189), (1.0, 265)], ids="after {} s".format)
+def test_reach_is_a_diagonal_and_one_more_each_second_and_a_turn_of_the_camera(seconds, reach):
+    """The diagonal is 84.9 px; 96 px are what a camera turns by in a tenth of a second, at most."""
+    for step, expected in ((reach, 1), (-reach, 1), (reach + 1, 2), (-reach - 1, 2)):
+        camera = Camera()
+        camera.show(thing(3, 300))
+        camera.show_nothing(seconds)
+        assert camera.show(thing(3, 300 + step)) == [expected]
+
+
+@pytest.mark.parametrize("across", [True, False], ids=["across", "down"])
+def test_the_way_that_counts_is_that_of_the_centres(camera, across):
+    """They are 400 px apart, within a reach of 407."""
+    small, large = (600, 95), (105, 0)
+    camera.show(thing(3, *(small if across else small[::-1]), width=10, height=10))
+    assert camera.show(thing(3, *(large if across else large[::-1]), width=200, height=200)) == [1]
+
+
+@pytest.mark.parametrize("sides", [(10, 100), (100, 10)], ids=["comes nearer", "goes away"])
+def test_reach_is_that_of_the_larger_of_the_two_boxes(camera, sides):
+    """Centres 200 px apart: beyond the reach of a thing of 10 px, within that of one of 100."""
+    for frame, side in enumerate(sides):
+        assert camera.show(thing(3, 200 + 200 * frame - side // 2, width=side, height=side)) == [1]
+
+
 def test_absence_counts_for_each_thing_on_its_own(camera):
     camera.show(thing(3, 0), thing(4, 300))
     for _ in range(25):
@@ -125,6 +150,12 @@ def test_a_thing_whose_class_flickers_keeps_its_id(camera):
     for frame in range(20):
         class_id = BOX if frame % 3 == 1 else BALL
         assert camera.show(thing(3, 100 + 8 * frame, class_id=class_id)) == [1]
+
+
+@pytest.mark.parametrize(("step", "expected"), [(20, 1), (21, 2)], ids=["half", "just less"])
+def test_a_class_flickers_from_an_overlap_of_one_half_on(camera, step, expected):
+    camera.show(thing(3, 100))
+    assert camera.show(thing(3, 100 + step, class_id=BOX)) == [expected]
 
 
 def test_a_thing_that_flickers_into_stuff_keeps_its_id(camera):
@@ -189,20 +220,36 @@ def test_a_thing_in_another_slot_that_is_not_the_same_gets_a_new_id(camera, newc
     assert camera.show(newcomer) == [2]
 
 
+@pytest.mark.parametrize(("step", "expected"), [(20, 1), (21, 2)], ids=["half", "just less"])
+def test_a_thing_in_another_slot_is_the_same_from_an_overlap_of_one_half_on(camera, step, expected):
+    """Boxes of 60 pixels that lie 20 apart share 40 of the 80 that they cover."""
+    camera.show(thing(3, 100))
+    assert camera.show(thing(8, 100 + step)) == [expected]
+
+
 def test_a_newcomer_on_top_of_a_thing_that_is_seen_gets_a_new_id(camera):
     camera.show(thing(3, 100))
     assert camera.show(thing(3, 100), thing(8, 100)) == [1, 2]
     assert camera.show(thing(8, 100), thing(3, 100)) == [2, 1]
 
 
-def test_of_several_things_that_changed_slots_each_takes_the_id_that_fits_best(camera):
+@pytest.mark.parametrize(("first", "second", "expected"), [(117, 101, [2, 1]), (101, 117, [1, 2])], ids=str)
+def test_of_several_things_that_changed_slots_each_takes_the_id_that_fits_best(camera, first, second, expected):
     camera.show(thing(1, 100), thing(2, 118))
-    assert camera.show(thing(5, 117), thing(6, 101)) == [2, 1]
+    assert camera.show(thing(5, first), thing(6, second)) == expected
 
 
-def test_of_two_segments_on_one_lost_thing_the_nearer_takes_its_id(camera):
+@pytest.mark.parametrize(("first", "second", "expected"), [(112, 102, [2, 1]), (102, 112, [1, 2])], ids=str)
+def test_of_two_segments_on_one_lost_thing_the_nearer_takes_its_id(camera, first, second, expected):
     camera.show(thing(1, 100))
-    assert camera.show(thing(5, 112), thing(6, 102)) == [2, 1]
+    assert camera.show(thing(5, first), thing(6, second)) == expected
+
+
+def test_of_two_lost_things_in_one_place_the_one_seen_last_goes_on(camera):
+    assert camera.show(thing(1, 100), thing(2, 100)) == [1, 2]
+    assert camera.show(thing(2, 100)) == [2]
+    assert camera.show() == []
+    assert camera.show(thing(9, 100)) == [2]
 
 
 def test_things_that_exchange_their_slots_out_of_reach_keep_their_ids(camera):
@@ -336,6 +383,10 @@ def test_a_restart_begins_the_next_epoch_with_id_1(camera):
     camera.identities.restart()
     assert camera.identities.epoch == 1
     assert camera.show(thing(4, 300), stuff(-3, FLOOR)) == [1, 2]
+
+
+def test_the_largest_id_is_the_largest_value_of_a_16_bit_image():
+    assert LARGEST_ID == 2**16 - 1
 
 
 def test_the_next_epoch_begins_when_the_ids_run_out():
