@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.timing import Row, compare
-from eomt_ros.engine.model.families import VIDEO_THRESHOLDS
+from eomt_ros.engine.model.families import VIDEOMT
 from eomt_ros.engine.postprocess.frame import postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import stretch
@@ -54,7 +54,7 @@ def row(
         stretch(SAMPLES)(size),
         task=task,
         is_thing=(True,) * classes,
-        score_threshold=VIDEO_THRESHOLDS.get(task, 0.0),
+        score_threshold=VIDEOMT.score_thresholds.get(task, 0.0),
         mask_threshold=0.5,
         overlap_threshold=0.8,
         fuse_stuff=True,

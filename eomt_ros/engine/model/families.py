@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from eomt_ros.engine.networks import (
     Videomt,
     load_mask2former,
 )
-from eomt_ros.engine.postprocess.frame import MASK2FORMER, QUERIES, Rules
+from eomt_ros.engine.postprocess.frame import MASK2FORMER_RULES, QUERY_RULES, Rules
 from eomt_ros.engine.preprocess.geometry import (
     LARGEST_LONG_SIDE,
     Fit,
@@ -122,70 +122,49 @@ def _fit_mask2former(
     return several_samples(stretch_to_multiple(shortest, longest, processor.size_divisor))
 
 
-VIDEO_THRESHOLDS = {"panoptic": 0.8, "instance": 0.5}
-IMAGE_THRESHOLDS = {"panoptic": 0.8, "instance": 0.8}
-MASK2FORMER_THRESHOLDS = {"panoptic": 0.5, "instance": 0.5}
 RESIZED = {"do_resize": True}
-UNCROPPED = {**RESIZED, "do_center_crop": False}
+
+VIDEOMT = Family(
+    "VidEoMT",
+    Dinov2Settings.from_config,
+    _load_vit(Videomt),
+    _fit_videomt,
+    {"panoptic": 0.8, "instance": 0.5},
+    QUERY_RULES,
+    "video_processor",
+    {**RESIZED, "do_center_crop": False},
+    propagates=True,
+    top_k="classes",
+)
+EOMT = Family(
+    "EoMT",
+    Dinov2Settings.from_config,
+    _load_vit(Eomt),
+    _fit_eomt,
+    {"panoptic": 0.8, "instance": 0.8},
+    QUERY_RULES,
+    "image_processor",
+    RESIZED,
+    top_k="masks",
+)
+MASK2FORMER = Family(
+    "Mask2Former",
+    Mask2FormerSettings.from_config,
+    load_mask2former,
+    _fit_mask2former,
+    {"panoptic": 0.5, "instance": 0.5},
+    MASK2FORMER_RULES,
+    "image_processor",
+    {"pad_size": None},
+    exports=False,
+    captures=False,
+)
 
 FAMILIES = {
-    "videomt": Family(
-        "VidEoMT",
-        Dinov2Settings.from_config,
-        _load_vit(Videomt),
-        _fit_videomt,
-        VIDEO_THRESHOLDS,
-        QUERIES,
-        "video_processor",
-        UNCROPPED,
-        propagates=True,
-        top_k="classes",
-    ),
-    "videomt_dinov3": Family(
-        "VidEoMT-DINOv3",
-        Dinov3Settings.from_config,
-        _load_vit(Videomt),
-        _fit_videomt,
-        VIDEO_THRESHOLDS,
-        QUERIES,
-        "video_processor",
-        UNCROPPED,
-        propagates=True,
-        top_k="classes",
-    ),
-    "eomt": Family(
-        "EoMT",
-        Dinov2Settings.from_config,
-        _load_vit(Eomt),
-        _fit_eomt,
-        IMAGE_THRESHOLDS,
-        QUERIES,
-        "image_processor",
-        RESIZED,
-        top_k="masks",
-    ),
-    "eomt_dinov3": Family(
-        "EoMT-DINOv3",
-        Dinov3Settings.from_config,
-        _load_vit(Eomt),
-        _fit_eomt,
-        IMAGE_THRESHOLDS,
-        QUERIES,
-        "image_processor",
-        RESIZED,
-        top_k="masks",
-    ),
-    "mask2former": Family(
-        "Mask2Former",
-        Mask2FormerSettings.from_config,
-        load_mask2former,
-        _fit_mask2former,
-        MASK2FORMER_THRESHOLDS,
-        MASK2FORMER,
-        "image_processor",
-        {"pad_size": None},
-        exports=False,
-        captures=False,
-    ),
+    "videomt": VIDEOMT,
+    "videomt_dinov3": replace(VIDEOMT, name="VidEoMT-DINOv3", settings=Dinov3Settings.from_config),
+    "eomt": EOMT,
+    "eomt_dinov3": replace(EOMT, name="EoMT-DINOv3", settings=Dinov3Settings.from_config),
+    "mask2former": MASK2FORMER,
 }
 """By `model_type`, as `config.json` has it."""

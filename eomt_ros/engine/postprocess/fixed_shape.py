@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Extent
+from eomt_ros.engine.postprocess.label_map import Extent, Winners, table_of
 from eomt_ros.engine.postprocess.overlap import share
-from eomt_ros.engine.postprocess.select import Candidates, Thresholds, in_table
-from eomt_ros.engine.postprocess.way import Covered, Decide, Summed, Won
+from eomt_ros.engine.postprocess.select import Candidates, Thresholds, in_table, summed_classes
+from eomt_ros.engine.postprocess.way import Decide
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
 CHUNK = 1 << 23
@@ -38,7 +38,7 @@ class FixedShape:
         self._candidates = found.present.sum()
         return in_table(found, self._places)
 
-    def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Won:
+    def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Winners:
         """See `Way`."""
         highest: _Highest | None = None
         pixels = []
@@ -59,9 +59,9 @@ class FixedShape:
         extent = _together(extents)
         passes = share(torch.cat(won).float(), torch.cat(pixels).float()) > thresholds.overlap
         passes &= found.present & (extent.areas() > 0)
-        return Won(_small(winner * shown, len(logits)), _levels(values), passes, extent)
+        return _winners(winner * shown, values, found._replace(present=passes), extent)
 
-    def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Covered:
+    def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Winners:
         """See `Way`."""
         totals, inside, extents = [], [], []
         for _, values in _resized(logits, size):
@@ -80,9 +80,9 @@ class FixedShape:
         for (start, values), names in zip(_resized(logits, size), _names(len(logits), winner), strict=True):
             weights = found.scores[start : start + len(values), None, None]
             confidence += values.sigmoid_().mul_(weights).mul_(winner == names).sum(0)
-        return Covered(_small(winner, len(logits)), _levels(confidence), scores, passes, extent)
+        return _winners(winner, confidence, found._replace(scores=scores, present=passes), extent)
 
-    def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Summed:
+    def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Winners:
         """See `Way`."""
         highest: _Highest | None = None
         sums = _sums(masks, probabilities, placement)
@@ -95,7 +95,8 @@ class FixedShape:
             wins = winner == names
             totals.append((wins * confidence).sum((1, 2)))
             extents.append(_extent(wins))
-        return Summed(_small(winner, len(sums)), _levels(confidence), torch.cat(totals), _together(extents))
+        extent = _together(extents)
+        return _winners(winner, confidence, summed_classes(torch.cat(totals), extent.areas()), extent)
 
 
 _Highest = tuple[Tensor, Tensor, Tensor]
@@ -151,9 +152,6 @@ def _together(extents: list[Extent]) -> Extent:
     return Extent(*map(torch.cat, zip(*extents, strict=True)))
 
 
-def _small(winner: Tensor, maps: int) -> Tensor:
-    return winner.to(torch.uint8) if maps <= 254 else winner
-
-
-def _levels(probability: Tensor) -> Tensor:
-    return (probability * 255 + 0.5).to(torch.uint8)
+def _winners(winner: Tensor, probability: Tensor, found: Candidates, extent: Extent) -> Winners:
+    winner = winner.to(torch.uint8) if len(found.scores) <= 254 else winner
+    return Winners(winner, (probability * 255 + 0.5).to(torch.uint8), table_of(found, extent))

@@ -36,9 +36,9 @@ class Rules(NamedTuple):
     instance: Callable[..., Winners]
 
 
-QUERIES = Rules(panoptic, instance)
+QUERY_RULES = Rules(panoptic, instance)
 """Of VidEoMT and EoMT."""
-MASK2FORMER = Rules(mask2former_panoptic, mask2former_instance)
+MASK2FORMER_RULES = Rules(mask2former_panoptic, mask2former_instance)
 
 
 @torch.inference_mode()
@@ -53,7 +53,7 @@ def postprocess(
     mask_threshold: float,
     overlap_threshold: float,
     fuse_stuff: bool,
-    rules: Rules = QUERIES,
+    rules: Rules = QUERY_RULES,
     with_masks: bool = False,
     with_confidence: bool = True,
     **of_instances: Any,

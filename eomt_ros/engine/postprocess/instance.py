@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Winners, table_of
+from eomt_ros.engine.postprocess.label_map import Winners
 from eomt_ros.engine.postprocess.select import Thresholds, likely_pairs
 from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
@@ -34,6 +34,4 @@ def instance(
 
     logits = placement.masks(masks[found.queries].float())
     threshold = torch.as_tensor(thresholds.mask, dtype=torch.float32).logit()
-    covered = way.cover(logits, placement.image, found, threshold, decide)
-    table = table_of(found, covered.scores, covered.passes, covered.extent)
-    return Winners(covered.winner, covered.confidence, table, covered.whole)
+    return way.cover(logits, placement.image, found, threshold, decide)

@@ -40,11 +40,11 @@ class Winners(NamedTuple):
     """(maps, H, W) bool: the masks, where they are not what is seen and are asked for."""
 
 
-def table_of(found: Candidates, scores: Tensor, passes: Tensor, extent: Extent) -> Tensor:
-    """One row of each map, as in `Winners`, (n, 9) float64. scores, passes: (n,). Does not wait for the device."""
+def table_of(found: Candidates, extent: Extent) -> Tensor:
+    """One row of each map, as in `Winners`, (n, 9) float64; those present are regions. Does not wait for the device."""
     x, width = _reach(extent.columns > 0)
     y, height = _reach(extent.rows > 0)
-    columns = found.queries, found.class_ids, scores, passes, extent.areas(), x, y, width, height
+    columns = *found, extent.areas(), x, y, width, height
     return torch.stack([column.double() for column in columns], 1)
 
 

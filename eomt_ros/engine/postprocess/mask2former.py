@@ -56,7 +56,7 @@ def mask2former_panoptic(
             board.measure(piece, extent)
     extent = board.extent()
     passes = (mask_pixels > 0) & (share(extent.areas(), mask_pixels) > thresholds.overlap) & (extent.areas() > 0)
-    return Winners(board.winner, board.confidence, table_of(found, found.scores, passes, extent))
+    return board.winners(found._replace(present=passes))
 
 
 def mask2former_instance(
@@ -93,7 +93,7 @@ def mask2former_instance(
     return Winners(
         winner[rows][:, columns].to(torch.uint8 if count <= 254 else torch.int16),
         confidence,
-        table_of(found, found.scores, found.present, Extent(down[passes][:, rows], across[passes][:, columns])),
+        table_of(found, Extent(down[passes][:, rows], across[passes][:, columns])),
         to_host(inside[passes][:, rows][:, :, columns]) if way.with_masks else None,
     )
 

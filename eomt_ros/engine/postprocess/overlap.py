@@ -8,8 +8,6 @@ whole cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from eomt_ros.engine.postprocess.select import Threshold
@@ -17,27 +15,18 @@ from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
 from eomt_ros.engine.postprocess.winner import contending, first_highest
 
 
-@dataclass(frozen=True)
-class PixelCounts:
-    """Pixels of each query, float32."""
-
-    mask: Tensor
-    """(n,): where its probability reaches the mask threshold."""
-    shown: Tensor
-    """(n,): those of the mask that it wins."""
-    won: Tensor
-    """(n, tile rows, tile columns): all that it wins from the queries it was compared with."""
-    compared: Tensor
-    """(n, tile rows, tile columns) bool: which queries were compared in a tile."""
-
-
-def passing(tiles: Tiles, scores: Tensor, tally: PixelCounts, threshold: Threshold) -> Tensor:
+def passing(
+    tiles: Tiles, scores: Tensor, threshold: Threshold, *, mask: Tensor, shown: Tensor, won: Tensor, compared: Tensor
+) -> Tensor:
     """Which queries are segments, (n,) bool.
 
-    tiles: of their mask logits. scores: (n, 1, 1). tally: at least over the tiles where a query is shown.
+    tiles: of their mask logits. scores: (n, 1, 1). The rest at least over the tiles where a query is shown, pixels in
+    float32. mask: (n,), where its probability reaches the mask threshold. shown: (n,), those of the mask that it wins.
+    won: (n, tile rows, tile columns), all that it wins from the queries it was compared with. compared: the same shape,
+    bool, which queries were compared in a tile.
     """
-    passes = share(tally.shown, tally.mask) > threshold
-    doubtful = (tally.shown > 0) & ~passes
+    passes = share(shown, mask) > threshold
+    doubtful = (shown > 0) & ~passes
     if not doubtful.any():
         return passes
 
@@ -48,8 +37,8 @@ def passing(tiles: Tiles, scores: Tensor, tally: PixelCounts, threshold: Thresho
     pixels = tiles.pixels()
     most = (contends * pixels).sum((1, 2))
     least = (contends * (pixels * (contends.sum(0) == 1))).sum((1, 2))
-    passes |= doubtful & (share(least, tally.mask) > threshold)
-    doubtful &= ~passes & (share(most, tally.mask) > threshold)
+    passes |= doubtful & (share(least, mask) > threshold)
+    doubtful &= ~passes & (share(most, mask) > threshold)
     if not doubtful.any():
         return passes
 
@@ -58,11 +47,11 @@ def passing(tiles: Tiles, scores: Tensor, tally: PixelCounts, threshold: Thresho
         return pixels
 
     wanted = tiles.where(contending_queries)
-    known = (tally.compared | ~wanted).all(0)
-    won = (tally.won * known).sum((1, 2))
+    known = (compared | ~wanted).all(0)
+    pixels_won = (won * known).sum((1, 2))
     for piece, pixels in tiles.resize(wanted & wanted[doubtful].any(0) & ~known, count_won):
-        won.index_add_(0, piece.maps, pixels)
-    return passes | (doubtful & (share(won, tally.mask) > threshold))
+        pixels_won.index_add_(0, piece.maps, pixels)
+    return passes | (doubtful & (share(pixels_won, mask) > threshold))
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:

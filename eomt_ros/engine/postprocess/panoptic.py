@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Winners, table_of
+from eomt_ros.engine.postprocess.label_map import Winners
 from eomt_ros.engine.postprocess.select import Thresholds, likely_queries
 from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
@@ -14,5 +14,4 @@ def panoptic(way: Way, masks: Tensor, probabilities: Tensor, placement: Placemen
     """masks: (queries, h, w), logits. probabilities: (queries, classes + 1) float32, the last one "no object"."""
     found = way.gather(likely_queries(probabilities, thresholds.score))
     logits = placement.masks(masks[found.queries].float())
-    won = way.win(logits, placement.image, found, thresholds)
-    return Winners(won.winner, won.confidence, table_of(found, found.scores, won.passes, won.extent))
+    return way.win(logits, placement.image, found, thresholds)

@@ -59,6 +59,12 @@ def likely_pairs(probabilities: Tensor, threshold: Threshold, top_k: int) -> Can
     return Candidates(queries, class_ids, scores, scores >= threshold)
 
 
+def summed_classes(totals: Tensor, areas: Tensor) -> Candidates:
+    """Every class; present where it has pixels, and its score is the mean of a total over them. totals, areas: (n,)."""
+    classes = torch.arange(len(areas), device=areas.device)
+    return Candidates(torch.full_like(classes, -1), classes, totals / areas.clamp(min=1), areas > 0)
+
+
 def compacted(found: Candidates) -> Candidates:
     """Those that are present. Waits for the device."""
     return Candidates(*(part[found.present] for part in found))

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Extent, to_host
-from eomt_ros.engine.postprocess.overlap import PixelCounts, passing
+from eomt_ros.engine.postprocess.label_map import Extent, Winners, to_host
+from eomt_ros.engine.postprocess.overlap import passing
 from eomt_ros.engine.postprocess.select import Candidates, Thresholds, compacted
 from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
 from eomt_ros.engine.postprocess.tiled_sums import sum_up
-from eomt_ros.engine.postprocess.way import Covered, Decide, Summed, Won
+from eomt_ros.engine.postprocess.way import Decide
 from eomt_ros.engine.postprocess.winner import SLACK, WinnerMap, extent_of, first_highest
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
@@ -30,12 +30,12 @@ class Tiled:
         """Those that are present."""
         return compacted(found)
 
-    def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Won:
+    def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Winners:
         """See `Way`."""
         count, device = len(logits), logits.device
         board = WinnerMap(count, size, device, with_confidence=self.with_confidence)
         if not count:
-            return Won(board.winner, board.confidence, found.present, board.extent())
+            return board.winners(found)
         weights = found.scores[:, None, None]
         tiles = Tiles(logits, size)
 
@@ -58,16 +58,17 @@ class Tiled:
             masks.index_add_(0, piece.maps, mask_pixels)
             won[:, piece.tile[0], piece.tile[1]].index_add_(0, piece.maps, won_pixels)
             board.measure(piece, extent)
-        extent = board.extent()
-        passes = passing(tiles, weights, PixelCounts(masks, extent.areas(), won, wanted), thresholds.overlap)
-        return Won(board.winner, board.confidence, passes, extent)
+        passes = passing(
+            tiles, weights, thresholds.overlap, mask=masks, shown=board.extent().areas(), won=won, compared=wanted
+        )
+        return board.winners(found._replace(present=passes))
 
-    def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Covered:
+    def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Winners:
         """See `Way`."""
         count, device = len(logits), logits.device
         board = WinnerMap(count, size, device, with_confidence=self.with_confidence)
         if not count:
-            return Covered(board.winner, board.confidence, found.scores, found.present, board.extent())
+            return board.winners(found)
         weights = found.scores[:, None, None]
         tiles = Tiles(logits, size)
         least = threshold.item()
@@ -98,8 +99,8 @@ class Tiled:
         lost = (extent.areas() > 0) & ~passes
         if lost.any():  # what they covered comes to light
             tiles.resize(wanted & wanted[lost].any(0) & ~lost[:, None, None], show)
-        return Covered(board.winner, board.confidence, scores, passes, extent, whole)
+        return board.winners(found._replace(scores=scores, present=passes), whole)
 
-    def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Summed:
+    def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Winners:
         """See `Way`."""
         return sum_up(masks, probabilities, placement, with_confidence=self.with_confidence)

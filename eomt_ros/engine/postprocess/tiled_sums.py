@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Extent
+from eomt_ros.engine.postprocess.label_map import Extent, Winners
+from eomt_ros.engine.postprocess.select import summed_classes
 from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles, taps_of
-from eomt_ros.engine.postprocess.way import Summed
 from eomt_ros.engine.postprocess.winner import SLACK, WinnerMap, contending, extent_of, first_highest
 from eomt_ros.engine.preprocess.geometry import Placement
 
@@ -29,7 +29,7 @@ BLOCK_SIDE = 4
 """Samples along a side of what has one bound."""
 
 
-def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_confidence: bool) -> Summed:
+def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_confidence: bool) -> Winners:
     """As `Way.sum_up`."""
     classes = probabilities.shape[2]
     everything = torch.arange(classes, device=probabilities.device)
@@ -71,7 +71,7 @@ def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_c
     open_tiles = compete(likely)
     if open_tiles.any():
         compete(everything, open_tiles)
-    return Summed(board.winner, board.confidence, totals, board.extent())
+    return board.winners(summed_classes(totals, board.extent().areas()))
 
 
 def _sums(masks: Tensor, probabilities: Tensor, placement: Placement) -> Tensor:

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Extent, label_type, to_host
+from eomt_ros.engine.postprocess.label_map import Extent, Winners, label_type, table_of, to_host
+from eomt_ros.engine.postprocess.select import Candidates
 from eomt_ros.engine.postprocess.tiled_resize import Piece
 
 SLACK = 1e-3
@@ -75,16 +76,11 @@ class WinnerMap:
         self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)
         self._columns[:, piece.columns].index_add_(0, piece.maps, extent.columns)
 
-    @property
-    def winner(self) -> Tensor:
-        """(H, W), as in `Winners`, on the host."""
-        return torch.from_numpy(self._winner)
-
-    @property
-    def confidence(self) -> Tensor | None:
-        """(H, W), as in `Winners`, on the host."""
-        return None if self._confidence is None else torch.from_numpy(self._confidence)
-
     def extent(self) -> Extent:
-        """What has been measured."""
+        """Of what has been measured."""
         return Extent(self._rows, self._columns)
+
+    def winners(self, found: Candidates, whole: np.ndarray | None = None) -> Winners:
+        """The image as it is now, on the host. found: with the scores that were decided; those present are regions."""
+        confidence = None if self._confidence is None else torch.from_numpy(self._confidence)
+        return Winners(torch.from_numpy(self._winner), confidence, table_of(found, self.extent()), whole)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Identity, Observation, Track, centre
+from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Observation, Track, centre
 
 NEARNESS = 0.3
 """What being near counts beside overlap."""
@@ -36,34 +36,26 @@ class OverlapIdentities(Identities):
 
     def _forget(self) -> None:
         super()._forget()
-        self._shown: np.ndarray | None = None
-        """Of the frame before: (H, W), the id of each pixel that is looked at."""
+        self._index = np.zeros((0, 0), np.uint8)
+        """Of the last frame: (H, W), i + 1 where segment i is seen, of the pixels that are looked at."""
 
-    def update(
+    def _continue(
         self,
         observations: Sequence[Observation],
+        tracks: list[Track | None],
         width: int,
-        stamp: int | None = None,
-        segment_index: np.ndarray | None = None,
-    ) -> list[Identity]:
-        """Names the segments of the next frame, in their order.
-
-        width, stamp: as in `Identities`. segment_index: (H, W), 0 none, i + 1 where segment i is seen.
-        """
+        segment_index: np.ndarray | None,
+    ) -> None:
+        """Rule 1."""
         assert segment_index is not None
         step = max(1, math.isqrt(segment_index.size // PIXELS))
-        self._index = segment_index[::step, ::step]
-        names = super().update(observations, width, stamp, segment_index)
-        self._shown = np.array([0, *(name.id for name in names)], np.int64)[self._index]
-        return names
-
-    def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
-        """Rule 1."""
+        index_before, self._index = self._index, segment_index[::step, ::step].copy()
         seen = [index for index, each in enumerate(observations) if each.is_thing]
         before = [track for track in self._things if track.last_seen == self._before]
-        if not seen or not before or self._shown is None or self._shown.shape != self._index.shape:
+        if not seen or not before or index_before.shape != self._index.shape:
             return  # after a change of the image's size rule 2 has the boxes
-        overlaps = self._overlaps(seen, before)
+        ids_before = np.array([0, *(name.id for name in self._named)], np.int64)[index_before]
+        overlaps = _overlaps(self._index, seen, ids_before, before)
         scores = np.zeros_like(overlaps)
         for row, index in enumerate(seen):
             for column, track in enumerate(before):
@@ -72,19 +64,19 @@ class OverlapIdentities(Identities):
             if scores[row, column] > 0:
                 tracks[seen[row]] = before[column]
 
-    def _overlaps(self, seen: Sequence[int], before: Sequence[Track]) -> np.ndarray:
-        """IoU of each segment's mask with each track's in the frame before."""
-        assert self._shown is not None
-        column_of = np.zeros(max(int(self._shown.max()), max(track.id for track in before)) + 1, np.int64)
-        column_of[[track.id for track in before]] = np.arange(1, len(before) + 1)
-        row_of = np.zeros(max(int(self._index.max()), max(seen) + 1) + 1, np.int64)
-        row_of[np.array(seen) + 1] = np.arange(1, len(seen) + 1)
-        pairs = row_of[self._index] * (len(before) + 1) + column_of[self._shown]
-        shared = np.bincount(pairs.ravel(), minlength=(len(seen) + 1) * (len(before) + 1))
-        shared = shared.reshape(len(seen) + 1, len(before) + 1).astype(float)
-        both = shared[1:, 1:]
-        union = shared[1:].sum(1, keepdims=True) + shared[:, 1:].sum(0, keepdims=True) - both
-        return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+
+def _overlaps(index: np.ndarray, seen: Sequence[int], ids_before: np.ndarray, before: Sequence[Track]) -> np.ndarray:
+    """IoU of each segment's mask with each track's in the frame before, whose pixels have the ids `ids_before`."""
+    column_of = np.zeros(max(int(ids_before.max()), max(track.id for track in before)) + 1, np.int64)
+    column_of[[track.id for track in before]] = np.arange(1, len(before) + 1)
+    row_of = np.zeros(max(int(index.max()), max(seen) + 1) + 1, np.int64)
+    row_of[np.array(seen) + 1] = np.arange(1, len(seen) + 1)
+    pairs = row_of[index] * (len(before) + 1) + column_of[ids_before]
+    shared = np.bincount(pairs.ravel(), minlength=(len(seen) + 1) * (len(before) + 1))
+    shared = shared.reshape(len(seen) + 1, len(before) + 1).astype(float)
+    both = shared[1:, 1:]
+    union = shared[1:].sum(1, keepdims=True) + shared[:, 1:].sum(0, keepdims=True) - both
+    return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
 
 
 def _score(seen: Observation, track: Track, overlap: float) -> float:

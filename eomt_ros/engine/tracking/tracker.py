@@ -108,6 +108,8 @@ class Identities:
         self._now = 0
         self._stamp: int | None = None
         self._advances = False
+        self._named: list[Identity] = []
+        """The segments of the last frame."""
 
     def update(
         self,
@@ -131,7 +133,7 @@ class Identities:
         ]
 
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
-        self._continue(observations, tracks, width)
+        self._continue(observations, tracks, width, segment_index)
         self._hand_over(observations, tracks)
 
         births = sum(track is None for track in tracks)
@@ -140,7 +142,8 @@ class Identities:
             return self.update(observations, width, stamp, segment_index)
         for index, seen in enumerate(observations):
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
-        return [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
+        self._named = [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
+        return self._named
 
     def _elapsed(self, stamp: int | None) -> int:
         """Nanoseconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
@@ -155,7 +158,13 @@ class Identities:
     def _stuff_track(self, seen: Observation) -> Track | None:
         return self._stuff.get((seen.slot, seen.class_id))
 
-    def _continue(self, observations: Sequence[Observation], tracks: list[Track | None], width: int) -> None:
+    def _continue(
+        self,
+        observations: Sequence[Observation],
+        tracks: list[Track | None],
+        width: int,
+        segment_index: np.ndarray | None,
+    ) -> None:
         """Rule 1: gives each thing the track of its slot, where it can be the same object."""
         newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.last_seen)}
         for index, seen in enumerate(observations):

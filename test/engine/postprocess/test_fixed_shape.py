@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.model.families import VIDEO_THRESHOLDS
+from eomt_ros.engine.model.families import VIDEOMT
 from eomt_ros.engine.postprocess import fixed_shape as module
 from eomt_ros.engine.postprocess.fixed_shape import FixedShape
-from eomt_ros.engine.postprocess.frame import QUERIES, postprocess, winners_of
+from eomt_ros.engine.postprocess.frame import QUERY_RULES, postprocess, winners_of
 from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.postprocess.select import Thresholds, likely_queries
 from eomt_ros.engine.preprocess.geometry import Placement, keep_aspect, pad_to_square, sliding_windows, stretch
@@ -36,10 +36,10 @@ def segment(
     **of_instances: Any,
 ) -> Found:
     """masks: (windows or 1, queries, h, w). classes: (windows or 1, queries, classes + 1)."""
-    score = VIDEO_THRESHOLDS.get(task, 0.0) if score_threshold is None else score_threshold
+    score = VIDEOMT.score_thresholds.get(task, 0.0) if score_threshold is None else score_threshold
     thresholds = Thresholds(*torch.tensor([score, mask_threshold, overlap_threshold], dtype=torch.float64))
     way = FixedShape(places or of_instances.get("top_k") or classes.shape[1])
-    winners = winners_of(way, masks, classes, placement, thresholds, task, QUERIES, **of_instances)
+    winners = winners_of(way, masks, classes, placement, thresholds, task, QUERY_RULES, **of_instances)
     return Found(LabelMap.of(winners, classes.shape[2] - 1))
 
 
@@ -175,7 +175,11 @@ def test_windows_are_stitched_as_the_plain_way_does(size):
 
 
 def assert_as_plain(masks: Tensor, classes: Tensor, placement: Placement, task: str, settings: dict[str, Any]) -> None:
-    defaults = {"score_threshold": VIDEO_THRESHOLDS.get(task, 0.0), "mask_threshold": 0.5, "overlap_threshold": 0.8}
+    defaults = {
+        "score_threshold": VIDEOMT.score_thresholds.get(task, 0.0),
+        "mask_threshold": 0.5,
+        "overlap_threshold": 0.8,
+    }
     asked = {"task": task, "is_thing": [True] * CLASSES, "fuse_stuff": False, **defaults, **settings}
     plain = Found(postprocess(masks, classes, placement, **asked))
     ours = segment(masks, classes, placement, task, **settings)
