@@ -7,7 +7,7 @@ from fractions import Fraction
 from numbers import Rational
 
 SECOND = 10**9
-"""In nanoseconds."""
+"""Nanoseconds."""
 
 Stamp = float | Fraction
 """Seconds."""

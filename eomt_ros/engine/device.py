@@ -1,4 +1,4 @@
-"""Where and how precisely a network runs."""
+"""Device, precision and memory of a network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def _unusable(device: torch.device) -> str | None:
-    """Why torch cannot compute on a CUDA device; None where it can."""
+    """The reason why torch cannot compute on a CUDA device; None where it can."""
     if torch.version.cuda is None:
         return f"torch {torch.__version__} was built without CUDA"
     try:
@@ -76,7 +76,7 @@ def make_room(device: torch.device, weights: int) -> None:
 
 
 def fuse_attention(network: Network) -> None:
-    """Makes queries, keys and values of each attention in one product: a GPU is busier with one than with three."""
+    """Computes queries, keys and values of each attention in one matrix product: a GPU does one faster than three."""
     for module in network.modules():
         if isinstance(module, Attention):
             module.fuse()
@@ -119,11 +119,11 @@ def expect_precision(precision: str) -> None:
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:
-    """What torch computes in: "float32" (the reference), "bfloat16", "float16", or "auto".
+    """The dtype for a precision: "float32" (the reference), "bfloat16", "float16", or "auto".
 
     "auto" is float16 on CUDA, which is as fast as bfloat16 there and ten times closer to float32: over the demo bag
-    99.994 % of the pixels have the same class and id, beside 99.930 %. On a CPU it is bfloat16 where that computes in
-    it, else float32. On a device that only emulates a type, which takes many times as long, it is done with a warning.
+    99.994 % of the pixels have the same class and id, beside 99.930 %. On a CPU "auto" is bfloat16 where the CPU
+    computes in it, else float32. Warns where the device only emulates the dtype, which takes many times as long.
     Raises `ValueError` for another word.
     """
     expect_precision(precision)
@@ -148,19 +148,19 @@ def _gpu_computes_in_bfloat16() -> bool:
 
 
 def cpu_computes_in(precision: str) -> bool:
-    """Whether this CPU computes in one of `PRECISIONS` itself; an AVX2 one emulates bfloat16 sixty times slower."""
-    # What older torch cannot tell is taken to be missing: it costs a warning.
+    """True if this CPU computes in one of `PRECISIONS` itself; one with AVX2 emulates bfloat16 sixty times slower."""
+    # Older torch tells nothing, which counts as missing: it costs a warning.
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     names = {"bfloat16": "bf16", "float16": "fp16"}
     return precision == "float32" or any(name.endswith(names[precision]) and has for name, has in capabilities.items())
 
 
 CAPTURING = threading.Lock()
-"""One capture at a time in a process, and nothing meanwhile that stops a device: torch's memory is not to be tidied."""
+"""Held during a capture: one at a time in a process, and no cleaning of torch's memory meanwhile."""
 
 
 def free_devices() -> None:
-    """Gives back to the devices what torch keeps of memory that nobody uses any more, if it can be done now."""
+    """Gives memory that torch holds and nobody uses back to the devices; skipped during a capture."""
     gc.collect()  # compiled functions hold on to each other
     if torch.cuda.is_initialized() and CAPTURING.acquire(blocking=False):  # type: ignore[no-untyped-call]
         try:
@@ -172,13 +172,13 @@ def free_devices() -> None:
 _KEPT_FOREVER: list[object] = []
 
 
-def keep_forever(what: object) -> None:
-    """Keeps for ever what lies on a device that has failed: its memory may be in use still, and freeing it fails."""
-    _KEPT_FOREVER.append(what)
+def keep_forever(failed: object) -> None:
+    """Never frees what lies on a device that has failed: its memory may be in use still, and freeing it fails."""
+    _KEPT_FOREVER.append(failed)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether this says that a device, or the host for it, has no memory left; torch says it in several ways."""
+    """True if a device, or the host for it, has no memory left; torch says it in several ways."""
     message = str(error)
     return isinstance(error, torch.cuda.OutOfMemoryError) or (
         _is_of_device(message) and ("out of memory" in message or "ALLOC_FAILED" in message)
@@ -186,9 +186,9 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def is_device_failure(error: RuntimeError) -> bool:
-    """Whether this says that a device, or its driver, has failed, after which the process cannot use it."""
+    """True if a device, or its driver, has failed, after which the process cannot use it."""
     message = str(error)
-    # What a device was asked for wrongly it refuses, and goes on.
+    # After a refused call the device goes on.
     refused = any(word in message for word in ("NOT_SUPPORTED", "invalid argument", "invalid configuration", "captur"))
     return _is_of_device(message) and not refused and not is_out_of_memory(error)
 

@@ -1,4 +1,4 @@
-"""What frames run on at present, and the fallback where it fails."""
+"""The pipeline that frames run on, and the one that takes over where it fails."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ActivePipeline(NamedTuple):
     pipeline: Pipeline
 
     def accepts(self, queries: Tensor | None) -> bool:
-        """Whether a frame can start from these queries: they have the backend's device and dtype."""
+        """True if a frame can start from these queries: they have the backend's device and dtype."""
         first = self.step.first_queries
         return queries is None or (queries.device, queries.dtype) == (first.device, first.dtype)
 
 
 class PipelineWithFallback:
-    """Runs frames on one backend, and from its failure on, where there is a fallback, on that."""
+    """Runs frames on one backend, and from its failure on, on the fallback, where there is one."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class PipelineWithFallback:
             raise DeviceLostError(f"{failure}; {AFTER_DEVICE_FAILURE}") from error
 
     def _fall_back(self, failed: ActivePipeline, open_fallback: OpenFallback | None) -> bool:
-        """Whether something else than what failed runs frames from now on; another thread may have opened it."""
+        """Opens the fallback, unless another thread has; False where there is none."""
         with self._lock:
             if self.active is not failed:
                 return True

@@ -1,4 +1,4 @@
-"""What runs the network: torch, or an export of it in OpenVINO or ONNX Runtime, chosen by one word."""
+"""Opens the backend that runs a network: torch, or OpenVINO or ONNX Runtime on an export."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ BACKENDS = ("auto", "torch", "openvino", "onnxruntime")
 
 
 def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
-    """Makes a network ready to run; it is taken over, so the checkpoint's own is not to be used afterwards.
+    """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used.
 
-    The words are those of `Segmenter.load`. Raises `ValueError` for one that is none or that does not go with the
-    others on this machine, `BackendError` where a backend that was asked for by name is missing or fails,
+    backend, device, precision: as in `Segmenter.load`. Raises `ValueError` for an unknown word or one that does not go
+    with the others on this machine, `BackendError` where a backend that was asked for by name is missing or fails,
     `OutOfMemoryError` where a device that was asked for by name has no memory left for the weights.
     """
     opened = _open(checkpoint, backend, device, precision)
@@ -70,7 +70,7 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
 def open_on_cpu(network: Network, precision: str) -> TorchBackend:
     """Makes a network ready for the CPU, because another device has no room for it, or failed."""
     cpu = torch.device("cpu")
-    # Half precision was asked of the other device, and a CPU may take ages for it.
+    # Half precision was meant for the other device, and is slow on many CPUs.
     return TorchBackend(network, cpu, choose_precision("float32" if precision == "float32" else "auto", cpu))
 
 
@@ -80,7 +80,7 @@ def open_after_overflow(network: Network, device: torch.device) -> TorchBackend:
 
 
 def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
-    # Nothing is exported that was not asked for: it takes up to a minute, and not on every CPU does it pay.
+    # "auto" never exports: that takes up to a minute, and does not pay on every CPU.
     folder = find(checkpoint, torch.float32)
     if folder is None:
         log.info("backend 'auto': torch; for OpenVINO the model has to be exported once: eomt-ros export MODEL")

@@ -1,4 +1,4 @@
-"""What the engine asks of whatever runs the network."""
+"""The interface of all backends."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from eomt_ros.engine.networks import StepResult
 
 
 class Backend(Protocol):
-    """Runs one frame step of a network. It keeps nothing of a stream, and any thread may call it."""
+    """Runs one step of a network per frame. It keeps nothing of a stream, and any thread may call it."""
 
     name: str
     """As in the parameter `backend`."""
     runs_on: str
     """The device that computes: "cpu" or "cuda:N"."""
     device: torch.device
-    """Where pixels are expected and results lie."""
+    """Where pixels have to be and results are."""
     dtype: torch.dtype
     """Of the pixels."""
     precision: str
-    """What most of the arithmetic is done in: "float32", "bfloat16" or "float16"."""
+    """The type of most of the arithmetic: "float32", "bfloat16" or "float16"."""
     first_queries: Tensor
-    """(1, queries, hidden), what a stream's first frame starts from."""
+    """(1, queries, hidden), the queries of a stream's first frame."""
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
         """Runs one frame of each stream in the batch.

@@ -1,10 +1,10 @@
-"""One step of a network as an ONNX file, with what it must answer.
+"""Exports a network's step as an ONNX file, with torch's answers to check it by.
 
-ONNX rather than a converter of each backend: one file serves OpenVINO and ONNX Runtime alike, whatever their version
-and torch's, and a robot that is given it needs neither torch's exporter nor its packages.
+One ONNX file serves OpenVINO and ONNX Runtime, whatever their version and torch's, and a robot that is given it needs
+neither torch's exporter nor its packages.
 
-The batch is fixed at one frame. The backends are fastest where no size is open, TensorRT builds an engine of minutes
-for every new one, and a frame's result does not depend on which streams share its batch.
+The batch is fixed at one frame: backends are fastest with fixed sizes, TensorRT takes minutes for every new one, and a
+frame's result does not depend on the streams that share its batch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import QueryVit, StepResult
 
 EXPORT_VERSION = 1
-"""Changes whenever this module writes something else for the same network."""
+"""To be raised whenever this module writes something else for the same network."""
 
 MODEL = "step.onnx"
 ANSWERS = "answers.safetensors"
@@ -37,7 +37,7 @@ OUTPUT_NAMES = ("mask_logits", "class_logits", "next_queries")
 PACKAGES = ("onnx", "onnxscript")
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
-"""How far a backend may be from float32 torch, as a share of the root mean square; measured on ViT-S: 1e-6, 0.013."""
+"""Largest error of a backend beside float32 torch, as a share of the root mean square; of ViT-S: 1e-6, 0.013."""
 
 Step = Callable[[Tensor, Tensor], StepResult]
 
@@ -66,7 +66,7 @@ def exportable(checkpoint: Checkpoint) -> QueryVit:
 
 
 def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
-    """Exports a network's step, and takes down what float32 torch answers to a made-up frame.
+    """Exports a network's step, with the answers of float32 torch to a made-up frame.
 
     network: float32, on the CPU. dtype: what the export computes in; pixels, queries and outputs are float32 always.
 
@@ -100,7 +100,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what the exporter and its packages tell their developers from our users."""
+    """Silences what the exporter and its packages tell their developers."""
     loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript", "torch.onnx")]
     levels = [logger.level for logger in loggers]
     try:

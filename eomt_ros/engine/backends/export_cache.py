@@ -1,8 +1,8 @@
-"""Exported networks on disk: made once, found again by what they were made from, never trusted unseen.
+"""Exported networks on disk: made once, found by the content of the network, checked at every load.
 
 An entry is a folder, named by the network's content. It lies in the user's cache, or next to the checkpoint, where
-`eomt-ros export` puts it so that it goes where the checkpoint goes. torch's version is not part of the name: a robot
-may have another one than the machine that exported, and what the export answers is checked at every load.
+`eomt-ros export` puts it so that it travels with the checkpoint. torch's version is not part of the name: a robot may
+have another one than the machine that exported.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ LARGEST_MANIFEST = 1 << 16
 """Bytes."""
 
 CACHE_BYTES = 4 * 2**30
-"""What the user's cache may hold; the entries that were used longest ago go first. A large network takes 1.3 GB."""
+"""Limit of the user's cache; the least recently used entries go first. A large network takes 1.3 GB."""
 
 UNFINISHED = ".unfinished-"
 ABANDONED_S = 3600.0
-"""After this an unfinished entry belongs to a process that was killed."""
+"""Seconds after which the process of an unfinished entry must have been killed."""
 
 
 def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | None = None) -> Path:
@@ -116,7 +116,7 @@ def user_cache() -> Path:
 
 
 def _name(network: QueryVit, dtype: torch.dtype) -> str:
-    """Names an entry by all that decides what the network computes."""
+    """The name of an entry, from the dtype, the settings and all weights."""
     digest = hashlib.sha256(json.dumps(asdict(network.settings), sort_keys=True).encode())
     for name, weight in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(weight.shape)}".encode())
@@ -125,7 +125,7 @@ def _name(network: QueryVit, dtype: torch.dtype) -> str:
 
 
 def _is_sound(entry: Path) -> bool:
-    """Whether an entry is there, of this version, and whole; why not is logged where there is something."""
+    """True if an entry is there, of this version, and whole; logs what is wrong with one that is there."""
     try:
         if not entry.is_dir():
             return False
@@ -186,7 +186,7 @@ def _keep(export: Export, place: Path, name: str) -> Path:
 
 
 def _bound(cache: Path, newest: Path) -> None:
-    """Removes what was used longest ago until the cache is as small as it should be."""
+    """Removes the least recently used entries until the cache has at most `CACHE_BYTES`."""
     with contextlib.suppress(OSError):  # another process that does the same
         entries = [entry for entry in cache.iterdir() if entry.is_dir() and not entry.name.startswith(UNFINISHED)]
         room = CACHE_BYTES

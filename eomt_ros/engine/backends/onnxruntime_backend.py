@@ -1,4 +1,4 @@
-"""The network run by ONNX Runtime: on TensorRT or CUDA where it has them, as on a Jetson, else on the CPU."""
+"""Runs a network in ONNX Runtime: on TensorRT or CUDA where it has them, as on a Jetson, else on the CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
 CPU_PROVIDER = "CPUExecutionProvider"
 QUIET = 3
-"""Errors only: its warnings speak of its own optimisation."""
+"""Errors only: its warnings are about its own optimisation."""
 
 
 class OnnxRuntimeBackend:
@@ -39,7 +39,7 @@ class OnnxRuntimeBackend:
     dtype = torch.float32
 
     def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
-        """Exports the network where that has not been done, and makes sure that ONNX Runtime computes the same.
+        """Loads the export, which is made where there is none, and checks that ONNX Runtime answers as torch does.
 
         device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto" is float16 on a GPU, float32 on the CPU.
 
@@ -76,7 +76,7 @@ class OnnxRuntimeBackend:
         folder = exported(checkpoint, PRECISIONS[self.precision])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
-        # Its threads would burn a processor that others need: beside other load a frame takes half as long without.
+        # Spinning threads take cores from others: beside other load a frame takes half as long without.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         index = int(device.partition(":")[2] or 0)
         providers = [(name, _provider_options(name, index, self.precision, folder)) for name in gpus]

@@ -1,4 +1,4 @@
-"""The network run by OpenVINO on a CPU."""
+"""Runs a network in OpenVINO, on the CPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES = {"bfloat16": "bf16", "float16": "f16", "float32": "f32"}
 
 
 def openvino_is_installed() -> bool:
-    """Whether there is an OpenVINO to try."""
+    """True if the package is there; it may still fail to load."""
     return importlib.util.find_spec("openvino") is not None
 
 
@@ -38,7 +38,7 @@ class OpenVinoBackend:
     dtype = torch.float32
 
     def __init__(self, checkpoint: Checkpoint, precision: str, folder: Path | None = None) -> None:
-        """Makes sure that OpenVINO computes the same as torch.
+        """Loads the export, and checks that OpenVINO answers as torch does.
 
         precision: "auto" is bfloat16 where the CPU computes in it, else float32. folder: the network's float32 export;
         None to find it, or to make it.
@@ -50,7 +50,7 @@ class OpenVinoBackend:
         self.precision = _choose_precision(core, precision)
         folder = folder or exported(checkpoint, torch.float32)
         try:
-            # Not mapped: a file that changes later must not reach into a running robot.
+            # Not memory-mapped: a file that changes later must not change a running robot.
             core.set_property({"ENABLE_MMAP": False})
             hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": TYPES[self.precision]}
             compiled = core.compile_model(core.read_model(folder / MODEL), "CPU", hints)
@@ -69,7 +69,7 @@ class OpenVinoBackend:
         return one_by_one(self._run, pixels, queries)
 
     def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        # OpenVINO writes into tensors of ours, else its next run would overwrite this one's results.
+        # Into tensors of ours, else OpenVINO's next run would overwrite this one's results.
         outputs = StepResult(*map(torch.empty, self._shapes))
         tensors = (pixels.contiguous(), queries.contiguous(), *outputs)
         with self._lock:

@@ -21,7 +21,7 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self, network: Network, device: torch.device, dtype: torch.dtype) -> None:
-        """Takes the network over: its weights are moved and rounded.
+        """Moves and rounds the network's own weights.
 
         Raises `OutOfMemoryError` where the device has no memory left for them.
         """
@@ -50,5 +50,5 @@ class TorchBackend:
         return self._network(pixels, queries)
 
     def constants(self) -> list[Tensor]:
-        """What was made for the sizes of images and is read beside the weights."""
+        """See `Network`."""
         return self._network.constants()

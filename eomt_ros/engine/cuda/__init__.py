@@ -1,4 +1,4 @@
-"""The network and the post-processing as CUDA graphs."""
+"""The network and the post-processing, captured as CUDA graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording work as a CUDA graph."""
+"""Captures work as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Tensors = tuple[Tensor, ...]
 Work = Callable[[], Tensors]
 
 WARM_UPS = 3
-"""Runs before a capture, in which libraries choose and load what they need."""
+"""Runs before a capture, in which libraries choose and load their kernels."""
 
 
 class Replay(NamedTuple):
-    """Work that was recorded once."""
+    """Captured work."""
 
     run: Callable[[], object]
-    """Does it again, with what is in its inputs by now, into the same outputs."""
+    """Repeats it, from the present content of its inputs, into the same outputs."""
     outputs: Tensors
 
 
 Capture = Callable[[Work], Replay]
-"""Records work; raises `RuntimeError` where that cannot be done."""
+"""Captures work; raises `RuntimeError` where it cannot."""
 
 
 class CudaCapture:
-    """Records CUDA graphs that share memory, since only one of them runs at a time."""
+    """Captures CUDA graphs that share memory, since only one of them runs at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -38,25 +38,25 @@ class CudaCapture:
         self._failed = False
 
     def __call__(self, work: Work) -> Replay:
-        """Records the work, after it has run a few times on a stream of its own, as torch asks for.
+        """Captures the work after `WARM_UPS` runs on a side stream, as torch asks for.
 
-        The caller's stream is the default one, and it holds `CAPTURING`.
+        The caller's stream is the default one, and the caller holds `CAPTURING`.
         """
         if self._failed:
             raise RuntimeError("an earlier capture failed")
-        default, beside = torch.cuda.default_stream(self._device), _beside(self._device)
-        beside.wait_stream(default)
-        with torch.cuda.stream(beside):
+        default, side = torch.cuda.default_stream(self._device), _side_stream(self._device)
+        side.wait_stream(default)
+        with torch.cuda.stream(side):
             for _ in range(WARM_UPS):
                 work()
-        default.wait_stream(beside)
+        default.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         try:
-            # Around it once more, because a capture that fails leaves its own stream behind as the current one. Other
-            # threads of a robot's process may use the GPU meanwhile.
+            # The default stream once more, because a capture that fails leaves its own behind as the current one.
+            # Thread-local, because other threads of a robot's process may use the GPU meanwhile.
             with (
                 torch.cuda.stream(default),
-                torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"),
+                torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"),
             ):
                 outputs = work()
         except RuntimeError:
@@ -68,23 +68,23 @@ class CudaCapture:
     def _give_back(self, graph: torch.cuda.CUDAGraph) -> None:
         """Gives back the memory of a capture that failed.
 
-        One that came to its end all the same gives it back itself. After any other, torch's allocator believes that it
-        goes on, and the memory stays the graph's (CUDACachingAllocator.cpp, `beginAllocateToPool`, `releasePool`).
+        A capture that was ended gives it back by itself. After any other, torch's allocator believes that it goes on,
+        and keeps the memory for the graph (CUDACachingAllocator.cpp, `beginAllocateToPool`, `releasePool`).
         """
         with contextlib.suppress(RuntimeError):  # of a device that has failed
             graph.reset()
-        # By the version of torch.
+        # The name depends on the version of torch.
         names = ("_cuda_endAllocateToPool", "_cuda_endAllocateCurrentStreamToPool")
         end = next(getattr(torch._C, name) for name in names if hasattr(torch._C, name))
-        with contextlib.suppress(RuntimeError):  # as it says where the capture has come to its end
+        with contextlib.suppress(RuntimeError):  # of a capture that was ended
             end(self._device.index, self._pool)
             torch._C._cuda_releasePool(self._device.index, self._pool)
 
 
 @lru_cache(maxsize=16)
-def _beside(device: torch.device) -> torch.cuda.Stream:
-    """The stream of all captures: torch keeps memory for each one that multiplies matrices, and for graphs by stream.
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all captures on a device: torch keeps memory for each stream that multiplies matrices.
 
-    It is in step with the default stream, in which everything that was captured is replayed.
+    It waits for the default stream and the other way round; replays run on the default stream.
     """
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

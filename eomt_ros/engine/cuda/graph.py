@@ -16,17 +16,17 @@ from eomt_ros.engine.errors import first_line
 log = logging.getLogger(__name__)
 
 TOLERANCE = 0.02
-"""How far a captured call may be from the same call without capture, as a share of the root mean square: what other
-kernels for the same half-precision work may round differently."""
+"""Largest error of a captured call, as a share of the root mean square: other kernels round half precision
+differently."""
 SAME = 0.995
-"""Share of the integers that must be the same."""
+"""Minimum share of equal integers."""
 
 
 class Graph:
-    """Runs a function of tensors of fixed shapes: the first time as it is, then, captured, as one launch.
+    """Runs a function of tensors of fixed shapes: the first call as it is, later calls as one launch of its capture.
 
-    The capture is used only if it gives what the first call gave. One call at a time; what it gives lies in memory that
-    the next call overwrites.
+    The capture is used only if it gives what the first call gave. One call at a time; the next call overwrites its
+    outputs.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Graph:
         capture: Capture | None,
         constants: Callable[[], Sequence[Tensor]] = tuple,
     ) -> None:
-        """inputs: what the first call gets. capture: None: the function runs as it is each time. constants: what the
-        function reads beside its inputs, and what others may replace: a graph reads where it lay.
+        """inputs: of the first call. capture: None to run the function as it is in every call. constants: tensors that
+        the function reads beside its inputs and that others may drop; kept, because the graph reads their memory.
         """
         self._function = function
         self._inputs = [torch.empty_like(part, memory_format=torch.contiguous_format) for part in inputs]
@@ -48,24 +48,24 @@ class Graph:
 
     @property
     def is_captured(self) -> bool:
-        """Whether calls are launches of a graph."""
+        """True if calls are launches of a graph."""
         return self._replay is not None
 
     def __call__(self, *given: Tensor) -> Tensors:
-        """Runs the function, of inputs of the shapes of the first call."""
+        """Runs the function on inputs of the shapes of the first call."""
         for own, new in zip(self._inputs, given, strict=True):
             own.copy_(new)
         if self._replay is not None:
             self._replay.run()
             return self._replay.outputs
         outputs = self._function(*self._inputs)
-        # Where something is not finite, there is nothing to compare with; the next frame may be better.
+        # Only finite numbers can be compared; the next frame may have them.
         if self._capture is not None and all(part.isfinite().all() for part in (*self._inputs, *outputs)):
             self._record(self._capture, outputs)
         return outputs
 
     def _record(self, capture: Capture, expected: Tensors) -> None:
-        """Captures the function, and makes sure that it gives what it gave without: only then the graph is used."""
+        """Captures the function, and uses the capture if it gives what the function gave."""
         if not CAPTURING.acquire(blocking=False):
             return  # the next call tries again
         self._capture = None
@@ -89,7 +89,7 @@ class Graph:
 
 
 def _difference(expected: Tensors, found: Tensors) -> str | None:
-    """What is wrong with outputs that should be the same; None where nothing is."""
+    """The fault of outputs that should equal the expected ones; None where there is none."""
     for number, (one, other) in enumerate(zip(expected, found, strict=True)):
         if not one.is_floating_point():
             same = float((one == other).float().mean())

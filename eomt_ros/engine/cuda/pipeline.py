@@ -34,16 +34,16 @@ from eomt_ros.engine.preprocess.pixels import Preprocessor
 log = logging.getLogger(__name__)
 
 PLACES = 64
-"""Candidates that a graph has room for; frames with more are post-processed without it."""
+"""Candidates that a graph has room for; frames with more are post-processed without a graph."""
 MOST_GRAPHS = 8
-"""That are kept; the least recently used goes, and is captured anew if it is wanted again."""
+"""Graphs that are kept; the least recently used goes, and is captured anew where it is needed again."""
 
 
 class CudaPipeline:
     """Runs the network and the post-processing as CUDA graphs, captured when the first frame of a size is served.
 
-    What a graph does not serve goes step by step: more candidates than there are places, masks that overlap, a frame
-    that no memory is left for.
+    Frames run without graphs where there are more candidates than places, where masks of instances are asked for, and
+    from the first failure of a graph on.
     """
 
     def __init__(self, step: TorchBackend, preprocess: Preprocessor, task: Task, capture: Capture | None) -> None:
@@ -67,13 +67,16 @@ class CudaPipeline:
             with self._lock, _default_stream(self._step.device):
                 return self._run(request)
         except RuntimeError as error:
-            # Whatever does not work here on somebody's GPU must not cost a robot its eyes.
+            # Whatever fails here on somebody's GPU must not cost a robot its eyes.
             if is_device_failure(error):
                 raise
             if is_out_of_memory(error):
-                log.warning("no memory is left for graphs on the device: frames go step by step, which is slower")
+                log.warning("no memory is left for CUDA graphs: frames run without them, which is slower")
             else:
-                log.warning("frames go step by step from now on, which is slower; please report: %s", first_line(error))
+                log.warning(
+                    "CUDA graphs fail: frames run without them from now on, which is slower; please report: %s",
+                    first_line(error),
+                )
                 log.debug("graphs do not work", exc_info=error)
         # Out here, where the error no longer holds what there was no memory for.
         self._given_up = True
@@ -105,15 +108,15 @@ class CudaPipeline:
         return frames
 
     def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        """One step of the network, in memory that the next one of as many frames overwrites."""
+        """One step of the network; the next step of as many frames overwrites the result."""
         inputs = pixels, queries
         return StepResult(*self._graph(("network", pixels.shape), self._step, inputs, self._step.constants)(*inputs))
 
     def _labels(self, answer: StepResult, placement: Placement, numbers: Tensor) -> list[Tensor]:
-        """What `_label_map` needs, on its way to the host."""
+        """Starts the post-processing of a frame and the copy of its result to the host, for `_label_map`."""
         inputs = answer.mask_logits, answer.class_logits, numbers.to(answer.mask_logits.device)
         step = LabelStep(self._task, placement, self._places)
-        return [_on_its_way(part) for part in self._graph((step.key, answer.mask_logits.shape), step, inputs)(*inputs)]
+        return [_start_copy(part) for part in self._graph((step.key, answer.mask_logits.shape), step, inputs)(*inputs)]
 
     def _label_map(
         self, labels: Sequence[Tensor], answer: StepResult, placement: Placement, request: Request
@@ -158,38 +161,38 @@ class LabelStep:
 
     @property
     def key(self) -> Hashable:
-        """What tells it apart from others of a segmenter."""
+        """The same for the same work of one segmenter."""
         return "labels", self.placement.image
 
     def __call__(self, mask_logits: Tensor, class_logits: Tensor, numbers: Tensor) -> Tensors:
-        """Logits as in `postprocess`; numbers: (3,) float64, the thresholds.
+        """mask_logits, class_logits: as in `postprocess`. numbers: (3,) float64, the thresholds.
 
         Returns winner, confidence and table of `Winners`, and (3,) int32: how many candidates there were, and whether
         the mask logits and the class logits are finite.
         """
-        way = FixedShape(self.places)
+        resizer = FixedShape(self.places)
         task, thresholds = self.task, Thresholds(*numbers.unbind())
         rules, more = task.family.rules, task.of_instances
-        found = winners_of(way, mask_logits, class_logits, self.placement, thresholds, task.name, rules, **more)
-        # The sum of a huge half-precision mask overflows in no float32 that matters; the host looks again there.
+        found = winners_of(resizer, mask_logits, class_logits, self.placement, thresholds, task.name, rules, **more)
+        # Where a sum overflows float32 although its parts are finite, the host looks again.
         finite = [logits.sum(dtype=torch.float32).isfinite().int() for logits in (mask_logits, class_logits)]
-        head = torch.stack([way.candidates(mask_logits.device).int(), *finite])
+        head = torch.stack([resizer.candidates(mask_logits.device).int(), *finite])
         assert found.confidence is not None
         return found.winner, found.confidence, found.table, head
 
 
 def _default_stream(device: torch.device) -> AbstractContextManager[object]:
-    """Where all segmenters of a process meet, whichever stream the caller uses."""
+    """Makes the default stream the current one: there the frames of all segmenters of a process follow each other."""
     return torch.cuda.stream(torch.cuda.default_stream(device)) if device.type == "cuda" else nullcontext()
 
 
-def _on_its_way(part: Tensor) -> Tensor:
-    """On the host, when it has been waited for."""
+def _start_copy(part: Tensor) -> Tensor:
+    """Copies to the host, where it is whole after `_wait`."""
     return torch.empty(part.shape, dtype=part.dtype, pin_memory=part.is_cuda).copy_(part, non_blocking=True)
 
 
 def _wait(device: torch.device) -> None:
-    """Until the device has done all that it was given; the host sleeps, since a robot wants its cores elsewhere."""
+    """Waits until the device has done all that it was given; asleep, since a robot needs its cores elsewhere."""
     if device.type == "cuda":
         event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         event.record()

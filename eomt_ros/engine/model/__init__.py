@@ -1,1 +1,1 @@
-"""What a model is and where it comes from: checkpoint, weights, family, labels."""
+"""Models: checkpoint, weights, family, labels, and where they come from."""

@@ -1,7 +1,7 @@
-"""A folder or a hub id to a network that is ready to run, with its settings and labels.
+"""Loads a checkpoint, from a folder or the hub, with its settings and labels.
 
-Only JSON and safetensors are read, and only architectures of our own are built: nothing that comes with a checkpoint is
-ever executed, so neither pickled weights nor a hub's own code (`auto_map`) has a way in.
+Only JSON and safetensors are read, and only known architectures are built: nothing that comes with a checkpoint is
+executed, neither pickled weights nor code of its own (`auto_map`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ HUB_ID = re.compile(r"(?P<repository>[a-zA-Z0-9][\w.-]*/[a-zA-Z0-9][\w.-]*)(@(?P
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with everything that is needed to feed it and to name what it finds."""
+    """A network with its preprocessing and its labels."""
 
     name: str
     """The hub id, or the folder's own name."""
     folder: Path
-    """Where its files are."""
+    """The folder of its files."""
     family: Family
     network: Network
     """float32, on the CPU, in evaluation mode, without gradients."""
@@ -47,7 +47,7 @@ class Checkpoint:
 
     @property
     def task(self) -> str:
-        """What the checkpoint is made for: "semantic", "instance" or "panoptic"."""
+        """The task that the checkpoint is made for: "semantic", "instance" or "panoptic"."""
         return self.labels.task
 
 
@@ -68,7 +68,7 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
         processor = read_processor(folder, family.processor, family.fixed)
         if isinstance(settings, VitSettings) and processor.lengths - {settings.image_size}:
             log.warning(
-                "the processor of %s is told sizes of %s, but the network takes %d alone, by its %s: that is used",
+                "the processor of %s asks for sizes of %s, but the network takes %d only, as its %s says: that is used",
                 *(folder, sorted(processor.lengths), settings.image_size, CONFIG),
             )
         return Checkpoint(
@@ -85,7 +85,7 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
 
 
 def _locate(model: str | Path) -> tuple[Path, str]:
-    """The folder that holds the checkpoint, and the model's name."""
+    """The checkpoint's folder, and the model's name."""
     if model == "demo":
         try:
             return shipped("checkpoint", "demo/checkpoint"), "demo"
@@ -120,7 +120,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
-        raise CheckpointError(f"{looked_for}, for want of its client: pip install huggingface_hub") from error
+        raise CheckpointError(f"{looked_for}, because its client is missing: pip install huggingface_hub") from error
     log.info("looking up %s on the Hugging Face hub", repository)
     wanted = [CONFIG, "*.safetensors", SHARD_INDEX, PROCESSORS, *PROCESSOR_FILES["video_processor"]]
     try:
@@ -167,13 +167,13 @@ def _settings(family: Family, config: Mapping[str, Any], folder: Path) -> Networ
 
 
 def _class_names(config: Mapping[str, Any], settings: NetworkSettings, folder: Path, *, told: bool) -> tuple[str, ...]:
-    """The checkpoint's own class names in the order of its class logits, Hugging Face's placeholders for what has none.
+    """The checkpoint's own class names in the order of its class logits, with Hugging Face's placeholders for others.
 
-    told: whether to warn of those.
+    told: True to warn of placeholders.
     """
     given = {int(key): name for key, name in (config.get("id2label") or {}).items()}
     indices = range(settings.num_labels)
-    if len(given) != len(indices):  # of another training, so that Hugging Face forgets them, too
+    if len(given) != len(indices):  # names of another training, which Hugging Face drops, too
         names: dict[int, str] = {}
     else:
         names = {index: given[index] for index in indices if is_name(given.get(index))}

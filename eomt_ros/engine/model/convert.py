@@ -1,9 +1,9 @@
-"""Weights as their authors publish them, as a folder in Hugging Face's format.
+"""Converts weights as their authors publish them to a folder in Hugging Face's format.
 
 The authors of EoMT and VidEoMT publish `.pth` and `.bin` files of their own code (github.com/tue-mps/eomt, models/;
 github.com/tue-mps/videomt, videomt/modeling/backbone/): a ViT of timm (DINOv2) or of transformers (DINOv3) with the
-queries and heads around it. Every tensor of such a file gets its place, or is known to be of use in training only, or
-the file is refused.
+queries and heads around it. Every tensor of such a file has a place in the network or is for training only, or the file
+is refused.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from eomt_ros.engine.model.torch_file import read_tensors
 from eomt_ros.engine.model.weights import WEIGHTS, read_weights, stored_weights
 
 CHANNELS_PER_HEAD = 64
-"""Of every DINOv2 and DINOv3."""
+"""In every DINOv2 and DINOv3."""
 TRAINING_ONLY = re.compile(r"(criterion\.|.*pixel_mean$|.*pixel_std$|.*\.mask_token$|.*\.rope_embeddings\.)")
 PIXEL_STD = "encoder.pixel_std"
-"""Which EoMT's files hold beside their weights, and which is all 0 in differences: no training moves it."""
+"""Holds beside the weights of EoMT's files; all 0 in a file of differences, since no training changes it."""
 
 HEADS = {
     r"q\.weight": "query.weight",
@@ -76,19 +76,19 @@ BACKBONE = {
     r"(?:model\.)?layer\.(\d+)\.(.+)": r"layers.\1.\2",
     r"(?:model\.)?norm\.(weight|bias)": r"layernorm.\1",
 }
-"""Of transformers' own DINOv3."""
+"""Names in transformers' own DINOv3."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was made of a file."""
+    """The result of a conversion."""
 
     model_type: str
     config: Mapping[str, Any]
     mapped: int
-    """Tensors of the file that have their place in the network."""
+    """Number of the file's tensors that have a place in the network."""
     left_out: tuple[str, ...]
-    """Those that only training needs."""
+    """Tensors that only training needs."""
 
 
 def convert(
@@ -152,7 +152,7 @@ def convert(
 
 
 def _own_names(content: Mapping[str, Any], source: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights by Hugging Face's names, and the names in the file of those that have none."""
+    """The weights by Hugging Face's names, and the file's names that have none."""
     content = {name.replace("_orig_mod.", ""): value for name, value in content.items()}
     prefixes = [name.removesuffix("class_head.weight") for name in content if name.endswith("class_head.weight")]
     if len(prefixes) != 1:
@@ -193,7 +193,7 @@ def _mapped(name: str, rules: Mapping[str, str]) -> str | None:
 
 
 def _parts(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """A tensor under its name; one that several share, split among them in the order of the braces."""
+    """A tensor under its name; a name with braces stands for several, which share it in that order."""
     value = value.detach()
     if name == "embeddings.position_embeddings.weight":
         value = value.flatten(0, -2)
@@ -204,7 +204,7 @@ def _parts(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 def _differences(content: Mapping[str, Any], model_type: str, source: Path) -> bool:
-    """Whether the weights are what a training changed, which is how EoMT on DINOv3 is published."""
+    """True if the weights are differences from those before training, as EoMT on DINOv3 is published."""
     stds = [value for name, value in content.items() if name.endswith(PIXEL_STD) and isinstance(value, Tensor)]
     if model_type == "eomt_dinov3" and len(stds) != 1:
         raise CheckpointError(
@@ -214,7 +214,7 @@ def _differences(content: Mapping[str, Any], model_type: str, source: Path) -> b
 
 
 def _add(weights: dict[str, Tensor], backbone: Path) -> None:
-    """Adds a backbone's weights to the differences from it."""
+    """Adds a backbone's weights to differences from them."""
     try:
         theirs = read_weights(stored_weights([backbone]), backbone)
     except OSError as error:
@@ -236,7 +236,7 @@ def _add(weights: dict[str, Tensor], backbone: Path) -> None:
             f"{backbone} has {added} of the {expected} weights of the backbone: it is not the DINOv3 that the weights "
             "were made from"
         )
-    # As a difference from the ones that a training begins with it is -1; the authors run what they publish unmasked.
+    # -1 as a difference from the 1 that training begins with; the authors run these models without masks.
     if "attn_mask_probs" in weights:
         weights["attn_mask_probs"] = torch.zeros_like(weights["attn_mask_probs"])
 
@@ -249,7 +249,7 @@ def _model_type(weights: Mapping[str, Tensor]) -> str:
 def _config(
     weights: Mapping[str, Tensor], model_type: str, image_size: int | None, norm_queries: bool, source: Path
 ) -> dict[str, Any]:
-    """What Hugging Face's config would say."""
+    """The content of Hugging Face's config.json."""
 
     def shape(name: str) -> torch.Size:
         if name not in weights:
@@ -304,7 +304,7 @@ ARCHITECTURES = {
     "eomt": "EomtForUniversalSegmentation",
     "eomt_dinov3": "EomtDinov3ForUniversalSegmentation",
 }
-"""By Hugging Face's names; it has no VidEoMT on DINOv3."""
+"""Hugging Face's class by `model_type`; it has no VidEoMT on DINOv3."""
 
 
 def _count(weights: Mapping[str, Tensor], of: str) -> int:
@@ -313,7 +313,7 @@ def _count(weights: Mapping[str, Tensor], of: str) -> int:
 
 
 def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], task: str | None, source: Path) -> None:
-    """All files or none, and only such as load."""
+    """Writes all files, or none, and none that do not load."""
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     workshop = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -336,7 +336,7 @@ def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], 
 
 
 def _processor(config: Mapping[str, Any], task: str | None) -> tuple[str, Mapping[str, Any]]:
-    """What Hugging Face's processor is told, and the file that it reads."""
+    """The file that Hugging Face's processor reads, and its content."""
     side = config["image_size"]
     common = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
     if config["model_type"].startswith("videomt"):

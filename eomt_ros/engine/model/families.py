@@ -1,4 +1,4 @@
-"""The model families: what sets one apart from the next, beside its network."""
+"""The model families: network, preprocessing and rules of each."""
 
 from __future__ import annotations
 
@@ -41,39 +41,40 @@ NetworkSettings = Dinov2Settings | Dinov3Settings | Mask2FormerSettings
 MASK2FORMER_SHORT_SIDE = 800
 """Pixels of the shorter side of Mask2Former's images, where its processor is told nothing else."""
 TRAINED_SHARE = 0.7
-"""Of the size that VidEoMT was trained at, the short side it is used with where no label table says another: that of
+"""Short side of VidEoMT's images, as a share of its training size, where no label table says another: that of
 YouTube-VIS, 448 of 640."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """One kind of network and the way it was published to be used."""
+    """One kind of network, and its use as published."""
 
     name: str
-    """As people call it."""
+    """Its name in texts."""
     settings: Callable[[Mapping[str, Any]], NetworkSettings]
     """Reads `config.json`; raises `ValueError` that names the entry at fault."""
     load: Callable[[Any, Path], Network]
     """The network of these settings with the weights of a folder; raises `CheckpointError`."""
     fit: Callable[[Any, Processor, str, str, int | None], Fit]
-    """How images are placed, by settings, what the processor is told, task, the word of `Segmenter.load` and the label
-    table's short side."""
+    """How images are placed, by settings, processor, task, `fit` of `Segmenter.load`, and short side of the label
+    table."""
     score_thresholds: Mapping[str, float]
     """Hugging Face's defaults, by task."""
     rules: Rules
-    """Of post-processing."""
+    """Rules of post-processing."""
     processor: str
-    """What its processor is called, as in `read_processor`."""
+    """The kind of its processor, as in `read_processor`."""
     fixed: Mapping[str, Any]
-    """What its images go through whatever the processor is told."""
+    """Settings of the processor of which it runs no others."""
     exports: bool = True
-    """Whether the network can be exported for other backends."""
+    """True if the network can be exported for other backends."""
     captures: bool = True
-    """Whether the network and the rules can be captured as CUDA graphs."""
+    """True if the network and the rules can be captured as CUDA graphs."""
     propagates: bool = False
-    """Whether queries go from frame to frame, so that each stays with its object."""
+    """True if queries go from frame to frame, so that each stays with its object."""
     top_k: str | None = None
-    """What scores are in the authors' own choice of the likeliest instances: those of "classes", or of "masks" too."""
+    """Scores by which the authors choose the likeliest instances: of "classes" alone, or of "masks" too; None: they do
+    not."""
 
 
 def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings, Path], Network]:
@@ -106,7 +107,7 @@ def _fit_eomt(
 ) -> Fit:
     side = settings.image_size
     padded = processor.do_pad and not processor.do_split_image
-    if task == "semantic" and not padded:  # told nothing, Hugging Face's network takes squares only, which need neither
+    if task == "semantic" and not padded:  # so also by default: Hugging Face's network takes nothing but squares
         return sliding_windows(side)
     return pad_to_square(side)
 

@@ -1,7 +1,6 @@
 """Class names, the thing/stuff split and colours of a checkpoint's classes.
 
-They come from a table in `config/labels`: a checkpoint knows the names at most, and some published ones name their
-classes wrongly.
+They come from a table in `config/labels`: a checkpoint has the names at most, and some published ones have wrong names.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ CLASS_ENTRIES = {"name", "thing"}
 LARGEST_SHORT_SIDE = 8192
 """Pixels."""
 LARGEST_TABLE = 1 << 18
-"""Bytes: thousands of classes; a larger file was given by mistake."""
+"""Bytes: thousands of classes; a larger file is a mistake."""
 MOST_CLASSES = 10_000
-"""Of a model or a table; published ones have up to 1,203."""
+"""Classes of a model or a table; published ones have up to 1,203."""
 LONGEST_NAME = 200
-"""Characters of a class's name, which goes into every message with that class."""
+"""Characters of a class's name, which is in every message with that class."""
 
 HUE_STEP = 0.618034
-"""A step round the colour circle that never comes back near the hues it just used."""
+"""Step round the colour circle (the golden ratio): no hue comes near those just used."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +55,19 @@ class Labels:
     colors: tuple[Color, ...]
     """RGB, 0..255."""
     task: str
-    """What the checkpoint is made for, one of `TASKS`."""
+    """The task that the checkpoint is made for, one of `TASKS`."""
     short_side: int | None = None
-    """Pixels of the shorter side with which VidEoMT's authors use such checkpoints; None where they do not."""
+    """Pixels of the shorter side in the evaluation of VidEoMT's authors; None where there is none."""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
-    """Glob patterns of the model names that the table is for, each with the task that those are made for."""
+    """Glob patterns of the names of models that the table is for, each with the task of those models."""
 
 
 def labels_for(model: str, class_names: Sequence[str], table: str | Path | None = None) -> Labels:
     """Finds the labels of a checkpoint.
 
-    The first of these that there is: the file `table`; a shipped table with a pattern for the model's name; a shipped
-    table with the same class names; the checkpoint's own names, every class a thing, with a warning. A shipped table
-    fits only if it has as many classes as the checkpoint.
+    Takes the first of these that exists: the file `table`; a shipped table with a pattern for the model's name; a
+    shipped table with the same class names; the checkpoint's own names, every class a thing, with a warning. A shipped
+    table fits only if it has as many classes as the checkpoint.
 
     model: the checkpoint's name. class_names: its own names of its classes, in the order of its class logits.
     Raises `LabelsError` where a table is malformed, or `table` has another number of classes.
@@ -183,7 +182,7 @@ def _checkpoints(given: Any, task: str, path: Path) -> dict[str, str]:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """The first `count` colours, RGB, of an endless row in which neighbours are far apart: always the same ones."""
+    """The first `count` colours, RGB, of a fixed endless row in which neighbours are far apart."""
     colors = []
     for index in range(count):
         hue = index * HUE_STEP % 1.0
@@ -226,7 +225,7 @@ def _text(value: Any, where: str) -> str:
 
 
 def is_name(value: Any) -> bool:
-    """Whether something can be the name of a class: a line of text, not too long for messages."""
+    """True for what can be the name of a class: a line of text, not too long for messages."""
     return isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= len(value) <= LONGEST_NAME
 
 

@@ -1,7 +1,7 @@
-"""What the processor of a checkpoint is told to do with images before the network sees them.
+"""The preprocessing of images that a checkpoint asks for.
 
-Its file is read as Hugging Face reads it. What it says is done, or the checkpoint is refused: a network that sees other
-numbers than it was trained with finds other things, and nothing else tells.
+Its file is read as Hugging Face reads it. It is followed, or the checkpoint is refused: a network that gets other
+numbers than in training finds other things, without any error.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ FILES = {
     "video_processor": ("video_preprocessor_config.json", "preprocessor_config.json"),
     "image_processor": ("preprocessor_config.json",),
 }
-"""By the name that the settings have in `PROCESSORS`: the files that are looked for else."""
+"""Files that are read where `PROCESSORS` is missing or has no settings of this name."""
 
 FIXED: Mapping[str, Any] = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "resample": 2}
-"""What is always done (2: bilinear); a network that wants anything else would see the wrong numbers."""
+"""The only supported values (resample 2: bilinear)."""
 LARGEST_SIDE = 8192
 """Pixels."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """What is told to processors of one family or another, by Hugging Face's names; None where nothing is said."""
+    """Settings of a processor of any family, by Hugging Face's names; None where the file has none."""
 
     image_mean: tuple[float, ...] = IMAGENET_MEAN
     """Per RGB channel, of pixels scaled to 0..1."""
@@ -46,27 +46,27 @@ class Processor:
     shortest_edge: int | None = None
     longest_edge: int | None = None
     size_divisor: int = 32
-    """Of which height and width become a multiple; 0 for any."""
+    """Height and width become a multiple of this; 0 for any."""
     do_resize: bool = True
     do_pad: bool = False
     do_split_image: bool = False
 
     @property
     def lengths(self) -> set[int]:
-        """All lengths that images are brought to, pixels."""
+        """All lengths that images are resized to, in pixels."""
         return {each for each in (*(self.size or ()), self.shortest_edge, self.longest_edge) if each is not None}
 
 
 def read_processor(folder: Path, kind: str, fixed: Mapping[str, Any]) -> Processor:
     """Reads the settings of a checkpoint's processor, the defaults where it has none.
 
-    kind: "video_processor" or "image_processor". fixed: what the family does whatever is said, beside `FIXED`.
-    Raises `CheckpointError` where something else is wanted or what is said makes no sense, `OSError`.
+    kind: "video_processor" or "image_processor". fixed: values that the family needs, beside `FIXED`.
+    Raises `CheckpointError` for other values and for ones that make no sense, `OSError`.
     """
     path, entries = _entries(folder, kind)
     for name, expected in {**FIXED, **fixed}.items():
         value = entries.get(name, expected)
-        # Whether to do a thing is a matter of truth to Hugging Face: null is no, and so is 0.
+        # Hugging Face takes null and 0 for false.
         same = bool(value) == expected if isinstance(expected, bool) else value == expected
         if not same and not (isinstance(value, float) and math.isclose(value, expected, rel_tol=1e-6)):
             raise CheckpointError(f"{path}: {name} is {reprlib.repr(value)}, supported: {expected!r}")
@@ -88,7 +88,7 @@ def read_processor(folder: Path, kind: str, fixed: Mapping[str, Any]) -> Process
 
 
 def _entries(folder: Path, kind: str) -> tuple[Path, Mapping[str, Any]]:
-    """The settings of a processor, and the file that they are in."""
+    """The file of a processor's settings, and the settings."""
     path = folder / PROCESSORS
     if path.exists():
         entries = read_json(path).get(kind)
@@ -99,9 +99,9 @@ def _entries(folder: Path, kind: str) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _sizes(entries: Mapping[str, Any], path: Path, *, square: bool) -> dict[str, Any]:
-    """What a size says, in any of the ways in which it was written once (`get_size_dict` in transformers).
+    """Reads a size in any of the forms that were ever written (`get_size_dict` in transformers).
 
-    square: whether a single number is both sides, and not the shorter one.
+    square: True if a single number is both sides, and not the shorter one.
     """
     size, longest = entries.get("size"), entries.get("max_size")
     if size is None:
@@ -124,7 +124,7 @@ def _sizes(entries: Mapping[str, Any], path: Path, *, square: bool) -> dict[str,
 
 
 def _length(value: Any) -> int | None:
-    """A number of pixels; None where it is none."""
+    """The value as a number of pixels; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= LARGEST_SIDE:
         return None
     return int(value) if value == int(value) else None

@@ -1,4 +1,4 @@
-"""Tensors out of the files that torch writes, of which nothing is run and nothing grows."""
+"""Reads tensors from the files that torch writes, without running code or using more memory than the file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.regular_file import expect_regular, open_regular
 
 WRAPPERS = ("state_dict", "model")
-"""What trainers keep the weights under, beside their own state."""
+"""Names under which trainers keep the weights, beside their own state."""
 
 
 def read_tensors(source: Path) -> Mapping[str, Any]:
-    """What a `.pth` or `.bin` file holds by name: numbers and text, and tensors that were saved whole.
+    """The content of a `.pth` or `.bin` file by name: numbers and text, and tensors that were saved whole.
 
     Raises `CheckpointError` where it holds anything else, or cannot be read.
     """
@@ -38,7 +38,7 @@ def read_tensors(source: Path) -> Mapping[str, Any]:
             with zipfile.ZipFile(source) as parts:
                 if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
                     raise CheckpointError(f"{source} is compressed, which torch does not do; get it again")
-        # It needs no room in a file, takes as much memory as it says, and is all of that kind that torch lets in.
+        # The one object that torch admits which takes any amount of memory without taking room in the file.
         with open_regular(source) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
             if whole.find(b"bytearray") >= 0:
                 raise CheckpointError(f"{source} holds a bytearray beside tensors, expected weights alone")
@@ -71,7 +71,7 @@ def read_tensors(source: Path) -> Mapping[str, Any]:
         raise CheckpointError(
             f"{source}: {listed(odd)} is sparse, quantized, complex or of no numbers, expected weights"
         )
-    # A view of one number can be of any size, and so can many views of one tensor; a few share theirs for a reason.
+    # Views can be of any size, of one number or in any number; a few weights share theirs for a reason, so twice.
     total = sum(math.prod(value.shape) * value.element_size() for value in tensors.values())
     if total > 2 * size:
         raise CheckpointError(f"{source} has {size} bytes, and its tensors would have {total}: it was not saved whole")
@@ -79,6 +79,6 @@ def read_tensors(source: Path) -> Mapping[str, Any]:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Whether a tensor is numbers in memory and nothing else."""
+    """True for a tensor that is plain numbers in memory."""
     plain = type(value) in (Tensor, torch.nn.Parameter) and value.layout == torch.strided and value.device.type == "cpu"
     return plain and not value.is_quantized and not value.is_complex() and not value.is_nested

@@ -1,7 +1,7 @@
-"""Safetensors files into a network: every weight is there, has its shape and is finite, or nothing is loaded.
+"""Loads safetensors files into a network: every weight is there, has its shape and is finite, or nothing is loaded.
 
-Hugging Face invents a weight that is missing and goes on with a warning; a robot would then follow noise. Pickled
-weights are not read at all, because unpickling can run any code.
+Hugging Face makes up weights that are missing, with a warning; a robot would then follow noise. Pickled weights are not
+read, because unpickling can run any code.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Stored(NamedTuple):
     file: Path
     shape: tuple[int, ...]
     type: str
-    """As safetensors calls it."""
+    """Name of the type in safetensors."""
 
 
 def load_weights(network: nn.Module, folder: Path, ignored: frozenset[str] = frozenset()) -> None:
     """Gives a network the weights of `model.safetensors`, or of the shards that its index names, as float32 on the CPU.
 
-    network: may be on the meta device, for its parameters are replaced.
-    ignored: weights that the files may have and the network has not.
+    network: may be on the meta device, since its parameters are replaced.
+    ignored: weights that the files may have beside the network's.
 
     Raises `CheckpointError` that names the file and the weights at fault, `OSError` where a file cannot be read.
     """
@@ -102,9 +102,9 @@ def _no_weights(folder: Path) -> str:
 
 
 def stored_weights(files: Sequence[Path], ignored: frozenset[str] = frozenset()) -> dict[str, Stored]:
-    """What safetensors files say that they hold, by name, without reading it.
+    """The weights that safetensors files list, by name, without reading them.
 
-    Raises `CheckpointError` for a file that is none, or holds what another does; `OSError`.
+    Raises `CheckpointError` for a file that is not safetensors, or has a weight that another has; `OSError`.
     """
     stored: dict[str, Stored] = {}
     for path in files:
@@ -135,13 +135,13 @@ def read_weights(stored: Mapping[str, Stored], folder: Path) -> dict[str, Tensor
     for path in {each.file for each in stored.values()}:
         with safe_open(path, framework="pt") as opened:
             for name in (name for name, each in stored.items() if each.file == path):
-                # A copy: safetensors gives views of the file, and one that changes later must not reach into a robot.
+                # A copy: safetensors gives views of the file, and a file that changes later must not change a robot.
                 weights[name] = opened.get_tensor(name).to(torch.float32, copy=True)
     return weights
 
 
 def _memory() -> float:
-    """Bytes that the machine has; infinity where it does not say."""
+    """Bytes of the machine's memory; infinity where it does not say."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not on Windows

@@ -1,6 +1,6 @@
-"""The models that are published and known to be of a family that runs here. `eomt-ros models` lists them.
+"""The published models that run here, as `eomt-ros models` lists them.
 
-Task and classes are not said here: the label table that fits an id says them.
+Task and classes of a model are in the label table that fits its id.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ RUNS_ON = {
     "L": "desktop GPU",
     "g": "desktop GPU",
 }
-"""By the size of the network, which is most of its cost: 24, 94, 318 and 1,160 million parameters and about in ViT-S to
-ViT-g, 47, 69, 108 and 216 in Swin-T to Swin-L."""
+"""By size of the network, which is most of the cost: about 24, 94, 318 and 1,160 million parameters in ViT-S to ViT-g,
+47, 69, 108 and 216 in Swin-T to Swin-L."""
 
 DINOV3 = "DINOv3 License"
 MIT = "MIT"
 NON_COMMERCIAL = "CC BY-NC 4.0"
-"""Of all weights in Mask2Former's MODEL_ZOO.md; MIT is its code, and the pages on the hub say "other"."""
+"""Licence of all weights in Mask2Former's MODEL_ZOO.md; its code is MIT, and the pages on the hub say "other"."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,24 @@ class Published:
 
     id: str
     family: str
-    """As in `FAMILIES`."""
+    """Key in `FAMILIES`."""
     network: str
-    """Its backbone and size: "ViT-S", "Swin-T"."""
+    """Backbone and size: "ViT-S", "Swin-T"."""
     image_size: str
-    """Pixels of a side of its input, a square, with the preprocessing that is published beside it."""
+    """Pixels of a side of its square input, with the preprocessing that is published beside it."""
     licence: str
-    """Of the repository that publishes it, and of what it was made from; the hub's page has the last word."""
+    """Licence of the repository that publishes it, and of its backbone; the hub's page has the last word."""
 
     @property
     def runs_on(self) -> str:
-        """The smallest computer on which it keeps up with a robot."""
+        """The smallest computer on which it keeps up with a robot's camera."""
         if self.image_size in ("1280", "1024"):
             return RUNS_ON["L"]
         return RUNS_ON[self.network[-1]]
 
 
 def published() -> Iterator[Published]:
-    """All of them, by family, small ones first."""
+    """All published models, by family, small ones first."""
     for size, data in (
         ("small", "ytvis2019"),
         ("base", "ytvis2019"),

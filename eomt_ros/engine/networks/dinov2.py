@@ -30,11 +30,11 @@ class Dinov2Embeddings(nn.Module):
         return torch.cat((prefix.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2) + positions), dim=1)
 
     def constants(self) -> list[Tensor]:
-        """What was made for the sizes of images and is read beside the weights."""
+        """See `Network`."""
         return list(self._resampled.values())
 
     def _positions(self, grid: Grid) -> Tensor:
-        """(patches, hidden) for an image of so many patches down and across."""
+        """The position of each patch, (patches, hidden). grid: patches down and across."""
         trained = self.position_embeddings.weight
         return trained if grid == self._grid else once(self._resampled, grid, lambda: self._resample(trained, grid))
 
@@ -77,10 +77,10 @@ class Dinov2Mlp(nn.Module):
 
 
 def dinov2_layer(settings: Dinov2Settings) -> Layer:
-    """One of the backbone's layers."""
+    """A layer of the backbone."""
     mlp: nn.Module = Dinov2Mlp(settings)
     if settings.use_swiglu_ffn:
-        # As the giant has it: two thirds of the usual width, rounded up to a multiple of 8.
+        # The giant's width: two thirds of the usual one, rounded up to a multiple of 8.
         wide = (settings.hidden_size * settings.mlp_ratio * 2 // 3 + 7) // 8 * 8
         mlp = GatedMlp(settings.hidden_size, wide, "silu")
     return Layer(settings, Dinov2Attention(settings), mlp)

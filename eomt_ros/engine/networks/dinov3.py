@@ -1,4 +1,4 @@
-"""The DINOv3 backbone: positions are no numbers added to tokens but rotations of queries and keys."""
+"""The DINOv3 backbone: positions are rotations of queries and keys, instead of numbers added to tokens."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Dinov3Embeddings(nn.Module):
         return torch.cat((prefix.expand(len(pixels), -1, -1), patches), dim=1)
 
     def constants(self) -> list[Tensor]:
-        """Nothing is made for the sizes of images."""
+        """See `Network`: none."""
         return []
 
 
 def dinov3_rotations(settings: Dinov3Settings, grid: Grid, like: Tensor) -> Rotations:
-    """Of an image of so many patches down and across, in the type and on the device of `like`."""
+    """The rotations of an image's patches. grid: patches down and across. like: gives dtype and device."""
     head = settings.hidden_size // settings.num_attention_heads
     frequencies = 1 / settings.rope_theta ** torch.arange(0, 1, 4 / head, dtype=torch.float32)
     centres = (2 * torch.arange(0.5, count, dtype=torch.float32) / count - 1 for count in grid)
@@ -63,7 +63,7 @@ class Dinov3Mlp(nn.Module):
 
 
 def dinov3_layer(settings: Dinov3Settings) -> Layer:
-    """One of the backbone's layers."""
+    """A layer of the backbone."""
     mlp: nn.Module = Dinov3Mlp(settings)
     if settings.use_gated_mlp:
         mlp = GatedMlp(settings.hidden_size, settings.intermediate_size, settings.hidden_act, settings.mlp_bias)

@@ -1,4 +1,4 @@
-"""EoMT: each frame by itself, the same queries for all.
+"""EoMT: each frame by itself, all with the same queries.
 
 Parameters are named as in Hugging Face's `EomtForUniversalSegmentation` and `EomtDinov3ForUniversalSegmentation`, so
 that their checkpoints load as they are.
@@ -17,8 +17,8 @@ from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
 class Eomt(QueryVit):
     """One frame (reference: `EomtForUniversalSegmentation.forward` in Hugging Face transformers).
 
-    In training a query may look only at the patches that its mask of the layer before covers, less and less often until
-    not at all, which `attn_mask_probs` says per joint layer. A checkpoint from before that is done keeps the masks.
+    In training, a query attends only to the patches under its mask of the layer before, with a probability that falls
+    to 0: `attn_mask_probs`, per joint layer. A checkpoint in which it is 1 keeps the masks.
     """
 
     def __init__(self, settings: Dinov2Settings | Dinov3Settings) -> None:
@@ -28,13 +28,13 @@ class Eomt(QueryVit):
         self._masked = [False] * settings.num_blocks
 
     def next_queries(self, previous: Tensor) -> Tensor:
-        """Those of the first frame, (batch, queries, hidden): nothing is carried over."""
+        """The queries of the first frame, (batch, queries, hidden): nothing is carried over."""
         return self.first_queries(len(previous))
 
     def settle(self) -> None:
-        """Which layers mask; raises `ValueError` where the checkpoint leaves that to chance.
+        """Reads which layers mask; raises `ValueError` where the checkpoint leaves that to chance.
 
-        Below 0 is never, as for Hugging Face's: its converter of EoMT on DINOv3 kept the difference from 1 as it was.
+        A probability below 0 is never, as in Hugging Face: its converter of EoMT on DINOv3 kept differences from 1.
         """
         probabilities = self.attn_mask_probs.tolist()
         if any(0 < probability < 1 for probability in probabilities):

@@ -16,11 +16,11 @@ Grid = tuple[int, int]
 Made = TypeVar("Made")
 
 MOST_GRIDS = 8
-"""Sizes of images that something is kept for."""
+"""Sizes of images for which results are kept."""
 
 
 def once(kept: dict[Grid, Made], grid: Grid, make: Callable[[], Made]) -> Made:
-    """What is made for images of a size, made again only where the last `MOST_GRIDS` sizes were others."""
+    """Makes something for a size of images once, and again where the last `MOST_GRIDS` sizes were others."""
     made = kept.get(grid)
     if made is None:
         if len(kept) >= MOST_GRIDS:
@@ -32,8 +32,8 @@ def once(kept: dict[Grid, Made], grid: Grid, make: Callable[[], Made]) -> Made:
 def embedding(count: int, hidden: int) -> nn.Embedding:
     """Random vectors, as `nn.Embedding` draws them.
 
-    On the meta device none are drawn, since nothing is there to hold them: torch would load its compiler for it, which
-    is a second or more of every start.
+    On the meta device, which holds no numbers, none are drawn: torch would load its compiler for it, which takes a
+    second or more of every start.
     """
     vectors = torch.empty(count, hidden)
     if not vectors.is_meta:
@@ -63,7 +63,7 @@ class Attention(nn.Module):
     """Self-attention of all tokens, up to the layer that a backbone ends it with."""
 
     def __init__(self, settings: VitSettings, biases: tuple[bool, bool, bool] = (True, True, True)) -> None:
-        """biases: whether queries, keys and values have one."""
+        """biases: of queries, keys and values, True where they have one."""
         super().__init__()
         hidden = settings.hidden_size
         self.num_heads = settings.num_attention_heads
@@ -72,7 +72,7 @@ class Attention(nn.Module):
         self._together: nn.Linear | None = None
 
     def fuse(self) -> None:
-        """Makes queries, keys and values in one product from now on. The network is loaded and saved before."""
+        """Computes queries, keys and values in one product. Weights cannot be loaded or saved afterwards."""
         parts = self.q_proj, self.k_proj, self.v_proj
         weight = torch.cat([part.weight for part in parts])
         bias = torch.cat([weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts])
@@ -136,7 +136,7 @@ class GatedMlp(nn.Module):
 
 
 class MaskHead(nn.Module):
-    """A query to the vector whose product with the image's features is its mask."""
+    """Turns a query into the vector whose product with the image's features is its mask."""
 
     def __init__(self, settings: VitSettings) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class MaskHead(nn.Module):
 
 
 class ScaleBlock(nn.Module):
-    """Patch tokens to finer features: each block doubles height and width."""
+    """Upscales patch features: each block doubles height and width."""
 
     def __init__(self, settings: VitSettings) -> None:
         super().__init__()

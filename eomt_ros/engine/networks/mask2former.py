@@ -1,7 +1,7 @@
 """Mask2Former, as Hugging Face's transformers runs it.
 
-It is here to be compared with, so it is the reference itself: what makes it different from a plain ViT (Swin, a pixel
-decoder with deformable attention, a decoder with masked attention) is not written a second time.
+It is here for comparison, so it is the reference itself: its parts that are no plain ViT (Swin, a pixel decoder with
+deformable attention, a decoder with masked attention) are not written a second time.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _operators: Any = None
 COMPUTED = "relative_position_index"
 BACKBONES = ("swin", "resnet")
 ROOM = 2
-"""Times the weights of a checkpoint: what the network may have in all, with the indices that are computed."""
+"""Largest size of the network, with the indices that it computes, in sizes of the checkpoint's weights."""
 LARGEST_NUMBER = 1 << 16
 MOST_LAYERS = 100
-"""Far above any network there is, see `networks/settings.py`; also of entries in a list."""
+"""Also of entries in a list. Far above any network, as in `networks/settings.py`."""
 
 
 @dataclass(frozen=True)
 class Mask2FormerSettings:
-    """What the engine needs to know; the rest is Hugging Face's to read."""
+    """The settings that the engine reads; Hugging Face reads the rest from `config`."""
 
     num_labels: int
     num_channels: int = 3
@@ -74,7 +74,7 @@ class Mask2Former(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        """pixels: (batch, 3, height, width), normalised. queries: what `first_queries` gives, which holds nothing."""
+        """pixels: (batch, 3, height, width), normalised. queries: from `first_queries`, empty."""
         output = self.network(pixel_values=pixels)
         return StepResult(output.masks_queries_logits, output.class_queries_logits, queries)
 
@@ -83,15 +83,14 @@ class Mask2Former(nn.Module):
         return torch.zeros(batch, 0, 0)
 
     def constants(self) -> list[Tensor]:
-        """Nothing is made for the sizes of images that is kept."""
+        """See `Network`: none."""
         return []
 
 
 def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former:
     """Loads a checkpoint's network, float32, on the CPU.
 
-    transformers is given settings and weights, and no folder: beside the weights it would look for adapters, code and
-    other checkpoints that the files there name.
+    transformers gets settings and weights, and no folder, where it would look for adapters, code and other checkpoints.
 
     Raises `CheckpointError` where transformers is missing or the weights do not fit.
     """
@@ -143,7 +142,7 @@ def load_mask2former(settings: Mask2FormerSettings, folder: Path) -> Mask2Former
 
 
 def _own(kind: Any, config: Mapping[str, Any]) -> Any:
-    """A config with the entries that are its kind's own, and nothing of how transformers is to load and run it."""
+    """A config with the entries of its own kind only: none that say how transformers is to load and run it."""
     from transformers import PreTrainedConfig
 
     own = kind().to_dict().keys() - PreTrainedConfig().to_dict().keys()
@@ -153,8 +152,8 @@ def _own(kind: Any, config: Mapping[str, Any]) -> Any:
 def tolerate_torchvision() -> None:
     """Lets transformers, whose models import torchvision, be imported beside one that was built for another torch.
 
-    Such a torchvision cannot load its operators, and stumbles over the two that it describes to torch on import. No
-    network here calls them: it is enough that torch has heard of their names.
+    Such a torchvision cannot load its operators, and its import fails at two of them. No network here calls them: it is
+    enough that torch knows their names.
     """
     global _operators
     try:
@@ -170,14 +169,15 @@ def tolerate_torchvision() -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps transformers' progress bars and advice from our users: what is wrong is said in one line."""
+    """Silences transformers' progress bars and advice: our own error says what is wrong."""
     from transformers.utils import logging
 
-    verbosity = logging.get_verbosity()
+    verbosity, shows_progress = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+        if shows_progress:
+            logging.enable_progress_bar()

@@ -1,4 +1,4 @@
-"""What every network is to the engine: one step per frame."""
+"""The interface of all networks: one step per frame."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Network(Protocol):
         ...
 
     def constants(self) -> list[Tensor]:
-        """Tensors that were made for the sizes of images and are read beside the weights."""
+        """Tensors that the step reads beside the weights, made for the sizes of images seen lately."""
         ...
 
     def modules(self) -> Iterator[nn.Module]:

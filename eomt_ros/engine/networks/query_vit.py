@@ -1,7 +1,7 @@
 """A plain ViT with queries: what EoMT and VidEoMT share, on either backbone.
 
 The first layers see the image alone; before the last `num_blocks` layers the queries are prepended to the image's
-tokens, and they leave as masks and classes (EoMT, Kerssies et al., CVPR 2025).
+tokens, and become masks and classes (EoMT, Kerssies et al., CVPR 2025).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
 
 
 class QueryVit(nn.Module):
-    """One frame step. What the queries of a frame are, a family says."""
+    """One step per frame. Subclasses give the queries of the next frame."""
 
     TRAINING_ONLY = frozenset({"embeddings.mask_token", "criterion.empty_weight"})
-    """Tensors of a published checkpoint that only its training needs."""
+    """Tensors of published checkpoints that only training needs."""
 
     def __init__(self, settings: Dinov2Settings | Dinov3Settings) -> None:
         super().__init__()
@@ -61,19 +61,17 @@ class QueryVit(nn.Module):
         raise NotImplementedError
 
     def constants(self) -> list[Tensor]:
-        """What was made for the sizes of images and is read beside the weights."""
+        """See `Network`."""
         return [
             *self.embeddings.constants(),
             *(each for made in list(self._rotations.values()) for each in made.tensors),
         ]
 
     def settle(self) -> None:
-        """Draws from the loaded weights what they say about the network's course; raises `ValueError` where it has none
-        that is certain.
-        """
+        """Reads from the weights how the network is to run; raises `ValueError` where they leave it to chance."""
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """The image's tokens before the queries join them, (batch, tokens, hidden): no memory of earlier frames."""
+        """The image's tokens before the queries join them, (batch, tokens, hidden); they depend on this frame only."""
         tokens: Tensor = self.embeddings(pixels)
         rotate = self._rotate(self.grid_of(pixels))
         for layer in self.layers[: -self.settings.num_blocks]:
@@ -81,7 +79,7 @@ class QueryVit(nn.Module):
         return tokens
 
     def decode(self, tokens: Tensor, queries: Tensor, grid: Grid | None = None) -> StepResult:
-        """The joint layers and the heads: tokens from `encode` and the frame's queries to what the frame gives.
+        """Runs the joint layers and the heads on the tokens from `encode` and the frame's queries.
 
         grid: patches down and across the image; None for the size that the network was trained on.
         """
@@ -102,7 +100,7 @@ class QueryVit(nn.Module):
         return mask_logits, self.class_predictor(queries)
 
     def _attention_mask(self, block: int, tokens: Tensor, grid: Grid) -> Tensor | None:
-        """Which tokens may look at which in one of the joint layers, (batch, 1, tokens, tokens); None for all."""
+        """True where a token may attend to another in a joint layer, (batch, 1, tokens, tokens); None: everywhere."""
         return None
 
     def _rotate(self, grid: Grid) -> Rotations | None:

@@ -18,14 +18,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.
 MAY_BE_ZERO = ("num_register_tokens", "num_upscale_blocks")
 LARGEST_BY_NAME = {"num_labels": MOST_CLASSES, "num_hidden_layers": 1000, "num_upscale_blocks": 8, "image_size": 8192}
 LARGEST_ELSE = 1 << 16
-"""Far above any network there is: beyond it, only the list of its layers or the grid of its patches takes minutes."""
+"""Far above any network: larger ones would take minutes to build."""
 
 AnySettings = TypeVar("AnySettings", bound="VitSettings")
 
 
 @dataclass(frozen=True)
 class VitSettings:
-    """What every plain ViT with queries has, in the words of Hugging Face's configs (the defaults are their own)."""
+    """A plain ViT with queries, by the names and with the defaults of Hugging Face's configs."""
 
     num_labels: int
     hidden_size: int = 1024
@@ -107,7 +107,7 @@ class Dinov3Settings(VitSettings):
     mlp_bias: bool = True
     use_gated_mlp: bool = False
     norm_queries: bool = False
-    """Whether queries pass the last norm before they go to the next frame (VidEoMT on DINOv3; not in Hugging Face)."""
+    """True if queries pass the last norm on their way to the next frame (VidEoMT on DINOv3; not in Hugging Face)."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Dinov3Settings:
@@ -129,7 +129,7 @@ class Dinov3Settings(VitSettings):
 
 
 def num_labels_of(config: Mapping[str, Any]) -> int:
-    """The number of classes a `config.json` declares, by Hugging Face's rule: `num_labels`, else as many as are in
+    """The number of classes in a `config.json`, by Hugging Face's rule: `num_labels`, else as many as are in
     `id2label`, else 2.
 
     Raises `ValueError` where neither says a number.

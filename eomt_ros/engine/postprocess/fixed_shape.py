@@ -1,7 +1,7 @@
-"""Resizes a table of maps of a fixed length to the whole image, so that a CUDA graph can hold it: the way of a GPU.
+"""Resizes a table of maps of a fixed length to the whole image, so that a CUDA graph can hold it: for a GPU.
 
-Nothing here waits for the host, and no shape depends on what is seen. The resize is torch's own, as Hugging Face's on
-the same device. On a CPU it takes four to ten times as long as `tiled`.
+Nothing here waits for the host, and no shape depends on the image's content. The resize is torch's own, as Hugging
+Face's on the same device. On a CPU it takes four to ten times as long as `tiled`.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from torch import Tensor
 
 from eomt_ros.engine.postprocess.label_map import Extent, Winners, table_of
 from eomt_ros.engine.postprocess.overlap import share
+from eomt_ros.engine.postprocess.resizer import Decide
 from eomt_ros.engine.postprocess.select import Candidates, Thresholds, in_table, summed_classes
-from eomt_ros.engine.postprocess.way import Decide
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
 CHUNK = 1 << 23
-"""Values that are resized at a time, 32 MiB of them: they stay in the cache of a large GPU."""
+"""Values that are resized at a time: 32 MiB, which stay in the cache of a large GPU."""
 
 
 class FixedShape:
-    """Implements `Way`. places: of the table. Masks that cover each other are not kept."""
+    """Implements `Resizer`, but keeps no whole masks. places: length of the table."""
 
     def __init__(self, places: int) -> None:
         self._places = places
         self._candidates: Tensor | None = None
 
     def candidates(self, device: torch.device) -> Tensor:
-        """How many there were, (), also where the table had no room for them all; 0 in the semantic task."""
+        """Number of candidates, (), also where the table had no room for them all; 0 in the semantic task."""
         return torch.zeros((), device=device) if self._candidates is None else self._candidates
 
     def gather(self, found: Candidates) -> Candidates:
-        """As many as there are places, whether or not they are present."""
+        """As many as there are places, present or not."""
         self._candidates = found.present.sum()
         return in_table(found, self._places)
 
     def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         highest: _Highest | None = None
         pixels = []
         for start, values in _resized(logits, size):
@@ -62,7 +62,7 @@ class FixedShape:
         return _winners(winner * shown, values, found._replace(present=passes), extent)
 
     def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         totals, inside, extents = [], [], []
         for _, values in _resized(logits, size):
             mask = values > threshold
@@ -83,7 +83,7 @@ class FixedShape:
         return _winners(winner, confidence, found._replace(scores=scores, present=passes), extent)
 
     def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         highest: _Highest | None = None
         sums = _sums(masks, probabilities, placement)
         for start, values in _resized(sums, placement.image):
@@ -100,11 +100,11 @@ class FixedShape:
 
 
 _Highest = tuple[Tensor, Tensor, Tensor]
-"""Of the maps so far: 1 + the first highest in each pixel, (H, W) int16, its value, and whether it is shown."""
+"""Of the maps so far, (H, W) each: 1 + the first highest map, int16; its value; True where that map is shown."""
 
 
 def _highest(before: _Highest | None, start: int, values: Tensor, mask: Tensor | None = None) -> _Highest:
-    """With the maps from `start` on, (n, H, W) each. mask: where a map is shown if it wins; None: everywhere."""
+    """Takes in more maps, from number `start` on, (n, H, W). mask: where a map that wins is shown; None: everywhere."""
     value, first = values.max(0)
     shown = torch.ones_like(value, dtype=torch.bool) if mask is None else mask.gather(0, first[None])[0]
     found = first.to(torch.int16) + (start + 1), value, shown
@@ -116,7 +116,7 @@ def _highest(before: _Highest | None, start: int, values: Tensor, mask: Tensor |
 
 
 def _sums(masks: Tensor, probabilities: Tensor, placement: Placement) -> Tensor:
-    """Of each class, over the queries, class probability times mask probability, (classes, h, w)."""
+    """The sum of each class, over the queries, of class probability times mask probability, (classes, h, w)."""
     if placement.between is None:
         return torch.matmul(probabilities.mT, masks.sigmoid().flatten(2))[0].view(-1, *masks.shape[2:])
     sums = []

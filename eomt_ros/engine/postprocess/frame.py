@@ -1,10 +1,10 @@
-"""Mask and class logits of one frame to its label map at the image's own size.
+"""Turns mask and class logits of one frame into its label map at the image's own size.
 
 Classes, segments, masks and scores are those of Hugging Face's `VideomtVideoProcessor`, `EomtImageProcessor` and
 `Mask2FormerImageProcessor` (transformers, models/videomt/video_processing_videomt.py,
 models/eomt/image_processing_eomt.py and models/mask2former/image_processing_mask2former.py) on the same logits in
-float32. Its cost is not: Hugging Face resizes the masks of all queries to the image before it looks at the scores. Here
-the scores come first, and what they leave is resized only in the tiles of the image where it can matter.
+float32. Its cost is lower: Hugging Face resizes the masks of all queries to the image before it looks at the scores.
+Here the scores come first, and the masks that are left are resized only in the tiles where they can matter.
 
 A pixel may differ where two queries tie but for the last bit of a float: none of 111 million did, on random logits.
 """
@@ -22,22 +22,22 @@ from eomt_ros.engine.postprocess.instance import instance
 from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
 from eomt_ros.engine.postprocess.mask2former import mask2former_instance, mask2former_panoptic
 from eomt_ros.engine.postprocess.panoptic import panoptic
+from eomt_ros.engine.postprocess.resizer import Resizer
 from eomt_ros.engine.postprocess.select import Thresholds
 from eomt_ros.engine.postprocess.semantic import semantic
 from eomt_ros.engine.postprocess.tiled import Tiled
-from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
 
 
 class Rules(NamedTuple):
-    """What tells a family's tasks apart from another's; the semantic task is the same for all."""
+    """The rules of a family's tasks; the semantic task is the same for all."""
 
     panoptic: Callable[..., Winners]
     instance: Callable[..., Winners]
 
 
 QUERY_RULES = Rules(panoptic, instance)
-"""Of VidEoMT and EoMT."""
+"""Rules of VidEoMT and EoMT."""
 MASK2FORMER_RULES = Rules(mask2former_panoptic, mask2former_instance)
 
 
@@ -69,14 +69,14 @@ def postprocess(
     check_finite("mask", mask_logits)
     check_finite("class", class_logits)
     thresholds = Thresholds(score_threshold, mask_threshold, overlap_threshold)
-    way = Tiled(with_confidence=with_confidence, with_masks=with_masks and task == "instance")
-    winners = winners_of(way, mask_logits, class_logits, placement, thresholds, task, rules, **of_instances)
+    resizer = Tiled(with_confidence=with_confidence, with_masks=with_masks and task == "instance")
+    winners = winners_of(resizer, mask_logits, class_logits, placement, thresholds, task, rules, **of_instances)
     fused = fused_classes(is_thing, fuse_stuff and task == "panoptic")
     return LabelMap.of(winners, class_logits.shape[2] - 1, fused=fused, with_masks=with_masks)
 
 
 def winners_of(
-    way: Way,
+    resizer: Resizer,
     mask_logits: Tensor,
     class_logits: Tensor,
     placement: Placement,
@@ -85,18 +85,18 @@ def winners_of(
     rules: Rules,
     **of_instances: Any,
 ) -> Winners:
-    """What wins each pixel, the way `way`; the rest as in `postprocess`."""
+    """The winner of each pixel, found by `resizer`; the rest as in `postprocess`."""
     probabilities = class_logits.float().softmax(-1)
     if task == "semantic":
-        return semantic(way, mask_logits, probabilities, placement)
+        return semantic(resizer, mask_logits, probabilities, placement)
     if task == "instance":
-        return rules.instance(way, mask_logits[0], probabilities[0], placement, thresholds, **of_instances)
-    return rules.panoptic(way, mask_logits[0], probabilities[0], placement, thresholds)
+        return rules.instance(resizer, mask_logits[0], probabilities[0], placement, thresholds, **of_instances)
+    return rules.panoptic(resizer, mask_logits[0], probabilities[0], placement, thresholds)
 
 
 def check_finite(name: str, logits: Tensor) -> None:
     """Raises `NotFiniteError` for NaN or infinity."""
-    # The sum costs a tenth of a look at every value, and is finite where they are, but for overflow.
+    # A sum costs a tenth of a look at every value, and is finite where they are, unless it overflows.
     if logits.sum(dtype=torch.float32).isfinite() or logits.isfinite().all():
         return
     bad = int((~logits.isfinite()).sum())

@@ -1,4 +1,4 @@
-"""The instance task of VidEoMT and EoMT: each sure query is a mask, and a pixel goes to the last one that has it."""
+"""The instance task of VidEoMT and EoMT: each query of a high score is a mask, and a pixel goes to the last one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.postprocess.label_map import Winners
+from eomt_ros.engine.postprocess.resizer import Resizer
 from eomt_ros.engine.postprocess.select import Thresholds, likely_pairs
-from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
 
 
 def instance(
-    way: Way,
+    resizer: Resizer,
     masks: Tensor,
     probabilities: Tensor,
     placement: Placement,
@@ -24,9 +24,9 @@ def instance(
     """masks: (queries, h, w), logits. probabilities: (queries, classes + 1) float32, the last one "no object".
 
     top_k: the pairs of query and class that can be segments, the likeliest; 0: each query with its likeliest class.
-    score_masks: whether a score is class probability times mean mask probability, or the former alone.
+    score_masks: True for scores of class probability times mean mask probability; False for the former alone.
     """
-    found = way.gather(likely_pairs(probabilities[:, :-1], thresholds.score, top_k))
+    found = resizer.gather(likely_pairs(probabilities[:, :-1], thresholds.score, top_k))
 
     def decide(totals: Tensor, areas: Tensor) -> tuple[Tensor, Tensor]:
         scores = found.scores * (totals / (areas + 1e-6)) if score_masks else found.scores
@@ -34,4 +34,4 @@ def instance(
 
     logits = placement.masks(masks[found.queries].float())
     threshold = torch.as_tensor(thresholds.mask, dtype=torch.float32).logit()
-    return way.cover(logits, placement.image, found, threshold, decide)
+    return resizer.cover(logits, placement.image, found, threshold, decide)

@@ -1,4 +1,4 @@
-"""What a frame is before its segments have ids: the winner of every pixel, and the regions that the winners make."""
+"""A frame before its segments have ids: the winner of every pixel, and the regions that the winners make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eomt_ros.engine.postprocess.select import Candidates
 
 
 class Extent(NamedTuple):
-    """Where maps have pixels: how many in each row, (n, H), and in each column, (n, W), or whether there are any."""
+    """The pixels of maps: their number in each row, (n, H), and above 0 in each column that has any, (n, W)."""
 
     rows: Tensor
     columns: Tensor
@@ -27,17 +27,16 @@ class Extent(NamedTuple):
 
 
 class Winners(NamedTuple):
-    """A frame where it was computed: which map wins each pixel, and what each map is."""
+    """A frame on the device that computed it: the map that wins each pixel, and a table of the maps."""
 
     winner: Tensor
     """(H, W): 0 none, else 1 + the map; uint8, or 16 bits above 254 maps."""
     confidence: Tensor | None
-    """(H, W) uint8: the winner's probability, 0..255; without meaning where there is none. None where it was not asked
-    for."""
+    """(H, W) uint8: the winner's probability, 0..255; no meaning without a winner. None unless asked for."""
     table: Tensor
-    """(maps, 9) float64: query, class, score, whether the map is a region, area, x, y, width, height."""
+    """(maps, 9) float64: query, class, score, 1 for a region or 0, area, x, y, width, height."""
     whole: np.ndarray | None = None
-    """(maps, H, W) bool: the masks, where they are not what is seen and are asked for."""
+    """(maps, H, W) bool: the whole masks, where they cover each other; None unless asked for."""
 
 
 def table_of(found: Candidates, extent: Extent) -> Tensor:
@@ -49,7 +48,7 @@ def table_of(found: Candidates, extent: Extent) -> Tensor:
 
 
 def _reach(used: Tensor) -> tuple[Tensor, Tensor]:
-    """The first place with pixels, and how many places there are to the last one; used: (n, places) bool."""
+    """The first place that is used, and the number of places to the last one. used: (n, places) bool."""
     places = torch.arange(used.shape[1], device=used.device)
     first = torch.where(used, places, used.shape[1]).amin(1)
     return first, torch.where(used, places, -1).amax(1) + 1 - first
@@ -60,22 +59,22 @@ class Region:
     """A segment before it has an id."""
 
     query: int
-    """Of fused stuff that of the first map; -1 in the semantic task, where no class has a query of its own."""
+    """Of fused stuff, the first map's; -1 in the semantic task, where no class has a query of its own."""
     class_id: int
     score: float
-    """0..1; of fused stuff the first map's; in the semantic task the mean confidence over the class's pixels."""
+    """0..1; of fused stuff, the first map's; in the semantic task, the mean confidence over the class's pixels."""
     area: int
     """Pixels; in the instance task those of the whole mask, also where a later region covers it."""
     box: Box
     """Around the pixels that the area counts."""
     maps: tuple[int, ...]
-    """Whose pixels are the region's."""
+    """The maps whose pixels are the region's."""
     mask: tuple[int, ...] | None = None
-    """Run lengths of the pixels that the area counts over the box; None unless asked for. See `rle`."""
+    """Run lengths over the box of the pixels that the area counts; None unless asked for. See `rle`."""
 
 
 def regions_in(table: np.ndarray) -> list[Region]:
-    """The maps that passed. table: of `Winners`, on the host."""
+    """The maps that are regions. table: of `Winners`, on the host."""
     regions = []
     for row in table[:, 3].nonzero()[0].tolist():
         query, class_id, score, _, area, x, y, width, height = table[row].tolist()
@@ -85,12 +84,12 @@ def regions_in(table: np.ndarray) -> list[Region]:
 
 
 def fused_classes(is_thing: Sequence[bool], fuse_stuff: bool) -> set[int]:
-    """The classes of which all regions are one segment. is_thing: one entry per class."""
+    """The classes whose regions are one segment. is_thing: one entry per class."""
     return {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
 
 
 def fuse(regions: Iterable[Region], fused: set[int]) -> list[Region]:
-    """The regions, those of one class in `fused` as one, by the query and score of the first."""
+    """Joins the regions of each class in `fused`, with query and score of the first."""
     found: list[Region] = []
     places: dict[int, int] = {}
     for region in regions:
@@ -118,7 +117,7 @@ def _joined(first: Region, other: Region) -> Region:
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """One frame on the host, whichever device computed it."""
+    """A frame on the host; the same from every device."""
 
     winner: np.ndarray
     """(H, W) uint8: 0 none, else 1 + the map that the pixel belongs to; uint16 above 254 maps."""
@@ -126,7 +125,7 @@ class LabelMap:
     """As in `Winners`."""
     regions: tuple[Region, ...]
     classes: int
-    """How many the network knows."""
+    """Number of the network's classes."""
 
     @classmethod
     def of(
@@ -137,7 +136,7 @@ class LabelMap:
         fused: set[int] | None = None,
         with_masks: bool = False,
     ) -> LabelMap:
-        """fused: see `fuse`. with_masks: whether regions have run lengths. Waits for the device."""
+        """Copies a frame to the host. fused: see `fuse`. with_masks: regions get run lengths."""
         winner = to_host(winners.winner)
         confidence = None if winners.confidence is None else to_host(winners.confidence)
         regions = fuse(regions_in(to_host(winners.table)), fused or set())
@@ -150,7 +149,7 @@ class LabelMap:
         return self._painted([region.class_id for region in self.regions], kind, np.iinfo(kind).max)
 
     def painted(self, ids: Sequence[int]) -> np.ndarray:
-        """(H, W) uint16, an id for each region, 0 none."""
+        """(H, W) uint16, 0 none. ids: one for each region."""
         return self._painted(ids, np.uint16, 0)
 
     def index(self) -> np.ndarray:
@@ -158,7 +157,7 @@ class LabelMap:
         return self._painted(range(1, len(self.regions) + 1), label_type(len(self.regions)), 0)
 
     def shown_confidence(self) -> np.ndarray | None:
-        """(H, W) uint8: the confidence, 0 where there is no region; None where it was not asked for."""
+        """(H, W) uint8: the confidence, 0 where there is no region; None unless asked for."""
         if self.confidence is None:
             return None
         return cv2.bitwise_and(self.confidence, self._painted([255] * len(self.regions), np.uint8, 0))
@@ -168,7 +167,7 @@ class LabelMap:
         for region, value in zip(self.regions, values, strict=True):
             for place in region.maps:
                 table[1 + place] = value
-        # OpenCV's is ten times as fast as numpy's, and is for 256 values.
+        # OpenCV's look-up is ten times as fast as numpy's, and limited to 256 values.
         return cv2.LUT(self.winner, table) if self.winner.dtype == np.uint8 else table.take(self.winner)
 
     def _with_masks(self, whole: np.ndarray | None) -> LabelMap:
@@ -189,5 +188,5 @@ def to_host(tensor: Tensor) -> np.ndarray:
 
 
 def label_type(values: int) -> type[np.uint8] | type[np.uint16]:
-    """The type for the numbers 0 to `values`, with its highest number to spare."""
+    """The smallest type for the numbers 0 to `values` and one more, the highest of the type."""
     return np.uint8 if values <= 254 else np.uint16

@@ -1,11 +1,11 @@
 """The panoptic and the instance task of Mask2Former, by rules of its own.
 
 Classes, segments, masks and scores are those of Hugging Face's `Mask2FormerImageProcessor` (transformers,
-models/mask2former/image_processing_mask2former.py) on the same logits in float32, with its own order of steps: masks
-pass through 384 x 384, where instances are decided, and from where probabilities, not logits, are resized.
+models/mask2former/image_processing_mask2former.py) on the same logits in float32, in its order of steps: masks pass
+through 384 x 384, where instances are decided, and from there probabilities, not logits, are resized.
 
-One thing is not taken over. After fusing a region of stuff, Hugging Face goes on counting ids from that region's, so
-that later segments get ids that others have. Here every segment has its own.
+One difference: after fusing a region of stuff, Hugging Face goes on counting ids from that region's, so that later
+segments get ids that others have. Here every segment has its own.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from eomt_ros.engine.preprocess.geometry import Placement
 
 
 def mask2former_panoptic(
-    way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
+    resizer: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
 ) -> Winners:
     """A pixel goes to the query of the highest score times probability, however low, if the query is kept.
 
     It is kept where it wins more than the overlap threshold of the pixels in which that product reaches the mask
     threshold. Arguments as in `postprocess.panoptic`.
     """
-    found = way.gather(likely_queries(probabilities, thresholds.score))
+    found = resizer.gather(likely_queries(probabilities, thresholds.score))
     count = len(found.scores)
-    board = WinnerMap(count, placement.image, masks.device, with_confidence=way.with_confidence)
+    board = WinnerMap(count, placement.image, masks.device, with_confidence=resizer.with_confidence)
     mask_pixels = torch.zeros(count, device=masks.device)
     if count:
         weights = found.scores[:, None, None]
@@ -60,9 +60,9 @@ def mask2former_panoptic(
 
 
 def mask2former_instance(
-    way: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
+    resizer: Tiled, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
 ) -> Winners:
-    """As many pairs of query and class as there are queries, the likeliest: one query can be several instances.
+    """The likeliest pairs of query and class, as many as there are queries: one query can be several instances.
 
     Masks and scores are decided at 384 x 384; from there masks are brought to the image by nearest neighbour. A pixel
     goes to the last instance whose mask has it. Arguments as in `postprocess.instance`.
@@ -75,7 +75,7 @@ def mask2former_instance(
     means = (probability.flatten(1) * shown.flatten(1)).sum(1) / (shown.flatten(1).sum(1) + 1e-6)
     scores = found.scores * means
     rows, columns = (_nearest(*axis, shown.device) for axis in zip(shown.shape[1:], placement.image, strict=True))
-    # How often each of the 384 rows and columns is shown.
+    # How many of the image's rows and columns show each of the 384.
     times_down = rows.bincount(minlength=shown.shape[1]).float()
     times_across = columns.bincount(minlength=shown.shape[2]).float()
     down, across = (shown * times_across).sum(2), (shown * times_down[:, None]).sum(1)
@@ -87,20 +87,20 @@ def mask2former_instance(
     winner, confidence = shown.new_zeros(shown.shape[1:]), None
     if count:
         winner = (shown * torch.arange(1.0, count + 1, device=shown.device)[:, None, None]).amax(0)
-    if way.with_confidence:
+    if resizer.with_confidence:
         levels = torch.cat([winner.new_zeros(1, *winner.shape), probability]).gather(0, winner.long()[None])[0]
         confidence = levels[rows][:, columns].mul_(255).add_(0.5).to(torch.uint8)
     return Winners(
         winner[rows][:, columns].to(torch.uint8 if count <= 254 else torch.int16),
         confidence,
         table_of(found, Extent(down[passes][:, rows], across[passes][:, columns])),
-        to_host(inside[passes][:, rows][:, :, columns]) if way.with_masks else None,
+        to_host(inside[passes][:, rows][:, :, columns]) if resizer.with_masks else None,
     )
 
 
 def _likeliest(probabilities: Tensor, thresholds: Thresholds) -> Candidates:
     queries, classes = probabilities.shape
-    # Not sorted, as in the reference: which order that is decides who covers whom.
+    # Not sorted, as in the reference: the order decides who covers whom.
     scores, pairs = probabilities.flatten().topk(queries, sorted=False)
     likely = scores >= thresholds.score  # a mean mask probability lowers a score, never raises it
     pairs = pairs[likely]
@@ -108,6 +108,6 @@ def _likeliest(probabilities: Tensor, thresholds: Thresholds) -> Candidates:
 
 
 def _nearest(samples: int, pixels: int, device: torch.device) -> Tensor:
-    """Which sample each pixel of an axis shows, (pixels,) int64, by torch's own rule."""
+    """The sample that each pixel of an axis shows, (pixels,) int64, by torch's own rule."""
     numbers = torch.arange(samples, dtype=torch.float32, device=device).view(1, 1, -1, 1)
     return F.interpolate(numbers, (pixels, 1), mode="nearest").flatten().long()

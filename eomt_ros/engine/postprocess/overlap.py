@@ -1,9 +1,8 @@
 """Hugging Face's overlap test: does a query win enough of its mask to be a segment?
 
 A query wins a pixel where its score times its probability is the highest. The pixels that it wins, divided by those of
-its mask, must exceed the overlap threshold. It also wins pixels where no probability reaches the mask threshold:
-nothing is shown there, and there are many. So they are counted only as far as the answer depends on them, first by
-whole cells.
+its mask, must exceed the overlap threshold. It also wins pixels where no probability reaches the mask threshold and
+nothing is shown. They are many, so they are counted only as far as the answer depends on them, first by whole cells.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from eomt_ros.engine.postprocess.winner import contending, first_highest
 def passing(
     tiles: Tiles, scores: Tensor, threshold: Threshold, *, mask: Tensor, shown: Tensor, won: Tensor, compared: Tensor
 ) -> Tensor:
-    """Which queries are segments, (n,) bool.
+    """True for the queries that are segments, (n,) bool.
 
-    tiles: of their mask logits. scores: (n, 1, 1). The rest at least over the tiles where a query is shown, pixels in
-    float32. mask: (n,), where its probability reaches the mask threshold. shown: (n,), those of the mask that it wins.
-    won: (n, tile rows, tile columns), all that it wins from the queries it was compared with. compared: the same shape,
-    bool, which queries were compared in a tile.
+    tiles: of the queries' mask logits. scores: (n, 1, 1). mask: number of pixels whose probability reaches the mask
+    threshold, (n,). shown: those of the mask that the query wins, (n,). won: all that it wins from the queries it was
+    compared with, (n, tile rows, tile columns). compared: True where a query was compared in a tile, the same shape.
+    Counts are float32, and complete in the tiles where a query is shown.
     """
     passes = share(shown, mask) > threshold
     doubtful = (shown > 0) & ~passes
@@ -55,5 +54,5 @@ def passing(
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """Divided in float32, compared in float64, as by Hugging Face; 0 of nothing."""
+    """part / whole, divided in float32 and compared in float64, as in Hugging Face; 0 of nothing."""
     return (part / whole.clamp(min=1)).double()

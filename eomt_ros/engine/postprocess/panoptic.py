@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from eomt_ros.engine.postprocess.label_map import Winners
+from eomt_ros.engine.postprocess.resizer import Resizer
 from eomt_ros.engine.postprocess.select import Thresholds, likely_queries
-from eomt_ros.engine.postprocess.way import Way
 from eomt_ros.engine.preprocess.geometry import Placement
 
 
-def panoptic(way: Way, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds) -> Winners:
+def panoptic(
+    resizer: Resizer, masks: Tensor, probabilities: Tensor, placement: Placement, thresholds: Thresholds
+) -> Winners:
     """masks: (queries, h, w), logits. probabilities: (queries, classes + 1) float32, the last one "no object"."""
-    found = way.gather(likely_queries(probabilities, thresholds.score))
+    found = resizer.gather(likely_queries(probabilities, thresholds.score))
     logits = placement.masks(masks[found.queries].float())
-    return way.win(logits, placement.image, found, thresholds)
+    return resizer.win(logits, placement.image, found, thresholds)

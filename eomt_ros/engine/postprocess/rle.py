@@ -11,7 +11,7 @@ Box = tuple[int, int, int, int]
 
 
 def encode_mask(mask: np.ndarray) -> tuple[int, ...]:
-    """The run lengths of a (height, width) bool mask, row by row, the first run counting zeros."""
+    """The run lengths of a (height, width) bool mask, row by row; the first run is outside."""
     pixels = mask.ravel()
     edges = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     runs = np.diff(edges, prepend=0, append=pixels.size).tolist()

@@ -1,4 +1,4 @@
-"""Which pairs of query and class can be segments, by their scores alone: only those are resized to the image."""
+"""Selects the pairs of query and class that can be segments, by score: only those are resized to the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Threshold = float | Tensor
 
 
 class Thresholds(NamedTuple):
-    """What may change from frame to frame."""
+    """The thresholds of a frame."""
 
     score: Threshold
     mask: Threshold
@@ -20,7 +20,7 @@ class Thresholds(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Pairs of query and class, (n,) each. Entries that are not present have no meaning."""
+    """Pairs of query and class, (n,) each. Only those that are present count."""
 
     queries: Tensor
     """int64."""
@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
 
 
 def likely_queries(probabilities: Tensor, threshold: Threshold) -> Candidates:
-    """Every query with its likeliest class; present where that is a class, and its probability above the threshold.
+    """Every query with its likeliest class; present where that is not "no object" and above the threshold.
 
     probabilities: (queries, classes + 1) float32, the last one "no object".
     """
@@ -43,9 +43,9 @@ def likely_queries(probabilities: Tensor, threshold: Threshold) -> Candidates:
 
 
 def likely_pairs(probabilities: Tensor, threshold: Threshold, top_k: int) -> Candidates:
-    """The `top_k` likeliest pairs, ascending, so that the likeliest is not covered; 0: every query with its likeliest
-    class. Present where the probability reaches the threshold: a mean mask probability lowers a score, never raises it.
+    """The `top_k` likeliest pairs, the likeliest last, so that none covers it; 0: every query with its likeliest class.
 
+    Present where the probability reaches the threshold: a mean mask probability lowers a score, never raises it.
     probabilities: (queries, classes) float32.
     """
     if top_k:
@@ -60,23 +60,23 @@ def likely_pairs(probabilities: Tensor, threshold: Threshold, top_k: int) -> Can
 
 
 def summed_classes(totals: Tensor, areas: Tensor) -> Candidates:
-    """Every class; present where it has pixels, and its score is the mean of a total over them. totals, areas: (n,)."""
+    """Every class; present where it has pixels, with the mean over them as its score. totals, areas: (n,)."""
     classes = torch.arange(len(areas), device=areas.device)
     return Candidates(torch.full_like(classes, -1), classes, totals / areas.clamp(min=1), areas > 0)
 
 
 def compacted(found: Candidates) -> Candidates:
-    """Those that are present. Waits for the device."""
+    """The candidates that are present. Waits for the device."""
     return Candidates(*(part[found.present] for part in found))
 
 
 def in_table(found: Candidates, places: int) -> Candidates:
-    """Those that are present in the first places of a table of a fixed length, as many as it has room for.
+    """Puts the candidates that are present into the first places of a table of a fixed length, as many as fit.
 
     Does not wait for the device.
     """
     order = found.present.cumsum(0)
-    # Those that are not present, and those that have no room, all go to the place after the last, which is cut off.
+    # All others go to the place after the last, which is cut off.
     to = torch.where(found.present & (order <= places), order - 1, places)
 
     def moved(values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Resizes only where it can matter, and asks the host at every turn where that is: the way of a CPU.
+"""Resizes only where it can matter, and asks the host where that is at every step: for a CPU.
 
-On a GPU it serves the frames that have more candidates than a table of fixed length, and masks that overlap.
+On a GPU it serves frames with more candidates than a table of fixed length has places, and masks that overlap.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from torch import Tensor
 
 from eomt_ros.engine.postprocess.label_map import Extent, Winners, to_host
 from eomt_ros.engine.postprocess.overlap import passing
+from eomt_ros.engine.postprocess.resizer import Decide
 from eomt_ros.engine.postprocess.select import Candidates, Thresholds, compacted
 from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles
 from eomt_ros.engine.postprocess.tiled_sums import sum_up
-from eomt_ros.engine.postprocess.way import Decide
 from eomt_ros.engine.postprocess.winner import SLACK, WinnerMap, extent_of, first_highest
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
 
 class Tiled:
-    """Implements `Way`. with_masks: whether masks that cover each other are kept whole."""
+    """Implements `Resizer`. with_masks: True to keep masks whole where they cover each other."""
 
     def __init__(self, *, with_confidence: bool, with_masks: bool) -> None:
         self.with_confidence = with_confidence
         self.with_masks = with_masks
 
     def gather(self, found: Candidates) -> Candidates:
-        """Those that are present."""
+        """The candidates that are present."""
         return compacted(found)
 
     def win(self, logits: Tensor, size: Size, found: Candidates, thresholds: Thresholds) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         count, device = len(logits), logits.device
         board = WinnerMap(count, size, device, with_confidence=self.with_confidence)
         if not count:
@@ -49,7 +49,7 @@ class Tiled:
             board.set(piece, shown, highest)
             return mask_pixels, won, extent
 
-        # Where a query stays below this, it is not shown, nor does it hide one that is.
+        # Below this, a query is neither shown nor hides one that is.
         least = thresholds.mask * weights.amin() * (1 - SLACK)
         wanted = tiles.where(lambda highest, _: highest.sigmoid_().mul_(weights) >= least)
         masks = torch.zeros(count, device=device)
@@ -64,7 +64,7 @@ class Tiled:
         return board.winners(found._replace(present=passes))
 
     def cover(self, logits: Tensor, size: Size, found: Candidates, threshold: Tensor, decide: Decide) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         count, device = len(logits), logits.device
         board = WinnerMap(count, size, device, with_confidence=self.with_confidence)
         if not count:
@@ -97,10 +97,10 @@ class Tiled:
         extent = board.extent()
         scores, passes = decide(totals.float(), extent.areas())
         lost = (extent.areas() > 0) & ~passes
-        if lost.any():  # what they covered comes to light
+        if lost.any():  # to show what they covered
             tiles.resize(wanted & wanted[lost].any(0) & ~lost[:, None, None], show)
         return board.winners(found._replace(scores=scores, present=passes), whole)
 
     def sum_up(self, masks: Tensor, probabilities: Tensor, placement: Placement) -> Winners:
-        """See `Way`."""
+        """See `Resizer`."""
         return sum_up(masks, probabilities, placement, with_confidence=self.with_confidence)

@@ -1,12 +1,12 @@
 """Bilinear resize of many maps to the image's size, only where it matters.
 
-A resized pixel lies in a cell, the square between four samples of a map, and never leaves the range of those four. So
-a caller knows before any resize which maps can matter in which cell. The image is cut into tiles, and a map is resized
+A resized pixel lies in a cell, the square between four samples of a map, and its value in the range of those four. So a
+caller knows before any resize which maps can matter in which cell. The image is cut into tiles, and a map is resized
 only in the tiles where the caller wants it, piece by piece, each small enough for a core's cache.
 
 The arithmetic is that of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`: along the rows, then
-between two rows, with torch's own weights. The last bit may differ, as it does between torch's own kernels, of which
-torch takes one or another by the size and the number of threads.
+between two rows, with torch's own weights. The last bit may differ, as it does between torch's own kernels, among which
+torch chooses by the size and the number of threads.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from torch import Tensor
 Result = TypeVar("Result")
 
 CPU_TILE = (128, 256)
-"""Largest height and width of a tile. On CUDA the image is one tile: starting a kernel costs more than a few pixels."""
+"""Largest height and width of a tile. On CUDA the image is one tile: a kernel launch costs more than many pixels."""
 
 CPU_PIECE = 1 << 16
-"""Values: a few arrays of so many stay in a core's cache, and a call of torch costs little beside them."""
+"""Values: a few arrays of this size stay in a core's cache, and a call of torch costs little beside them."""
 
 CUDA_PIECE = 1 << 24
-"""Values: bounds the memory."""
+"""Values: limits the memory."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Piece:
     """Some maps over a part of the image."""
 
     maps: Tensor
-    """(n,) int64: which maps, ascending."""
+    """(n,) int64: the numbers of the maps, ascending."""
     tile: tuple[int, int]
     """Its row and column among the tiles."""
     rows: slice
@@ -53,9 +53,9 @@ class Span(NamedTuple):
 
     pixels: slice
     cells: slice
-    """That its pixels lie in. A cell has the number of the sample that it begins at."""
+    """Cells of its pixels. A cell has the number of the sample that it begins at."""
     samples: slice
-    """That its pixels are interpolated from."""
+    """Samples that its pixels are interpolated from."""
 
 
 class Taps(NamedTuple):
@@ -78,21 +78,21 @@ class Tiles:
         self.columns = _spans(maps.shape[2], size[1], longest[1], maps.device)
 
     def bounds(self, samples: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """The highest and the lowest of each cell's four samples, in some of the maps' rows, (n, rows, w) each."""
+        """The highest and the lowest of each cell's four samples, in these rows of the maps, (n, rows, w) each."""
         maps = self.maps[:, samples]
         below = torch.cat([maps[:, 1:], maps[:, -1:]], 1)
         highest, lowest = torch.maximum(maps, below), torch.minimum(maps, below)
         return torch.maximum(highest, _right(highest)), torch.minimum(lowest, _right(lowest))
 
     def pixels(self) -> Tensor:
-        """How many pixels lie in each cell, (h, w) float32."""
+        """Number of pixels in each cell, (h, w) float32."""
         _, height, width = self.maps.shape
         rows = taps_of(height, self.size[0], self.maps.device).low.bincount(minlength=height)
         columns = taps_of(width, self.size[1], self.maps.device).low.bincount(minlength=width)
         return torch.outer(rows, columns).float()
 
     def where(self, rule: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """In which tiles each map has a cell that a rule picks, (n, tile rows, tile columns) bool.
+        """True for the tiles in which a map has a cell that a rule picks, (n, tile rows, tile columns) bool.
 
         rule: gets the bounds of a band of cells, (n, rows, w) each, to overwrite; gives (n, rows, w) bool.
         """
@@ -103,10 +103,10 @@ class Tiles:
         return torch.stack(picked, 1).bool()
 
     def resize(self, wanted: Tensor, work: Callable[[Piece, Tensor], Result]) -> list[tuple[Piece, Result]]:
-        """Resizes each map in the tiles where it is wanted; returns what `work` made of every piece.
+        """Resizes each map in the tiles where it is wanted; returns the pieces with the results of `work`.
 
         wanted: (n, tile rows, tile columns) bool. work: gets a piece and its values, (n, rows, columns) float32, to
-        overwrite; is called for no tile in which no map is wanted.
+        overwrite.
         """
         count, height, _ = self.maps.shape
         device = self.maps.device
@@ -141,15 +141,15 @@ class Tiles:
 
 
 _OPENMP = getattr(ctypes.CDLL(torch._C.__file__), "omp_set_num_threads", None)
-"""Of the OpenMP that torch runs on, for the calling thread; None where torch runs on something else."""
+"""Sets the calling thread's share of cores in the OpenMP that torch runs on; None where torch runs on another."""
 
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Keeps torch's operations on the calling thread; other threads' are shared out as before.
+    """Keeps the calling thread's operations on one core; those of other threads use as many as before.
 
-    Shared among threads, an operation ends when the last of them does. Where other processes want the cores too, that
-    is milliseconds later, for operations of microseconds.
+    An operation on several cores ends when the last of them does. Where other processes use the cores too, that is
+    milliseconds later, for operations of microseconds.
     """
     threads = torch.get_num_threads()
     _share_among(1)
@@ -171,7 +171,7 @@ def _right(maps: Tensor) -> Tensor:
 
 @lru_cache(maxsize=32)
 def taps_of(samples: int, pixels: int, device: torch.device) -> Taps:
-    """How torch resizes so many samples to so many pixels."""
+    """The weights by which torch resizes an axis of `samples` to `pixels`."""
     # Resizing an identity shows torch's own weights.
     weights = F.interpolate(torch.eye(samples, device=device)[None, None], (pixels, samples), mode="bilinear")[0, 0]
     low = weights.ne(0).int().argmax(1)

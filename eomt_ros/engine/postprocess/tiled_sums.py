@@ -1,10 +1,10 @@
-"""The sums of the semantic task, of those classes and in those tiles that matter.
+"""The sums of the semantic task, for the classes and in the tiles that matter.
 
 Where masks pass through a size between the network's and the image's (EoMT, Mask2Former, VidEoMT with its aspect kept),
-the sums belong to that size, and there are many: of all classes they cost more than the network. Yet few classes can be
-the highest anywhere. So only those of which some query is sure are summed up and resized at first. For all the others
-together there is a bound, from the highest mask logits of every block of samples; where what was found stays above it,
-nothing else can win. The tiles in which it does not are done again with all classes.
+the sums are made at that size, and for all classes they cost more than the network. Yet few classes can be the highest
+anywhere. So at first only classes that some query gives `LIKELY` are summed up and resized. The others have a common
+bound, from the highest mask logits of every block of samples: where the winner stays above it, none of them can win.
+The tiles in which it does not are done again with all classes.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from eomt_ros.engine.postprocess.tiled_resize import Piece, Tiles, taps_of
 from eomt_ros.engine.postprocess.winner import SLACK, WinnerMap, contending, extent_of, first_highest
 from eomt_ros.engine.preprocess.geometry import Placement
 
-SURE = 0.05
-"""Class probability of some query from which on a class is summed up at once. It decides about time, not results."""
+LIKELY = 0.05
+"""Minimum class probability of some query for a class to be summed up at first. It changes time, not results."""
 BLOCK_SIDE = 4
-"""Samples along a side of what has one bound."""
+"""Samples along a side of a block, which has one bound."""
 
 
 def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_confidence: bool) -> Winners:
-    """As `Way.sum_up`."""
+    """See `Resizer`."""
     classes = probabilities.shape[2]
     everything = torch.arange(classes, device=probabilities.device)
     board = WinnerMap(classes, placement.image, probabilities.device, with_confidence=with_confidence)
     totals = torch.zeros(classes, dtype=torch.float64, device=probabilities.device)
 
     def compete(chosen: Tensor, only: Tensor | None = None) -> Tensor:
-        """Fills the tiles with these classes; gives the tiles in which another could have won, which stay open."""
+        """Fills the tiles with these classes; returns the tiles in which another could win, which stay open."""
         tiles = Tiles(_sums(masks, probabilities[:, :, chosen], placement), placement.image)
 
         def compare(piece: Piece, values: Tensor) -> tuple[Tensor, Extent, Tensor]:
@@ -66,8 +66,8 @@ def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_c
 
     likely = everything
     if placement.between is not None:
-        sure = (probabilities.amax((0, 1)) >= SURE).nonzero()[:, 0]
-        likely = sure if 0 < len(sure) <= classes // 2 else everything
+        chosen = (probabilities.amax((0, 1)) >= LIKELY).nonzero()[:, 0]
+        likely = chosen if 0 < len(chosen) <= classes // 2 else everything
     open_tiles = compete(likely)
     if open_tiles.any():
         compete(everything, open_tiles)
@@ -75,7 +75,7 @@ def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_c
 
 
 def _sums(masks: Tensor, probabilities: Tensor, placement: Placement) -> Tensor:
-    """What is left to resize to the image, (classes, h, w).
+    """The sums before they are resized to the image, (classes, h, w).
 
     masks: (windows or 1, queries, h, w). probabilities: (windows or 1, queries, classes).
     """
@@ -87,8 +87,8 @@ def _sums(masks: Tensor, probabilities: Tensor, placement: Placement) -> Tensor:
 
 
 def _resized_sums(masks: Tensor, probabilities: Tensor, size: tuple[int, int], shown: tuple[int, int]) -> Tensor:
-    """The sums of masks that are resized to a size first, in its part `shown` from the top left, (classes, *shown)."""
-    # A row of all queries lies together, and the rows between the same two are made at a time, in a core's cache.
+    """The sums of masks at a size that they are resized to, in its part `shown` at the top left, (classes, *shown)."""
+    # Rows between the same two samples are made together, in a core's cache.
     wide = F.interpolate(masks.transpose(0, 1), size[1], mode="linear")[:, :, : shown[1]]
     rows = taps_of(masks.shape[1], size[0], masks.device)
     lows, highs = rows.low.tolist()[: shown[0]], rows.high.tolist()
@@ -103,10 +103,10 @@ def _resized_sums(masks: Tensor, probabilities: Tensor, size: tuple[int, int], s
 
 
 def _bounds(masks: Tensor, probabilities: Tensor, chosen: Tensor, placement: Placement, tiles: Tiles) -> Tensor:
-    """What no class but the chosen ones exceeds in any pixel of a tile, (tile rows, tile columns)."""
+    """The bound of all classes but the chosen ones in each tile, (tile rows, tile columns)."""
     others = torch.ones(probabilities.shape[2], dtype=torch.bool, device=masks.device)
     others[chosen] = False
-    # One sample more on each side, because a resized pixel lies between two.
+    # With one more sample on each side, because a resized pixel lies between two.
     height, width = masks.shape[2:]
     filled = F.pad(masks, (1, 1 + -width % BLOCK_SIDE, 1, 1 + -height % BLOCK_SIDE), value=-torch.inf)
     highest = F.max_pool2d(filled, BLOCK_SIDE + 2, BLOCK_SIDE).sigmoid()
@@ -122,7 +122,7 @@ def _bounds(masks: Tensor, probabilities: Tensor, chosen: Tensor, placement: Pla
 def _blocks(
     placement: Placement, rows: slice, columns: slice, samples: tuple[int, int]
 ) -> Sequence[tuple[int, slice, slice]]:
-    """The blocks that a part of the sums comes from, of each window that it lies in."""
+    """The blocks that a part of the sums depends on, with the number of the window."""
     assert placement.between is not None
     windows = [(part.rows, part.columns) for part in placement.windows] or [(slice(0, None), slice(0, None))]
     parts = []
@@ -133,7 +133,7 @@ def _blocks(
         ):
             first, last = max(part.start - start, 0), min(part.stop - start, size) - 1
             scale = count / size
-            # As torch places pixels: the sample before the first one, and the sample after the last one.
+            # The samples before the first and after the last pixel, as torch places pixels.
             low, high = (
                 int(max((first + 0.5) * scale - 0.5, 0)) // BLOCK_SIDE,
                 int((last + 0.5) * scale + 0.5) // BLOCK_SIDE,

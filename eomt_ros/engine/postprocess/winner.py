@@ -1,4 +1,4 @@
-"""Which of several maps is the highest in a pixel, and the image of the answers."""
+"""The highest of several maps in each pixel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from eomt_ros.engine.postprocess.select import Candidates
 from eomt_ros.engine.postprocess.tiled_resize import Piece
 
 SLACK = 1e-3
-"""Relative, of a bound that leaves maps out: far more than float rounding, far too little to cost time."""
+"""Relative margin of a bound that leaves maps out: far above float rounding, far too small to cost time."""
 
 
 def contending(highest: Tensor, lowest: Tensor) -> Tensor:
-    """Which maps can be the highest somewhere in a cell, (n, rows, columns) bool, from the bounds of all of them.
+    """True for maps that can be the highest somewhere in a cell, (n, rows, columns) bool, from the cells' bounds.
 
     The values are not negative.
     """
@@ -23,10 +23,10 @@ def contending(highest: Tensor, lowest: Tensor) -> Tensor:
 
 
 def first_highest(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The highest map in each pixel, as `argmax` finds it: of equal ones the first.
+    """Finds the highest map in each pixel, as `argmax` does: of equal ones the first.
 
-    values: (n, rows, columns) float32; overwritten. Returns the highest values, (rows, columns), a mask of 0 and 1 that
-    says whose they are, (n, rows, columns) float32, and how many pixels each map has, (n,) float32.
+    values: (n, rows, columns) float32; overwritten. Returns the highest values, (rows, columns); 1 where a map is the
+    highest, else 0, (n, rows, columns) float32; and the number of those pixels of each map, (n,) float32.
     """
     if values.shape[0] == 1:
         return values[0], torch.ones_like(values), values.new_full((1,), values.numel())
@@ -60,8 +60,8 @@ class WinnerMap:
         """Gives pixels to the piece's maps.
 
         masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
-        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where nobody
-        asks how sure that is.
+        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where
+        confidence is not asked for.
         """
         winner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
         # A quarter of the bytes to copy; on the CPU numpy converts faster than torch.
@@ -72,15 +72,15 @@ class WinnerMap:
             self._confidence[piece.rows, piece.columns] = to_host(levels)
 
     def measure(self, piece: Piece, extent: Extent) -> None:
-        """Takes pixels into the extent of the piece's maps."""
+        """Adds pixels to the extent of the piece's maps."""
         self._rows[:, piece.rows].index_add_(0, piece.maps, extent.rows)
         self._columns[:, piece.columns].index_add_(0, piece.maps, extent.columns)
 
     def extent(self) -> Extent:
-        """Of what has been measured."""
+        """The extent of the maps, as measured so far."""
         return Extent(self._rows, self._columns)
 
     def winners(self, found: Candidates, whole: np.ndarray | None = None) -> Winners:
-        """The image as it is now, on the host. found: with the scores that were decided; those present are regions."""
+        """The result, on the host. found: the maps with their final scores; those present are regions."""
         confidence = None if self._confidence is None else torch.from_numpy(self._confidence)
         return Winners(torch.from_numpy(self._winner), confidence, table_of(found, self.extent()), whole)

@@ -1,6 +1,6 @@
-"""How an image is brought to a network's input, and how the masks come back from there.
+"""Places an image in a network's input, and brings masks back from there.
 
-Each model family was published with a way of its own; the sizes here are those of its reference, to the pixel.
+Each model family was published with its own way; the sizes here equal those of its reference, to the pixel.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Size = tuple[int, int]
 """(height, width)."""
 
 MULTIPLE = 32
-"""Both sides of an input that keeps its aspect are filled up to a multiple of this."""
+"""Both sides of an input that keeps its aspect are padded to a multiple of this."""
 LARGEST_LONG_SIDE = 1333
 """Pixels of the longer side where the aspect is kept."""
 MOST_WINDOWS = 16
-"""Of one image: each costs as much as a whole image otherwise."""
+"""Windows of one image: each costs as much as a whole image otherwise."""
 MASK2FORMER_MASKS: Size = (384, 384)
-"""What Mask2Former's masks are resized to before anything else, whatever the input's size."""
+"""The size that Mask2Former's masks are resized to first, whatever the input's size."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Window:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in what the network sees."""
+    """The place of an image in the network's input."""
 
     image: Size
     resized: Size
-    """The image as the network gets it, without padding."""
+    """Size of the image in the input, without padding."""
     input: Size
-    """With padding, right and below; of each window where there are several."""
+    """Size of the input, with padding at the right and below; of each window where there are several."""
     between: Size | None = None
-    """What masks are resized to before they are cropped and resized to the image; None: to the image at once."""
+    """Size that masks are resized to before they are cropped and resized to the image; None: to the image at once."""
     windows: tuple[Window, ...] = ()
-    """None: the whole input at once."""
+    """Empty: the whole input at once."""
     pads_normalised: bool = False
-    """Whether the padding is 0 for the network; else it is black."""
+    """True if the padding is 0 after normalisation; else it is black before it."""
 
     def masks(self, logits: Tensor) -> Tensor:
-        """Mask logits, (n, h, w) float32, on the part of the input that shows the image: what is left is one bilinear
-        resize to the image. As they are where that is all there is to do.
+        """Resizes and crops mask logits, (n, h, w) float32, to the part of `between` that shows the image; one bilinear
+        resize to the image is left.
         """
         if self.between is None or not len(logits):  # torch resizes no maps of none
             return logits
@@ -62,12 +62,12 @@ class Placement:
 
     @property
     def shown(self) -> Size:
-        """The part of `between` that shows the image, from the top left."""
+        """Size of the part of `between` that shows the image, from the top left."""
         assert self.between is not None
         return self.between if self.between != self.input or self.windows else self.resized
 
     def stitched(self, maps: Sequence[Tensor]) -> Tensor:
-        """The mean of what the windows say where they overlap, (n, *resized).
+        """Joins the maps of the windows, (n, *resized), by their mean where they overlap.
 
         maps: (n, *input) of each window.
         """
@@ -89,7 +89,7 @@ def stretch(size: Size) -> Fit:
 
 
 def keep_aspect(short_side: int) -> Fit:
-    """The shorter side to `short_side`, the longer to at most `LARGEST_LONG_SIDE`, then zeros after normalisation.
+    """The shorter side to `short_side`, the longer to at most `LARGEST_LONG_SIDE`, padded with 0 after normalisation.
 
     As VidEoMT was published (detectron2's `ResizeShortestEdge` and `ImageList`).
     """
@@ -106,7 +106,7 @@ def keep_aspect(short_side: int) -> Fit:
 
 
 def pad_to_square(side: int) -> Fit:
-    """The longer side to `side`, filled up with black (EoMT's instance and panoptic tasks)."""
+    """The longer side to `side`, padded with black (EoMT's instance and panoptic tasks)."""
 
     def place(image: Size) -> Placement:
         square = side, side
@@ -166,9 +166,8 @@ def unresized(image: Size) -> Placement:
 
 
 def several_samples(fit: Fit) -> Fit:
-    """As `fit`, but for images of which the network would see a single sample: Mask2Former takes no variance of one.
-
-    For those it raises `UnfitImageError`.
+    """As `fit`; raises `UnfitImageError` where the network would see a single sample, of which Mask2Former cannot take
+    the variance.
     """
 
     def place(image: Size) -> Placement:

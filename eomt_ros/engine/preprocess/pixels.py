@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 Channels = tuple[int, int, int]
 PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
-"""Of 8 bits and fewer: what has more, PIL cuts off at white."""
+"""Modes of at most 8 bits: PIL cuts off others at white."""
 
 
 class Preprocessor:
-    """Brings an image to the network's input and normalises it, as Hugging Face's processors do.
+    """Resizes an image to the network's input and normalises it, as Hugging Face's processors do.
 
     mean, std: per channel, for pixels scaled to 0..1.
 
@@ -70,7 +70,7 @@ class Preprocessor:
 
 
 def rows_of(image: np.ndarray) -> tuple[np.ndarray, Channels]:
-    """The image as torch takes it, (H, W, 3 or 1) uint8, and which of its channels are red, green and blue.
+    """The image as torch takes it, (H, W, 3 or 1) uint8, and the indices of its red, green and blue channel.
 
     image: (H, W, 3) uint8 RGB, with any strides; one grey channel shown three times is one channel of the answer.
     Copied only where rows or columns run backwards. Raises `ValueError` for another shape or type.
@@ -97,9 +97,9 @@ def _resized(pixels: Tensor, size: Size) -> Tensor:
 
 
 def as_image(image: np.ndarray | PilImage) -> np.ndarray:
-    """An image as it is, (H, W, 3) uint8; one of PIL as an array. Raises `ValueError` for anything else.
+    """The image as an array, (H, W, 3) uint8. Raises `ValueError` for anything else than such an array or one of PIL.
 
-    What PIL has in 8 bits is made RGB as PIL does it, without transparency; an orientation in its Exif is ignored.
+    PIL converts its own to RGB, without transparency; an orientation in the Exif is ignored.
     """
     if not isinstance(image, np.ndarray):
         mode = getattr(image, "mode", None)
@@ -112,13 +112,13 @@ def as_image(image: np.ndarray | PilImage) -> np.ndarray:
 
 
 def expect_image(image: np.ndarray) -> None:
-    """Raises `ValueError` for what is no (H, W, 3) uint8."""
+    """Raises `ValueError` unless the image is (H, W, 3) uint8."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"image is {tuple(image.shape)} {image.dtype}, expected (height, width, 3) uint8")
 
 
 class _Writable:
-    """An array that may not be written to as one that may: torch warns of the former, and nothing here writes."""
+    """Shows a read-only array as a writable one: torch warns of the former, and nothing here writes."""
 
     def __init__(self, array: np.ndarray) -> None:
         interface = array.__array_interface__

@@ -26,9 +26,9 @@ from scipy.optimize import linear_sum_assignment
 from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Observation, Track, centre
 
 NEARNESS = 0.3
-"""What being near counts beside overlap."""
+"""Weight of nearness beside overlap."""
 PIXELS = 1 << 16
-"""Looked at in a frame, evenly spread: enough for an overlap, and a millisecond at any size."""
+"""Pixels that are compared, evenly spread: enough for an overlap, and a millisecond at any size."""
 
 
 class OverlapIdentities(Identities):
@@ -37,7 +37,7 @@ class OverlapIdentities(Identities):
     def _forget(self) -> None:
         super()._forget()
         self._index = np.zeros((0, 0), np.uint8)
-        """Of the last frame: (H, W), i + 1 where segment i is seen, of the pixels that are looked at."""
+        """The pixels of the last frame that are compared: i + 1 where segment i is seen."""
 
     def _continue(
         self,
@@ -80,7 +80,7 @@ def _overlaps(index: np.ndarray, seen: Sequence[int], ids_before: np.ndarray, be
 
 
 def _score(seen: Observation, track: Track, overlap: float) -> float:
-    """How well a segment continues a track; 0 where it cannot."""
+    """The score of a segment as the continuation of a track; 0 where it cannot be."""
     if track.class_id != seen.class_id:
         return overlap if overlap >= SAME_PLACE else 0.0
     reach = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))

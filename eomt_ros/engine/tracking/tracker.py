@@ -42,11 +42,11 @@ MAX_ABSENCE = 2 * SECOND
 SAME_PLACE = 0.5
 """IoU of two boxes from which on they count as one place."""
 TURNING = 0.1
-"""Seconds of a camera turning fast that reach allows for: between two frames, not over an absence."""
+"""Seconds for which reach allows for a turning camera: between two frames, not over an absence."""
 TURNING_SPEED = 1.5
 """Image widths per second: a usual camera turning by 100 degrees per second."""
 PERIOD_WITHOUT_STAMP = SECOND // 10
-"""Nanoseconds that a frame counts for if its stamp does not say."""
+"""Nanoseconds from one frame to the next where stamps do not say."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Observation:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a segment is called."""
+    """The id of a segment."""
 
     id: int
     age: int
-    """Frames since the id was given, whether seen in them or not; 0 in the first."""
+    """Frames since the id was given, also those without the object; 0 in the first."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Track:
 class Identities:
     """The ids of one stream.
 
-    `epoch` counts the times they started anew.
+    `epoch` counts the times that they began anew.
     """
 
     def __init__(self) -> None:

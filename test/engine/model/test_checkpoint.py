@@ -225,7 +225,7 @@ def test_a_size_that_the_network_does_not_take_is_told_of_and_its_own_is_used(fo
     assert "sizes" not in caplog.text
     edit_json(folder / PREPROCESSOR, size=size)
     load_checkpoint(folder)
-    assert "is told sizes of [96], but the network takes 64 alone" in caplog.text
+    assert "asks for sizes of [96], but the network takes 64 only" in caplog.text
 
 
 def test_without_a_preprocessor_mean_and_deviation_are_imagenets(folder):

@@ -1,4 +1,4 @@
-"""The two ways in which masks are resized to the image and compared there, as the rules of the tasks see them."""
+"""The interface of `Tiled` and `FixedShape`, by which the tasks' rules resize and compare masks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from eomt_ros.engine.postprocess.select import Candidates, Thresholds
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
 Decide = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From the sum of each map's probabilities over its mask, and the pixels of the mask, (n,) float32 each: the scores and
-which of them are regions, (n,) each."""
+"""Gets the sum of each map's probabilities over its mask, and the pixels of the mask, (n,) float32 each; gives scores,
+and True for maps that are regions, (n,) each."""
 
 
-class Way(Protocol):
-    """Resizes and compares. The arithmetic is float32, as in Hugging Face's post-processing."""
+class Resizer(Protocol):
+    """Resizes maps to the image and finds the winner of each pixel, in float32, as Hugging Face's post-processing."""
 
     def gather(self, found: Candidates) -> Candidates:
         """The candidates to resize."""
