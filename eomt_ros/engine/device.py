@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from eomt_ros.engine.errors import OutOfMemoryError, first_line
 from eomt_ros.engine.networks import Network
-from eomt_ros.engine.networks.layers import Attention
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +29,8 @@ def expect_device(device: str) -> None:
 def choose_device(device: str) -> torch.device:
     """The torch device for "auto" (CUDA where there is one, else the CPU, with a warning), "cpu", "cuda" or "cuda:N".
 
-    Raises `ValueError` for another word, and for a CUDA device that this machine or this torch does not have.
+    Raises `ValueError` for a CUDA device that this machine or this torch does not have.
     """
-    expect_device(device)
     if device == "cpu":
         return torch.device("cpu")
     wanted = torch.device("cuda" if device == "auto" else device)
@@ -73,13 +71,6 @@ def make_room(device: torch.device, weights: int) -> None:
             f"{device} has {free >> 20} of {total >> 20} MiB left, and the model's weights take {weights >> 20} MiB: "
             "free it of other programs (nvidia-smi lists them), or use a smaller model"
         )
-
-
-def fuse_attention(network: Network) -> None:
-    """Computes queries, keys and values of each attention in one matrix product: a GPU does one faster than three."""
-    for module in network.modules():
-        if isinstance(module, Attention):
-            module.fuse()
 
 
 def refuse_tf32(network: Network) -> None:
@@ -124,9 +115,7 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     "auto" is float16 on CUDA, which is as fast as bfloat16 there and ten times closer to float32: over the demo bag
     99.994 % of the pixels have the same class and id, beside 99.930 %. On a CPU "auto" is bfloat16 where the CPU
     computes in it, else float32. Warns where the device only emulates the dtype, which takes many times as long.
-    Raises `ValueError` for another word.
     """
-    expect_precision(precision)
     if precision == "auto":
         if device.type == "cpu":
             return torch.bfloat16 if cpu_computes_in("bfloat16") else torch.float32

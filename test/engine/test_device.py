@@ -20,15 +20,12 @@ from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
     dtype_after_overflow,
-    fuse_attention,
     is_device_failure,
     is_out_of_memory,
     make_room,
 )
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
-from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, Videomt
 from test.engine.checkpoints import SMALL, write_checkpoint
-from test.engine.cuda.test_capture import CONFIG, DINOV3
 from test.engine.test_segmenter import picture
 
 GPU = torch.device("cuda", 0)
@@ -219,27 +216,6 @@ def test_a_model_that_a_full_gpu_has_no_room_for_runs_on_the_cpu_only_where_that
     assert "running on the CPU, because cuda:0 has 0 of 8192 MiB left" in caplog.text
     pixels = torch.zeros(1, 3, SMALL["image_size"], SMALL["image_size"])
     assert opened(pixels, opened.first_queries).mask_logits.isfinite().all()
-
-
-@pytest.mark.parametrize("kind", [Videomt, Eomt])
-@pytest.mark.parametrize(
-    "settings", [Dinov2Settings.from_config(CONFIG), Dinov3Settings.from_config({**DINOV3, "key_bias": False})]
-)
-def test_queries_keys_and_values_in_one_product_are_what_they_are_in_three(kind, settings):
-    torch.manual_seed(0)
-    network: QueryVit = kind(settings).eval().requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            nn.init.normal_(module.bias)
-    pixels, queries = torch.randn(2, 3, 64, 64), network.first_queries(2)
-    before = network(pixels, queries)
-    weights = sum(weight.numel() for weight in network.parameters())
-    fuse_attention(network)
-    assert len([name for name, _ in network.named_parameters() if ".q_proj." in name]) == 0
-    for fused, separate in zip(network(pixels, queries), before, strict=True):
-        assert torch.allclose(fused, separate, rtol=1e-4, atol=1e-5 * float(separate.abs().max()))
-    grown = sum(weight.numel() for weight in network.parameters()) - weights
-    assert grown in (0, settings.num_hidden_layers * settings.hidden_size)  # a bias of zeros, where keys have none
 
 
 class Convolutions(TorchDispatchMode):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.device import fuse_attention, is_out_of_memory, make_room, refuse_tf32
+from eomt_ros.engine.device import is_out_of_memory, make_room, refuse_tf32
 from eomt_ros.engine.errors import OutOfMemoryError
 from eomt_ros.engine.networks import Network, StepResult
 
@@ -40,10 +40,8 @@ class TorchBackend:
                 f"{device} has no memory left for the model's weights: free it of other programs (nvidia-smi lists "
                 "them), or use a smaller model"
             ) from error
-        if device.type == "cuda":
-            fuse_attention(self._network)
-            if dtype == torch.float32:  # the reference
-                refuse_tf32(self._network)
+        if device.type == "cuda" and dtype == torch.float32:  # the reference
+            refuse_tf32(self._network)
         self.first_queries = self._network.first_queries()
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:

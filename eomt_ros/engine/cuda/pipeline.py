@@ -116,7 +116,8 @@ class CudaPipeline:
         """Starts the post-processing of a frame and the copy of its result to the host, for `_label_map`."""
         inputs = answer.mask_logits, answer.class_logits, numbers.to(answer.mask_logits.device)
         step = LabelStep(self._task, placement, self._places)
-        return [_start_copy(part) for part in self._graph((step.key, answer.mask_logits.shape), step, inputs)(*inputs)]
+        graph = self._graph(("labels", placement.image, answer.mask_logits.shape), step, inputs)
+        return [_start_copy(part) for part in graph(*inputs)]
 
     def _label_map(
         self, labels: Sequence[Tensor], answer: StepResult, placement: Placement, request: Request
@@ -158,11 +159,6 @@ class LabelStep:
     placement: Placement
     places: int
     """For candidates."""
-
-    @property
-    def key(self) -> Hashable:
-        """The same for the same work of one segmenter."""
-        return "labels", self.placement.image
 
     def __call__(self, mask_logits: Tensor, class_logits: Tensor, numbers: Tensor) -> Tensors:
         """mask_logits, class_logits: as in `postprocess`. numbers: (3,) float64, the thresholds.

@@ -69,24 +69,9 @@ class Attention(nn.Module):
         self.num_heads = settings.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(hidden, hidden, bias=bias) for bias in biases)
         self.attend: Callable[..., Tensor] = F.scaled_dot_product_attention
-        self._together: nn.Linear | None = None
-
-    def fuse(self) -> None:
-        """Computes queries, keys and values in one product. Weights cannot be loaded or saved afterwards."""
-        parts = self.q_proj, self.k_proj, self.v_proj
-        weight = torch.cat([part.weight for part in parts])
-        bias = torch.cat([weight.new_zeros(part.out_features) if part.bias is None else part.bias for part in parts])
-        with torch.device("meta"):
-            self._together = nn.Linear(weight.shape[1], weight.shape[0])
-        self._together.weight = nn.Parameter(weight, requires_grad=False)
-        self._together.bias = nn.Parameter(bias, requires_grad=False)
-        del self.q_proj, self.k_proj, self.v_proj
 
     def forward(self, tokens: Tensor, rotate: Rotations | None, mask: Tensor | None) -> Tensor:
-        if self._together is None:
-            projected = tuple(project(tokens) for project in (self.q_proj, self.k_proj, self.v_proj))
-        else:
-            projected = self._together(tokens).chunk(3, dim=-1)
+        projected = [project(tokens) for project in (self.q_proj, self.k_proj, self.v_proj)]
         query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in projected)
         if rotate is not None:
             query, key = rotate(query), rotate(key)
