@@ -73,9 +73,7 @@ class Frame(NamedTuple):
 
     label_map: LabelMap
     output: StepResult
-    """In memory that the next frame may overwrite, unless logits were asked for."""
-    next_queries: Tensor
-    """(1, queries, hidden), what the stream's next frame starts from, in memory of its own."""
+    """Its logits are in memory that the next frame may overwrite, unless they were asked for."""
     memory: Memory | None
     preprocess: float
     network: float
@@ -109,8 +107,7 @@ class StepwisePipeline:
             begun = time.perf_counter()
             label_map = segmented(self.task, scored(output, memory), placement, request)
             seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            # A copy, since a view would keep those of the whole batch in memory.
-            frames.append(Frame(label_map, output, output.next_queries[:1].clone(), memory, *seconds))
+            frames.append(Frame(label_map, output, memory, *seconds))
         return frames
 
 
@@ -119,7 +116,8 @@ def run(
 ) -> list[StepResult]:
     """The network's answer to each image, all that are of one size in one pass.
 
-    pixels: (windows or 1, 3, height, width) of each. queries: (1, queries, hidden) of each.
+    pixels: (windows or 1, 3, height, width) of each. queries: (1, queries, hidden) of each. So are `next_queries`, in
+    memory of their own, which no later step overwrites.
     """
     answers: dict[int, StepResult] = {}
     for size in dict.fromkeys(each.shape[2:] for each in pixels):
@@ -127,8 +125,10 @@ def run(
         counts = [len(pixels[index]) for index in members]
         starts = torch.cat([queries[index].expand(len(pixels[index]), -1, -1) for index in members])
         output = step(torch.cat([pixels[index] for index in members]), starts)
-        parts = zip(*(torch.split(part, counts) for part in output), strict=True)
-        answers.update(zip(members, (StepResult(*part) for part in parts), strict=True))
+        parts = (torch.split(part, counts) for part in output)
+        for index, masks, classes, following in zip(members, *parts, strict=True):
+            # A copy, since a view would keep those of the whole batch in memory; of windows all have the same.
+            answers[index] = StepResult(masks, classes, following[:1].clone())
     return [answers[index] for index in range(len(pixels))]
 
 

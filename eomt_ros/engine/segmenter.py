@@ -352,7 +352,7 @@ class Segmenter:
     ) -> FrameResult:
         """The frame with ids, and the stream behind it."""
         begin = time.perf_counter()
-        stream._next = Start(frame.next_queries, frame.memory)
+        stream._next = Start(frame.output.next_queries, frame.memory)
         segments = self._identify(stream._identities, frame.label_map, stamp, fuse_stuff)
         identified = time.perf_counter()
         if self.task == "semantic":

@@ -94,7 +94,6 @@ class CudaPipeline:
         answers = [scored(*each) for each in zip(outputs, memories, strict=True)]
         numbers = torch.tensor(request.settings[:3], dtype=torch.float64)
         labels = [self._labels(*each, numbers) for each in zip(answers, placements, strict=True)]
-        next_queries = [output.next_queries[:1].clone() for output in outputs]
         if request.with_logits:  # others' frames may come before anybody reads them
             outputs = [StepResult(*(part.clone() for part in output)) for output in outputs]
         _wait(self._step.device)
@@ -104,7 +103,7 @@ class CudaPipeline:
             begun = time.perf_counter()
             label_map = self._label_map(labels[index], answers[index], placements[index], request)
             seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            frames.append(Frame(label_map, output, next_queries[index], memories[index], *seconds))
+            frames.append(Frame(label_map, output, memories[index], *seconds))
         return frames
 
     def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
