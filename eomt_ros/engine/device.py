@@ -63,7 +63,7 @@ def _unusable(device: torch.device) -> str | None:
     return None
 
 
-def make_room(device: torch.device, weights: int) -> None:
+def expect_memory(device: torch.device, weights: int) -> None:
     """Raises `OutOfMemoryError` where a CUDA device has no memory left for so many bytes of weights."""
     free, total = torch.cuda.mem_get_info(device)
     if weights > free:

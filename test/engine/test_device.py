@@ -20,9 +20,9 @@ from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
     dtype_after_overflow,
+    expect_memory,
     is_device_failure,
     is_out_of_memory,
-    make_room,
 )
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from test.engine.checkpoints import SMALL, write_checkpoint
@@ -176,9 +176,9 @@ def test_a_stream_whose_queries_are_of_another_precision_begins_anew(overflowing
 
 def test_a_gpu_that_others_have_filled_is_said_with_figures(gpu):
     gpu.free = 100 << 20
-    make_room(GPU, 100 << 20)
+    expect_memory(GPU, 100 << 20)
     with pytest.raises(OutOfMemoryError, match=r"has 100 of 8192 MiB left, .* take 606 MiB: free it"):
-        make_room(GPU, 606 << 20)
+        expect_memory(GPU, 606 << 20)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +216,25 @@ def test_a_model_that_a_full_gpu_has_no_room_for_runs_on_the_cpu_only_where_that
     assert "running on the CPU, because cuda:0 has 0 of 8192 MiB left" in caplog.text
     pixels = torch.zeros(1, 3, SMALL["image_size"], SMALL["image_size"])
     assert opened(pixels, opened.first_queries).mask_logits.isfinite().all()
+
+
+def test_a_gpu_that_fills_up_while_weights_are_moved_leaves_the_cpu_the_checkpoints_own(loaded, gpu, monkeypatch):
+    pixels = torch.randn(1, 3, SMALL["image_size"], SMALL["image_size"])
+    reference = open_backend(load_checkpoint(loaded.folder), "torch", "cpu", "float32")
+    expected = reference(pixels, reference.first_queries)
+
+    def to(network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        if device.type == "cpu":
+            return network
+        for weight in network.parameters():
+            weight.data = weight.data.bfloat16().to(dtype)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(nn.Module, "to", to)
+    opened = open_backend(loaded, "torch", "auto", "float32")
+    assert opened.device == torch.device("cpu")
+    for one, other in zip(opened(pixels, opened.first_queries), expected, strict=True):
+        assert torch.equal(one, other)
 
 
 class Convolutions(TorchDispatchMode):

@@ -10,14 +10,13 @@ from eomt_ros.engine.backends.backend import Backend
 from eomt_ros.engine.backends.export_cache import find
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend, openvino_is_installed
-from eomt_ros.engine.backends.torch_backend import TorchBackend, weights_of
+from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
     dtype_after_overflow,
     expect_device,
     expect_precision,
-    make_room,
 )
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.model.checkpoint import Checkpoint
@@ -57,14 +56,14 @@ def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> 
         faster = _openvino_or_none(checkpoint, precision)
         if faster is not None:
             return faster
-    dtype = choose_precision(precision, chosen)
-    if device == "auto" and chosen.type == "cuda":
-        try:
-            make_room(chosen, weights_of(checkpoint.network, dtype))
-        except OutOfMemoryError as error:
-            log.warning("device 'auto': running on the CPU, because %s", error)
-            return open_on_cpu(checkpoint.network, precision)
-    return TorchBackend(checkpoint.network, chosen, dtype)
+    try:
+        return TorchBackend(checkpoint.network, chosen, choose_precision(precision, chosen))
+    except OutOfMemoryError as error:
+        if device != "auto":
+            raise
+        log.warning("device 'auto': running on the CPU, because %s", error)
+    # Read again, since some of its weights may be on the device, and rounded.
+    return open_on_cpu(checkpoint.family.load(checkpoint.settings, checkpoint.folder), precision)
 
 
 def open_on_cpu(network: Network, precision: str) -> TorchBackend:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.device import is_out_of_memory, make_room, refuse_tf32
+from eomt_ros.engine.device import expect_memory, is_out_of_memory, refuse_tf32
 from eomt_ros.engine.errors import OutOfMemoryError
 from eomt_ros.engine.networks import Network, StepResult
-
-
-def weights_of(network: Network, dtype: torch.dtype) -> int:
-    """Bytes of a network's weights in a type."""
-    return dtype.itemsize * sum(weight.numel() for weight in network.parameters())
 
 
 class TorchBackend:
@@ -30,7 +25,7 @@ class TorchBackend:
         self.dtype = dtype
         self.precision = str(dtype).removeprefix("torch.")
         if device.type == "cuda":
-            make_room(device, weights_of(network, dtype))
+            expect_memory(device, dtype.itemsize * sum(weight.numel() for weight in network.parameters()))
         try:
             self._network = network.to(device=device, dtype=dtype)
         except RuntimeError as error:
