@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from eomt_ros.engine.cuda.capture import CudaCapture, _beside
+from eomt_ros.engine.cuda.capture import CudaCapture, _side_stream
 
 POOL = (0, 1)
 
@@ -71,9 +71,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: Graph(device))
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", device.end, raising=False)
     monkeypatch.setattr(torch._C, "_cuda_releasePool", device.release, raising=False)
-    _beside.cache_clear()
+    _side_stream.cache_clear()
     yield device
-    _beside.cache_clear()
+    _side_stream.cache_clear()
 
 
 @pytest.mark.parametrize("end_fails", [False, True])
