@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,21 +78,18 @@ class Family:
     not."""
 
 
-def _load_vit(kind: type[QueryVit]) -> Callable[[Dinov2Settings | Dinov3Settings, Path], Network]:
-    def load(settings: Dinov2Settings | Dinov3Settings, folder: Path) -> Network:
-        try:
-            with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
-                network = kind(settings)
-        except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
-            raise CheckpointError(f"{folder} describes a network too large to build: {first_line(error)}") from error
-        load_weights(network, folder, ignored=kind.TRAINING_ONLY)
-        try:
-            network.settle()
-        except ValueError as error:
-            raise CheckpointError(f"the weights in {folder}: {error}") from error
-        return network.eval().requires_grad_(False)
-
-    return load
+def _load_vit(kind: type[QueryVit], settings: Dinov2Settings | Dinov3Settings, folder: Path) -> Network:
+    try:
+        with torch.device("meta"):  # shapes only: a wrong config.json must not cost memory before it is found out
+            network = kind(settings)
+    except (RuntimeError, TypeError, OverflowError) as error:  # how torch takes sizes beyond its integers
+        raise CheckpointError(f"{folder} describes a network too large to build: {first_line(error)}") from error
+    load_weights(network, folder, ignored=kind.TRAINING_ONLY)
+    try:
+        network.settle()
+    except ValueError as error:
+        raise CheckpointError(f"the weights in {folder}: {error}") from error
+    return network.eval().requires_grad_(False)
 
 
 def _fit_videomt(
@@ -128,7 +126,7 @@ RESIZED = {"do_resize": True}
 VIDEOMT = Family(
     "VidEoMT",
     Dinov2Settings.from_config,
-    _load_vit(Videomt),
+    partial(_load_vit, Videomt),
     _fit_videomt,
     {"panoptic": 0.8, "instance": 0.5},
     QUERY_RULES,
@@ -140,7 +138,7 @@ VIDEOMT = Family(
 EOMT = Family(
     "EoMT",
     Dinov2Settings.from_config,
-    _load_vit(Eomt),
+    partial(_load_vit, Eomt),
     _fit_eomt,
     {"panoptic": 0.8, "instance": 0.8},
     QUERY_RULES,
