@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eomt_ros import plain_yaml
 from eomt_ros.package_data import shipped
+from eomt_ros.plain_yaml import load_plain_yaml
 
 RUNS_ON = {
     "T": "robot computer",
@@ -44,6 +44,6 @@ class Published:
 def published() -> Iterator[Published]:
     """All published models, by family, small ones first; raises `OSError` where their list is missing."""
     path = shipped("config/models.yaml", "config/models.yaml")
-    for family, entry in plain_yaml.load(path.read_text(encoding="utf-8")).items():
+    for family, entry in load_plain_yaml(path.read_text(encoding="utf-8")).items():
         for model, (network, image_size) in entry["models"].items():
             yield Published(model, family, network, str(image_size), entry["licence"])
