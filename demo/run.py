@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from demo.sheet import ContactSheet
 from eomt_ros.cli.evaluate import summary
 from eomt_ros.cli.stopping import exit_code_of
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.output_folder import OVERLAY
-from eomt_ros.evaluation.sheet import ContactSheet
 from eomt_ros.evaluation.video import read_video
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.replay.bag_images import listen_to

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from eomt_ros.evaluation.counting import counted
 
-Content = TypeVar("Content")
+Data = TypeVar("Data")
 
 
 class JsonFileError(Exception):
@@ -50,7 +50,7 @@ def parse_json(text: str) -> dict[str, Any]:
     return content
 
 
-def from_json(kind: type[Content], content: Any, where: str = "") -> Content:
+def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
     """A dataclass `kind` of what JSON holds; null is NaN where a number must be. Raises `JsonFileError`."""
     if not isinstance(content, Mapping):
         raise JsonFileError(f"{where or 'it'} is {_shown(content)}, expected an object")

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eomt_ros.errors import UserError
-from eomt_ros.evaluation import json_file, results
-from eomt_ros.evaluation.pictures import FOLDER as WORST
-from eomt_ros.regular_file import read_bytes
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.json_file import unfinished
+from eomt_ros.evaluation.pictures import WORST_FOLDER
 
 REPORT = "report.html"
 OVERLAY = "overlay.mp4"
@@ -40,14 +40,14 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise OutputFolderError(f"--out {out} is not empty: give another folder, or --overwrite")
-        if not _is_evaluation(out):
+        if not results.has_begun(out):
             raise OutputFolderError(
                 f"--out {out} is not empty and holds no evaluation ({results.FILE}), so nothing in it is overwritten: "
                 "give another folder, or remove this one"
             )
         _clear(out)
     out.mkdir(parents=True, exist_ok=True)
-    json_file.write_json(results.Begun(), out / results.FILE)
+    results.begin(out)
 
 
 @contextmanager
@@ -56,29 +56,20 @@ def nothing_half(out: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if results.has_begun_only(out):
+        if results.has_begun(out) and not results.has_figures(out):
             _clear(out)
         raise
 
 
-def _is_evaluation(out: Path) -> bool:
-    """Whether an evaluation was written or begun here, by any version."""
-    try:
-        content = json_file.parse_json(read_bytes(out / results.FILE, results.LARGEST).decode("utf-8"))
-    except (OSError, UnicodeDecodeError, json_file.JsonFileError):
-        return False
-    return "schema_version" in content
-
-
 def _clear(out: Path) -> None:
-    for path in (out / WORST).glob("*.jpg"):
+    for path in (out / WORST_FOLDER).glob("*.jpg"):
         if _WORST_PICTURE.fullmatch(path.name):
             path.unlink()
-    if (out / WORST).is_dir() and not any((out / WORST).iterdir()):
-        (out / WORST).rmdir()
+    if (out / WORST_FOLDER).is_dir() and not any((out / WORST_FOLDER).iterdir()):
+        (out / WORST_FOLDER).rmdir()
     if (out / BAG).is_dir():
         shutil.rmtree(out / BAG)
-    for path in json_file.unfinished(out / results.FILE):
+    for path in unfinished(out / results.FILE):
         path.unlink(missing_ok=True)
     # The figures last: until then the folder is known for what it is.
     for name in (REPORT, OVERLAY, results.FILE):

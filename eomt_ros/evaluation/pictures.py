@@ -15,17 +15,15 @@ from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.tracking.tracker import LARGEST_ID
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.results import WorstFrame
+from eomt_ros.evaluation.video import Picture
 from eomt_ros.overlay import draw, to_jpeg
 
 FRAMES = 6
 APART = 1.0
 """s between two of them at least: one bad moment is one frame."""
-FOLDER = "worst"
-KINDS = ("input", "prediction", "truth")
+WORST_FOLDER = "worst"
 LONGEST_SIDE = 1280
 """Pixels; larger pictures are made smaller, so that what is kept stays small too."""
-
-Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +73,10 @@ class WorstFrames:
     def write(self, out: Path) -> tuple[WorstFrame, ...]:
         """Writes their pictures into a folder of `out`, worst first. Raises `OSError`."""
         if self._kept:
-            (out / FOLDER).mkdir(exist_ok=True)
+            (out / WORST_FOLDER).mkdir(exist_ok=True)
         frames = []
         for number, frame in enumerate(self._kept, start=1):
-            paths = [f"{FOLDER}/{number:02}_{kind}.jpg" for kind in KINDS]
+            paths = [f"{WORST_FOLDER}/{number:02}_{kind}.jpg" for kind in ("input", "prediction", "truth")]
             truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
             for path, picture in zip(paths, (frame.image, frame.prediction, truth), strict=True):
                 (out / path).write_bytes(to_jpeg(picture))

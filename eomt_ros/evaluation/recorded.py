@@ -18,11 +18,11 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
+from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY
 from eomt_ros.evaluation.predictions import MAX_GAP, Found
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.printable import printable
 
-INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
 LOOK_AHEAD = 64
 """Results that wait for their other parts at most: the node publishes the parts of one together."""
 

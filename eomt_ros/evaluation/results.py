@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from eomt_ros.regular_file import read_bytes
 
 SCHEMA_VERSION = 1
 FILE = "metrics.json"
-LARGEST = 1 << 26
+LARGEST_RESULTS = 1 << 26
 """Bytes of it: those of a hundred hours."""
 
 
@@ -203,19 +204,23 @@ class Results(Figures):
     """Paths of `overlay` (video) and `bag` (predictions), relative to the output folder."""
 
 
-@dataclass(frozen=True)
-class Begun:
-    """What `metrics.json` holds until there are figures."""
-
-    schema_version: int = SCHEMA_VERSION
+def begin(folder: Path) -> None:
+    """Writes a `metrics.json` without figures, so that a folder is known for what it is. Raises `OSError`."""
+    write_json({"schema_version": SCHEMA_VERSION}, folder / FILE)
 
 
-def has_begun_only(folder: Path) -> bool:
-    """Whether an evaluation that was begun in a folder has no figures yet."""
-    try:
-        return from_json(Begun, content := _content(folder)) == Begun() and len(content) == 1
-    except (OSError, UnicodeDecodeError, JsonFileError):
-        return False
+def has_begun(folder: Path) -> bool:
+    """Whether an evaluation was begun in a folder, by any version."""
+    with suppress(ResultsError):
+        return "schema_version" in _content(folder)
+    return False
+
+
+def has_figures(folder: Path) -> bool:
+    """Whether an evaluation that was begun in a folder has written figures."""
+    with suppress(ResultsError):
+        return len(_content(folder)) > 1
+    return False
 
 
 def nothing_scored(results: Results) -> str | None:
@@ -229,32 +234,33 @@ def nothing_scored(results: Results) -> str | None:
 
 def write_results(results: Results, folder: Path) -> Path:
     """Writes `metrics.json` into a folder and returns its path; what is not a number becomes null. Raises `OSError`."""
-    path = folder / FILE
-    write_json(results, path)
-    return path
+    write_json(results, folder / FILE)
+    return folder / FILE
 
 
 def read_results(folder: Path) -> Results:
     """The results that an evaluation left in a folder. Raises `ResultsError`."""
+    path, content = folder / FILE, _content(folder)
+    if (version := content.get("schema_version")) != SCHEMA_VERSION:
+        raise ResultsError(
+            f"{path}: schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
+            "eomt_ros; evaluate again with this one, or read it with that one"
+        )
+    if len(content) == 1:
+        raise ResultsError(f"{path} has no figures: the evaluation was ended before its first frame was scored")
+    try:
+        return from_json(Results, content)
+    except JsonFileError as error:
+        raise ResultsError(f"{path} holds no results: {error}") from error
+
+
+def _content(folder: Path) -> dict[str, Any]:
     path = folder / FILE
     try:
-        content = _content(folder)
-        version = content.get("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ResultsError(
-                f"{path}: schema_version is {version}, expected {SCHEMA_VERSION}: it was written by another version of "
-                "eomt_ros; evaluate again with this one, or read it with that one"
-            )
-        if len(content) == 1:
-            raise ResultsError(f"{path} has no figures: the evaluation was ended before its first frame was scored")
-        return from_json(Results, content)
+        return parse_json(read_bytes(path, LARGEST_RESULTS).decode("utf-8"))
     except FileNotFoundError as error:
         raise ResultsError(f"{folder} has no {FILE}: expected a folder that an evaluation wrote") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path} cannot be read: {error}") from error
     except JsonFileError as error:
         raise ResultsError(f"{path} holds no results: {error}") from error
-
-
-def _content(folder: Path) -> dict[str, Any]:
-    return parse_json(read_bytes(folder / FILE, LARGEST).decode("utf-8"))

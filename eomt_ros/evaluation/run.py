@@ -7,8 +7,10 @@ import math
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Series
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +24,6 @@ import torch
 
 import eomt_ros
 from eomt_ros.evaluation.account import Account
-from eomt_ros.evaluation.background import Background
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
@@ -116,21 +117,26 @@ def _run(
         account.add(item)
         keeper.keep()
 
-    # The engine leaves cores idle between its parallel parts; and what is counted in a thread is not waited for.
-    with Background(add, waiting=BEHIND) as background:
+    # The engine leaves cores idle between its parallel parts.
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1, "scoring") as scoring:
         frames = sequence.frames(predictions.labels.class_names)
         try:
             with closing(frames):  # type: ignore[type-var]  # a generator
                 for frame in frames:
                     found = predictions.find(frame)
                     if found is not None:
-                        background.put((frame, found))
+                        waiting.append(scoring.submit(add, (frame, found)))
+                    if len(waiting) > BEHIND:
+                        waiting.popleft().result()
                     progress.update()
                     if options.stop.is_set():
                         break
         except SourceError as error:
             sequence.incomplete = True
             failures.append(str(error))
+        for scored in waiting:
+            scored.result()
     account.end_sequence()
     return [*sequence.problems, *failures]
 

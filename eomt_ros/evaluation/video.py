@@ -6,7 +6,6 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 from pathlib import Path
@@ -25,34 +24,17 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.regular_file import expect_regular
 
 FORMATS = (
-    *(
-        "mov",
-        "mp4",
-        "3gp",
-        "3g2",
-        "matroska",
-        "webm",
-        "avi",
-        "mpegts",
-        "mpeg",
-        "mpegvideo",
-        "m4v",
-        "h264",
-        "hevc",
-        "h263",
-    ),
-    *("mjpeg", "mjpeg_2000", "ogg", "flv", "asf", "ivf", "obu", "gif", "mxf", "nut", "dv", "yuv4mpegpipe"),
+    "mov,mp4,3gp,3g2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,h263,mjpeg,mjpeg_2000,ogg,flv,asf,ivf,obu,"
+    "gif,mxf,nut,dv,yuv4mpegpipe"
 )
-"""That are read, by ffmpeg's names."""
+"""Formats that are read, by ffmpeg's names."""
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
 
-TICKS = 90_000
+TICKS_PER_SECOND = 90_000
 """Time stamps per second, as is usual for video: a multiple of all common frame rates."""
-
-
-LARGEST = 16_384
+LONGEST_VIDEO_SIDE = 16_384
 """Pixels that H.264 has in a row or column at most."""
 
 NOMINAL_RATE = 10
@@ -78,7 +60,7 @@ class VideoWriter:
     def __init__(self, path: Path, *, quick: bool = False) -> None:
         self._path = path
         self._options = {"preset": "ultrafast", "crf": "23"} if quick else {"preset": "veryfast", "crf": "18"}
-        self._file: _File | None = None
+        self._file: tuple[OutputContainer, VideoStream] | None = None
         self._failed = False
         self._start = 0
         self._last = -1
@@ -91,11 +73,12 @@ class VideoWriter:
     ) -> None:
         if self._file is None:
             return
+        container, stream = self._file
         try:
-            with self._errors(), self._file.container:
+            with self._errors(), container:
                 # FFmpeg crashes where it is to go on with a file whose beginning it could not write.
                 if not self._failed:
-                    self._file.container.mux(self._file.stream.encode(None))
+                    container.mux(stream.encode(None))
         except (OSError, VideoError):
             if error is None:
                 raise
@@ -110,14 +93,14 @@ class VideoWriter:
             height, width = picture.shape[:2]
             self._file = _create(self._path, height, width, self._options)
             self._start = stamp
-        stream = self._file.stream
+        container, stream = self._file
         picture = np.ascontiguousarray(_fit(picture, stream.height, stream.width))
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         # Time may jump back, in a bag that was looped for example; in a video it cannot.
-        self._last = frame.pts = max(round((stamp - self._start) * TICKS / 10**9), self._last + 1)
-        frame.time_base = Fraction(1, TICKS)
+        self._last = frame.pts = max(round((stamp - self._start) * TICKS_PER_SECOND / 10**9), self._last + 1)
+        frame.time_base = Fraction(1, TICKS_PER_SECOND)
         with self._errors():
-            self._file.container.mux(stream.encode(frame))
+            container.mux(stream.encode(frame))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -192,24 +175,18 @@ def frame_count(path: Path) -> int | None:
 def _opened(path: Path) -> InputContainer:
     """A video that is one file: a playlist, which ffmpeg would read, too, names others."""
     expect_regular(path)
-    return av.open(str(path), options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"})
+    return av.open(str(path), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
 
 
-@dataclass(frozen=True)
-class _File:
-    container: OutputContainer
-    stream: VideoStream
-
-
-def _create(path: Path, height: int, width: int, options: dict[str, str]) -> _File:
+def _create(path: Path, height: int, width: int, options: dict[str, str]) -> tuple[OutputContainer, VideoStream]:
     container = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
     stream: VideoStream = container.add_stream("libx264", options=options)
-    shrunk = min(1.0, LARGEST / max(height, width))
+    shrunk = min(1.0, LONGEST_VIDEO_SIDE / max(height, width))
     # In 4:2:0 four pixels share a colour, so that height and width are even.
     stream.height, stream.width = (2 * math.ceil(side * shrunk / 2) for side in (height, width))
     stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = Fraction(1, TICKS)
-    return _File(container, stream)
+    stream.codec_context.time_base = Fraction(1, TICKS_PER_SECOND)
+    return container, stream
 
 
 def _fit(picture: Picture, height: int, width: int) -> Picture:

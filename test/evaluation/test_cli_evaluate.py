@@ -286,10 +286,6 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.02)
 
 
-def has_figures(out: Path) -> bool:
-    return (out / "metrics.json").exists() and not results.has_begun_only(out)
-
-
 @pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write_scene(tmp_path_factory.mktemp("long") / "long", LONG)
@@ -299,7 +295,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, long: Path, out: Path) -> None:
     with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
-        wait_until(lambda: has_figures(out), process)
+        wait_until(lambda: results.has_figures(out), process)
         process.send_signal(number)
         printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, errors
@@ -329,7 +325,7 @@ def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     model: Path, long: Path, bag: Path, out: Path, evaluated: Evaluate
 ) -> None:
     with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
-        wait_until(lambda: has_figures(out), process)
+        wait_until(lambda: results.has_figures(out), process)
     found = results.read_results(out)
     assert found.problems[0] == f"not finished: the figures are of the first {counted(found.frames, 'frame')}"
     assert evaluated(bag, "--overwrite").frames == FRAMES

@@ -470,6 +470,22 @@ def test_the_figures_so_far_are_there_while_frames_are_scored(
     assert results.read_results(tmp_path).problems == whole.problems == ()
 
 
+def test_an_error_while_frames_are_scored_ends_the_reading_and_is_raised(segmenter: Segmenter, tmp_path: Path) -> None:
+    read: list[int] = []
+
+    def frames(problems: list[str]) -> Iterator[SourceFrame]:
+        for number in range(200):
+            read.append(number)
+            yield SourceFrame(bags.stamp(number), bags.scene(number)[0], None)
+
+    def fail(_: Results) -> Results:
+        raise RuntimeError("this cannot be scored")
+
+    with pytest.raises(RuntimeError, match="this cannot be scored"):
+        evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions(complete=fail))
+    assert len(read) < 50
+
+
 @pytest.mark.parametrize("shape", [(2, 20_000), (20_000, 2)])
 def test_pictures_that_no_video_can_hold_are_scored_and_shrunk(
     shape: tuple[int, int], segmenter: Segmenter, tmp_path: Path

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from eomt_ros.evaluation.sheet import CAPTION_HEIGHT, MARGIN, ContactSheet
+from demo.sheet import CAPTION_HEIGHT, MARGIN, ContactSheet
 
 
 def page_of(sheet: ContactSheet, path: Path) -> np.ndarray:
