@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,19 @@ SMALL: dict[str, Any] = {
     "num_register_tokens": 2,
     "id2label": {0: "floor", 1: "wall", 2: "ball", 3: "box", 4: "person"},
 }
+
+STUFF = {0, 1}
+"""Of the classes of `SMALL`: floor and wall."""
+TABLE = """
+name: test world
+task: panoptic
+classes:
+- {name: floor, thing: false}
+- {name: wall, thing: false}
+- {name: ball, thing: true}
+- {name: box, thing: true}
+- {name: person, thing: true}
+"""
 
 PREPROCESSOR: dict[str, Any] = {
     "do_convert_rgb": True,
@@ -176,3 +190,12 @@ def _keep_masks_small(features: torch.Tensor, queries: torch.Tensor) -> None:
     direction = torch.nn.functional.normalize(torch.randn(len(features)), dim=0)
     features.copy_(3.5 * direction)
     queries.copy_(-3.5 * direction)
+
+
+WRITERS: dict[str, Callable[..., Path]] = {
+    "videomt": write_checkpoint,
+    "eomt": write_eomt,
+    "eomt_dinov3": write_eomt_dinov3,
+    "mask2former": write_mask2former,
+}
+"""By family."""

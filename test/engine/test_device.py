@@ -26,7 +26,7 @@ from eomt_ros.engine.device import (
 )
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from test.engine.checkpoints import SMALL, write_checkpoint
-from test.engine.test_segmenter import picture
+from test.engine.pictures import picture
 
 GPU = torch.device("cuda", 0)
 

@@ -13,17 +13,12 @@ import pytest
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline
-from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
+from test.engine.checkpoints import WRITERS
 from test.engine.cuda.machine import Recorder, on_gpu
-from test.engine.test_segmenter import FOUND, TABLE, clip, picture
+from test.engine.pictures import clip, picture
+from test.engine.test_segmenter import FOUND
 from test.patience import PATIENCE
 
-WRITERS: dict[str, Callable[..., Path]] = {
-    "videomt": write_checkpoint,
-    "eomt": write_eomt,
-    "eomt_dinov3": write_eomt_dinov3,
-    "mask2former": write_mask2former,
-}
 WAYS: dict[str, dict[str, Any]] = {
     "videomt panoptic": {"task": "panoptic", "score_memory": 0.5},
     "videomt instance": {"task": "instance", "fit": "keep_aspect"},
@@ -47,19 +42,17 @@ FRAMES = 4
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    (folder / "table.yaml").write_text(TABLE)
     return {name: write(folder / name, seed=3) for name, write in WRITERS.items()}
 
 
 @pytest.fixture
-def load(models: dict[str, Path]) -> Callable[[str], Segmenter]:
+def load(models: dict[str, Path], table: Path) -> Callable[[str], Segmenter]:
     def load(way: str) -> Segmenter:
         given = {"task": "panoptic", "backend": "torch", **WAYS[way]}
         if given["backend"] != "torch":
             pytest.importorskip(given["backend"])
-        folder = models[way.split()[0]]
-        usual = {"device": "cpu", "precision": "float32", "labels": folder.parent / "table.yaml"}
-        return Segmenter.load(folder, score_threshold=FOUND[given["task"]], **usual, **given)
+        usual = {"device": "cpu", "precision": "float32", "labels": table}
+        return Segmenter.load(models[way.split()[0]], score_threshold=FOUND[given["task"]], **usual, **given)
 
     return load
 

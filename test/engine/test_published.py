@@ -22,7 +22,7 @@ from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros.engine import Segmenter
 from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint, write_eomt, write_mask2former
-from test.engine.model.test_families import picture
+from test.engine.pictures import picture
 
 SHORT_SIDE = 45
 """0.7 of the small network's 64, as 448 is of 640."""
@@ -124,7 +124,7 @@ def test_keep_aspect_feeds_the_network_what_the_authors_do(
 ) -> None:
     segmenter = load()
     stream = segmenter.open_stream()
-    frames = [picture(size, seed) for seed in range(3)]
+    frames = [picture(*size, seed) for seed in range(3)]
     video = published(reference, frames)
     for frame, classes, masks in zip(frames, video.class_logits, video.mask_logits, strict=True):
         logits = segmenter.segment(frame, stream, with_logits=True).logits
@@ -139,7 +139,7 @@ def test_keep_aspect_feeds_the_network_what_the_authors_do(
 def test_keep_aspect_crops_the_masks_and_brings_them_to_the_image(
     load: Callable[..., Segmenter], reference: VideomtForUniversalSegmentation, size: tuple[int, int]
 ) -> None:
-    image = picture(size, 5)
+    image = picture(*size, 5)
     video = published(reference, [image])
     segmenter = load(task="semantic")
     result = segmenter.segment(image, segmenter.open_stream())
@@ -162,7 +162,7 @@ def test_the_likeliest_pairs_of_query_and_class_with_the_mean_of_all_frames_are_
 ) -> None:
     """`post_processing` and `inference_video_vis`, at the last frame of a video."""
     size = (90, 160)
-    frames = [picture(size, seed) for seed in range(4)]
+    frames = [picture(*size, seed) for seed in range(4)]
     segmenter = load(task="instance", score_memory=1.0, top_k=top_k, score_threshold=0.0)
     stream = segmenter.open_stream()
     for frame in frames:
@@ -196,7 +196,7 @@ def test_an_exponential_mean_forgets_and_a_reset_forgets_all(load: Callable[...,
     streams = plain.open_stream(), remembering.open_stream()
     mean: np.ndarray | None = None
     for seed in range(4):
-        image = picture((90, 160), seed)
+        image = picture(90, 160, seed)
         logits = plain.segment(image, streams[0], with_logits=True).logits
         result = remembering.segment(image, streams[1])
         assert logits is not None
@@ -207,15 +207,15 @@ def test_an_exponential_mean_forgets_and_a_reset_forgets_all(load: Callable[...,
         assert result.segments
     for segmenter, stream in zip((plain, remembering), streams, strict=True):
         stream.reset()
-        again = segmenter.segment(picture((90, 160), 0), stream)
-        first = segmenter.segment(picture((90, 160), 0), segmenter.open_stream())
+        again = segmenter.segment(picture(90, 160, 0), stream)
+        first = segmenter.segment(picture(90, 160, 0), segmenter.open_stream())
         assert [each.score for each in again.segments] == [each.score for each in first.segments]
 
 
 def test_a_frame_that_fails_is_not_remembered(load: Callable[..., Segmenter]) -> None:
     segmenter = load(score_memory=0.5)
     failing, steady = segmenter.open_stream(), segmenter.open_stream()
-    first, second = picture((90, 160), 0), picture((90, 160), 1)
+    first, second = picture(90, 160, 0), picture(90, 160, 1)
     for stream in (failing, steady):
         segmenter.segment(first, stream)
     with pytest.raises(ValueError, match="image is"):
@@ -230,7 +230,7 @@ def test_eomts_likeliest_pairs_are_scored_with_their_masks(tmp_path: Path) -> No
     segmenter = Segmenter.load(
         folder, device="cpu", precision="float32", task="instance", top_k=30, score_threshold=0.05
     )
-    result = segmenter.segment(picture((90, 160), 0), segmenter.open_stream(), with_logits=True)
+    result = segmenter.segment(picture(90, 160, 0), segmenter.open_stream(), with_logits=True)
     assert result.logits is not None
     scores = torch.from_numpy(result.logits.classes).softmax(-1)[:, :-1]
     best, pairs = scores.flatten().topk(30)
@@ -273,6 +273,6 @@ def test_the_short_side_is_the_label_tables(load: Callable[..., Segmenter], tmp_
     classes = "".join(f"  - {{name: {name}, thing: true}}\n" for name in SMALL["id2label"].values())
     table.write_text(f"name: small\ntask: panoptic\nshort_side: 96\nclasses:\n{classes}")
     segmenter = load(labels=table)
-    logits = segmenter.segment(picture((90, 160), 0), segmenter.open_stream(), with_logits=True).logits
+    logits = segmenter.segment(picture(90, 160, 0), segmenter.open_stream(), with_logits=True).logits
     assert logits is not None
     assert logits.masks.shape[1:] == (96 // 4, 192 // 4)

@@ -22,20 +22,10 @@ from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
 from eomt_ros.engine import FrameResult, LabelsError, NotFiniteError, Segment, Segmenter, Stream, decode_mask
 from test.engine import reference
-from test.engine.checkpoints import PREPROCESSOR, SMALL, write_checkpoint
+from test.engine.checkpoints import PREPROCESSOR, SMALL, STUFF, TABLE, write_checkpoint
+from test.engine.pictures import clip, picture
 from test.engine.reference import Reference
 
-STUFF = {0, 1}
-TABLE = """
-name: test world
-task: panoptic
-classes:
-- {name: floor, thing: false}
-- {name: wall, thing: false}
-- {name: ball, thing: true}
-- {name: box, thing: true}
-- {name: person, thing: true}
-"""
 TASKS = ("panoptic", "instance", "semantic")
 FOUND = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
 """Score thresholds at which random networks find a good number of segments."""
@@ -47,13 +37,6 @@ ROUNDING = 1e-4
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), num_queries=24)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("labels") / "table.yaml"
-    path.write_text(TABLE)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +52,6 @@ def load(folder, table):
 @pytest.fixture
 def segmenter(load) -> Segmenter:
     return load(task="panoptic", score_threshold=FOUND["panoptic"])
-
-
-def picture(height: int, width: int, seed: int) -> np.ndarray:
-    """A patchwork with noise, (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    patches = rng.integers(0, 256, (5, 7, 3))
-    spread = patches[np.arange(height) * 5 // height][:, np.arange(width) * 7 // width]
-    return (spread + rng.integers(-20, 20, spread.shape)).clip(0, 255).astype(np.uint8)
-
-
-def clip(frames: int, height: int = 60, width: int = 80, seed: int = 0) -> list[np.ndarray]:
-    return [picture(height, width, 100 * seed + frame) for frame in range(frames)]
 
 
 def run(segmenter: Segmenter, images: Sequence[np.ndarray], stream: Stream | None = None, **asked: Any):

@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
-PATIENCE = 5.0  # s that a callback gets to return
+from test.patience import PATIENCE
 
 
 @contextmanager

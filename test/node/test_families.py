@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from demo import CLASS_NAMES
 from eomt_ros.evaluation.bag import Bag
-from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
+from test.engine.checkpoints import WRITERS
 from test.replay.test_evaluate_bag import (
     EVERY_FRAME,
     FRAMES,
@@ -32,13 +31,7 @@ CLASSES = dict(enumerate(CLASS_NAMES))
 
 def write(family: str, folder: Path) -> Path:
     """A small random model that knows the demo's classes, and so has its label table."""
-    writers: dict[str, Callable[..., Path]] = {
-        "videomt": write_checkpoint,
-        "eomt": write_eomt,
-        "eomt_dinov3": write_eomt_dinov3,
-        "mask2former": write_mask2former,
-    }
-    return writers[family](folder, seed=3, id2label=CLASSES)
+    return WRITERS[family](folder, seed=3, id2label=CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from eomt_ros.evaluation.results import Figures
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.package_data import PACKAGE
 from test.engine.checkpoints import write_checkpoint
+from test.engine.pictures import picture
 
 EXPORTED = ("openvino", "onnxruntime")
 BAG = PACKAGE.parent / "demo" / "bag"
@@ -49,14 +50,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = {"hidden_size": 96, "num_attention_heads": 6, "num_hidden_layers": 5, "num_blocks": 3, "mlp_ratio": 4}
     shape |= {"image_size": 128, "num_queries": 50, "num_register_tokens": 4}
     return write_checkpoint(tmp_path_factory.mktemp("model") / "small", **shape)
-
-
-def picture(seed: int, height: int = 90, width: int = 120) -> np.ndarray:
-    """A patchwork with noise, (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    patches = rng.integers(0, 256, (5, 7, 3))
-    spread = patches[np.arange(height) * 5 // height][:, np.arange(width) * 7 // width]
-    return (spread + rng.integers(-20, 20, spread.shape)).clip(0, 255).astype(np.uint8)
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -173,7 +166,8 @@ def test_a_step_equals_torchs_from_frame_to_frame(model: Path, backend: str) -> 
     streams = [each.open_stream() for each in both]
     for seed in range(6):
         one, other = (
-            each.segment(picture(seed), stream, with_logits=True) for each, stream in zip(both, streams, strict=True)
+            each.segment(picture(90, 120, seed), stream, with_logits=True)
+            for each, stream in zip(both, streams, strict=True)
         )
         assert one.logits is not None
         assert other.logits is not None
@@ -190,7 +184,7 @@ def test_every_task_finds_what_it_finds_with_torch(model: Path, backend: str, ta
     streams = [each.open_stream() for each in both]
     found = 0
     for seed in range(3):
-        one, other = (each.segment(picture(seed), stream) for each, stream in zip(both, streams, strict=True))
+        one, other = (each.segment(picture(90, 120, seed), stream) for each, stream in zip(both, streams, strict=True))
         assert_same(one, other)
         found += len(one.segments)
     assert found >= 3
@@ -201,7 +195,7 @@ def test_streams_of_a_batch_are_as_each_alone(model: Path, backend: str) -> None
     loaded = segmenter(model, backend, score_threshold=0.3)
     alone, together = ([loaded.open_stream() for _ in range(3)] for _ in range(2))
     for chosen in ([0, 1, 2], [2], [1, 0], [0, 1, 2]):
-        images = [picture(10 * camera + len(chosen), 60 + camera, 80) for camera in chosen]
+        images = [picture(60 + camera, 80, 10 * camera + len(chosen)) for camera in chosen]
         batch: Sequence[FrameResult] = loaded.segment_batch(images, [together[camera] for camera in chosen])
         for image, camera, result in zip(images, chosen, batch, strict=True):
             expected = loaded.segment(image, alone[camera])
@@ -214,10 +208,10 @@ def test_streams_of_a_batch_are_as_each_alone(model: Path, backend: str) -> None
 def test_a_result_stays_as_it_is_while_later_frames_run(model: Path, backend: str) -> None:
     loaded = segmenter(model, backend)
     stream = loaded.open_stream()
-    logits = loaded.segment(picture(1), stream, with_logits=True).logits
+    logits = loaded.segment(picture(90, 120, 1), stream, with_logits=True).logits
     assert logits is not None
     kept = logits.masks.copy(), queries(stream).copy()
-    loaded.segment(picture(2), loaded.open_stream())
+    loaded.segment(picture(90, 120, 2), loaded.open_stream())
     assert np.array_equal(logits.masks, kept[0])
     assert np.array_equal(queries(stream), kept[1])
 
@@ -226,10 +220,10 @@ def test_a_result_stays_as_it_is_while_later_frames_run(model: Path, backend: st
 def test_reset_begins_anew(model: Path, backend: str) -> None:
     loaded = segmenter(model, backend)
     stream = loaded.open_stream()
-    first = loaded.segment(picture(1), stream, with_logits=True).logits
-    second = loaded.segment(picture(1), stream, with_logits=True).logits
+    first = loaded.segment(picture(90, 120, 1), stream, with_logits=True).logits
+    second = loaded.segment(picture(90, 120, 1), stream, with_logits=True).logits
     stream.reset()
-    again = loaded.segment(picture(1), stream, with_logits=True).logits
+    again = loaded.segment(picture(90, 120, 1), stream, with_logits=True).logits
     assert first is not None
     assert second is not None
     assert again is not None

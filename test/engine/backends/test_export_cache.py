@@ -25,9 +25,10 @@ from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine.checkpoints import write_checkpoint
 from test.patience import PATIENCE
 
+# Exporting a network takes seconds.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
-
-
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
 
@@ -312,7 +313,6 @@ def test_a_network_that_float32_cannot_compute_is_not_exported(model: Path) -> N
         load(model)
 
 
-@pytest.mark.slow
 def test_an_exporter_that_fails_is_one_line(model: Path, tmp_path: Path) -> None:
     (tmp_path / "onnxscript.py").write_text("raise ImportError('built for another NumPy')")
     code = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
@@ -333,7 +333,6 @@ def test_an_exporter_that_fails_is_one_line(model: Path, tmp_path: Path) -> None
 # --- several at once
 
 
-@pytest.mark.slow
 def test_processes_that_start_at_once_share_one_entry(model: Path, tmp_path: Path) -> None:
     code = "import sys; from eomt_ros.engine import Segmenter; Segmenter.load(sys.argv[1], backend='onnxruntime')"
     command = [sys.executable, "-c", code, str(model)]
@@ -365,7 +364,6 @@ def test_the_cache_is_bounded_and_forgets_what_was_used_longest_ago(
     assert set(entry.parent.iterdir()) == {entry, newest}
 
 
-@pytest.mark.slow
 def test_nothing_is_reported_to_anybody(entry: Path, model: Path) -> None:
     code = (
         "import os, sys; from eomt_ros.engine import Segmenter\n"

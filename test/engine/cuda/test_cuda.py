@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,14 @@ from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.networks.layers import MOST_GRIDS
 from eomt_ros.evaluation.sources import open_sequences
 from test.engine.backends.test_backends import BAG
-from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
-from test.engine.test_segmenter import FOUND, TASKS, clip, picture
+from test.engine.checkpoints import WRITERS
+from test.engine.pictures import clip, picture
+from test.engine.test_segmenter import FOUND, TASKS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
-WRITERS: dict[str, Callable[..., Path]] = {
-    "videomt": write_checkpoint,
-    "eomt": write_eomt,
-    "eomt_dinov3": write_eomt_dinov3,
-}
+CAPTURED = ("videomt", "eomt", "eomt_dinov3")
+"""Families whose frames graphs can hold."""
 FRAMES = 6
 SAME = 0.995
 """Share of the pixels: the GPU resizes images in float and rounds, which can differ by a grey level."""
@@ -35,7 +32,7 @@ SAME = 0.995
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
-    return {name: write(tmp_path_factory.mktemp(name)) for name, write in WRITERS.items()}
+    return {name: WRITERS[name](tmp_path_factory.mktemp(name)) for name in CAPTURED}
 
 
 def load(model: str | Path, device: str = "cuda", task: str = "panoptic", **settings: Any) -> Segmenter:
@@ -65,7 +62,7 @@ def assert_all_captured(segmenter: Segmenter) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", CAPTURED)
 def test_captured_frames_equal_the_cpus(folders, family, task, caplog):
     segmenter = load(folders[family], task=task)
     found = run(segmenter, clip(FRAMES))

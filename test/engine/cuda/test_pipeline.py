@@ -27,16 +27,14 @@ from eomt_ros.engine.model import families
 from eomt_ros.engine.pipeline import Request
 from eomt_ros.evaluation.sources import open_sequences
 from test.engine.backends.test_backends import BAG
-from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
+from test.engine.checkpoints import WRITERS, write_checkpoint
 from test.engine.cuda.machine import Recorder, on_gpu, pipeline_of
-from test.engine.test_segmenter import FOUND, TABLE, TASKS, clip, picture, without_red, write_fragile_checkpoint
+from test.engine.pictures import clip, picture
+from test.engine.test_segmenter import FOUND, TASKS, without_red, write_fragile_checkpoint
 from test.patience import PATIENCE
 
-WRITERS: dict[str, Callable[..., Path]] = {
-    "videomt": write_checkpoint,
-    "eomt": write_eomt,
-    "eomt_dinov3": write_eomt_dinov3,
-}
+CAPTURED = ("videomt", "eomt", "eomt_dinov3")
+"""Families whose frames graphs can hold."""
 ROUNDING = 1e-4
 """Share of the pixels that may hang on the last bit of a float."""
 FRAMES = 4
@@ -45,16 +43,9 @@ FRAMES = 4
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
     return {
-        name: write(tmp_path_factory.mktemp(name), **({"num_queries": 24} if name == "videomt" else {}))
-        for name, write in WRITERS.items()
+        name: WRITERS[name](tmp_path_factory.mktemp(name), **({"num_queries": 24} if name == "videomt" else {}))
+        for name in CAPTURED
     }
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("labels") / "table.yaml"
-    path.write_text(TABLE)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +89,7 @@ def assert_same(ours: Sequence[FrameResult], expected: Sequence[FrameResult]) ->
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("family", WRITERS)
+@pytest.mark.parametrize("family", CAPTURED)
 def test_every_family_and_task_is_as_on_the_plain_way(load, family, task):
     images = clip(FRAMES)
     expected = run(load(family, task), images)

@@ -33,7 +33,7 @@ from eomt_ros.engine import CheckpointError, Segmenter
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.convert import convert
 from eomt_ros.engine.model.labels import Labels, distinct_colors
-from test.engine.model.test_families import picture
+from test.engine.pictures import picture
 
 HIDDEN, HEADS, LAYERS, BLOCKS, QUERIES, CLASSES, SIDE, PATCH = 128, 2, 4, 2, 10, 5, 64, 16
 PIXEL_STD = torch.full((1, 3, 1, 1), 0.225)
@@ -405,7 +405,7 @@ def test_hugging_faces_processor_feeds_an_eomt_its_square(
 ) -> None:
     convert(written(authors(dinov3=False, video=False)), tmp_path / "model", labels=labels)
     processor = AutoImageProcessor.from_pretrained(tmp_path / "model")
-    pixels = processor(picture((90, 160), 0), return_tensors="pt")["pixel_values"]
+    pixels = processor(picture(90, 160, 0), return_tensors="pt")["pixel_values"]
     assert pixels.shape == (windows, 3, SIDE, SIDE)
 
 
@@ -440,7 +440,7 @@ def test_the_model_segments(written: Callable[..., Path], tmp_path: Path) -> Non
     labels = Labels("mine", names, (True,) * CLASSES, distinct_colors(CLASSES), "panoptic")
     convert(written(authors(dinov3=False, video=False)), tmp_path / "model", labels=labels)
     segmenter = Segmenter.load(tmp_path / "model", device="cpu", task="semantic")
-    result = segmenter.segment(picture((90, 160), 0), segmenter.open_stream())
+    result = segmenter.segment(picture(90, 160, 0), segmenter.open_stream())
     assert result.segments
     assert {segment.class_name for segment in result.segments} <= set(names)
 

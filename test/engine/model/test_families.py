@@ -38,11 +38,10 @@ from eomt_ros.engine.networks import Dinov2Settings, Mask2Former, Mask2FormerSet
 from eomt_ros.engine.postprocess.frame import postprocess
 from eomt_ros.engine.postprocess.rle import decode_mask
 from test.engine import reference
-from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
+from test.engine.checkpoints import SMALL, STUFF, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
 from test.engine.found import Found
+from test.engine.pictures import picture
 
-STUFF = (0, 1)
-"""Of `SMALL`: floor and wall."""
 TASKS = ("panoptic", "instance", "semantic")
 IMAGES = {"tall": (150, 70), "wide": (70, 190), "square": (64, 64), "smaller": (30, 41), "1080p": (1080, 1920)}
 THRESHOLDS = {"panoptic": 0.4, "instance": 0.3}
@@ -133,14 +132,6 @@ def fused(index: np.ndarray, infos: list[dict[str, Any]]) -> tuple[np.ndarray, l
     return np.array([number.get(value, -1) for value in range(max(number) + 1)])[index.clip(min=0)], kept
 
 
-def picture(size: tuple[int, int], seed: int) -> np.ndarray:
-    """A patchwork with noise, (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    patches = rng.integers(0, 256, (5, 7, 3))
-    rows, columns = (np.arange(side) * count // side for side, count in zip(size, (5, 7), strict=True))
-    return (patches[rows][:, columns] + rng.integers(-20, 20, (*size, 3))).clip(0, 255).astype(np.uint8)
-
-
 def differing(one: np.ndarray, other: np.ndarray) -> float:
     assert one.shape == other.shape
     return np.count_nonzero(one != other) / one.size
@@ -157,15 +148,6 @@ def assert_equal(found: FrameResult, wanted: Expected) -> None:
     )
     ids = np.array([0, *(segment.id for segment in found.segments)])
     assert differing(found.panoptic, ids[wanted.index + 1]) <= allowed
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A label table that says which classes are stuff."""
-    path = tmp_path_factory.mktemp("labels") / "small.yaml"
-    classes = [f"  - {{name: {name}, thing: {str(i not in STUFF).lower()}}}" for i, name in SMALL["id2label"].items()]
-    path.write_text("\n".join(["name: small", "task: panoptic", "classes:", *classes, ""]))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +173,7 @@ def test_every_family_in_every_task_finds_what_hugging_face_finds(
     segmenter = load(family, task)
     found = 0
     for number, size in enumerate(IMAGES.values()):
-        image = picture(size, number)
+        image = picture(*size, number)
         result = segmenter.segment(image, segmenter.open_stream())
         assert_equal(result, expected(family, models[family], image, task))
         found += len(result.segments)
@@ -234,7 +216,7 @@ def test_a_mask2former_does_what_its_processor_is_told(
     )
     found = 0
     for number, size in enumerate([(90, 200), (150, 70), (384, 384)]):
-        image = picture(size, 7 + number)
+        image = picture(*size, 7 + number)
         result = segmenter.segment(image, segmenter.open_stream())
         assert_equal(result, expected("mask2former", folder, image, task))
         found += len(result.segments)
@@ -258,7 +240,7 @@ def test_an_image_of_which_a_mask2former_sees_a_single_sample_is_refused(
     folder = told(models["mask2former"], tmp_path / "model", **entries)
     segmenter = Segmenter.load(folder, device="cpu", precision="float32")
     with pytest.raises(UnfitImageError, match=r"image is 32x20, and the network sees 32x.*, expected more than 32x32"):
-        segmenter.segment(picture((20, 32), 0), segmenter.open_stream())
+        segmenter.segment(picture(20, 32, 0), segmenter.open_stream())
 
 
 def test_a_mask2former_reads_nothing_but_its_own_files(models: dict[str, Path], tmp_path: Path, table: Path) -> None:
@@ -320,7 +302,7 @@ def test_an_eomt_that_pads_for_the_semantic_task_sees_what_hugging_faces_sees(
     """And is not told, as Hugging Face's semantic post-processing is, that the padding is a part of the image."""
     side = SMALL["image_size"]
     folder = told(models["eomt"], tmp_path / "model", do_pad=True, do_split_image=False)
-    image = picture(size, 5)
+    image = picture(*size, 5)
     processor = EomtImageProcessor.from_pretrained(folder)
     network = EomtForUniversalSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.inference_mode():
@@ -353,7 +335,7 @@ def test_an_eomt_does_what_the_published_processors_are_told(
         score_threshold=THRESHOLDS.get(task),
         overlap_threshold=OVERLAP,
     )
-    image = picture((70, 190), 1)
+    image = picture(70, 190, 1)
     result = segmenter.segment(image, segmenter.open_stream())
     assert_equal(result, expected(family, folder, image, task))
 
@@ -374,7 +356,7 @@ def test_an_eomt_whose_attention_is_masked_for_good_equals_hugging_faces(
         score_threshold=THRESHOLDS["panoptic"],
         overlap_threshold=OVERLAP,
     )
-    image = picture((70, 90), 1)
+    image = picture(70, 90, 1)
     result = segmenter.segment(image, segmenter.open_stream(), with_logits=True)
     assert_equal(result, expected(family, folder, image, "panoptic"))
     unmasked = write(tmp_path / "unmasked", seed=5)
@@ -397,7 +379,7 @@ def test_an_eomt_whose_masks_are_below_0_masks_nothing_as_hugging_faces(tmp_path
         score_threshold=THRESHOLDS["panoptic"],
         overlap_threshold=OVERLAP,
     )
-    image = picture((70, 90), 1)
+    image = picture(70, 90, 1)
     result = segmenter.segment(image, segmenter.open_stream())
     assert_equal(result, expected("eomt_dinov3", folder, image, "panoptic"))
     assert result.segments
@@ -415,7 +397,7 @@ def test_cameras_of_several_sizes_in_one_batch_are_as_each_alone(
     load: Callable[..., Segmenter], family: str, task: str
 ) -> None:
     segmenter = load(family, task)
-    images = [picture(size, 20 + number) for number, size in enumerate([(70, 90), (40, 130), (70, 90)])]
+    images = [picture(*size, 20 + number) for number, size in enumerate([(70, 90), (40, 130), (70, 90)])]
     together, alone = ([segmenter.open_stream() for _ in images] for _ in range(2))
     for _ in range(2):
         batch = segmenter.segment_batch(images, together)
@@ -432,7 +414,7 @@ def test_cameras_of_several_sizes_in_one_batch_are_as_each_alone(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_masks_boxes_and_areas_describe_the_segments(load: Callable[..., Segmenter], family: str, task: str) -> None:
     segmenter = load(family, task)
-    image = picture((90, 140), 3)
+    image = picture(90, 140, 3)
     result = segmenter.segment(image, segmenter.open_stream(), with_masks=True)
     assert result.segments
     for segment in result.segments:
@@ -458,7 +440,7 @@ def test_families_that_carry_nothing_over_see_every_frame_alike_and_keep_ids_by_
 ) -> None:
     segmenter = load(family, "panoptic")
     stream = segmenter.open_stream()
-    results = [segmenter.segment(picture((70, 90), 4), stream) for _ in range(3)]
+    results = [segmenter.segment(picture(70, 90, 4), stream) for _ in range(3)]
     assert segmenter.identity == "overlap"
     assert results[0].segments
     for age, result in enumerate(results):
@@ -466,7 +448,7 @@ def test_families_that_carry_nothing_over_see_every_frame_alike_and_keep_ids_by_
         assert [segment.score for segment in result.segments] == [segment.score for segment in results[0].segments]
         assert {segment.age for segment in result.segments} == {age}
     black = segmenter.segment(np.zeros((70, 90, 3), np.uint8), stream)
-    again = segmenter.segment(picture((70, 90), 4), stream)
+    again = segmenter.segment(picture(70, 90, 4), stream)
     assert [each.id for each in again.segments if each.is_thing] == [
         each.id for each in results[0].segments if each.is_thing
     ], f"ids are not kept over a frame of {len(black.segments)} segments"
@@ -482,7 +464,7 @@ def test_ids_do_not_depend_on_when_a_clock_began(load: Callable[..., Segmenter],
         for number in range(first + 6):
             stamp = start + Fraction(2 * number, 5)
             segmenter.score_threshold = THRESHOLDS["panoptic"] if number in (first, first + 5) else 1.0
-            found = segmenter.segment(picture((70, 90), 4), stream, stamp=stamp if exact else float(stamp))
+            found = segmenter.segment(picture(70, 90, 4), stream, stamp=stamp if exact else float(stamp))
         return [segment.id for segment in found.segments]
 
     kept = ids_since(0, 0)
@@ -496,7 +478,7 @@ def test_stuff_that_is_not_fused_has_an_id_for_each_region(load: Callable[..., S
     segmenter.score_threshold = 0.0
     stream = segmenter.open_stream()
     for seed in (4, 4, 5):
-        result = segmenter.segment(picture((70, 90), seed), stream)
+        result = segmenter.segment(picture(70, 90, seed), stream)
         ids = [segment.id for segment in result.segments]
         assert len(set(ids)) == len(ids)
     stuff = [segment.class_id for segment in result.segments if not segment.is_thing]
@@ -506,7 +488,7 @@ def test_stuff_that_is_not_fused_has_an_id_for_each_region(load: Callable[..., S
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_an_eomt_runs_on_every_backend(load: Callable[..., Segmenter], models: dict[str, Path], backend: str) -> None:
     segmenter = load("eomt_dinov3", "semantic", backend=backend)
-    image = picture((150, 70), 0)
+    image = picture(150, 70, 0)
     result = segmenter.segment(image, segmenter.open_stream())
     assert segmenter.backend == backend
     assert_equal(result, expected("eomt_dinov3", models["eomt_dinov3"], image, "semantic"))
@@ -522,7 +504,7 @@ def test_a_mask2former_runs_with_torch_alone_and_says_so(load: Callable[..., Seg
 def test_an_image_too_narrow_for_windows_is_refused(load: Callable[..., Segmenter]) -> None:
     segmenter = load("eomt", "semantic")
     with pytest.raises(ValueError, match="image is 5x200, which the semantic task would cut into 40 windows"):
-        segmenter.segment(picture((200, 5), 0), segmenter.open_stream())
+        segmenter.segment(picture(200, 5, 0), segmenter.open_stream())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (1, 9), (15, 8)], ids=str)
@@ -532,7 +514,7 @@ def test_images_smaller_than_a_patch_are_segmented(
     load: Callable[..., Segmenter], family: str, task: str, size: tuple[int, int]
 ) -> None:
     segmenter = load(family, task)
-    result = segmenter.segment(picture(size, 0), segmenter.open_stream())
+    result = segmenter.segment(picture(*size, 0), segmenter.open_stream())
     assert result.semantic.shape == result.panoptic.shape == size
 
 
@@ -622,7 +604,7 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_without_confidence_all_else_is_the_same(load: Callable[..., Segmenter], family: str, task: str) -> None:
     segmenter = load(family, task)
-    image = picture((90, 140), 3)
+    image = picture(90, 140, 3)
     sure, unsure = (
         segmenter.segment(image, segmenter.open_stream(), with_masks=True, with_confidence=wanted)
         for wanted in (True, False)

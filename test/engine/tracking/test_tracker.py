@@ -111,7 +111,7 @@ def test_reach_does_not_grow_with_the_camera_over_an_absence(camera):
     assert camera.show(thing(3, 300, width=10, height=10)) == [2]
 
 
-@pytest.mark.parametrize(("seconds", "reach"), [(0.1, 189), (1.0, 265)], ids="after {} s".format)
+@pytest.mark.parametrize(("seconds", "reach"), [(0.1, 189), (1.0, 265)], ids=str)
 def test_reach_is_a_diagonal_and_one_more_each_second_and_a_turn_of_the_camera(seconds, reach):
     """The diagonal is 84.9 px; 96 px are what a camera turns by in a tenth of a second, at most."""
     for step, expected in ((reach, 1), (-reach, 1), (reach + 1, 2), (-reach - 1, 2)):
