@@ -6,13 +6,10 @@ import gc
 import logging
 import re
 import threading
-from functools import partial
 
 import torch
-from torch import Tensor, nn
 
 from eomt_ros.engine.errors import OutOfMemoryError, first_line
-from eomt_ros.engine.networks import Network
 
 log = logging.getLogger(__name__)
 
@@ -71,36 +68,6 @@ def expect_memory(device: torch.device, weights: int) -> None:
             f"{device} has {free >> 20} of {total >> 20} MiB left, and the model's weights take {weights >> 20} MiB: "
             "free it of other programs (nvidia-smi lists them), or use a smaller model"
         )
-
-
-def refuse_tf32(network: Network) -> None:
-    """Makes convolutions in float32 exact on CUDA, where torch has cuDNN round their factors to ten bits.
-
-    By an argument of each call: torch's own switch is one for the whole process.
-    """
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            module.forward = partial(_convolve, module)  # type: ignore[method-assign]
-
-
-def _convolve(layer: nn.Conv2d | nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
-    cudnn = torch.backends.cudnn
-    convolved: Tensor = torch.ops.aten._convolution(
-        pixels,
-        layer.weight,
-        layer.bias,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        layer.transposed,
-        layer.output_padding,
-        layer.groups,
-        cudnn.benchmark,
-        cudnn.deterministic,
-        cudnn.enabled,
-        False,  # allow_tf32
-    )
-    return convolved
 
 
 def expect_precision(precision: str) -> None:

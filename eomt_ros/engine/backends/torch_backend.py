@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from functools import partial
 
-from eomt_ros.engine.device import expect_memory, is_out_of_memory, refuse_tf32
+import torch
+from torch import Tensor, nn
+
+from eomt_ros.engine.device import expect_memory, is_out_of_memory
 from eomt_ros.engine.errors import OutOfMemoryError
 from eomt_ros.engine.networks import Network, StepResult
 
@@ -36,7 +38,7 @@ class TorchBackend:
                 "them), or use a smaller model"
             ) from error
         if device.type == "cuda" and dtype == torch.float32:  # the reference
-            refuse_tf32(self._network)
+            _refuse_tf32(self._network)
         self.first_queries = self._network.first_queries()
 
     def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
@@ -45,3 +47,33 @@ class TorchBackend:
     def constants(self) -> list[Tensor]:
         """See `Network`."""
         return self._network.constants()
+
+
+def _refuse_tf32(network: Network) -> None:
+    """Makes convolutions in float32 exact on CUDA, where torch has cuDNN round their factors to ten bits.
+
+    By an argument of each call: torch's own switch is one for the whole process.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            module.forward = partial(_convolve, module)  # type: ignore[method-assign]
+
+
+def _convolve(layer: nn.Conv2d | nn.ConvTranspose2d, pixels: Tensor) -> Tensor:
+    cudnn = torch.backends.cudnn
+    convolved: Tensor = torch.ops.aten._convolution(
+        pixels,
+        layer.weight,
+        layer.bias,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.transposed,
+        layer.output_padding,
+        layer.groups,
+        cudnn.benchmark,
+        cudnn.deterministic,
+        cudnn.enabled,
+        False,  # allow_tf32
+    )
+    return convolved
