@@ -18,11 +18,11 @@ from eomt_ros.cli.main import main
 from eomt_ros.engine import Segmenter
 from eomt_ros.evaluation.video import VideoWriter, read_video
 from eomt_ros.overlay import draw
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).parents[1]
 FRAMES = 4
 
 

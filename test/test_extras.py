@@ -15,8 +15,8 @@ from packaging.requirements import Requirement
 
 from eomt_ros.cli.stopping import exit_code_of
 from eomt_ros.extras import EXTRAS, install
+from test import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND_LINE = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
 PROGRAMS = {
     "play_bag": ["-m", "eomt_ros.replay.play_bag", "BAG"],

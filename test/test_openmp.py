@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from test import ROOT
 from test.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 # Whatever loads torch looks at the variable once: what counts is its value at that moment.
 WATCH = """
 import os, sys

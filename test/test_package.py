@@ -18,8 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import eomt_ros
+from test import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
 
 MESSAGES = {

@@ -22,9 +22,9 @@ from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
+from test import ROOT
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS, ROOT / "CHANGELOG.md", ROOT / "demo" / "README.md"]

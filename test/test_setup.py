@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from environment import SetupError, layout, machine, workspace
+from test import ROOT
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).resolve().parent.parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = Path(sys.base_prefix, "bin", f"python{VERSION}")
 

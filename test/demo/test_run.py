@@ -23,6 +23,7 @@ pytest.importorskip("rclpy", reason="the demo runs the node")
 from demo import CLASS_NAMES
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.video import read_video
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.node.shared_memory import family, fast_dds, left, segments_of
@@ -30,7 +31,6 @@ from test.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 15
 TOPICS = {"/segment/semantic", "/segment/panoptic", "/segment/instances"}
 

@@ -21,12 +21,12 @@ from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.results import Results
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.evaluation.test_recorded import record
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 8
 LONG = 3000
 

@@ -25,6 +25,7 @@ from rclpy.parameter import parameter_value_to_python
 from rclpy.task import Future
 
 from eomt_ros.node.launching import has_ros_package
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 from test.patience import PATIENCE
@@ -38,7 +39,6 @@ except (PackageNotFoundError, ModuleNotFoundError):
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
 SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {

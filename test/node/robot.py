@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,10 @@ from std_srvs.srv import SetBool, Trigger
 
 from bench.messages import to_image
 from eomt_ros.msg import InstanceArray
+from test import ROOT
 from test.node.spinning import spinning
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).resolve().parents[2]
 Pixels = npt.NDArray[np.uint8]
 
 HEIGHT, WIDTH = 48, 64

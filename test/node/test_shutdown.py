@@ -18,9 +18,10 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 
 from eomt_ros.msg import InstanceArray
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.node.forked import ForkedNode
-from test.node.robot import ROOT, NodeProcess, Robot, picture, stamped
+from test.node.robot import NodeProcess, Robot, picture, stamped
 from test.node.shared_memory import fast_dds, left, segments_of
 from test.patience import PATIENCE
 

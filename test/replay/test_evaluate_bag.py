@@ -25,11 +25,11 @@ from rclpy.node import Node
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.fast_dds import profile_variables
+from test import ROOT
 from test.evaluation import bags
 from test.node.spinning import spinning
 from test.patience import PATIENCE
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 40
 GAP_BEFORE, GAP = 30, 3 * 10**9
 """From that frame on all is so many nanoseconds later: more than the node's max_gap."""

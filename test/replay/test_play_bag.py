@@ -23,13 +23,13 @@ from rosbags.highlevel import AnyReader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
+from test import ROOT
 from test.evaluation import bags
 from test.node.spinning import spinning
 from test.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 FRAMES = 5
 STAMPS = [bags.stamp(number) for number in range(FRAMES)]
 RESULTS = "/results"

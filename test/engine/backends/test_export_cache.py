@@ -22,13 +22,13 @@ from eomt_ros.engine.backends import export_cache
 from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL
 from eomt_ros.engine.backends.export_cache import EXPORTS_FOLDER, MANIFEST, exported
 from eomt_ros.engine.model.checkpoint import load_checkpoint
+from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.patience import PATIENCE
 
 # Exporting a network takes seconds.
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 IMAGE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
 

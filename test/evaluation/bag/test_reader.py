@@ -12,9 +12,9 @@ import pytest
 from rosbags.rosbag2 import StoragePlugin
 
 from eomt_ros.evaluation.bag import Bag, BagError
+from test import ROOT
 from test.evaluation import bags
 
-ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (6, 9, 3), np.uint8)
 

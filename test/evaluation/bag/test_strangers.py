@@ -20,9 +20,9 @@ from rosbags.rosbag2 import StoragePlugin
 
 from eomt_ros.evaluation.bag import Bag, BagError, unpacking
 from eomt_ros.evaluation.bag.unpacking import zstd
+from test import ROOT
 from test.evaluation import bags
 
-ROOT = Path(__file__).parents[3]
 GIB = 1 << 30
 
 

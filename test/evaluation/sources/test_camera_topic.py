@@ -13,9 +13,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
+from test import ROOT
 from test.evaluation import bags
 
-ROOT = Path(__file__).parents[3]
 RGB = np.zeros((8, 8, 3), np.uint8)
 GREY = np.zeros((8, 8), np.uint8)
 WIDE = np.zeros((8, 8), np.uint16)

@@ -14,8 +14,8 @@ from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.evaluation.sources import SourceError, open_sequences
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthSource
+from test import ROOT
 
-ROOT = Path(__file__).parents[3]
 NAMES = {name: load_labels(ROOT / "config" / "labels" / f"{name}.yaml").class_names for name in ("vipseg", "vspw")}
 
 # Some of the data sets' own list (label_num_dic_final.json): number from 1, and whether it is a thing.
