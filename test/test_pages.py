@@ -36,6 +36,11 @@ def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
+def without_links(page: Path) -> str:
+    """The page's text without where its links lead."""
+    return re.sub(r"\]\([^)]*\)", "]", text_of(page))
+
+
 def links_of(page: Path) -> list[str]:
     """Where the page's relative links lead."""
     return re.findall(r"\]\((?!https?:)([^)\s]+)\)", text_of(page))
@@ -202,6 +207,13 @@ def test_the_packages_it_says_to_install_are_those_of_the_optional_parts() -> No
 def test_the_readme_names_the_pythons_that_have_wheels_of_ros() -> None:
     (first, last) = (".".join(map(str, version)) for version in WHEEL_PYTHONS)
     assert f"Python {first} to {last} " in text_of(README)
+
+
+@each_page
+def test_every_published_model_that_is_named_is_in_the_table(page: Path) -> None:
+    table = yaml.safe_load(text_of(ROOT / "config" / "models.yaml"))
+    known = {name for family in table.values() for name in family["models"]}
+    assert set(re.findall(r"(?:tue-mps|facebook)/[\w-]+", without_links(page))) <= known
 
 
 @each_page
