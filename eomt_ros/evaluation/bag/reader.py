@@ -146,11 +146,19 @@ class Bag:
         """True if no header of a topic has a stamp, as from a driver that gives none."""
         return not self._first_stamp(topic)
 
-    def check_image_topic(self, topic: str) -> None:
-        """Raises `BagError` where the bag has a topic, but not of images."""
-        kind = self.topics.get(topic, IMAGE_TYPES[0])
-        if kind not in IMAGE_TYPES:
-            raise BagError(f"{self.path}: {topic} is {kind}, expected one of {', '.join(IMAGE_TYPES)}")
+    def expect_images(self, topic: str, option: str) -> None:
+        """Raises `BagError` where a topic that the user named by an option has no images."""
+        kind = self.topics.get(topic)
+        if kind is None:
+            fault = f"{self.path} has no such topic"
+        elif kind not in IMAGE_TYPES:
+            fault = f"{self.path}: {topic} is {kind}, expected one of {', '.join(IMAGE_TYPES)}"
+        elif not self.count(topic):
+            fault = f"{self.path} has no messages of it"
+        else:
+            return
+        listed = ", ".join(f"{name} ({counted(self.count(name), 'message')})" for name in self.image_topics)
+        raise BagError(f"{option} {topic}: {fault}; it has {printable(listed) or 'no image topics'}")
 
     def _first_stamp(self, topic: str) -> int:
         """The first stamp of a topic that is not 0; 0 where there is none."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
-from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
@@ -16,7 +15,6 @@ from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matche
 from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
 from eomt_ros.evaluation.sources.truth import UNREADABLE_TRUTH, TruthFolder, TruthSource, truth_topics
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
-from eomt_ros.printable import printable
 
 
 def bag_sequence(bag: Bag, name: str, *, topic: str | None, truth: TruthSource | None) -> Sequence:
@@ -28,7 +26,7 @@ def bag_sequence(bag: Bag, name: str, *, topic: str | None, truth: TruthSource |
     if not bag.topics or not any(bag.count(each) for each in bag.topics):
         raise SourceError(f"{bag.path} is empty: it has no messages")
     if topic is not None:
-        _check(bag, topic)
+        bag.expect_images(topic, "--topic")
     wanted = TruthSource() if truth is None else truth
     topics = [] if truth is None or truth.folder else truth_topics(bag, truth, problems)
     topic = topic or camera_topic(bag, topics)
@@ -141,17 +139,3 @@ class _Frames:
 def _decoded(messages: tuple[Any, ...]) -> Truth:
     classes, *ids = (decode_labels(message, colours=True) for message in messages)
     return Truth(classes, ids[0] if ids else None)
-
-
-def _check(bag: Bag, topic: str) -> None:
-    """Raises `SourceError` where a topic that the user named has no images."""
-    topics = [f"{name} ({counted(bag.count(name), 'message')})" for name in bag.image_topics]
-    listed = printable(", ".join(topics)) or "no image topics"
-    if topic not in bag.topics:
-        raise SourceError(f"--topic {topic}: {bag.path} has no such topic; it has {listed}")
-    if not bag.count(topic):
-        raise SourceError(f"--topic {topic}: {bag.path} has no messages of it; it has {listed}")
-    try:
-        bag.check_image_topic(topic)
-    except BagError as error:
-        raise SourceError(f"--topic {topic}: {error}; the bag has {listed}") from error

@@ -16,7 +16,6 @@ from eomt_ros.evaluation.sources.image_files import read_png
 from eomt_ros.evaluation.sources.matching import nearest
 from eomt_ros.evaluation.sources.sequence import Problems, SourceFrame, Tally
 from eomt_ros.evaluation.sources.truth_map import TruthMap
-from eomt_ros.printable import printable
 
 CLASSES_TOPIC = "/ground_truth/semantic"
 INSTANCES_TOPIC = "/ground_truth/panoptic"
@@ -71,11 +70,8 @@ def _truth_topic(
     topic = named or (usual if bag.count(usual) and usual in bag.image_topics else None)
     if topic is None:
         return None
+    bag.expect_images(topic, option)
     try:
-        if not bag.count(topic):
-            listed = printable(", ".join(bag.image_topics)) or "no image topics"
-            raise SourceError(f"{option} {topic}: {bag.path} has no messages of it; it has {listed}")
-        bag.check_image_topic(topic)
         check(decode_labels(next(bag.messages(topic)).content, colours=True))
     except LabelImageError as error:
         raise SourceError(f"{option} {topic}: {bag.path} has {error}") from error

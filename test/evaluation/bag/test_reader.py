@@ -93,7 +93,7 @@ def test_missing_topic_is_named_with_those_that_are_there(tmp_path: Path) -> Non
 def test_topic_of_another_type_is_refused(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1))])
     with Bag(path) as bag, pytest.raises(BagError, match="/header is std_msgs/msg/Header, expected"):
-        bag.check_image_topic("/header")
+        bag.expect_images("/header", "--topic")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no bag at all"])

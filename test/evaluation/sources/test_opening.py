@@ -81,8 +81,8 @@ def test_ground_truth_that_is_not_wanted_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (TruthSource(classes_topic="/gone"), "--truth-classes /gone: .*bag has no messages of it; it has /camera"),
-        (TruthSource(instances_topic="/gone"), "--truth-instances /gone: .*bag has no messages of it"),
+        (TruthSource(classes_topic="/gone"), "--truth-classes /gone: .*bag has no such topic; it has /camera"),
+        (TruthSource(instances_topic="/gone"), "--truth-instances /gone: .*bag has no such topic"),
         (
             TruthSource(classes_topic=bags.IMAGES),
             "--truth-classes .* has a colour image, expected a label image",
