@@ -36,7 +36,7 @@ def listen_to(bag: Path, topic: str | None, truth: TruthSource) -> tuple[str, st
     return chosen.removesuffix(_ENDING), "compressed"
 
 
-def main() -> int:
+def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m eomt_ros.replay.bag_images",
@@ -48,10 +48,8 @@ def main() -> int:
     try:
         print(*listen_to(options.bag, options.topic, truth_source(options)), sep="\n")
     except SourceError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
