@@ -18,7 +18,7 @@ import numpy as np
 
 from demo.sheet import ContactSheet
 from eomt_ros.cli.evaluate import summary
-from eomt_ros.cli.stopping import exit_code_of
+from eomt_ros.cli.stopping import StopSignals, exit_code_of
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.evaluation.video import read_video
@@ -28,7 +28,6 @@ from eomt_ros.replay.children import Child
 from eomt_ros.replay.evaluate_bag import (
     Evaluation,
     ReplayOptions,
-    StopSignals,
     evaluate_bag,
     exit_code,
     replay_summary,

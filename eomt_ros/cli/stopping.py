@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,6 +16,9 @@ from eomt_ros.extras import missing
 STOPPED = 130
 """The exit code that a shell expects of a program that Ctrl-C ended."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ONE_PRESS = 1.0
+"""Seconds within which two signals are one press of Ctrl-C: from the terminal, and from `ros2 launch`."""
+TOO_EARLY = "stopped before there was anything to evaluate"
 
 
 class StoppedError(KeyboardInterrupt):
@@ -63,3 +68,50 @@ def first_sets(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         restore()
+
+
+class StopSignals:
+    """Ends the replay at the first Ctrl-C or SIGTERM, and the scoring of what came until then at a later one.
+
+    Within the `with` block; signals are heeded between two steps only, so that no process is left behind.
+    """
+
+    def __init__(self) -> None:
+        self.for_replay = threading.Event()
+        self.for_scores = threading.Event()
+        self._first = math.inf
+        self._at_once = False
+        self._scoring = False
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._signalled) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within this block a signal raises StoppedError: it may take long, and leaves nothing."""
+        self._at_once = True
+        try:
+            if self.for_replay.is_set():
+                raise StoppedError(TOO_EARLY)
+            yield
+        finally:
+            self._at_once = False
+
+    def begin_scoring(self) -> None:
+        """The replay is over: also the first signal ends the scoring."""
+        self._scoring = True
+
+    def _signalled(self, *_: object) -> None:
+        another = time.monotonic() > self._first + ONE_PRESS
+        if another or (self._scoring and not self.for_replay.is_set()):
+            self.for_scores.set()
+        if not self.for_replay.is_set():
+            self._first = time.monotonic()
+            self.for_replay.set()
+        if self._at_once:
+            raise StoppedError(TOO_EARLY)

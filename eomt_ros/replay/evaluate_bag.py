@@ -7,14 +7,9 @@ does, with the way of the images through the node beside it. `evaluate.launch.py
 from __future__ import annotations
 
 import argparse
-import math
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +21,7 @@ from eomt_ros.extras import missing
 try:
     from eomt_ros.cli.evaluate import summary
     from eomt_ros.cli.evaluation_arguments import add_output_arguments, add_truth_arguments, truth_source
-    from eomt_ros.cli.stopping import SIGNALS, STOPPED, StoppedError, exit_code_of
+    from eomt_ros.cli.stopping import STOPPED, StopSignals, exit_code_of
     from eomt_ros.errors import UserError
     from eomt_ros.evaluation import run
     from eomt_ros.evaluation.counting import counted
@@ -40,12 +35,11 @@ try:
     from eomt_ros.package_data import shipped
     from eomt_ros.replay.children import Child
     from eomt_ros.replay.participant import Participant
-    from eomt_ros.replay.replay import TOO_EARLY, Replayed, Replayer
+    from eomt_ros.replay.replay import Replayed, Replayer
 except ImportError as error:
     sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
 
 COMMAND = ("python3", "-m", "eomt_ros.replay.evaluate_bag")
-ONE_PRESS = 1.0  # s
 
 
 @dataclass(frozen=True)
@@ -64,54 +58,6 @@ class ReplayOptions:
     """Write the overlay video."""
     words: Sequence[str] = ()
     """The command, to be written down."""
-
-
-class StopSignals:
-    """Ends the replay at the first Ctrl-C or SIGTERM, and the scoring of what came until then at a later one.
-
-    Within the `with` block; signals are heeded between two steps only, so that no process is left behind.
-    """
-
-    def __init__(self) -> None:
-        self.for_replay = threading.Event()
-        self.for_scores = threading.Event()
-        self._first = math.inf
-        self._at_once = False
-        self._scoring = False
-
-    def __enter__(self) -> StopSignals:
-        self._before = {number: signal.signal(number, self._signalled) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Within this block a signal raises StoppedError: it may take long, and leaves nothing."""
-        self._at_once = True
-        try:
-            if self.for_replay.is_set():
-                raise StoppedError(TOO_EARLY)
-            yield
-        finally:
-            self._at_once = False
-
-    def begin_scoring(self) -> None:
-        """The replay is over: also the first signal ends the scoring."""
-        self._scoring = True
-
-    def _signalled(self, *_: object) -> None:
-        # One Ctrl-C may come twice: from the terminal, and from `ros2 launch`.
-        another = time.monotonic() > self._first + ONE_PRESS
-        if another or (self._scoring and not self.for_replay.is_set()):
-            self.for_scores.set()
-        if not self.for_replay.is_set():
-            self._first = time.monotonic()
-            self.for_replay.set()
-        if self._at_once:
-            raise StoppedError(TOO_EARLY)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eomt_ros.cli.stopping import StoppedError
+from eomt_ros.cli.stopping import TOO_EARLY, StoppedError
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.output_bag import INSTANCES, NODE, OutputBag
@@ -34,7 +34,6 @@ ANSWER_PATIENCE = 30.0  # s for the node to tell its parameters
 INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to hear of it
 RESULT_PATIENCE = 180.0  # s for the next result: a large model takes half a minute a frame on a busy CPU
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
-TOO_EARLY = "stopped before there was anything to evaluate"
 READY = ("active", "inactive")
 LATE = 2.0  # s after which an image that has not reached the node is lost
 

@@ -196,7 +196,7 @@ def test_an_empty_bag_is_refused(tmp_path: Path) -> None:
 def test_topic_without_images_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1)), *frame(0)])
     with pytest.raises(
-        SourceError, match=rf"/header is std_msgs/msg/Header, expected .* the bag has {bags.IMAGES} \(1"
+        SourceError, match=rf"/header is std_msgs/msg/Header, expected .* it has {bags.IMAGES} \(1"
     ):
         read(path, topic="/header")
 
