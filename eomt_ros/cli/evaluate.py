@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
         return STOPPED
     if why := nothing_scored(found):
         raise UserError(why)
-    return int(any(sequence.incomplete for sequence in sequences))
+    return int(any(sequence.problems.incomplete for sequence in sequences))
 
 
 def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:

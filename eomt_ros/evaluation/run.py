@@ -133,7 +133,7 @@ def _run(
                     if options.stop.is_set():
                         break
         except SourceError as error:
-            sequence.incomplete = True
+            sequence.problems.incomplete = True
             failures.append(str(error))
         for scored in waiting:
             scored.result()

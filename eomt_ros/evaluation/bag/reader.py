@@ -52,8 +52,6 @@ class Bag:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.broken_off = False
-        """Reading some of its messages ended too early."""
         self._first_stamps: dict[str, int] = {}
 
     def __enter__(self) -> Bag:
@@ -118,7 +116,6 @@ class Bag:
                 note(faults, str(error))
         expected = sum(self._counts[topic] for topic in set(topics))
         if count != expected:
-            self.broken_off = True
             reasons = "; ".join(faults) or "the bag's own count is wrong, or it was changed"
             of = f"{count:,} of {counted(expected, 'message')}"
             raise BagError(f"{self.path}: {of} could be read: {reasons}")

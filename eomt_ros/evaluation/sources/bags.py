@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
@@ -17,11 +18,16 @@ from eomt_ros.evaluation.sources.truth import UNREADABLE_TRUTH, TruthFolder, Tru
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 
 
-def bag_sequence(bag: Bag, name: str, *, topic: str | None, truth: TruthSource | None) -> Sequence:
-    """The images of an open bag.
+def bag_sequence(path: Path, name: str, *, topic: str | None, truth: TruthSource | None) -> Sequence:
+    """The images of a bag.
 
     topic: theirs; None: that of the only camera. truth: None where it is not wanted. Raises `SourceError`.
     """
+    with Bag(path) as bag:
+        return _sequence(bag, name, topic, truth)
+
+
+def _sequence(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> Sequence:
     problems = Problems(bag.problems)
     if not bag.topics or not any(bag.count(each) for each in bag.topics):
         raise SourceError(f"{bag.path} is empty: it has no messages")
@@ -56,11 +62,13 @@ class _Frames:
     tolerance: int | None
 
     def read(self, problems: Problems) -> Iterator[SourceFrame]:
-        if self.folder is not None:
-            return self.folder.scored(self._images(problems, problems), problems)
-        if self.truth_topics:
-            return self._scored(problems)
-        return (frame for _, frame in self._images(problems, problems))
+        with self.bag:
+            if self.folder is not None:
+                yield from self.folder.scored(self._images(problems, problems), problems)
+            elif self.truth_topics:
+                yield from self._scored(problems)
+            else:
+                yield from (frame for _, frame in self._images(problems, problems))
 
     def _scored(self, problems: Problems) -> Iterator[SourceFrame]:
         """Reads the bag for its stamps first: how far from its image a ground truth was recorded does not matter."""
@@ -124,6 +132,7 @@ class _Frames:
                 message = next(recorded, None)
             except BagError as error:
                 problems.append(str(error))
+                problems.incomplete = True
                 return
             if message is None:
                 return

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from collections.abc import Sequence as Series
 from dataclasses import replace
 from pathlib import Path
 
-from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.bag.storage import is_bag
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.bags import bag_sequence
 from eomt_ros.evaluation.sources.datasets import dataset_layout, dataset_sequences
 from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import Sequence
 from eomt_ros.evaluation.sources.truth import TruthSource
 from eomt_ros.regular_file import expect_regular
 
@@ -44,7 +42,7 @@ def open_sequences(
 def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str) -> list[Sequence]:
     path = paths[0]
     if is_bag(path):
-        return [_bag(Bag(path), name, topic, truth)]
+        return [bag_sequence(path, name, topic=topic, truth=truth)]
     if topic is not None:
         raise SourceError(f"a topic (--topic {topic}) is for bags, and {path} is none")
     if truth is not None and (truth.classes_topic or truth.instances_topic):
@@ -61,21 +59,6 @@ def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | 
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     return [picture_sequence(paths, name, truth) if _is_picture(path) else video_sequence(path, name, truth)]
-
-
-def _bag(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> Sequence:
-    with bag:
-        sequence = bag_sequence(bag, name, topic=topic, truth=truth)
-
-    def read(problems: Problems) -> Iterator[SourceFrame]:
-        try:
-            with bag:
-                yield from read_open(problems)
-        finally:
-            sequence.incomplete |= bag.broken_off
-
-    read_open, sequence.read = sequence.read, read
-    return sequence
 
 
 def _grouped(paths: Series[Path]) -> list[list[Path]]:

@@ -58,6 +58,8 @@ class Problems(list[str]):
 
     def __init__(self, sentences: Iterable[str] = ()) -> None:
         super().__init__(sentences)
+        self.incomplete = False
+        """Reading the input ended too early, which one of the sentences or an error said."""
         self._tallies: dict[str, tuple[int, Tally]] = {}
 
     def tally(self, one: str, many: str, example: str) -> None:
@@ -90,8 +92,6 @@ class Sequence:
     """Meaning of the values in the ground truth."""
     class_names: tuple[str, ...] | None = None
     """The classes of the ground truth, where the data set has its own: a model must know the same, in this order."""
-    incomplete: bool = False
-    """Reading the frames ended too early, which `problems` or the error said."""
     problems: Problems = field(default_factory=Problems)
     """Grows until the last frame was read."""
 

@@ -195,9 +195,7 @@ def test_an_empty_bag_is_refused(tmp_path: Path) -> None:
 
 def test_topic_without_images_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1)), *frame(0)])
-    with pytest.raises(
-        SourceError, match=rf"/header is std_msgs/msg/Header, expected .* it has {bags.IMAGES} \(1"
-    ):
+    with pytest.raises(SourceError, match=rf"/header is std_msgs/msg/Header, expected .* it has {bags.IMAGES} \(1"):
         read(path, topic="/header")
 
 
@@ -357,10 +355,10 @@ def test_a_wrong_one_of_many_is_found_before_the_first_is_gone_through(tmp_path:
 def test_a_bag_that_is_damaged_in_its_middle_is_incomplete(tmp_path: Path) -> None:
     path = bags.write_scene(tmp_path / "bag", 100)
     sequence, frames = read_one(path)
-    assert (sequence.incomplete, len(frames)) == (False, 100)
+    assert (sequence.problems.incomplete, len(frames)) == (False, 100)
     bags.damage(path)
     sequence, frames = read_one(path)
-    assert sequence.incomplete
+    assert sequence.problems.incomplete
     assert 0 < len(frames) < 100
     assert any("of 300 messages could be read: bag.mcap has a damaged record" in each for each in sequence.problems)
 
