@@ -52,8 +52,6 @@ class Contents(Protocol):
     """Messages of every channel, as far as they can be read."""
     span: tuple[int, int] | None
     """Times of the first and the last message, in nanoseconds; None without any."""
-    faults: list[str]
-    """Damage of the file, a sentence each."""
 
     def messages(self, channels: Collection[int], faults: list[str]) -> Iterator[tuple[int, int, bytes]]:
         """The messages of some channels in the order of their times: channel, time, content.

@@ -106,16 +106,15 @@ class _Content(NamedTuple):
 
 
 class McapFile:
-    """An MCAP file, see `Contents`. Raises `DamageError` where it is none, `OSError`."""
+    """An MCAP file, see `Contents`. faults: gets its damage. Raises `DamageError` where it is none, `OSError`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, faults: list[str]) -> None:
         self._path = path
-        self.faults: list[str] = []
         with path.open("rb") as file:
             read, size = _reader(file), path.stat().st_size
             if read(0, len(_MAGIC)) != _MAGIC:
                 raise DamageError(f"{path.name} does not begin as an MCAP file")
-            index = _from_summary(read, size) or self._looked_through(read, size)
+            index = _from_summary(read, size) or self._looked_through(read, size, faults)
         self.channels = {number: index.channel(number) for number in index.channels}
         self.counts, self.span = index.counts, index.span
         self._stretches = index.stretches
@@ -151,7 +150,7 @@ class McapFile:
                 else:
                     kept.forget(number)
 
-    def _looked_through(self, read: Read, size: int) -> _Index:
+    def _looked_through(self, read: Read, size: int, faults: list[str]) -> _Index:
         """The index of a file without one, or without all of it: what can be read from its start."""
         index, name = _Index(), self._path.name
         place = len(_MAGIC)
@@ -163,13 +162,13 @@ class McapFile:
                 try:
                     _look_at(index, read, opcode, at, length)
                 except DamageError as error:
-                    note(self.faults, f"{name} has a damaged record at byte {place}: {error}")
+                    note(faults, f"{name} has a damaged record at byte {place}: {error}")
                 if at + length > size:
-                    note(self.faults, f"{name} breaks off in its record at byte {place}")
+                    note(faults, f"{name} breaks off in its record at byte {place}")
         except DamageError as error:
-            note(self.faults, f"{name} has a damaged record after byte {place}: {error}")
+            note(faults, f"{name} has a damaged record after byte {place}: {error}")
         if read(size - len(_MAGIC), len(_MAGIC)) != _MAGIC:
-            note(self.faults, f"{name} ends at byte {size} without an end marker")
+            note(faults, f"{name} ends at byte {size} without an end marker")
         return index
 
     def _content(self, read: Read, stretch: _Stretch, wanted: frozenset[int], faults: list[str]) -> _Content:

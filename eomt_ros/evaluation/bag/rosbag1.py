@@ -20,7 +20,6 @@ class Rosbag1File:
     """A .bag file, see `Contents`; open until it is closed. Raises `DamageError` where it is none, `OSError`."""
 
     def __init__(self, path: Path) -> None:
-        self.faults: list[str] = []
         self._reader = Reader(path)
         try:
             self._reader.open()

@@ -18,24 +18,26 @@ _TIME = "CAST(timestamp AS INTEGER)"
 
 
 class SqliteFile:
-    """An SQLite file, see `Contents`. Raises `DamageError` where it has no messages of rosbag2, `OSError`."""
+    """An SQLite file, see `Contents`. faults: gets its damage.
 
-    def __init__(self, path: Path) -> None:
+    Raises `DamageError` where it has no messages of rosbag2, `OSError`.
+    """
+
+    def __init__(self, path: Path, faults: list[str]) -> None:
         self._path = path
-        self.faults: list[str] = []
         if unmerged_log(path):
-            note(self.faults, f"{path.name} was not closed by what recorded it")
+            note(faults, f"{path.name} was not closed by what recorded it")
         self.channels: dict[int, Channel] = {}
         self.counts: Counter[int] = Counter()
         self.span: tuple[int, int] | None = None
         self._damaged = False
         try:
             try:
-                self._look_through()
+                self._look_through(faults)
             except sqlite3.DatabaseError as error:
-                note(self.faults, f"{path.name}: {error}")
+                note(faults, f"{path.name}: {error}")
                 self._damaged = True
-                self._look_through()
+                self._look_through(faults)
         except sqlite3.Error as error:
             raise DamageError(f"{path.name}: {error}") from error
 
@@ -72,7 +74,7 @@ class SqliteFile:
             database.execute("PRAGMA writable_schema=ON")
         return database
 
-    def _look_through(self) -> None:
+    def _look_through(self, faults: list[str]) -> None:
         with closing(self._database()) as database:
             _check_tables(database)
             self.channels = dict(_channels(database))
@@ -88,7 +90,7 @@ class SqliteFile:
             except sqlite3.DatabaseError as error:
                 if not self._damaged:
                     raise
-                note(self.faults, f"{self._path.name}: {error}")
+                note(faults, f"{self._path.name}: {error}")
 
     def _count(self, rows: Iterable[tuple[int, int, int, int | bytes]]) -> None:
         before, room = -math.inf, sum(file.stat().st_size for file in (self._path, _log(self._path)) if file.exists())

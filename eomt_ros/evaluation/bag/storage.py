@@ -42,13 +42,9 @@ def open_files(path: Path, resources: ExitStack, problems: list[str], faults: li
     for file in [path] if folder is None else _listed(folder, problems):
         _check(file, folder)
         try:
-            contents = _open(file, resources, faults)
+            opened.append(_open(file, resources, faults))
         except DamageError as error:
             note(faults, str(error))
-            continue
-        opened.append(contents)
-        for fault in contents.faults:
-            note(faults, fault)
     return opened
 
 
@@ -63,7 +59,7 @@ def _open(file: Path, resources: ExitStack, faults: list[str]) -> Contents:
     if file.suffix == _PACKED:
         folder = resources.enter_context(TemporaryDirectory(prefix="eomt_ros_bag_"))
         file = unpack_file(file, Path(folder), faults)
-    return reader(file)
+    return reader(file, faults)
 
 
 def _kind(path: Path) -> str:
