@@ -126,14 +126,6 @@ class Sequence:
                 yield replace(frame, truth=truth)
 
 
-def unknown_class(classes: LabelImage, class_count: int) -> int | None:
-    """The first class id in (H, W) `classes` that is neither below `class_count` nor unlabelled; None without any."""
-    if classes.size == 0 or classes.max() < class_count:
-        return None
-    unknown = classes[(classes >= class_count) & (classes != np.iinfo(classes.dtype).max)]
-    return int(unknown[0]) if unknown.size else None
-
-
 def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
     height, width = image.shape[:2]
     for what, labels in (("classes", truth.classes), ("instance ids", truth.instances)):
@@ -145,11 +137,16 @@ def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
 
 
 def _expect_known(classes: LabelImage, class_count: int) -> None:
-    unknown = unknown_class(classes, class_count)
-    if unknown is not None:
-        meaning = "offset=-1 if classes are numbered from 1" if unknown == class_count else f"ignore={unknown} if none"
+    if classes.size == 0 or classes.max() < class_count:
+        return
+    unlabelled = np.iinfo(classes.dtype).max
+    unknown = classes[(classes >= class_count) & (classes != unlabelled)]
+    if unknown.size:
+        meaning = (
+            "offset=-1 if classes are numbered from 1" if unknown[0] == class_count else f"ignore={unknown[0]} if none"
+        )
         raise UnfitError(
             "the ground truth has a class that the model does not have",
-            f"class {unknown}, expected 0 to {class_count - 1}, or {np.iinfo(classes.dtype).max} for unlabelled; "
+            f"class {unknown[0]}, expected 0 to {class_count - 1}, or {unlabelled} for unlabelled; "
             f"--truth-map says what it means ({meaning})",
         )
