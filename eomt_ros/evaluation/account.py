@@ -77,9 +77,8 @@ class Account:
         self._held = None
         self._sequence_frames = 0
 
-    def add(self, item: tuple[SourceFrame, Found]) -> None:
+    def add(self, frame: SourceFrame, found: Found) -> None:
         """Takes the next frame of the sequence."""
-        frame, found = item
         if self._bag is not None:
             self._bag.write(
                 lambda bag: bag.write_found(
@@ -95,7 +94,7 @@ class Account:
         moment = self._pace.push(frame.stamp)
         if self._held is not None and moment is not None:
             self._count(*self._held, moment)
-        self._held = item
+        self._held = frame, found
 
     def end_sequence(self) -> None:
         """The sequence has no more frames."""

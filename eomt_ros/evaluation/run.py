@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Series
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import av
@@ -32,7 +31,7 @@ from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
-from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, WorstFrame, write_results
+from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
 from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
 
 BEHIND = 8
@@ -70,116 +69,142 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
     """
     _check_classes(sequences, predictions)
     total = sum(sequence.count or 0 for sequence in sequences) if all(each.count for each in sequences) else None
-    problems: list[str] = []
-    with (
-        Account(predictions, out / OVERLAY if options.video else None, options.convention, options.limits) as account,
-        Progress(total) as progress,
-    ):
-        keeper = _Keeper(out, lambda: _unfinished(sequences, predictions, account, problems, options))
+    video = out / OVERLAY if options.video else None
+    with Account(predictions, video, options.convention, options.limits) as account, Progress(total) as progress:
+        evaluation = _Evaluation(sequences, predictions, out, options, account, progress)
         for sequence in sequences:
             if options.stop.is_set():
                 break
-            alone = len(sequences) == 1
-            bag = (out / BAG if alone else out / BAG / bag_name(sequence.name)) if options.save_bag else None
-            account.start_sequence(sequence.name, bag)
-            wrong = _run(sequence, predictions, account, keeper, options, progress)
-            problems += wrong if alone else [f"{sequence.name}: {problem}" for problem in wrong]
-    problems += [*predictions.problems(), *account.problems()]
+            evaluation.go_through(sequence)
+    problems = evaluation.problems()
     if options.stop.is_set():
         of_total = "" if total is None else f"{account.frames:,} of "
         frames = of_total + counted(account.frames if total is None else total, "frame")
         problems.insert(0, f"stopped by the user after {frames}: the figures are of these")
     elif account.frames == 0:
         raise SourceError("; ".join(problems) or f"{', '.join(each.name for each in sequences)}: no frames")
-    worst: tuple[WorstFrame, ...] = ()
-    try:
-        worst = account.worst.write(out)
-    except OSError as error:
-        problems.append(f"the pictures of the worst frames were given up: {error}")
-    found = _results(sequences, predictions, account, problems, options, worst, _files(account, out))
+    found = evaluation.finished(problems)
     write_results(found, out)
     return found
 
 
-def _run(
-    sequence: Sequence,
-    predictions: Predictions,
-    account: Account,
-    keeper: _Keeper,
-    options: EvaluationOptions,
-    progress: Progress,
-) -> list[str]:
-    """Goes through one sequence, and returns what is wrong with it."""
-    failures = []
-    predictions.start_sequence(sequence.name)
+@dataclass
+class _Evaluation:
+    sequences: Series[Sequence]
+    predictions: Predictions
+    out: Path
+    options: EvaluationOptions
+    account: Account
+    progress: Progress
+    _problems: list[str] = field(default_factory=list)
+    """Of the sequences that are done."""
+    _next_write: float = -math.inf
 
-    def add(item: tuple[SourceFrame, Found]) -> None:
-        account.add(item)
-        keeper.keep()
+    def go_through(self, sequence: Sequence) -> None:
+        """Segments and scores a sequence."""
+        alone = len(self.sequences) == 1
+        bag = self.out / BAG if alone else self.out / BAG / bag_name(sequence.name)
+        self.account.start_sequence(sequence.name, bag if self.options.save_bag else None)
+        self.predictions.start_sequence(sequence.name)
+        failures = []
+        # The engine leaves cores idle between its parallel parts.
+        waiting: deque[Future[None]] = deque()
+        with ThreadPoolExecutor(1, "scoring") as scoring:
+            frames = sequence.frames(self.predictions.labels.class_names)
+            try:
+                with closing(frames):  # type: ignore[type-var]  # a generator
+                    for frame in frames:
+                        found = self.predictions.find(frame)
+                        if found is not None:
+                            waiting.append(scoring.submit(self._score, frame, found))
+                        if len(waiting) > BEHIND:
+                            waiting.popleft().result()
+                        self.progress.update()
+                        if self.options.stop.is_set():
+                            break
+            except SourceError as error:
+                sequence.problems.incomplete = True
+                failures.append(str(error))
+            for scored in waiting:
+                scored.result()
+        self.account.end_sequence()
+        self._problems += [
+            problem if alone else f"{sequence.name}: {problem}" for problem in (*sequence.problems, *failures)
+        ]
 
-    # The engine leaves cores idle between its parallel parts.
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1, "scoring") as scoring:
-        frames = sequence.frames(predictions.labels.class_names)
+    def problems(self) -> list[str]:
+        """Everything that went wrong so far, a sentence each."""
+        return [*self._problems, *self.predictions.problems(), *self.account.problems()]
+
+    def finished(self, problems: list[str]) -> Results:
+        """The results of the whole run; writes the pictures of the worst frames."""
+        found = self._results(problems)
+        files = {"overlay": OVERLAY} if self.account.video is not None and self.account.video.is_there else {}
+        if (self.out / BAG).exists():
+            files["bag"] = BAG
         try:
-            with closing(frames):  # type: ignore[type-var]  # a generator
-                for frame in frames:
-                    found = predictions.find(frame)
-                    if found is not None:
-                        waiting.append(scoring.submit(add, (frame, found)))
-                    if len(waiting) > BEHIND:
-                        waiting.popleft().result()
-                    progress.update()
-                    if options.stop.is_set():
-                        break
-        except SourceError as error:
-            sequence.problems.incomplete = True
-            failures.append(str(error))
-        for scored in waiting:
-            scored.result()
-    account.end_sequence()
-    return [*sequence.problems, *failures]
+            found = replace(found, worst_frames=self.account.worst.write(self.out))
+        except OSError as error:
+            reason = f"the pictures of the worst frames were given up: {error}"
+            found = replace(found, problems=(*found.problems, reason))
+        return self.options.complete(replace(found, files=files))
 
-
-class _Keeper:
-    """Writes the figures so far now and then, rarely enough that it takes no time worth speaking of."""
-
-    def __init__(self, out: Path, figures: Callable[[], Results]) -> None:
-        self._out = out
-        self._figures = figures
-        self._due = -math.inf
-
-    def keep(self) -> None:
+    def _score(self, frame: SourceFrame, found: Found) -> None:
+        """Counts a frame; writes the figures so far now and then, rarely enough that it takes next to no time."""
+        self.account.add(frame, found)
         begun = time.monotonic()
-        if begun < self._due:
+        if begun < self._next_write:
             return
-        # The figures before stay, and whether there is room at the end is another question.
+        first = f"not finished: the figures are of the first {counted(self.account.frames, 'frame')}"
+        # Where it fails the figures before stay, and whether there is room at the end is another question.
         with suppress(OSError):
-            write_results(self._figures(), self._out)
+            write_results(self.options.complete(self._results([first, *self.problems()])), self.out)
         took = time.monotonic() - begun
-        self._due = begun + max(KEPT_EVERY, took / KEPT_SHARE)
+        self._next_write = begun + max(KEPT_EVERY, took / KEPT_SHARE)
 
+    def _results(self, problems: list[str]) -> Results:
+        account, latency = self.account, self.account.latency
+        figures = account.scores.figures()
+        return Results(
+            schema_version=SCHEMA_VERSION,
+            settings=self._settings(),
+            class_names=tuple(self.predictions.labels.class_names),
+            sequences=tuple(sequence.name for sequence in self.sequences),
+            problems=tuple(problems),
+            frames=account.frames,
+            frames_scored=account.frames_scored,
+            seconds=account.seconds,
+            **vars(figures),
+            fps=latency.count / latency.seconds if latency.seconds else math.nan,
+            latency_ms=latency.figures(),
+            stages_ms={stage: histogram.figures() for stage, histogram in account.stages.items()},
+            latency_histogram=latency.bars(),
+            predicted=account.predicted.figures(),
+            drift=account.drift.drift(),
+            intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
+            timelines=tuple(account.scores.timelines()),
+        )
 
-def _unfinished(
-    sequences: Series[Sequence],
-    predictions: Predictions,
-    account: Account,
-    problems: list[str],
-    options: EvaluationOptions,
-) -> Results:
-    first = f"not finished: the figures are of the first {counted(account.frames, 'frame')}"
-    return _results(
-        sequences,
-        predictions,
-        account,
-        [first, *problems, *predictions.problems(), *account.problems()],
-        options,
-    )
-
-
-def _files(account: Account, out: Path) -> dict[str, str]:
-    files = {"overlay": OVERLAY} if account.video is not None and account.video.is_there else {}
-    return {**files, "bag": BAG} if (out / BAG).exists() else files
+    def _settings(self) -> dict[str, Any]:
+        sequences, predictions, options = self.sequences, self.predictions, self.options
+        return {
+            "model": predictions.model,
+            "labels": predictions.labels.name,
+            **predictions.settings,
+            **options.settings,
+            "topics": sorted({sequence.topic for sequence in sequences if sequence.topic is not None}),
+            "truth": sorted({sequence.truth for sequence in sequences if sequence.truth is not None}),
+            "convention": options.convention.value,
+            "min_object_area": options.limits.min_area,
+            "min_object_frames": options.limits.min_frames,
+            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "machine": platform.platform(),
+            "versions": {
+                "eomt_ros": eomt_ros.__version__,
+                "python": platform.python_version(),
+                **{library.__name__: library.__version__ for library in (torch, np, cv2, av)},
+            },
+        }
 
 
 def _check_classes(sequences: Iterable[Sequence], predictions: Predictions) -> None:
@@ -198,59 +223,3 @@ def _check_classes(sequences: Iterable[Sequence], predictions: Predictions) -> N
             f"the ground truth of {sequence.name} has {what}: take a model of the same data set, "
             "or a table of its classes (--labels)"
         )
-
-
-def _results(
-    sequences: Series[Sequence],
-    predictions: Predictions,
-    account: Account,
-    problems: list[str],
-    options: EvaluationOptions,
-    worst_frames: tuple[WorstFrame, ...] = (),
-    files: Mapping[str, str] = MappingProxyType({}),
-) -> Results:
-    figures = account.scores.figures()
-    latency = account.latency
-    found = Results(
-        schema_version=SCHEMA_VERSION,
-        settings=_settings(sequences, predictions, options),
-        class_names=tuple(predictions.labels.class_names),
-        sequences=tuple(sequence.name for sequence in sequences),
-        problems=tuple(problems),
-        frames=account.frames,
-        frames_scored=account.frames_scored,
-        seconds=account.seconds,
-        **vars(figures),
-        fps=latency.count / latency.seconds if latency.seconds else math.nan,
-        latency_ms=latency.figures(),
-        stages_ms={stage: histogram.figures() for stage, histogram in account.stages.items()},
-        latency_histogram=latency.bars(),
-        predicted=account.predicted.figures(),
-        drift=account.drift.drift(),
-        intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
-        timelines=tuple(account.scores.timelines()),
-        worst_frames=worst_frames,
-        files=files,
-    )
-    return options.complete(found)
-
-
-def _settings(sequences: Series[Sequence], predictions: Predictions, options: EvaluationOptions) -> dict[str, Any]:
-    return {
-        "model": predictions.model,
-        "labels": predictions.labels.name,
-        **predictions.settings,
-        **options.settings,
-        "topics": sorted({sequence.topic for sequence in sequences if sequence.topic is not None}),
-        "truth": sorted({sequence.truth for sequence in sequences if sequence.truth is not None}),
-        "convention": options.convention.value,
-        "min_object_area": options.limits.min_area,
-        "min_object_frames": options.limits.min_frames,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "machine": platform.platform(),
-        "versions": {
-            "eomt_ros": eomt_ros.__version__,
-            "python": platform.python_version(),
-            **{library.__name__: library.__version__ for library in (torch, np, cv2, av)},
-        },
-    }

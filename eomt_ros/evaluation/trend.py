@@ -80,15 +80,12 @@ class DriftWatch:
     def __init__(self, classes: int) -> None:
         self._classes = classes
         self._first, self._last = PartialScores.empty(classes), PartialScores.empty(classes)
-        self._end = 0.0
-        self.start_sequence()
+        self._begin()
 
     def start_sequence(self) -> None:
-        """What follows has nothing to do with the frames before."""
-        self._end_sequence()
-        self._beginning = PartialScores.empty(self._classes)
-        self._blocks: deque[tuple[float, PartialScores]] = deque()
-        self._end = 0.0
+        """Begins another sequence."""
+        self._first, self._last = self._minutes()
+        self._begin()
 
     def add(self, moment: FrameTime, score: PartialScores | None) -> None:
         """Counts a frame; score: None without truth."""
@@ -105,19 +102,28 @@ class DriftWatch:
             self._blocks.popleft()
 
     def drift(self) -> Drift | None:
-        """Of all sequences that are long enough; None where none is, or has no ground truth. Ends the sequence."""
-        self.start_sequence()
-        if self._first.miou is None and self._last.miou is None:
+        """Of all sequences so far that are long enough; None where none is, or has no ground truth."""
+        first, last = self._minutes()
+        if first.miou is None and last.miou is None:
             return None
-        return Drift(self._first.miou, self._last.miou, self._first.vpq, self._last.vpq)
+        return Drift(first.miou, last.miou, first.vpq, last.vpq)
 
-    def _end_sequence(self) -> None:
-        if self._end < 2 * MINUTE:
-            return
-        self._first.add(self._beginning)
-        for begin, scores in self._blocks:
-            if begin >= self._end - MINUTE:
-                self._last.add(scores)
+    def _begin(self) -> None:
+        self._beginning = PartialScores.empty(self._classes)
+        self._blocks: deque[tuple[float, PartialScores]] = deque()
+        self._end = 0.0
+
+    def _minutes(self) -> tuple[PartialScores, PartialScores]:
+        """The first and the last minutes of all sequences so far that are long enough."""
+        first, last = PartialScores.empty(self._classes), PartialScores.empty(self._classes)
+        first.add(self._first)
+        last.add(self._last)
+        if self._end >= 2 * MINUTE:
+            first.add(self._beginning)
+            for begin, scores in self._blocks:
+                if begin >= self._end - MINUTE:
+                    last.add(scores)
+        return first, last
 
 
 class _Part:

@@ -132,6 +132,17 @@ def test_drift_of_several_sequences_is_that_of_the_long_ones_together() -> None:
     assert (both.first_miou, both.first_vpq) == pytest.approx((first.miou, first.vpq))
 
 
+def test_asking_for_the_drift_half_way_changes_nothing() -> None:
+    run = list(frames(2000, wrong_from=1700))
+    watch = DriftWatch(CLASSES)
+    watch.start_sequence()
+    for number, (moment, score) in enumerate(run):
+        watch.add(moment, score)
+        if number in (300, 1500):
+            watch.drift()
+    assert watch.drift() == drift_of(run).drift()
+
+
 def test_there_is_no_drift_without_ground_truth() -> None:
     watch = DriftWatch(CLASSES)
     for second in range(130):
