@@ -67,12 +67,8 @@ class ComparisonCell:
         return ARROWS[self.verdict]
 
 
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One figure of all runs."""
-
-    name: str
-    cells: tuple[ComparisonCell, ...]
+Rows = Mapping[str, tuple[ComparisonCell, ...]]
+"""By the name of the figure, the cells of all runs."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Comparison:
     names: tuple[str, ...]
     warnings: tuple[str, ...]
     """Why the runs cannot be compared as they are, a sentence each."""
-    groups: Mapping[str, tuple[ComparisonRow, ...]]
+    groups: Mapping[str, Rows]
     settings: Mapping[str, tuple[str, ...]]
     """Those in which the runs differ, with the value of each."""
 
@@ -91,19 +87,22 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
     """Puts two or more runs beside each other; the first is what the others are measured by."""
     results = [run.results for run in runs]
     groups = {
-        name: tuple(
-            _row(figure.name, [figure.value(result) for result in results], figure.better, figure.kind)
+        name: {
+            figure.name: _cells([figure.value(result) for result in results], figure.better, figure.kind)
             for figure in figures
-        )
+        }
         for name, figures in {**GROUPS, "Replay through the node": REPLAY_GROUP}.items()
     }
     groups["VPQ by window of frames"] = _rows_of([result.vpq_by_window for result in results])
     groups["IoU by class"] = _rows_of([result.class_iou for result in results])
-    shown = {name: tuple(row for row in rows if _is_known(row)) for name, rows in groups.items()}
+    shown = {
+        group: {name: cells for name, cells in rows.items() if any(cell.text != NOTHING for cell in cells)}
+        for group, rows in groups.items()
+    }
     return Comparison(
         tuple(run.name for run in runs),
         tuple(_warnings(runs)),
-        {name: rows for name, rows in shown.items() if rows},
+        {group: rows for group, rows in shown.items() if rows},
         _different_settings([dict(flat(result.settings)) for result in results]),
     )
 
@@ -118,22 +117,22 @@ def comparison_text(comparison: Comparison, *, colors: bool = False) -> str:
     lines = [f"warning: {warning}" for warning in comparison.warnings]
     if lines:
         lines.append("")
-    rows = [row for group in comparison.groups.values() for row in group]
-    first = max(len(row.name) for row in rows) + 4
+    rows = [row for group in comparison.groups.values() for row in group.items()]
+    first = max(len(name) for name, _ in rows) + 4
     widths = [
-        max(len(name), *(len(_beside(row.cells[number], number)) for row in rows))
+        max(len(name), *(len(_beside(cells[number], number)) for _, cells in rows))
         for number, name in enumerate(comparison.names)
     ]
     heads = [name.rjust(width) for name, width in zip(comparison.names, widths, strict=True)]
     lines.append(" " * first + "   ".join(heads))
     for group, members in comparison.groups.items():
         lines.append(group)
-        for row in members:
-            cells = [
+        for name, cells in members.items():
+            texts = [
                 _painted(cell.verdict, _beside(cell, number).rjust(width), colors)
-                for number, (cell, width) in enumerate(zip(row.cells, widths, strict=True))
+                for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
             ]
-            lines.append(f"  {row.name:<{first - 2}}" + "   ".join(cells).rstrip())
+            lines.append(f"  {name:<{first - 2}}" + "   ".join(texts).rstrip())
     if comparison.settings:
         lines += ["", "settings that differ"]
         lines += [f"  {name}: {' | '.join(values)}" for name, values in comparison.settings.items()]
@@ -147,17 +146,17 @@ def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tupl
     return {name: shown for name, shown in values.items() if len(set(shown)) > 1}
 
 
-def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> tuple[ComparisonRow, ...]:
+def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[ComparisonCell, ...]]:
     """A row for each entry that any of the runs has."""
     names = dict.fromkeys(name for mapping in figures for name in mapping)
-    return tuple(
-        _row(name, [known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
-    )
+    return {
+        name: _cells([known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
+    }
 
 
-def _row(name: str, values: Sequence[float | None], better: Better, kind: Kind) -> ComparisonRow:
+def _cells(values: Sequence[float | None], better: Better, kind: Kind) -> tuple[ComparisonCell, ...]:
     first = ComparisonCell(as_text(values[0], kind), "", Verdict.UNKNOWN)
-    return ComparisonRow(name, (first, *(_cell(value, values[0], better, kind) for value in values[1:])))
+    return (first, *(_cell(value, values[0], better, kind) for value in values[1:]))
 
 
 def _cell(value: float | None, first: float | None, better: Better, kind: Kind) -> ComparisonCell:
@@ -167,17 +166,11 @@ def _cell(value: float | None, first: float | None, better: Better, kind: Kind) 
     difference = value - first
     if abs(difference) < SMALLEST.get(kind, SPEED_VARIES * abs(first)) or difference == 0:
         return ComparisonCell(text, "", Verdict.SAME)
-    sign = "+" if difference > 0 else "-"
-    said = f"{sign}{as_text(abs(difference), kind)}"
+    said = f"{'+' if difference > 0 else '-'}{as_text(abs(difference), kind)}"
     if better is Better.NEITHER:
         return ComparisonCell(text, said, Verdict.OTHER)
-    return ComparisonCell(
-        text, said, Verdict.BETTER if (difference > 0) == (better is Better.HIGHER) else Verdict.WORSE
-    )
-
-
-def _is_known(row: ComparisonRow) -> bool:
-    return any(cell.text != NOTHING for cell in row.cells)
+    improved = (difference > 0) == (better is Better.HIGHER)
+    return ComparisonCell(text, said, Verdict.BETTER if improved else Verdict.WORSE)
 
 
 def _beside(cell: ComparisonCell, number: int) -> str:

@@ -39,12 +39,16 @@ class IdRow:
     class_name: str
     object_id: int
     cells: tuple[IdCell, ...]
-    switches: int
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Class and number of the object."""
         return f"{self.class_name} {self.object_id}"
+
+    @property
+    def switches(self) -> int:
+        """Number of cells that have another id than the one before."""
+        return sum(cell.switched for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,8 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> IdRow:
     name = f"{timeline.class_name} {timeline.object_id}"
     cells = []
     before: str | None = None
-    switches = 0
     for span in _visible(timeline.spans, INVISIBLE * end):
         switched = None not in (span.identity, before) and span.identity != before
-        switches += switched
         what = "not found" if span.identity is None else f"id {span.identity}"
         change = f", before: id {before}" if switched else ""
         when = f"{clock(span.begin, digits=1)} to {clock(span.end, digits=1)}"
@@ -130,7 +132,7 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> IdRow:
             )
         )
         before = span.identity or before
-    return IdRow(timeline.class_name, timeline.object_id, tuple(cells), switches)
+    return IdRow(timeline.class_name, timeline.object_id, tuple(cells))
 
 
 def _visible(spans: Sequence[IdSpan], shortest: float) -> list[IdSpan]:
