@@ -231,29 +231,24 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, RecordedResul
     parts = [f"{node}/semantic", f"{node}/panoptic", instances]
     waiting: dict[int, dict[str, Any]] = {}
     damaged, incomplete = Tally(), Tally()
-    recorded = bag.recorded(parts)
-    while True:
-        try:
-            message = next(recorded, None)
-            if message is None:
-                break
-        except BagError as error:
-            problems.append(str(error))
-            break
-        try:
-            stamped = bag.message(message)
-            content = stamped.content if message.topic == instances else decode_labels(stamped.content)
-        except (BagError, LabelImageError) as error:
-            damaged.add(str(error))
-            continue
-        collected = waiting.setdefault(stamped.stamp, {})
-        collected[message.topic] = content
-        if len(collected) == len(parts):
-            del waiting[stamped.stamp]
-            yield stamped.stamp, _result(*(collected[part] for part in parts))
-        elif len(waiting) > LOOK_AHEAD:
-            oldest = next(iter(waiting))
-            incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
+    try:
+        for message in bag.recorded(parts):
+            try:
+                stamped = bag.message(message)
+                content = stamped.content if message.topic == instances else decode_labels(stamped.content)
+            except (BagError, LabelImageError) as error:
+                damaged.add(str(error))
+                continue
+            collected = waiting.setdefault(stamped.stamp, {})
+            collected[message.topic] = content
+            if len(collected) == len(parts):
+                del waiting[stamped.stamp]
+                yield stamped.stamp, _result(*(collected[part] for part in parts))
+            elif len(waiting) > LOOK_AHEAD:
+                oldest = next(iter(waiting))
+                incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
+    except BagError as error:
+        problems.append(str(error))
     for stamp, collected in waiting.items():
         incomplete.add(f"{stamp} ns has only {', '.join(collected)}")
     problems += damaged.sentence(

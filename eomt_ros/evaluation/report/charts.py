@@ -13,6 +13,8 @@ from eomt_ros.evaluation.results import Interval, Percentiles, Results
 
 MOST_TICKS = 6
 """Steps of an axis at most, so that their texts have room on a telephone."""
+HIGHEST_EVENT = 25.0
+"""Percent of the chart: height of the bar where there are most events."""
 NAMED_SEQUENCES = 5
 """More than these do not fit beside each other by name."""
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -40,14 +42,13 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Column:
-    """A stretch of the x axis."""
+class Bar:
+    """A stretch of the x axis, and what is drawn from the axis upwards there."""
 
     left: float
     width: float
+    height: float
     title: str
-    count: int = 0
-    """Of events to mark there."""
 
 
 @dataclass(frozen=True)
@@ -55,27 +56,14 @@ class LineChart:
     """Values over time."""
 
     lines: tuple[Line, ...]
-    columns: tuple[Column, ...]
-    """One per interval, for what is said on hovering and for marks."""
+    bars: tuple[Bar, ...]
+    """One per interval, as high as it has events; the title is shown on hovering."""
+    most: int
+    """Largest number of events in an interval."""
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     borders: tuple[float, ...]
     """Where a sequence ends and the next one begins."""
-
-    @property
-    def most(self) -> int:
-        """The largest number of events in a column."""
-        return max((column.count for column in self.columns), default=0)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A bar of a histogram; `top` is percent from above."""
-
-    left: float
-    width: float
-    top: float
-    title: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +110,7 @@ def latency_histogram(edges: Sequence[tuple[float, int]], latency: Percentiles) 
             Bar(
                 place(low),
                 place(high) - place(low),
-                100 - 100 * count / highest,
+                100 * count / highest,
                 f"{low:.1f} to {high:.1f} ms: {counted(count, 'frame')}",
             )
             for (low, count), (high, _) in pairwise(edges)
@@ -206,18 +194,20 @@ def _line_chart(intervals: Sequence[Interval], values: dict[str, Value], highest
             for part, y in ((part, value(part)) for part in intervals)
         ]
         lines.append(Line(name, tuple(_pieces(points))))
-    columns = tuple(
-        Column(
+    events = [(part.id_switches or 0) if kind is Kind.SCORE else 0 for part in intervals]
+    most = max(events, default=0)
+    bars = tuple(
+        Bar(
             place(part, part.begin),
             100 * (part.end - part.begin) / total,
+            HIGHEST_EVENT * count / max(most, 1),
             say(part),
-            (part.id_switches or 0) if kind is Kind.SCORE else 0,
         )
-        for part in intervals
+        for part, count in zip(intervals, events, strict=True)
     )
     y_ticks = tuple(Tick(100 - 100 * value / end, f"{value:g}") for value in round_steps(0, end))
     borders = tuple(100 * start / total for start in starts.values() if start)
-    return LineChart(tuple(lines), columns, _x_ticks(starts, total), y_ticks, borders)
+    return LineChart(tuple(lines), bars, most, _x_ticks(starts, total), y_ticks, borders)
 
 
 def _one_after_the_other(intervals: Iterable[Interval]) -> tuple[dict[str, float], float]:
