@@ -17,7 +17,7 @@ from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import run
 from eomt_ros.evaluation.predictions import EnginePredictions, Found
-from eomt_ros.evaluation.sources import Sequence, SourceFrame, TruthSource, open_sequences
+from eomt_ros.evaluation.sources import FrameSequence, SourceFrame, TruthSource, open_sequences
 
 BAG = Path(__file__).parent.parent / "demo" / "bag"
 PERIOD = 10**8
@@ -45,7 +45,7 @@ def rows() -> Iterator[Row]:
 def cost(frames: list[SourceFrame], segmenter: Segmenter) -> Row:
     """A whole evaluation (scores, pictures, video) beside the engine alone, over the same frames in memory."""
     predictions = EnginePredictions(segmenter)
-    sequence = Sequence("demo", lambda _: (frame for frame in frames), count=len(frames))
+    sequence = FrameSequence("demo", lambda _: (frame for frame in frames), count=len(frames))
     processor: dict[str, list[float]] = {"ours": [], "reference": []}
 
     def evaluation() -> None:
@@ -109,7 +109,7 @@ class Again:
         return []
 
 
-def memory(bag: Sequence, predictions: Again) -> Row:
+def memory(bag: FrameSequence, predictions: Again) -> Row:
     """Growth of the process while the demo bag is read and evaluated over and over as one long bag.
 
     The engine, whose memory `bench.engine` measures, has made its results before: it would take most of the time.
@@ -125,7 +125,7 @@ def memory(bag: Sequence, predictions: Again) -> Row:
                 used[number] = psutil.Process().memory_info().rss
 
     with tempfile.TemporaryDirectory() as out:
-        long = Sequence("long", read, count=FRAMES)
+        long = FrameSequence("long", read, count=FRAMES)
         found = run.evaluate([long], predictions, Path(out), run.EvaluationOptions())
     grown = (used[FRAMES] - used[SETTLED]) / 2**20
     note = f"{grown:+.1f} MiB of resident memory from frame {SETTLED} on, {found.objects} objects"

@@ -17,7 +17,7 @@ from eomt_ros.evaluation.convention import Convention
 
 if TYPE_CHECKING:
     from eomt_ros.evaluation.results import Results
-    from eomt_ros.evaluation.sources.sequence import Sequence
+    from eomt_ros.evaluation.sources.sequence import FrameSequence
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     return int(any(sequence.problems.incomplete for sequence in sequences))
 
 
-def _evaluate(options: argparse.Namespace, sequences: list[Sequence], stop: threading.Event) -> Results:
+def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop: threading.Event) -> Results:
     from eomt_ros.evaluation.metrics import ObjectLimits
     from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
     from eomt_ros.evaluation.recorded import RecordedPredictions

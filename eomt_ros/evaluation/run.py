@@ -8,8 +8,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Sequence as Series
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
@@ -32,7 +31,7 @@ from eomt_ros.evaluation.predictions import Found, Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 
 BEHIND = 8
 """Frames that scoring and drawing may be behind the engine."""
@@ -60,7 +59,9 @@ class EvaluationOptions:
     """Set from outside, to end early with what there is."""
 
 
-def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, options: EvaluationOptions) -> Results:
+def evaluate(
+    sequences: Sequence[FrameSequence], predictions: Predictions, out: Path, options: EvaluationOptions
+) -> Results:
     """Goes through all frames; leaves figures, overlay video, pictures and perhaps a bag in the folder `out`.
 
     The folder exists. The figures so far are in it every few seconds, whatever becomes of this process; and what cannot
@@ -90,7 +91,7 @@ def evaluate(sequences: Series[Sequence], predictions: Predictions, out: Path, o
 
 @dataclass
 class _Evaluation:
-    sequences: Series[Sequence]
+    sequences: Sequence[FrameSequence]
     predictions: Predictions
     out: Path
     options: EvaluationOptions
@@ -100,7 +101,7 @@ class _Evaluation:
     """Of the sequences that are done."""
     _next_write: float = -math.inf
 
-    def go_through(self, sequence: Sequence) -> None:
+    def go_through(self, sequence: FrameSequence) -> None:
         """Segments and scores a sequence."""
         alone = len(self.sequences) == 1
         bag = self.out / BAG if alone else self.out / BAG / bag_name(sequence.name)
@@ -207,7 +208,7 @@ class _Evaluation:
         }
 
 
-def _check_classes(sequences: Iterable[Sequence], predictions: Predictions) -> None:
+def _check_classes(sequences: Iterable[FrameSequence], predictions: Predictions) -> None:
     """Raises `SourceError` where a data set numbers other classes than the model."""
     model = predictions.labels.class_names
     for sequence in sequences:

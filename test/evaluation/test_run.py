@@ -25,7 +25,7 @@ from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Figures, Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 from eomt_ros.evaluation.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
@@ -359,7 +359,7 @@ def test_a_stop_before_the_first_frame_has_empty_results(bag: Path, segmenter: S
 
 
 def test_a_sequence_without_frames_is_refused(segmenter: Segmenter, tmp_path: Path) -> None:
-    empty = Sequence("nothing", lambda problems: (frame for frame in []))
+    empty = FrameSequence("nothing", lambda problems: (frame for frame in []))
     with pytest.raises(SourceError, match="nothing: no frames"):
         evaluate([empty], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
 
@@ -375,7 +375,7 @@ def test_a_data_set_with_other_classes_is_refused(
     names: tuple[str, ...], expected: str, segmenter: Segmenter, tmp_path: Path
 ) -> None:
     frames = [SourceFrame(number, bags.scene(number)[0], None) for number in range(2)]
-    sequence = Sequence("video", lambda problems: (frame for frame in frames), class_names=names)
+    sequence = FrameSequence("video", lambda problems: (frame for frame in frames), class_names=names)
     with pytest.raises(SourceError, match=expected):
         evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     matching = replace(sequence, class_names=segmenter.labels.class_names)
@@ -384,7 +384,7 @@ def test_a_data_set_with_other_classes_is_refused(
 
 def test_frames_without_time_between_them_count_a_tenth_of_a_second_each(segmenter: Segmenter, tmp_path: Path) -> None:
     frames = [SourceFrame(0, bags.scene(number)[0], Truth(*bags.scene(number)[1:])) for number in range(FRAMES)]
-    sequence = Sequence("still", lambda problems: (frame for frame in frames))
+    sequence = FrameSequence("still", lambda problems: (frame for frame in frames))
     found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     assert (found.frames, found.frames_scored) == (FRAMES, FRAMES)
     assert [found.seconds, found.object_seconds] == pytest.approx([0.1 * FRAMES] * 2)
@@ -461,7 +461,7 @@ def test_the_figures_so_far_are_there_while_frames_are_scored(
             if (tmp_path / results.FILE).exists():
                 seen.append(results.read_results(tmp_path))
 
-    whole = evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
+    whole = evaluate([FrameSequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     counts = [found.frames for found in seen]
     assert counts == sorted(counts)
     some = next(found for found in reversed(seen) if 0 < found.frames < 30)
@@ -482,7 +482,9 @@ def test_an_error_while_frames_are_scored_ends_the_reading_and_is_raised(segment
         raise RuntimeError("this cannot be scored")
 
     with pytest.raises(RuntimeError, match="this cannot be scored"):
-        evaluate([Sequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions(complete=fail))
+        evaluate(
+            [FrameSequence("long", frames)], EnginePredictions(segmenter), tmp_path, EvaluationOptions(complete=fail)
+        )
     assert len(read) < 50
 
 
@@ -492,7 +494,7 @@ def test_pictures_that_no_video_can_hold_are_scored_and_shrunk(
 ) -> None:
     image, classes = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
     frames = [SourceFrame(number, image, Truth(classes, classes)) for number in range(2)]
-    sequence = Sequence("long", lambda problems: (frame for frame in frames))
+    sequence = FrameSequence("long", lambda problems: (frame for frame in frames))
     found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     assert (found.frames, found.frames_scored, found.problems) == (2, 2, ())
     shown = {frame.content.shape for frame in read_video(tmp_path / found.files["overlay"])}

@@ -55,7 +55,7 @@ def _open(file: Path, resources: ExitStack, faults: list[str]) -> Contents:
         return rosbag1
     reader = _ROSBAG2.get(_kind(file))
     if reader is None:
-        raise DamageError(f"{file.name} is none by its name, expected .mcap, .db3, .bag, or the folder of a rosbag2")
+        raise DamageError(f"{file.name} is no bag by its name, expected .mcap, .db3, .bag, or the folder of a rosbag2")
     if file.suffix == _PACKED:
         folder = resources.enter_context(TemporaryDirectory(prefix="eomt_ros_bag_"))
         file = unpack_file(file, Path(folder), faults)

@@ -13,12 +13,12 @@ from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
 from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matched_beside, unmatched
-from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth import UNREADABLE_TRUTH, TruthFolder, TruthSource, truth_topics
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 
 
-def bag_sequence(path: Path, name: str, *, topic: str | None, truth: TruthSource | None) -> Sequence:
+def bag_sequence(path: Path, name: str, *, topic: str | None, truth: TruthSource | None) -> FrameSequence:
     """The images of a bag.
 
     topic: theirs; None: that of the only camera. truth: None where it is not wanted. Raises `SourceError`.
@@ -27,7 +27,7 @@ def bag_sequence(path: Path, name: str, *, topic: str | None, truth: TruthSource
         return _sequence(bag, name, topic, truth)
 
 
-def _sequence(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> Sequence:
+def _sequence(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> FrameSequence:
     problems = Problems(bag.problems)
     if not bag.topics or not any(bag.count(each) for each in bag.topics):
         raise SourceError(f"{bag.path} is empty: it has no messages")
@@ -40,7 +40,7 @@ def _sequence(bag: Bag, name: str, topic: str | None, truth: TruthSource | None)
         raise SourceError(f"{topic} is to be both image and ground truth; give another one with --topic")
     where = str(wanted.folder or ", ".join(dict.fromkeys(topics)))
     folder = None if wanted.folder is None else TruthFolder(wanted, wanted.folder, count=bag.count(topic))
-    return Sequence(
+    return FrameSequence(
         name,
         _Frames(bag, topic, topics, folder, wanted.tolerance).read,
         count=bag.count(topic),

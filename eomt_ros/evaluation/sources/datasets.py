@@ -25,7 +25,7 @@ from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.sources.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
 from eomt_ros.evaluation.sources.files import read_pictures
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.regular_file import read_bytes
 
 LARGEST_LIST, LARGEST_ANNOTATIONS = 1 << 20, 1 << 29
@@ -55,7 +55,7 @@ class DatasetLayout:
     videos: Callable[[Path, str], list[_Video]]
 
 
-def dataset_sequences(layout: DatasetLayout, path: Path, split: str) -> list[Sequence]:
+def dataset_sequences(layout: DatasetLayout, path: Path, split: str) -> list[FrameSequence]:
     """The videos of one split (`train`, `val`, `test`) in the data set's order. Raises `SourceError`."""
     videos = layout.videos(path, split)
     if not videos:
@@ -148,12 +148,12 @@ def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
     return videos
 
 
-def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> Sequence:
+def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> FrameSequence:
     if not video.images.is_dir():
         raise SourceError(f"{video.images} is missing, which the data set's list of videos asks for")
     files = {file.stem: file for file in sorted(video.images.iterdir()) if file.suffix.lower() in PICTURE_SUFFIXES}
     names = list(files) if video.names is None else video.names
-    return Sequence(
+    return FrameSequence(
         video.name,
         partial(_read, [files.get(name, video.images / f"{name}.jpg") for name in names], video, rate),
         count=len(names),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from collections.abc import Sequence as Series
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
-from eomt_ros.evaluation.sources.sequence import Problems, Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource
 from eomt_ros.evaluation.video import VideoError, frame_count, read_video
 from eomt_ros.stamps import SECOND
@@ -18,13 +17,13 @@ from eomt_ros.stamps import SECOND
 PICTURES_PER_SECOND = 10
 
 
-def video_sequence(path: Path, name: str, truth: TruthSource) -> Sequence:
+def video_sequence(path: Path, name: str, truth: TruthSource) -> FrameSequence:
     """The frames of a video; truth: perhaps with a folder, see `TruthFolder`. Raises `SourceError`."""
     count = frame_count(path)
     return _sequence(name, partial(_read_video, path, count), truth, count)
 
 
-def picture_sequence(files: Series[Path], name: str, truth: TruthSource) -> Sequence:
+def picture_sequence(files: Sequence[Path], name: str, truth: TruthSource) -> FrameSequence:
     """Pictures, `PICTURES_PER_SECOND`; truth: perhaps with a folder, see `TruthFolder`. Raises `SourceError`."""
     read = partial(read_pictures, files, PICTURES_PER_SECOND)
     sequence = _sequence(name, read, truth, len(files), [file.stem for file in files])
@@ -43,7 +42,7 @@ def pictures_in(folder: Path) -> list[Path]:
     return pictures
 
 
-def read_pictures(files: Series[Path], rate: float, problems: Problems) -> Iterator[tuple[int, SourceFrame]]:
+def read_pictures(files: Sequence[Path], rate: float, problems: Problems) -> Iterator[tuple[int, SourceFrame]]:
     """The pictures that can be read, `rate` a second, each with its place among `files`."""
     for index, file in enumerate(files):
         try:
@@ -59,12 +58,12 @@ def _sequence(
     read: Callable[[Problems], Iterator[tuple[int, SourceFrame]]],
     truth: TruthSource,
     count: int | None,
-    names: Series[str] = (),
-) -> Sequence:
+    names: Sequence[str] = (),
+) -> FrameSequence:
     if truth.folder is None:
-        return Sequence(name, lambda problems: (frame for _, frame in read(problems)), count)
+        return FrameSequence(name, lambda problems: (frame for _, frame in read(problems)), count)
     folder = TruthFolder(truth, truth.folder, names=names, count=count)
-    return Sequence(
+    return FrameSequence(
         name,
         lambda problems: folder.scored(read(problems), problems),
         count,

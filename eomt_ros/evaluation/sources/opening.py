@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence as Series
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from eomt_ros.evaluation.sources.bags import bag_sequence
 from eomt_ros.evaluation.sources.datasets import dataset_layout, dataset_sequences
 from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sources.sequence import Sequence
+from eomt_ros.evaluation.sources.sequence import FrameSequence
 from eomt_ros.evaluation.sources.truth import TruthSource
 from eomt_ros.regular_file import expect_regular
 
 
 def open_sequences(
-    paths: Series[Path], *, topic: str | None = None, truth: TruthSource | None = None, split: str = "val"
-) -> list[Sequence]:
+    paths: Sequence[Path], *, topic: str | None = None, truth: TruthSource | None = None, split: str = "val"
+) -> list[FrameSequence]:
     """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
     A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits. Each is opened and closed
@@ -39,7 +39,9 @@ def open_sequences(
     ]
 
 
-def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str) -> list[Sequence]:
+def _open(
+    paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str
+) -> list[FrameSequence]:
     path = paths[0]
     if is_bag(path):
         return [bag_sequence(path, name, topic=topic, truth=truth)]
@@ -61,7 +63,7 @@ def _open(paths: list[Path], name: str, topic: str | None, truth: TruthSource | 
     return [picture_sequence(paths, name, truth) if _is_picture(path) else video_sequence(path, name, truth)]
 
 
-def _grouped(paths: Series[Path]) -> list[list[Path]]:
+def _grouped(paths: Sequence[Path]) -> list[list[Path]]:
     """The paths of each recording."""
     for path in paths:
         if not path.exists():

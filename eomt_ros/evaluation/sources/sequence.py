@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from collections.abc import Sequence as Series
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -73,7 +72,7 @@ class Problems(list[str]):
 
 
 @dataclass(eq=False)
-class Sequence:
+class FrameSequence:
     """One recording: a bag, a video, pictures, or a video of a data set."""
 
     name: str
@@ -95,7 +94,7 @@ class Sequence:
     problems: Problems = field(default_factory=Problems)
     """Grows until the last frame was read."""
 
-    def frames(self, class_names: Series[str] | None = None) -> Iterator[SourceFrame]:
+    def frames(self, class_names: Sequence[str] | None = None) -> Iterator[SourceFrame]:
         """Goes through the frames. Those whose ground truth does not fit come without it.
 
         class_names: of the model, for whose ids the ground truth is made; None leaves the ground truth as it is.

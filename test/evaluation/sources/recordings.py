@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 from test.evaluation import bags
 
 FRAMES = 6
@@ -20,13 +20,13 @@ Message = tuple[str, int, Any]
 
 def read(
     *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, classes: int | None = None
-) -> list[tuple[Sequence, list[SourceFrame]]]:
+) -> list[tuple[FrameSequence, list[SourceFrame]]]:
     sequences = open_sequences(paths, truth=truth, topic=topic)
     names = None if classes is None else [f"class {number}" for number in range(classes)]
     return [(sequence, list(sequence.frames(names))) for sequence in sequences]
 
 
-def read_one(*paths: Path, **options: Any) -> tuple[Sequence, list[SourceFrame]]:
+def read_one(*paths: Path, **options: Any) -> tuple[FrameSequence, list[SourceFrame]]:
     (found,) = read(*paths, **options)
     return found
 

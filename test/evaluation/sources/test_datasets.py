@@ -12,7 +12,7 @@ import pytest
 
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.evaluation.sources import SourceError, open_sequences
-from eomt_ros.evaluation.sources.sequence import Sequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthSource
 from test import ROOT
 
@@ -42,7 +42,7 @@ def picture(level: int) -> np.ndarray:
     return np.full((6, 8, 3), (level, 20, 60), np.uint8)
 
 
-def read(path: Path, split: str = "val") -> tuple[list[Sequence], list[list[SourceFrame]]]:
+def read(path: Path, split: str = "val") -> tuple[list[FrameSequence], list[list[SourceFrame]]]:
     sequences = open_sequences([path], truth=TruthSource(), split=split)
     return sequences, [list(sequence.frames(sequence.class_names)) for sequence in sequences]
 
