@@ -39,6 +39,9 @@ except (PackageNotFoundError, ModuleNotFoundError):
 
 pytestmark = pytest.mark.slow
 
+# Not ignored, as where a shell has started the tests in the background: all that is launched would ignore it too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
