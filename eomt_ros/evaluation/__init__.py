@@ -1,1 +1,1 @@
-"""Bags in, numbers and pictures out; no ROS needed."""
+"""Recordings in, numbers and pictures out; no ROS needed."""

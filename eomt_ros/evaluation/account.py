@@ -1,4 +1,4 @@
-"""What is made of each frame's prediction: scores, times, pictures, video, bag."""
+"""Scores, times, pictures, video and bag of an evaluation, from one frame's prediction after the other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eomt_ros.overlay import draw
 
 
 class Account:
-    """Takes the frames of sequences with what was found in them, within a `with` block; after it all is written.
+    """Takes the frames of sequences with their predictions, within a `with` block; after it everything is written.
 
     video: the file for the overlay video; None: none. May be fed from another thread than it was made in, by one at a
     time.
@@ -67,7 +67,7 @@ class Account:
                 beside.close()
 
     def start_sequence(self, name: str, bag: Path | None) -> None:
-        """What follows is another sequence. bag: where its predictions are written as a bag; None: nowhere."""
+        """Begins another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
         self.drift.start_sequence()
         self.predicted.start_sequence()
@@ -78,7 +78,7 @@ class Account:
         self._sequence_frames = 0
 
     def add(self, frame: SourceFrame, found: Found) -> None:
-        """Takes the next frame of the sequence."""
+        """Counts the next frame of the sequence."""
         if self._bag is not None:
             self._bag.write(
                 lambda bag: bag.write_found(
@@ -97,7 +97,7 @@ class Account:
         self._held = frame, found
 
     def end_sequence(self) -> None:
-        """The sequence has no more frames."""
+        """Ends the sequence, and its bag."""
         for moment in self._pace.end():
             if self._held is not None:
                 self._count(*self._held, moment)
@@ -110,7 +110,7 @@ class Account:
             self._bag_problems += [self._bag.problem] if self._bag.problem else []
 
     def problems(self) -> list[str]:
-        """What could not be scored or written so far, a sentence each."""
+        """Reasons why frames were not scored or files not written so far, a sentence each."""
         unscored = self._unscored.sentence(
             "frame is not scored: its prediction does not fit the ground truth",
             "frames are not scored: their predictions do not fit the ground truth",
@@ -151,7 +151,7 @@ class Account:
             )
 
     def _time(self, timings: Timings) -> float:
-        """Counts how long each stage took, and returns how long all took together."""
+        """Counts the seconds of each stage, and returns their sum."""
         stages = vars(timings)
         for stage, seconds in stages.items():
             self.stages[stage].add(seconds)

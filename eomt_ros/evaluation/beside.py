@@ -1,4 +1,4 @@
-"""What is written beside the figures: a full disk, or an encoder that refuses, takes it away, but not the figures."""
+"""Files beside the figures: a full disk, or an encoder that refuses, costs such a file, but not the figures."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Beside(Generic[Writer]):
 
     @property
     def is_there(self) -> bool:
-        """Whether anything was written, and nothing failed."""
+        """True if something was written, and nothing failed."""
         return self._writer is not None and self.problem is None
 
     def write(self, write: Callable[[Writer], None]) -> None:
-        """Lets `write` write, unless it has failed before."""
+        """Calls `write` with the writer, unless it has failed before."""
         if self.problem is not None:
             return
         try:
@@ -44,7 +44,7 @@ class Beside(Generic[Writer]):
             self._fail(error)
 
     def close(self) -> None:
-        """Ends it; nothing where it has ended."""
+        """Closes the file; does nothing where it is closed."""
         try:
             self._opened.close()
         except FAILURES as error:

@@ -1,4 +1,4 @@
-"""Whose way of counting the figures follow where the field counts in several ways."""
+"""Conventions of counting, where the field counts in several ways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Convention(Enum):
-    """What STQ, SQ, AQ, mVC8 and mVC16 are counted by; mIoU, VPQ and the figures of objects are the same in all."""
+    """The way STQ, SQ, AQ, mVC8 and mVC16 are counted; mIoU, VPQ and the figures of objects are the same in all."""
 
     STANDARD = "standard"
     PUBLISHED = "published"
@@ -14,7 +14,7 @@ class Convention(Enum):
 
     @property
     def meaning(self) -> str:
-        """In a sentence, for those who read the figures."""
+        """The convention in a sentence, for people."""
         return _MEANINGS[self]
 
 

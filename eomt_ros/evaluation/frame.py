@@ -1,4 +1,4 @@
-"""What the ground truth and a model say about one frame, in a form that has nothing to do with where they come from."""
+"""Ground truth and prediction of one frame, in a form that does not depend on where they come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Truth:
     """The ground truth of one frame."""
 
     classes: LabelImage
-    """(H, W) class ids; what is unlabelled is not counted anywhere."""
+    """(H, W) class ids; unlabelled pixels are not counted anywhere."""
     instances: LabelImage | None = None
     """(H, W) ids of things, which last the whole sequence, 0 for stuff; None where only classes are known."""
     listed_first: tuple[int, int] | None = None
@@ -25,7 +25,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model found in one frame."""
+    """The prediction of a model for one frame."""
 
     classes: LabelImage
     """(H, W) class ids."""

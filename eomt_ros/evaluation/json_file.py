@@ -18,7 +18,7 @@ Data = TypeVar("Data")
 
 
 class JsonFileError(Exception):
-    """A file that does not hold what it should; the message says where and what was expected."""
+    """A file with wrong content; the message says where and what was expected."""
 
 
 def write_json(content: Any, path: Path) -> None:
@@ -35,7 +35,7 @@ def write_json(content: Any, path: Path) -> None:
 
 
 def unfinished(path: Path) -> list[Path]:
-    """What processes left that were ended while they wrote `path`."""
+    """Files that processes left which were ended while they wrote `path`."""
     return [each for each in path.parent.glob(f".{path.name}.*") if each.suffix[1:].isdecimal()]
 
 
@@ -51,7 +51,7 @@ def parse_json(text: str) -> dict[str, Any]:
 
 
 def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
-    """A dataclass `kind` of what JSON holds; null is NaN where a number must be. Raises `JsonFileError`."""
+    """Makes a dataclass `kind` of an object in JSON; null is NaN where a number must be. Raises `JsonFileError`."""
     if not isinstance(content, Mapping):
         raise JsonFileError(f"{where or 'it'} is {_shown(content)}, expected an object")
     hints = typing.get_type_hints(kind)

@@ -23,7 +23,7 @@ _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB wit
 
 
 class LabelImageError(ValueError):
-    """What is no label image, or contradicts itself; the text says what it is and what was expected."""
+    """An image that is no label image, or contradicts itself; the text says what it is and what was expected."""
 
 
 def decode_labels(message: Any, *, colours: bool = False) -> LabelImage:

@@ -1,4 +1,4 @@
-"""How long things took, over any number of frames in little memory: a histogram with bins that widen with the time."""
+"""Latencies of any number of frames, in little memory: a histogram whose bins widen with the time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eomt_ros.evaluation.results import Percentiles
 RESOLUTION = 0.02
 """Width of a bin over its lower edge."""
 SHORTEST, LONGEST = 1e-3, 1e7
-"""ms: what is shorter or longer is counted as that; a microsecond, and three hours."""
+"""ms: shorter and longer times are counted as these, a microsecond and three hours."""
 COARSE = 3
 """Bins that are shown as one."""
 
@@ -25,10 +25,10 @@ class LatencyHistogram:
         self._highest = math.nan
         self.count = 0
         self.seconds = 0.0
-        """The sum."""
+        """Sum of the times."""
 
     def add(self, seconds: float) -> None:
-        """Counts one."""
+        """Counts a time."""
         milliseconds = 1e3 * seconds
         bounded = min(max(milliseconds, SHORTEST), LONGEST)
         self._bins[math.floor(math.log(bounded) / _STEP)] += 1
@@ -37,7 +37,7 @@ class LatencyHistogram:
         self.seconds += seconds
 
     def merge(self, other: LatencyHistogram) -> None:
-        """Counts all of another one too."""
+        """Counts the times of another histogram too."""
         if other.count:
             self._bins.update(other._bins)
             self._highest = other._highest if math.isnan(self._highest) else max(self._highest, other._highest)
@@ -56,7 +56,7 @@ class LatencyHistogram:
         return math.nan
 
     def figures(self) -> Percentiles:
-        """NaN where there were none."""
+        """The percentiles; NaN where no time was counted."""
         return Percentiles(self.percentile(0.50), self.percentile(0.95), self.percentile(0.99), self._highest)
 
     def bars(self) -> tuple[tuple[float, int], ...]:

@@ -74,7 +74,7 @@ class OutputBag:
             raise
 
     def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str, identity: str) -> None:
-        """Adds what was found in a frame, as the node publishes it; the header has no frame id.
+        """Adds the prediction for a frame, as the node publishes it; the header has no frame id.
 
         stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result.
         """

@@ -1,4 +1,4 @@
-"""The folder that an evaluation writes into: nothing in it is lost that an evaluation did not make.
+"""The folder that an evaluation writes into. Only files that an evaluation made are ever removed from it.
 
 `metrics.json` is there from the start, so that a folder is known for what it is however the evaluation ends.
 """
@@ -27,7 +27,7 @@ class OutputFolderError(UserError):
 
 
 def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Makes the folder `out`, without what an earlier evaluation left there, whole or half; all else in it stays.
+    """Makes the folder `out`. Removes an earlier evaluation there, whole or half; everything else in it stays.
 
     Raises `OutputFolderError` where something is in it that `overwrite` does not allow to remove, or is one of the
     inputs; `OSError`.
@@ -52,7 +52,7 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
 
 @contextmanager
 def nothing_half(out: Path) -> Iterator[None]:
-    """Removes what was made in a folder within the `with` block where an error ends it before there were figures."""
+    """Removes the evaluation from a folder if an error ends the `with` block before there are figures."""
     try:
         yield
     except BaseException:

@@ -13,7 +13,7 @@ NOMINAL_STEP = 10**8
 
 @dataclass(frozen=True)
 class FrameTime:
-    """When a frame was, and how long it stands for."""
+    """Time of a frame in its sequence, and how long the frame stands for."""
 
     begin: float
     """Seconds from the start of the sequence; where stamps jump back, time goes on."""
@@ -24,7 +24,7 @@ class FrameTime:
 
 
 class Pace:
-    """Makes moments of stamps. A frame's moment is known when the next frame is: what is pushed comes out one later."""
+    """Turns stamps into times. A frame's time is known when the next frame is: it comes out one push later."""
 
     def __init__(self) -> None:
         self._last: int | None = None
@@ -35,7 +35,7 @@ class Pace:
         """Frames with the stamp of the frame before."""
 
     def push(self, stamp: int) -> FrameTime | None:
-        """Takes the next frame's stamp, in nanoseconds; returns the moment of the frame before, None at the first."""
+        """Takes the next frame's stamp, in nanoseconds; returns the time of the frame before, None at the first."""
         last, self._last = self._last, stamp
         if last is None:
             return None
@@ -49,7 +49,7 @@ class Pace:
         return moment
 
     def end(self) -> Iterator[FrameTime]:
-        """The moment of the last frame, if there was one."""
+        """The time of the last frame, if there was one."""
         if self._last is not None:
             self._last = None
             yield self._moment()

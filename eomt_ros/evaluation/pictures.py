@@ -1,4 +1,4 @@
-"""The frames that a model got most wrong, as pictures: what it saw, what it found, and the truth."""
+"""Pictures of the frames that a model got most wrong: input, prediction and ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ APART = 1.0
 """s between two of them at least: one bad moment is one frame."""
 WORST_FOLDER = "worst"
 LONGEST_SIDE = 1280
-"""Pixels; larger pictures are made smaller, so that what is kept stays small too."""
+"""Pixels; larger pictures are shrunk, so that the frames that are kept need little memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class _Frame:
 
 
 class WorstFrames:
-    """Keeps the worst frames of those that it is shown."""
+    """Keeps the frames with the lowest mIoU of those that it is offered."""
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
@@ -56,7 +56,7 @@ class WorstFrames:
         prediction: Picture,
         truth: Truth,
     ) -> None:
-        """Shows a frame: its mIoU, what the camera saw, and that with the prediction drawn into it."""
+        """Offers a frame. image: of the camera. prediction: the image with the prediction drawn into it."""
         near = [
             frame for frame in self._kept if frame.sequence == sequence and abs(frame.seconds - seconds) < APART - 1e-6
         ]

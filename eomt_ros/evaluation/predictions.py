@@ -1,4 +1,4 @@
-"""Where predictions come from: the engine, here, or what a node published and a robot recorded (`recorded.py`)."""
+"""Predictions of the engine; those that a node published and a robot recorded are in `recorded.py`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_GAP = 2.0
 
 
 class Found(Drawable, Protocol):
-    """What a model found in a frame; a `FrameResult` is one."""
+    """The prediction for one frame; a `FrameResult` is one."""
 
     @property
     def epoch(self) -> int:
@@ -39,26 +39,26 @@ class Found(Drawable, Protocol):
 
 
 class Predictions(Protocol):
-    """Gives what was found in each frame of sequences, one after the other."""
+    """Gives the prediction for each frame of sequences, one after the other."""
 
     labels: Labels
     task: str
     model: str
     identity: str
-    """What the ids rest on, as `InstanceArray` says it."""
+    """Source of the ids, as in `InstanceArray`."""
     settings: Mapping[str, Any]
-    """What it takes to have the same predictions again."""
+    """Settings that are needed to get the same predictions again."""
 
     def start_sequence(self, name: str) -> None:
-        """What follows has nothing to do with the frames before."""
+        """Begins another sequence."""
         ...
 
     def find(self, frame: SourceFrame) -> Found | None:
-        """What is in the next frame of the sequence; None where there is nothing to be had."""
+        """The prediction for the next frame of the sequence; None where there is none."""
         ...
 
     def problems(self) -> list[str]:
-        """What went wrong so far, a sentence each."""
+        """Problems so far, a sentence each."""
         ...
 
 
@@ -124,7 +124,7 @@ class EnginePredictions:
             return None
 
     def problems(self) -> list[str]:
-        """What was left out or could not be segmented, and where ids began anew."""
+        """Frames that were left out or could not be segmented, and breaks after which ids began anew."""
         return [
             *self._late.sentence("frame came late and was dropped", "frames came late and were dropped"),
             *self._failed.sentence("frame could not be segmented", "frames could not be segmented"),
@@ -135,12 +135,12 @@ class EnginePredictions:
 
 
 def prediction(found: Found, task: str) -> Prediction:
-    """What the metrics are told."""
+    """The prediction in the form that metrics take."""
     return Prediction(found.semantic, None if task == "semantic" else found.panoptic, found.epoch)
 
 
 def _digest(folder: Path) -> str:
-    """Of a checkpoint's weights: two that differ by it are different models, whatever they are called."""
+    """SHA-256 of a checkpoint's weights: it tells models apart whose names are the same."""
     digest = hashlib.sha256()
     for path in weight_files(folder):
         with open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""How far a long piece of work has come."""
+"""Progress of a long piece of work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Progress:
         self._bar.close()
 
     def update(self, frames: int = 1) -> None:
-        """So many more are done."""
+        """Counts frames that are done."""
         self.frames += frames
         self._bar.update(frames)
         if self._bar.disable and time.monotonic() >= self._told + self._every:

@@ -1,4 +1,4 @@
-"""Predictions that a node published and somebody recorded, by the stamps of the frames they belong to."""
+"""Predictions that a node published and somebody recorded, found by the stamps of their frames."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.printable import printable
 
 LOOK_AHEAD = 64
-"""Results that wait for their other parts at most: the node publishes the parts of one together."""
+"""Most results that wait for their other parts: the node publishes the parts of a result together."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedResult:
-    """One frame's result, put together of the messages about it."""
+    """One frame's result, put together from its messages."""
 
     semantic: LabelImage
     """(H, W) class ids."""
@@ -125,7 +125,7 @@ class RecordedPredictions:
         return result
 
     def problems(self) -> list[str]:
-        """What did not match so far, a sentence each."""
+        """Frames and results that did not match so far, a sentence each."""
         missing, frames = self._missing_with_truth, counted(self._frames_with_truth, "frame")
         unscored = f"most of the ground truth is not used: {missing} of {frames} that have one have no recorded result"
         return [
@@ -162,11 +162,11 @@ class _Summary:
     model: str
     identity: str
     classes: Mapping[int, tuple[str, bool]]
-    """Name of each class that was found, and whether it is of things."""
+    """Name of each class that was found, and True if it is of things."""
 
 
 def _summary(path: Path) -> _Summary:
-    """What a bag says about the model; goes through the instances of all results."""
+    """The model as a bag describes it; reads the instances of all results."""
     classes: dict[int, tuple[str, bool]] = {}
     first: Any = None
     try:
@@ -196,7 +196,7 @@ def _instances_topic(bag: Bag) -> str:
 
 
 def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, table: Path | None) -> Labels:
-    """The labels of the model, of which what was found tells only some."""
+    """The labels of the model. The classes that were found are only some of them, and must agree."""
     labels = _fitting(model, classes) if table is None else load_labels(table)
     for number, (name, thing) in classes.items():
         if number >= len(labels.class_names) or (labels.class_names[number], labels.is_thing[number]) != (name, thing):
@@ -209,7 +209,7 @@ def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, tab
 
 
 def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
-    """The shipped table with these names and the model's name first; else what was found."""
+    """The shipped table with these classes, preferably of the model's name; else the classes that were found."""
     fitting = [
         table
         for table in shipped_tables()

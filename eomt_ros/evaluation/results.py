@@ -1,4 +1,4 @@
-"""What an evaluation found: all that `metrics.json` holds, and the report and the comparison are made from."""
+"""The results of an evaluation: the content of `metrics.json`, from which report and comparison are made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eomt_ros.regular_file import read_bytes
 SCHEMA_VERSION = 1
 FILE = "metrics.json"
 LARGEST_RESULTS = 1 << 26
-"""Bytes of it: those of a hundred hours."""
+"""Bytes of the file: enough for a hundred hours."""
 
 
 class ResultsError(UserError):
@@ -34,7 +34,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Drift:
-    """The first minute beside the last one, which do not overlap."""
+    """Scores of the first minute and of the last one, which do not overlap."""
 
     first_miou: float | None
     last_miou: float | None
@@ -59,14 +59,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class IdSpan:
-    """A time in which an object was in view, and had one id or none."""
+    """A stretch of time in which an object was in view, and had one id or none."""
 
     begin: float
     """Seconds from the start of the sequence, as is `end`."""
     end: float
     identity: str | None
-    """What it was called by the model: the id, or epoch and id as `2:17` where there were several epochs; None where no
-    prediction matched it."""
+    """Id that the model gave it, or epoch and id as `2:17` where there were several epochs; None where no prediction
+    matched it."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class ObjectTimeline:
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """One of the frames that the model got most wrong, with pictures in the output folder."""
+    """One of the frames with the lowest mIoU, with its pictures in the output folder."""
 
     sequence: str
     stamp: int
@@ -97,7 +97,7 @@ class WorstFrame:
 
 @dataclass(frozen=True)
 class ReplayFigures:
-    """How the frames fared on their way through the node; None of it exists straight through the engine."""
+    """Fate of the frames on their way through the node."""
 
     policy: str
     published: int
@@ -112,19 +112,19 @@ class ReplayFigures:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What can be said of the predictions alone; None where there is nothing to say it of."""
+    """Figures that need no ground truth; None where there is nothing to count."""
 
     class_area: Mapping[str, float] = field(default_factory=dict)
     """Share of the image that a class has, mean over frames."""
     unlabelled_area: float | None = None
-    """The same of what has no class."""
+    """Share of the image that has no class, mean over frames."""
     flicker: float | None = None
     """Share of the pixels that have another class than in the frame before, mean over frames."""
     things_per_frame: float | None = None
     ids: int | None = None
-    """Different ids of things."""
+    """Number of different ids of things."""
     id_seconds: float | None = None
-    """From the first to the last frame with an id of a thing; median."""
+    """Time from the first to the last frame with an id of a thing; median over ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,14 +210,14 @@ def begin(folder: Path) -> None:
 
 
 def has_begun(folder: Path) -> bool:
-    """Whether an evaluation was begun in a folder, by any version."""
+    """True if an evaluation was begun in a folder, by any version."""
     with suppress(ResultsError):
         return "schema_version" in _content(folder)
     return False
 
 
 def has_figures(folder: Path) -> bool:
-    """Whether an evaluation that was begun in a folder has written figures."""
+    """True if an evaluation has written figures into a folder."""
     with suppress(ResultsError):
         return len(_content(folder)) > 1
     return False

@@ -34,11 +34,11 @@ from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 
 BEHIND = 8
-"""Frames that scoring and drawing may be behind the engine."""
+"""Most frames by which scoring and drawing may lag behind the engine."""
 KEPT_EVERY = 5.0
-"""s between two writings of the figures so far."""
+"""s between two writings of the figures so far, at least."""
 KEPT_SHARE = 0.02
-"""Of the time, that writing them may take."""
+"""Largest share of the time that writing them may take."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class EvaluationOptions:
     """How an evaluation is run."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What to write down beside what the evaluation knows itself: the command, the input, the model as it was named."""
+    """Settings for `metrics.json` that the evaluation does not know itself: command, input, name of the model."""
     save_bag: bool = False
     """Write the predictions as a bag: `bag` in the output folder, or one in it for each of several sequences."""
     video: bool = True
@@ -56,7 +56,7 @@ class EvaluationOptions:
     complete: Callable[[Results], Results] = field(default=lambda found: found)
     """Adds what the caller knows, before anything is written."""
     stop: threading.Event = field(default_factory=threading.Event)
-    """Set from outside, to end early with what there is."""
+    """Ends the evaluation early, with the frames so far, once it is set."""
 
 
 def evaluate(
@@ -64,8 +64,8 @@ def evaluate(
 ) -> Results:
     """Goes through all frames; leaves figures, overlay video, pictures and perhaps a bag in the folder `out`.
 
-    The folder exists. The figures so far are in it every few seconds, whatever becomes of this process; and what cannot
-    be written beside them is a problem in them, and no end.
+    The folder exists. The figures so far are written every few seconds, so that they are there if the process is
+    killed. A video, picture or bag that cannot be written is one of the results' problems, and no error.
     Raises `SourceError` where there is not one frame, `OSError` where the figures cannot be written.
     """
     _check_classes(sequences, predictions)
@@ -209,7 +209,7 @@ class _Evaluation:
 
 
 def _check_classes(sequences: Iterable[FrameSequence], predictions: Predictions) -> None:
-    """Raises `SourceError` where a data set numbers other classes than the model."""
+    """Raises `SourceError` where a data set and the model number different classes."""
     model = predictions.labels.class_names
     for sequence in sequences:
         expected = sequence.class_names

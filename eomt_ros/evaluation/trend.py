@@ -1,4 +1,4 @@
-"""How figures change over a run, in bounded memory: intervals that widen with its length, and drift."""
+"""Figures over the time of a run, in bounded memory: intervals that widen with its length, and drift."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Drift, Interval
 
 INTERVALS = 120
-"""At most, unless there are more sequences: each has at least one."""
+"""Most intervals of a run, unless it has more sequences: each has at least one."""
 SHORTEST = 1.0
-"""s that an interval lasts, doubled whenever there are too many."""
+"""s that an interval lasts; doubled whenever there are too many intervals."""
 MINUTE = 60.0
 BLOCK = 1.0
-"""s: the last minute is known as closely as that."""
+"""s: resolution of the beginning of the last minute."""
 
 
 class Trend:
-    """Takes frame after frame; the intervals of a run are all equally long, but for the last of each sequence."""
+    """Divides a run into intervals, equally long but for the last of each sequence."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
@@ -28,7 +28,7 @@ class Trend:
         self._parts: list[_Part] = []
 
     def add(self, sequence: str, moment: FrameTime, seconds: float | None, score: PartialScores | None) -> None:
-        """Counts a frame. seconds: that the engine took, None where it is not known; score: None without truth."""
+        """Counts a frame. seconds: time that the engine took, None where not known. score: None without truth."""
         number = int(moment.begin // self._length)
         last = self._parts[-1] if self._parts else None
         if last is None or (last.sequence, last.number) != (sequence, number):
@@ -75,7 +75,7 @@ class Trend:
 
 
 class DriftWatch:
-    """Sets the first minute of sequences of at least two minutes beside their last one."""
+    """Scores the first and the last minute of sequences of at least two minutes."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes

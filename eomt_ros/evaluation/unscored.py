@@ -1,4 +1,4 @@
-"""What can be said of predictions without a ground truth: how much there is of what, and how steady it is."""
+"""Figures of predictions that need no ground truth: areas of classes, flicker, and how long ids last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eomt_ros.evaluation.results import Predicted
 
 
 class PredictedFigures:
-    """Takes the frames of sequences; remembers the classes of one, and when each id was seen."""
+    """Counts the frames of sequences; keeps the classes of one frame, and when each id was seen."""
 
     def __init__(self, class_names: Sequence[str], *, has_ids: bool) -> None:
         self._class_names = class_names
@@ -28,7 +28,7 @@ class PredictedFigures:
         self._before: LabelImage | None = None
 
     def start_sequence(self) -> None:
-        """What follows has nothing to do with the frames before."""
+        """Begins another sequence."""
         self._lives = self._all_lives()
         self._seen = {}
         self._before = None
@@ -48,7 +48,7 @@ class PredictedFigures:
         self._seen.update((identity, (self._seen.get(identity, (moment.begin,))[0], end)) for identity in ids)
 
     def figures(self) -> Predicted:
-        """Those of all frames so far."""
+        """The figures of all frames so far."""
         if not self._frames:
             return Predicted()
         areas = (self._areas / self._frames).tolist()

@@ -35,12 +35,12 @@ Picture = npt.NDArray[np.uint8]
 TICKS_PER_SECOND = 90_000
 """Time stamps per second, as is usual for video: a multiple of all common frame rates."""
 LONGEST_VIDEO_SIDE = 16_384
-"""Pixels that H.264 has in a row or column at most."""
+"""Most pixels that H.264 has in a row or column."""
 
 NOMINAL_RATE = 10
-"""Frames a second of a video that says neither times nor a rate."""
+"""Frames per second of a video that gives neither times nor a rate."""
 MOST_REORDERED = 8
-"""Frames among which the times may be out of order."""
+"""Most frames by which a frame's time may be out of order."""
 
 
 class VideoError(SourceError):
@@ -164,7 +164,7 @@ def _in_time(frames: Iterator[av.VideoFrame], period: int) -> Iterator[tuple[int
 
 
 def frame_count(path: Path) -> int | None:
-    """How many frames a video says it has; None where it does not say. Raises `VideoError`."""
+    """The number of frames that a video declares; None where it declares none. Raises `VideoError`."""
     try:
         with _opened(path) as container:
             return (container.streams.video[0].frames if container.streams.video else 0) or None

@@ -1,6 +1,6 @@
-"""How right a segmentation is: of pixels, of tubes, of objects and their ids, and how steady.
+"""Metrics of segmentations: of pixels, of tubes, of objects and their ids, and of steadiness.
 
-`Scores` is fed frame by frame, and gives everything; each metric has a module, which says what it is.
+`Scores` takes frame after frame and computes all of them; the module of a metric defines it.
 """
 
 from eomt_ros.evaluation.metrics.intervals import PartialScores

@@ -1,4 +1,4 @@
-"""Ghosts, predicted things that are not there, and ids that stand for several things: unseen by who follows true ones.
+"""IDF1, ghosts (predicted things that are not there), and ids that stand for several things.
 
 A predicted thing counts in a frame where it is as large as a true one has to be to be in view, and does not lie mostly
 on what nobody labelled. One that matches no true thing is a ghost. What matches a true thing that is itself not counted
@@ -38,9 +38,9 @@ class IdentityCounts:
     predicted: int = 0
     """Predicted things."""
     matched: int = 0
-    """Of both."""
+    """Pairs of a true and a predicted thing that match."""
     agreed: int = 0
-    """Those of them that the one id of a thing has."""
+    """Pairs whose predicted id is the one id of the true thing, see above."""
     shared_ids: int = 0
     """Ids that were matched with more than one thing of a sequence."""
 
@@ -49,7 +49,7 @@ class IdentityCounts:
 
 
 class IdMatches:
-    """Follows the ids of one sequence; keeps a few numbers per id and thing, however long it is."""
+    """Counts how often each id matched each thing of one sequence; keeps a few numbers per pair."""
 
     def __init__(self) -> None:
         self._frames = 0
@@ -75,7 +75,7 @@ class IdMatches:
                 self._predicted += 1
 
     def counts(self, things: Collection[Key]) -> IdentityCounts:
-        """Those so far; things: the true ones that count."""
+        """The counts so far. things: the true things that count."""
         kept = set(things)
         matched = {(true, by): frames for (true, by), frames in self._matched.items() if true in kept}
         return IdentityCounts(

@@ -16,11 +16,11 @@ class PartialScores:
 
     @classmethod
     def empty(cls, classes: int) -> PartialScores:
-        """Of no frame."""
+        """Makes one without any frame."""
         return cls(Confusion.empty(classes))
 
     def add(self, other: PartialScores) -> None:
-        """Counts the frames of another part too."""
+        """Adds the frames of another part."""
         self.confusion.add(other.confusion)
         if other.tubes is not None:
             if self.tubes is None:
@@ -29,10 +29,10 @@ class PartialScores:
 
     @property
     def miou(self) -> float | None:
-        """None where the ground truth is all unlabelled."""
+        """mIoU; None where the ground truth is all unlabelled."""
         return self.confusion.miou
 
     @property
     def vpq(self) -> float | None:
-        """None where there are classes only."""
+        """VPQ; None where there are classes only."""
         return None if self.tubes is None else self.tubes.vpq

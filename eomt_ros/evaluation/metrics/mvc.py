@@ -1,4 +1,4 @@
-"""Video consistency (Miao et al., VSPW, 2021): whether predictions stay the same where the ground truth does.
+"""Video consistency (Miao et al., VSPW, 2021): predictions should stay the same where the ground truth does.
 
 In every window of C consecutive frames of a sequence, VC is the share of the pixels with a constant true class that
 have a constant predicted class too, right or wrong. mVC is its mean over all windows of all sequences; windows without
@@ -19,7 +19,7 @@ MVC_WINDOWS = (8, 16)
 """Frames per window."""
 
 Ages = npt.NDArray[np.uint8]
-"""(H, W) for how many frames a pixel has kept its class, at most as many as the longest window has."""
+"""(H, W) number of frames for which a pixel has kept its class, at most the length of the longest window."""
 
 
 class Consistency:
@@ -36,7 +36,7 @@ class Consistency:
         self.start_sequence()
 
     def start_sequence(self) -> None:
-        """What follows has nothing to do with the frames before."""
+        """Begins another sequence."""
         self._frames = 0
         self._before: tuple[LabelImage, LabelImage] | None = None
         self._held_back: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""How well objects, the things of the ground truth, are found, and whether they keep the ids that they are given."""
+"""Objects, the things of the ground truth: when they are found, and which ids they are given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
 
 @dataclass(frozen=True)
 class ObjectLimits:
-    """Which objects count. Raises `ValueError`."""
+    """The smallest objects that count. Raises `ValueError`."""
 
     min_area: float = 0.001
     """Share of the image; where an object has less, it is out of view, and no ghost."""
@@ -37,15 +37,15 @@ class ObjectCourse:
     frames: int = 0
     """Frames in which the object was in view."""
     found: int = 0
-    """Those of them in which a prediction matched it."""
+    """Frames in view in which a prediction matched it."""
     seconds: float = 0.0
     """Time in view."""
     switches: list[float] = field(default_factory=list)
-    """When it was matched by another id than at its match before, in seconds from the start of the sequence."""
+    """Times at which it was matched by another id than before, in seconds from the start of the sequence."""
     fragmentations: int = 0
     """Times it was found again after one or more frames in view in which it was not."""
     wrong_ids_after_reentry: int = 0
-    """Those of the switches before which it had been out of view."""
+    """Number of switches before which it had been out of view."""
     matches: list[tuple[float, float, Key | None]] = field(default_factory=list)
     """(begin, end, predicted thing): the times in view, and what matched it."""
     _unseen_seconds: float = 0.0
@@ -125,7 +125,7 @@ class ObjectScore:
         return self._ids.counts([course.key for course in self.courses])
 
     def timelines(self, sequence: str, class_names: Sequence[str]) -> list[ObjectTimeline]:
-        """Those objects, for people."""
+        """The time in view and the ids of those objects, for people."""
         matches = [match for course in self._courses.values() for _, _, match in course.matches]
         several = len({match.epoch for match in matches if match is not None}) > 1
 

@@ -1,4 +1,4 @@
-"""One frame's segments, true and predicted, and how many pixels each pair of them shares: all that most metrics need.
+"""The true and the predicted segments of one frame, and the pixels that each pair of them shares.
 
 Label images are constant over long stretches of a row, so they are compared stretch by stretch, and counted by that.
 """
@@ -33,7 +33,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """What an image is divided into: segments, and parts that are none (unlabelled, or things without an id)."""
+    """The parts of an image: segments, and parts that are none (unlabelled, or things without an id)."""
 
     keys: list[Key]
     """All different, N of them."""
@@ -57,14 +57,14 @@ class Segments:
 
 @dataclass(frozen=True, eq=False)
 class Overlap:
-    """The segments of one frame, and what they share."""
+    """The segments of one frame, and the pixels that they share."""
 
     truth: Segments
     prediction: Segments
     counts: Counts
     """(true, predicted) common pixels."""
     has_segments: bool
-    """Whether both sides tell things apart; where not, there are classes only."""
+    """True if both sides tell things apart; otherwise there are classes only."""
 
     @cached_property
     def matches(self) -> dict[Key, Key]:
@@ -90,9 +90,9 @@ def matched_iou(counts: Counts, truth: Segments, prediction: Segments) -> npt.ND
 
 
 def spared(counts: Counts, truth: Segments, prediction: Segments) -> Flags:
-    """(..., predicted) which lie mostly where no claim can be wrong, and are no false alarms.
+    """(..., predicted) True for segments that are no false alarms, because most of their pixels cannot be judged.
 
-    That is on unlabelled pixels, and on things of their own class that nobody told apart, a crowd (panopticapi).
+    These are unlabelled pixels, and things of the same class that nobody told apart, a crowd (panopticapi).
     """
     is_crowd = ~truth.are_segments & ~truth.are_unlabelled
     spares = truth.are_unlabelled[:, None] | (is_crowd[:, None] & _same_class(truth, prediction))
@@ -146,7 +146,7 @@ def _expect_same_shape(truth: Truth, prediction: Prediction) -> None:
 
 
 def _stretches(images: list[LabelImage]) -> tuple[Counts, Counts]:
-    """Where a new stretch of pixels begins that are alike in all images, row after row, and how long each is."""
+    """Beginnings and lengths of the stretches, row after row, in which no image changes."""
     flat = [image.reshape(-1) for image in images]
     changes = np.ones(flat[0].size, bool)
     np.not_equal(flat[0][1:], flat[0][:-1], out=changes[1:])

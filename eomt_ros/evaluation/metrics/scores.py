@@ -131,7 +131,7 @@ class Scores:
 
     @property
     def shift(self) -> int:
-        """By how much the ids of the true classes seem to be too large, see `Confusion`."""
+        """Number by which the ids of the true classes seem to be too large, see `Confusion`."""
         return self._all.confusion.shift
 
     def timelines(self) -> list[ObjectTimeline]:

@@ -1,4 +1,4 @@
-"""How well classes are found, over all pixels that the ground truth labels: mIoU and the IoU of each class."""
+"""mIoU and the IoU of each class, over all pixels that the ground truth labels."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ class Confusion:
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        """(classes, classes + 1); in the last column what the prediction leaves unlabelled: missed, but nobody's false
-        alarm."""
+        """(classes, classes + 1) pixels; the last column has those that the prediction leaves unlabelled, which are
+        missed, but no false alarm."""
 
     @classmethod
     def empty(cls, classes: int) -> Confusion:
-        """Of no frame."""
+        """Makes one without any pixels."""
         return cls(np.zeros((classes, classes + 1), np.int64))
 
     @classmethod
     def of(cls, overlap: Overlap, classes: int) -> Confusion:
-        """Of one frame."""
+        """Makes that of one frame."""
         counts = np.zeros((classes + 1, classes + 1), np.int64)
         np.add.at(counts, (overlap.truth.classes[:, None], overlap.prediction.classes[None, :]), overlap.counts)
         return cls(counts[:-1])
 
     def add(self, other: Confusion) -> None:
-        """Counts the frames of another one too."""
+        """Adds the pixels of another confusion."""
         self.counts += other.counts
 
     @property
@@ -48,9 +48,9 @@ class Confusion:
 
     @property
     def shift(self) -> int:
-        """By how much the true ids seem to be too large: 1 where they count from 1 and the predicted from 0; else 0.
+        """Number by which the true ids seem too large: 1 where they count from 1 and the predicted from 0; else 0.
 
-        That is where of most pixels, and of two classes at least, the ids agree only when they are shifted.
+        It is not 0 where for most pixels, and for two classes at least, the ids agree only when they are shifted.
         """
         counts = self.counts[:, :-1]
         for shift in (1, -1):

@@ -55,7 +55,7 @@ class Association:
         return total, len(self._truth)
 
     def _tubes(self, truth: Segments, listed_first: tuple[int, int] | None) -> tuple[Flags, Flags]:
-        """Which true segments are tubes, and on which ones the size of predicted tubes is counted."""
+        """True for the true segments that are tubes; True for those on which the size of predicted tubes is counted."""
         if self._convention is Convention.STANDARD:
             return truth.are_things, truth.are_segments
         tubes, counted = truth.are_things, truth.are_segments | truth.are_unlabelled

@@ -25,7 +25,7 @@ VPQ_WINDOWS = (1, 2, 4, 6, 8)
 
 
 class TubeCounts:
-    """What became of tubes, by window length and class."""
+    """Matched and unmatched tubes, by window length and class."""
 
     def __init__(self, classes: int) -> None:
         shape = len(VPQ_WINDOWS), classes
@@ -36,7 +36,7 @@ class TubeCounts:
         self.only_predicted = np.zeros(shape, np.int64)
 
     def add(self, other: TubeCounts) -> None:
-        """Counts the tubes of another one too."""
+        """Adds the tubes of another count."""
         self.iou += other.iou
         self.matched += other.matched
         self.only_true += other.only_true

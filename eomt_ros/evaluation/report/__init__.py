@@ -1,4 +1,4 @@
-"""What people read: the report of an evaluation, and the comparison of several."""
+"""Pages for people: the report of an evaluation, and the comparison of several."""
 
 from eomt_ros.evaluation.report.content import write_report
 

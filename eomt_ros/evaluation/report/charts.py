@@ -1,4 +1,4 @@
-"""Where things are in the charts over numbers: lines over time and histograms. All places are percent of the chart."""
+"""Layout of the charts: lines over time and histograms. All places are percent of the chart."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eomt_ros.evaluation.report.figures import Kind, as_text, known
 from eomt_ros.evaluation.results import Interval, Percentiles, Results
 
 MOST_TICKS = 6
-"""Steps of an axis at most, so that their texts have room on a telephone."""
+"""Most steps of an axis, so that their texts have room on a telephone."""
 HIGHEST_EVENT = 25.0
 """Percent of the chart: height of the bar where there are most events."""
 NAMED_SEQUENCES = 5
-"""More than these do not fit beside each other by name."""
+"""Most sequences whose names fit beside each other."""
 STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 WIDE = 4.0
-"""Ratio of the ends of an axis from which ticks are 1, 2, 5, 10, ... instead of equal steps."""
+"""Smallest ratio of the ends of an axis for ticks at 1, 2, 5, 10, ... instead of equal steps."""
 
 Value = Callable[[Interval], "float | None"]
 
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Bar:
-    """A stretch of the x axis, and what is drawn from the axis upwards there."""
+    """A bar from the x axis upwards."""
 
     left: float
     width: float
@@ -68,7 +68,7 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often values occur."""
+    """Numbers of frames by value."""
 
     bars: tuple[Bar, ...]
     marks: tuple[Tick, ...]

@@ -1,4 +1,4 @@
-"""Runs side by side: every figure, how it differs from the first run's, and whether that is better."""
+"""Runs side by side: every figure, its difference from the first run's, and the verdict."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from eomt_ros.evaluation.report.page import fill_in, flat, said
 from eomt_ros.evaluation.results import Results
 
 SPEED_VARIES = 0.03
-"""Share by which the speed of two equal runs easily differs; less than that is the same."""
+"""Share by which the speeds of two equal runs differ easily; smaller differences count as the same."""
 SMALLEST = {Kind.SCORE: 0.0005, Kind.SHARE: 0.0005, Kind.COUNT: 0.5, Kind.RATIO: 0.005, Kind.SECONDS: 0.005}
-"""Differences below these are not seen in the figure as it prints, and are the same."""
+"""Smaller differences do not show in the printed figure, and count as the same."""
 SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area", "min_object_frames")
 """Settings that must agree, or the runs answer different questions."""
 SAME_MACHINE = ("device", "threads", "machine")
 """Settings that must agree if speeds are to be compared."""
 OF_THE_RUN = ("command", "date")
-"""Settings that say nothing of how the figures were made that the others do not say."""
+"""Settings that have no influence on the figures; a comparison does not list them."""
 FEW = 8
 """Names that a warning lists at most."""
 
 
 class Verdict(Enum):
-    """How a run's figure is beside the first run's."""
+    """A run's figure in relation to the first run's."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -48,7 +48,7 @@ class ComparedRun:
     """An evaluation to be compared."""
 
     name: str
-    """What it is called beside the others, such as its folder."""
+    """Its name in the comparison, such as its folder."""
     results: Results
 
 
@@ -80,11 +80,11 @@ class Comparison:
     """Why the runs cannot be compared as they are, a sentence each."""
     groups: Mapping[str, Rows]
     settings: Mapping[str, tuple[str, ...]]
-    """Those in which the runs differ, with the value of each."""
+    """Settings in which the runs differ, with the value of each run."""
 
 
 def compare(runs: Sequence[ComparedRun]) -> Comparison:
-    """Puts two or more runs beside each other; the first is what the others are measured by."""
+    """Compares two or more runs with the first of them."""
     results = [run.results for run in runs]
     groups = {
         name: {

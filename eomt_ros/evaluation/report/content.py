@@ -1,4 +1,4 @@
-"""`report.html`: what an evaluation found, for people; one file that opens from disk without a network."""
+"""`report.html`: the results of an evaluation for people, in one file that opens from disk without a network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
 
 SMALLEST_AREA = 0.0005
-"""Share of the image from which on a class is shown with its area."""
+"""Smallest share of the image for which the area of a class is shown."""
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""
 
@@ -75,7 +75,7 @@ def render(results: Results, folder: Path) -> str:
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
-    """What was evaluated, in a few lines."""
+    """Names and values of the lines at the top: input, task, device, date, length."""
     settings = results.settings
     for name in ("input", "task", "device"):
         if settings.get(name) is not None:
@@ -92,7 +92,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _limits(settings: Mapping[str, Any]) -> str | None:
-    """Which objects count, in words."""
+    """The limits of the objects that count, in words."""
     area, frames = settings.get("min_object_area"), settings.get("min_object_frames")
     if area is None or frames is None:
         return None

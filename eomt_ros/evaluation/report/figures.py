@@ -1,4 +1,4 @@
-"""The figures of an evaluation in plain words: their names, what they mean, which way is better, how they print."""
+"""The figures of an evaluation for people: name, meaning, direction that is better, format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from eomt_ros.evaluation.results import Results
 
 NOTHING = "—"
-"""In place of a figure that cannot be known."""
+"""Printed in place of a figure that cannot be known."""
 
 
 class Better(Enum):
@@ -22,7 +22,7 @@ class Better(Enum):
 
 
 class Kind(Enum):
-    """How a figure prints."""
+    """Format of a figure."""
 
     SCORE = "{:.3f}"
     SHARE = "{:.1%}"
@@ -34,7 +34,7 @@ class Kind(Enum):
 
 
 class Needs(Enum):
-    """What has to be there for a figure to be known."""
+    """The input that a figure needs."""
 
     RUN = "frames"
     IDS = "a task that has objects"
@@ -47,7 +47,7 @@ class Figure:
     """One figure of `Results`."""
 
     path: str
-    """Where it is in `Results`, such as `latency_ms.p95`."""
+    """Its place in `Results`, such as `latency_ms.p95`."""
     name: str
     kind: Kind
     better: Better
@@ -75,7 +75,7 @@ class Figure:
 
 
 def known(value: float | None) -> float | None:
-    """None for what is not a number either."""
+    """The value; None also for NaN."""
     return None if value is None or math.isnan(value) else float(value)
 
 
@@ -105,13 +105,13 @@ def why_missing(results: Results, needs: Needs) -> str:
 
 
 def headline(results: Results) -> list[Figure]:
-    """The figures that say most of a run."""
+    """The most important figures of a run."""
     figures = {figure.path: figure for group in GROUPS.values() for figure in group}
     return [figures[path] for path in (HEADLINE if results.frames_scored else HEADLINE_WITHOUT_TRUTH)]
 
 
 def groups(results: Results) -> dict[str, list[Figure]]:
-    """The figures that can be said of a run: without a ground truth none that needs one."""
+    """The figures of a run by group: without a ground truth none that needs one."""
     needs = Needs if results.frames_scored else (Needs.RUN, Needs.IDS)
     chosen = {name: [figure for figure in figures if figure.needs in needs] for name, figures in GROUPS.items()}
     return {name: figures for name, figures in chosen.items() if figures}

@@ -1,4 +1,4 @@
-"""The timeline of ids: which object had which id when, laid out in rows. All places are percent of the row."""
+"""The timeline of ids: a row for each object, with the ids it had over time. All places are percent of the row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLORS = 10
 ROWS = 60
 """Objects that a timeline shows at most."""
 INVISIBLE = 1 / 1500
-"""Share of a row below which a gap between two spans of one id is not seen."""
+"""Share of a row: smaller gaps between two spans of one id are not seen."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class IdCell:
     left: float
     width: float
     identity: str | None
-    """What it is called by; None where no prediction matched."""
+    """Id by the model; None where no prediction matched."""
     color: int | None
     title: str
     switched: bool
-    """Whether it had another id before."""
+    """True if it had another id before."""
 
 
 @dataclass(frozen=True)
