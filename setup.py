@@ -40,6 +40,7 @@ setup(
         "torch>=2.4",
     ],
     extras_require={
+        "coco": ["pycocotools>=2.0.8"],
         "demo": ["mujoco>=3.1", "PyOpenGL>=3.1"],
         "evaluation": [
             "av>=11",
@@ -52,15 +53,18 @@ setup(
         "mask2former": ["pillow>=9", "torchvision>=0.19", "transformers>=5.23"],
         "onnxruntime": ["onnx>=1.17", "onnxruntime>=1.17", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
+        "supervision": ["supervision>=0.25"],
         "test": [
             "hypothesis>=6.90",
             "mcap>=1.2",
             "mypy>=1.11",
             "pillow>=9",
             "psutil>=5.9",
+            "pycocotools>=2.0.8",
             "pytest>=7.4",
             "pytest-timeout>=2.2",
             "ruff>=0.6",
+            "supervision>=0.25",
             "torchmetrics>=1.4",
             "torchvision>=0.19",
             "transformers>=5.23",

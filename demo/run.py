@@ -21,7 +21,6 @@ from eomt_ros.cli.evaluate import summary
 from eomt_ros.cli.stopping import StopSignals, exit_code_of
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.output_folder import OVERLAY
-from eomt_ros.evaluation.video import read_video
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.replay.bag_images import listen_to
 from eomt_ros.replay.children import Child
@@ -33,6 +32,7 @@ from eomt_ros.replay.evaluate_bag import (
     replay_summary,
 )
 from eomt_ros.replay.participant import Participant
+from eomt_ros.video import read_video
 
 ROOT = Path(__file__).parent.parent
 SHEET = "overlay.png"
@@ -103,7 +103,7 @@ def _write_sheet(out: Path, frames: int) -> None:
     chosen = {round(number) for number in np.linspace(0, frames - 1, TILES)}
     for number, frame in enumerate(read_video(out / OVERLAY)):
         if number in chosen:
-            sheet.add(frame.content, f"{frame.stamp * 1e-9:.1f} s")
+            sheet.add(frame.image, f"{frame.stamp * 1e-9:.1f} s")
     sheet.write(out / SHEET)
 
 

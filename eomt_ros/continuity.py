@@ -1,7 +1,7 @@
-"""When a frame does not continue the stream, so that queries and identities start anew, and when it comes too late.
+"""The time of a camera's frames: which frame does not continue the stream, and which comes too late.
 
 Time is judged by the stamps of all frames that come, also of those that are left out then, for a rate or because the
-network is slower: a gap is one of the camera. The rules, once per frame, for the node and the evaluation alike:
+network is slower: a gap is one of the camera. The rules, once per frame, for Python, node and evaluation alike:
 
 1. Up to `max_gap` after the frame before, the stream goes on. So it does where the stamp is the same again.
 2. A frame that is older than the one before, by up to `tolerance`, is late and dropped: drivers and networks swap some.
@@ -18,12 +18,15 @@ from typing import NamedTuple
 
 from eomt_ros.stamps import SECOND
 
-Size = tuple[int, int]
-"""Height and width."""
-
+MAX_GAP = 2.0
+"""Seconds that may be between two frames of a stream, unless a user says otherwise."""
 PATIENCE = 2 * SECOND
 NOMINAL_PERIOD = SECOND // 10
 """Nanoseconds that a late frame counts for if its stamp does not say."""
+
+
+class LateFrameError(ValueError):
+    """A frame is older than the one before it in its stream; the message says by how much."""
 
 
 class Admitted(NamedTuple):
@@ -34,10 +37,7 @@ class Admitted(NamedTuple):
     stretch: int
     """How often time has jumped before it."""
     begun_by: str
-    """What the last jump was."""
-
-
-UNTIMED = Admitted(None, 0, "")
+    """The last jump, in words."""
 
 
 class Continuity:
@@ -54,8 +54,8 @@ class Continuity:
         self._heard = 0
         self._returned = False  # this stretch goes on where the one before that ended
 
-    def admit(self, stamp: int, max_gap: float) -> Admitted | None:
-        """Judges the next frame, of `stamp` nanoseconds; None where it is late.
+    def admit(self, stamp: int, max_gap: float) -> Admitted:
+        """Judges the next frame, of `stamp` nanoseconds; raises `LateFrameError` where it is late.
 
         max_gap: seconds that may be between two frames; 0 for any.
         """
@@ -63,14 +63,14 @@ class Continuity:
         last = self._last = stamp if self._last is None else self._last
         step = stamp - last
         if stamp == 0 and last > near:
-            return Admitted(None, self._stretch, self._begun_by)
+            return self.untimed()
         if 0 <= step <= near or (last == 0 and step > 0):
             return self._go_on(stamp)
         returns = self._other is not None and abs(stamp - self._other) <= near and last - self._heard <= near
         if (-near <= step < 0 or (returns and self._returned)) and not self._is_too_late(stamp):
             if returns:
                 self._other, self._heard = stamp, last
-            return None
+            raise LateFrameError(_late(step, stamp))
         self._other, self._heard, self._returned = last, stamp, returns
         if step < 0 or max_gap > 0:
             self._jump(step, stamp, max_gap)
@@ -78,13 +78,9 @@ class Continuity:
         self._slow = step > 0
         return admitted
 
-    def why_late(self) -> str:
-        """What is wrong with the frame that was late."""
-        assert self._last is not None
-        assert self._late is not None
-        step = self._late - self._last
-        order = f"{-step / SECOND:.3f} s before" if step < 0 else f"{step / SECOND:.3f} s after"
-        return f"its stamp, {_seconds(self._late)}, is {order} that of the newest image"
+    def untimed(self) -> Admitted:
+        """A frame whose driver gave no stamp: it continues the stream."""
+        return Admitted(None, self._stretch, self._begun_by)
 
     def _go_on(self, stamp: int) -> Admitted:
         self._last = stamp
@@ -108,30 +104,15 @@ class Continuity:
             self._begun_by += "; so did the one before: for a camera this slow, raise it" if self._slow else ""
 
 
-class Scene:
-    """Remembers the last frame that was processed, and names what breaks the stream at the next one."""
-
-    def __init__(self) -> None:
-        self._stretch: int | None = None
-        self._size: Size | None = None
-
-    def broken_by(self, frame: Admitted, size: Size) -> str | None:
-        """Return why this frame does not continue the stream, or None if it does, and remember the frame."""
-        last_stretch, self._stretch = self._stretch, frame.stretch
-        last_size, self._size = self._size, size
-        if last_size is not None and last_size != size:
-            return f"the image size changed from {_width_by_height(last_size)} to {_width_by_height(size)}"
-        return frame.begun_by if last_stretch not in (None, frame.stretch) else None
-
-
 def tolerance(max_gap: float) -> int:
     """Nanoseconds by which a frame may be older than the one before and be late, not the begin of another time."""
     return round(max_gap * SECOND) or SECOND
 
 
+def _late(step: int, stamp: int) -> str:
+    order = f"{-step / SECOND:.3f} s before" if step < 0 else f"{step / SECOND:.3f} s after"
+    return f"its stamp, {_seconds(stamp)}, is {order} that of the newest image"
+
+
 def _seconds(stamp: int) -> str:
     return f"{stamp / SECOND:.3f}"
-
-
-def _width_by_height(size: Size) -> str:
-    return f"{size[1]}x{size[0]}"

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 # As in setup.py, without versions; a test holds the two together.
 EXTRAS = {
+    "coco": ("pycocotools",),
     "evaluation": (
         "av",
         *(("backports.zstd",) if sys.version_info < (3, 14) else ()),
@@ -22,6 +23,7 @@ EXTRAS = {
     "mask2former": ("pillow", "torchvision", "transformers"),
     "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("onnx", "onnxscript", "openvino"),
+    "supervision": ("supervision",),
 }
 
 

@@ -16,8 +16,9 @@ import pytest
 
 from eomt_ros.cli.main import main
 from eomt_ros.engine import Segmenter
-from eomt_ros.evaluation.video import VideoWriter, read_video
+from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.overlay import draw
+from eomt_ros.video import read_video
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
@@ -86,9 +87,9 @@ def expect_video(path: Path, expected: list[np.ndarray]) -> None:
     frames = list(read_video(path))
     assert [frame.stamp for frame in frames] == pytest.approx([n * bags.PERIOD for n in range(FRAMES)], abs=10**6)
     for frame, picture in zip(frames, expected, strict=True):
-        assert frame.content.shape == picture.shape
+        assert frame.image.shape == picture.shape
         # Halving the resolution of the colours changes single pixels much, and the mean little.
-        assert np.abs(frame.content.astype(float) - picture).mean() < 16
+        assert np.abs(frame.image.astype(float) - picture).mean() < 16
 
 
 @pytest.mark.slow
@@ -201,12 +202,12 @@ def test_missing_model_is_one_line(shell: Shell, bag: Path, tmp_path: Path) -> N
 
 def test_threshold_out_of_range_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
     options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4", "--score-threshold", "2")
-    assert "score_threshold is 2.0, expected a number from 0 to 1" in shell.refused(bag, *options)
+    assert "score_threshold: got 2.0, expected -1.0 to 1.0" in shell.refused(bag, *options)
 
 
 def test_backend_that_is_none_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:
     options = ("--topic", bags.IMAGES, "--model", model, "--out", tmp_path / "out.mp4", "--backend", "tensorrt")
-    assert "backend is 'tensorrt', expected one of 'auto', 'torch', 'openvino'" in shell.refused(bag, *options)
+    assert "backend: got 'tensorrt', expected one of 'auto', 'torch', 'openvino'" in shell.refused(bag, *options)
 
 
 def test_malformed_label_table_is_one_line(shell: Shell, bag: Path, model: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -27,7 +29,7 @@ def result(*segments: Segment) -> FrameResult:
         x, y, width, height = one.box
         panoptic[y : y + height, x : x + width] = one.id
         semantic[y : y + height, x : x + width] = one.class_id
-    return FrameResult(semantic, panoptic, semantic, list(segments), 0, Timings(0.0, 0.0, 0.0, 0.0))
+    return FrameResult(semantic, panoptic, semantic, list(segments), 0, Timings(0.0, 0.0, 0.0, 0.0), LABELS)
 
 
 def corner(picture: npt.NDArray[np.uint8], box: tuple[int, int, int, int]) -> list[int]:
@@ -124,9 +126,7 @@ def test_segment_hidden_by_others_has_no_name() -> None:
     hidden = Segment(9, 1, "box", True, 0.9, 16, (60, 40, 4, 4), age=0)
     found = result(shown)
     alone = overlay.draw(GREY, found, LABELS)
-    both = overlay.draw(
-        GREY, FrameResult(found.semantic, found.panoptic, found.confidence, [shown, hidden], 0, found.timings), LABELS
-    )
+    both = overlay.draw(GREY, replace(found, segments=[shown, hidden]), LABELS)
     np.testing.assert_array_equal(alone, both)
 
 

@@ -119,10 +119,9 @@ def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop:
         predictions: Predictions
         if options.predictions is not None:
             names = [sequence.name for sequence in sequences]
-            predictions = stack.enter_context(RecordedPredictions(options.predictions, names, options.labels))
+            predictions = stack.enter_context(RecordedPredictions(options.predictions, names, options.labels or None))
         else:
             predictions = EnginePredictions(load_model(options))
-            settings["model"] = options.model
         stack.enter_context(first_sets(stop))
         return evaluate(
             sequences,

@@ -1,5 +1,6 @@
 """VidEoMT on the images of a stream: torch only, no ROS."""
 
+from eomt_ros.continuity import LateFrameError
 from eomt_ros.engine.device import free_devices
 from eomt_ros.engine.errors import (
     BackendError,
@@ -15,6 +16,7 @@ from eomt_ros.engine.postprocess.rle import decode_mask
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.segmenter import Segmenter
 from eomt_ros.engine.stream import Stream
+from eomt_ros.model_options import ModelOptions
 
 __all__ = [
     "BackendError",
@@ -24,7 +26,9 @@ __all__ = [
     "FrameResult",
     "Labels",
     "LabelsError",
+    "LateFrameError",
     "Logits",
+    "ModelOptions",
     "NotFiniteError",
     "OutOfMemoryError",
     "Segment",

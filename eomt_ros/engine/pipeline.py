@@ -19,6 +19,7 @@ from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import Fit, Placement
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.engine.stream import Memory
+from eomt_ros.model_options import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,6 @@ class Task:
         return {"top_k": self.top_k, "score_masks": self.family.top_k == "masks"} if self.top_k else {}
 
 
-class Settings(NamedTuple):
-    """What may change from frame to frame."""
-
-    score_threshold: float
-    mask_threshold: float
-    overlap_threshold: float
-    fuse_stuff: bool
-
-
 @dataclass(frozen=True, eq=False)
 class Request:
     """One frame each of some streams. Entry i of each sequence belongs to stream i."""
@@ -62,14 +54,14 @@ class Request:
     queries: Sequence[Tensor]
     """(1, queries, hidden), what the frame starts from."""
     memories: Sequence[Memory | None]
-    settings: Settings
+    options: ModelOptions
     with_masks: bool
     with_logits: bool
     with_confidence: bool
 
 
-class Frame(NamedTuple):
-    """What one frame became."""
+class FrameOutput(NamedTuple):
+    """One frame after the network and the post-processing."""
 
     label_map: LabelMap
     output: StepResult
@@ -81,7 +73,7 @@ class Frame(NamedTuple):
     """Seconds."""
 
 
-Pipeline = Callable[[Request], list[Frame]]
+Pipeline = Callable[[Request], list[FrameOutput]]
 """Takes one frame each of some streams; raises `ValueError` for what is no image, and `NotFiniteError`."""
 
 
@@ -93,11 +85,10 @@ class StepwisePipeline:
         self.preprocess = preprocess
         self.task = task
 
-    def __call__(self, request: Request) -> list[Frame]:
+    def __call__(self, request: Request) -> list[FrameOutput]:
         """Runs the frames; see `Pipeline`."""
         begin = time.perf_counter()
-        placements = [self.task.place((image.shape[0], image.shape[1])) for image in request.images]
-        pixels = [self.preprocess(*each) for each in zip(request.images, placements, strict=True)]
+        placements, pixels = preprocessed(self.task, self.preprocess, request.images)
         prepared = time.perf_counter()
         outputs = run(self.step, pixels, request.queries)
         memories = remembered(request.memories, outputs, self.task.score_memory)
@@ -107,8 +98,16 @@ class StepwisePipeline:
             begun = time.perf_counter()
             label_map = segmented(self.task, scored(output, memory), placement, request)
             seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            frames.append(Frame(label_map, output, memory, *seconds))
+            frames.append(FrameOutput(label_map, output, memory, *seconds))
         return frames
+
+
+def preprocessed(
+    task: Task, preprocess: Preprocessor, images: Sequence[np.ndarray]
+) -> tuple[list[Placement], list[Tensor]]:
+    """Where each image lies in the network's input, and that input, (windows or 1, 3, height, width) of each."""
+    placements = [task.place((image.shape[0], image.shape[1])) for image in images]
+    return placements, [preprocess(*each) for each in zip(images, placements, strict=True)]
 
 
 def run(
@@ -148,6 +147,7 @@ def scored(output: StepResult, memory: Memory | None) -> StepResult:
 
 def segmented(task: Task, output: StepResult, placement: Placement, request: Request) -> LabelMap:
     """The network's answer to one frame, post-processed; raises `NotFiniteError`."""
+    options = request.options
     return postprocess(
         output.mask_logits,
         output.class_logits,
@@ -157,6 +157,9 @@ def segmented(task: Task, output: StepResult, placement: Placement, request: Req
         rules=task.family.rules,
         with_masks=request.with_masks,
         with_confidence=request.with_confidence,
-        **request.settings._asdict(),
+        score_threshold=options.score_threshold,
+        mask_threshold=options.mask_threshold,
+        overlap_threshold=options.overlap_threshold,
+        fuse_stuff=options.fuse_stuff,
         **task.of_instances,
     )

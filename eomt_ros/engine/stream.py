@@ -1,13 +1,22 @@
-"""What is remembered of a camera from frame to frame."""
+"""The state of one camera: what is remembered from frame to frame."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from eomt_ros.continuity import MAX_GAP, Admitted, Continuity
 from eomt_ros.engine.tracking.tracker import Identities
+from eomt_ros.stamps import Stamp, nanoseconds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PilImage
+
+    from eomt_ros.engine.results import FrameResult
+    from eomt_ros.engine.segmenter import Segmenter
 
 
 class Memory(NamedTuple):
@@ -33,30 +42,78 @@ class Memory(NamedTuple):
         return 1 - memory if memory < 1 else 1 / (before.frames + 1)
 
 
-class Start(NamedTuple):
-    """What a frame starts from; None for a stream's first."""
+class State(NamedTuple):
+    """Everything that a frame starts from; one that succeeds replaces it as a whole."""
 
-    queries: Tensor | None
-    """(1, queries, hidden)."""
-    memory: Memory | None
+    queries: Tensor | None = None
+    """(1, queries, hidden); None for the network's first ones."""
+    memory: Memory | None = None
+    stretch: int | None = None
+    """That of the last frame, as in `Admitted`; None where there was none."""
+    size: tuple[int, int] | None = None
+    """Height and width of the last image; None where there was none."""
+    reset_reason: str = ""
+    """The reason why this forgot what was before; empty where it did not."""
+
+    def before(self, frame: Admitted | None, size: tuple[int, int]) -> State:
+        """The state that a frame of this size starts from: an empty one, where it does not continue the stream.
+
+        frame: None where the caller alone decides what continues the stream.
+        """
+        if frame is None:
+            return self._replace(size=size)
+        reason = ""
+        if self.size is not None and self.size != size:
+            reason = f"the image size changed from {self.size[1]}x{self.size[0]} to {size[1]}x{size[0]}"
+        elif self.stretch not in (None, frame.stretch):
+            reason = frame.begun_by
+        queries, memory = (None, None) if reason else (self.queries, self.memory)
+        return State(queries, memory, frame.stretch, size, reason)
 
 
 class Stream:
-    """One camera: the queries that the next frame starts from, and the ids given so far.
+    """One camera of a segmenter: the queries that the next frame starts from, and the ids given so far.
 
     Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time.
+
+    `max_gap`: seconds that may be between two frames; 0 for any. It may be changed at any time.
     """
 
-    def __init__(self, identities: Identities | None = None) -> None:
-        self._identities = identities or Identities()
-        self._next = Start(None, None)
+    def __init__(self, segmenter: Segmenter, identities: Identities, max_gap: float = MAX_GAP) -> None:
+        self.max_gap = max_gap
+        self._segmenter = segmenter
+        self._identities = identities
+        self._continuity = Continuity()
+        self._state = State()
 
     @property
     def epoch(self) -> int:
-        """How often the ids began anew: by `reset`, or because an epoch's 65,535 ids had run out."""
+        """How often the ids began anew: by `reset`, by a break in the stream, or because 65,535 ids had run out."""
         return self._identities.epoch
+
+    def segment(
+        self, image: np.ndarray | PilImage, *, stamp: Stamp | Admitted | None = None, **wanted: Any
+    ) -> FrameResult:
+        """Segments the next frame, image and the rest as in `Segmenter.segment`.
+
+        A new epoch begins by itself where time jumps, by the rules of `eomt_ros.continuity`, and where the size of the
+        images changes; `reset_reason` of the result says why. Raises `LateFrameError` for a frame that is a little
+        older than the one before, and whatever `Segmenter.segment` raises.
+        """
+        admitted = stamp if isinstance(stamp, Admitted) else self.admit(stamp)
+        return self._segmenter.segment(image, self, stamp=admitted, **wanted)
+
+    def admit(self, stamp: Stamp | None) -> Admitted:
+        """Judges the time of the next frame, for a caller that may leave it out or segment it later.
+
+        stamp: as in `Segmenter.segment`, which takes what this gives in place of it. Any thread may call this, but one
+        at a time. Raises `LateFrameError` for a frame that comes too late for the stream, `ValueError` for a stamp that
+        is not finite.
+        """
+        time = nanoseconds(stamp)
+        return self._continuity.untimed() if time is None else self._continuity.admit(time, self.max_gap)
 
     def reset(self) -> None:
         """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
-        self._next = Start(None, None)
+        self._state = State()
         self._identities.restart()

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from eomt_ros.evaluation.video import VideoError
+from eomt_ros.video import VideoError
 
 Writer = TypeVar("Writer")
 FAILURES = (OSError, VideoError)

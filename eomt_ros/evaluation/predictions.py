@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from eomt_ros.continuity import Continuity, Scene
-from eomt_ros.engine import EngineError, Segmenter, Stream, Timings
+from eomt_ros.continuity import MAX_GAP
+from eomt_ros.engine import EngineError, LateFrameError, Segmenter, Stream, Timings
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.weights import weight_files
 from eomt_ros.evaluation.frame import Prediction
@@ -19,9 +20,6 @@ from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.overlay import Drawable
 from eomt_ros.regular_file import open_regular
 from eomt_ros.stamps import SECOND
-
-MAX_GAP = 2.0
-"""s without a frame after which the next epoch begins: the node's default."""
 
 
 class Found(Drawable, Protocol):
@@ -71,34 +69,23 @@ class EnginePredictions:
         self.model = segmenter.name
         self.identity = segmenter.identity
         self.settings: Mapping[str, Any] = {
-            "task": segmenter.task,
+            **{name: value for name, value in asdict(segmenter.options).items() if name != "labels"},
             "weights_sha256": _digest(segmenter.folder),
             "device": segmenter.device,
             "backend": segmenter.backend,
             "precision": segmenter.precision,
             "threads": torch.get_num_threads(),
-            "score_threshold": segmenter.score_threshold,
-            "mask_threshold": segmenter.mask_threshold,
-            "overlap_threshold": segmenter.overlap_threshold,
-            "score_memory": segmenter.score_memory,
-            "top_k": segmenter.top_k,
-            "fit": segmenter.fit,
-            "fuse_stuff": segmenter.fuse_stuff,
             "max_gap": max_gap,
         }
         self._segmenter = segmenter
         self._max_gap = max_gap
         self._stream: Stream
-        self._continuity: Continuity
-        self._scene: Scene
         self._warm = False
         self._late, self._failed, self._resets = Tally(), Tally(), Tally()
 
     def start_sequence(self, name: str) -> None:
         """Begins a new stream."""
-        self._stream = self._segmenter.open_stream()
-        self._continuity = Continuity()
-        self._scene = Scene()
+        self._stream = self._segmenter.open_stream(max_gap=self._max_gap)
 
     def find(self, frame: SourceFrame) -> Found | None:
         """Segments the next frame; None where it is late, and where the engine cannot, after which the stream begins
@@ -108,20 +95,18 @@ class EnginePredictions:
         if not self._warm:
             self._warm = True
             self._segmenter.warm_up(height, width)
-        admitted = self._continuity.admit(frame.stamp, self._max_gap)
-        if admitted is None:
-            self._late.add(self._continuity.why_late())
-            return None
-        if broken_by := self._scene.broken_by(admitted, (height, width)):
-            self._resets.add(broken_by)
-            self._stream.reset()
-        stamp = None if admitted.stamp is None else Fraction(admitted.stamp, SECOND)
         try:
-            return self._segmenter.segment(frame.image, self._stream, stamp=stamp)
+            result = self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND))
+        except LateFrameError as error:
+            self._late.add(str(error))
+            return None
         except EngineError as error:
             self._failed.add(f"at {frame.stamp} ns: {error}")
             self._stream.reset()
             return None
+        if result.reset_reason:
+            self._resets.add(result.reset_reason)
+        return result
 
     def problems(self) -> list[str]:
         """Frames that were left out or could not be segmented, and breaks after which ids began anew."""

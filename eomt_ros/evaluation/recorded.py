@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from eomt_ros.continuity import Continuity
+from eomt_ros.continuity import MAX_GAP, Continuity, LateFrameError
 from eomt_ros.engine import Segment, Timings
 from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
@@ -19,7 +19,7 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY
-from eomt_ros.evaluation.predictions import MAX_GAP, Found
+from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.printable import printable
 
@@ -102,8 +102,10 @@ class RecordedPredictions:
 
     def find(self, frame: SourceFrame) -> Found | None:
         """The result with the frame's stamp; None where there is none, for a frame that the node dropped."""
-        if self._continuity.admit(frame.stamp, self._max_gap) is None:
-            self._late.add(self._continuity.why_late())
+        try:
+            self._continuity.admit(frame.stamp, self._max_gap)
+        except LateFrameError as error:
+            self._late.add(str(error))
             return None
         # Time that jumps back in the frames, where a bag was played again, jumps back in the results too.
         self._frames_with_truth += frame.truth is not None

@@ -1,13 +1,11 @@
-"""Video files: frames in and out through PyAV."""
+"""Writing video files, through PyAV."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from heapq import heappop, heappush
 from pathlib import Path
 from types import TracebackType
 
@@ -15,19 +13,10 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from eomt_ros.evaluation.bag import Stamped
-from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.errors import SourceError
-from eomt_ros.regular_file import expect_regular
-
-FORMATS = (
-    "mov,mp4,3gp,3g2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,h263,mjpeg,mjpeg_2000,ogg,flv,asf,ivf,obu,"
-    "gif,mxf,nut,dv,yuv4mpegpipe"
-)
-"""Formats that are read, by ffmpeg's names."""
+from eomt_ros.video import VideoError
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
@@ -36,15 +25,6 @@ TICKS_PER_SECOND = 90_000
 """Time stamps per second, as is usual for video: a multiple of all common frame rates."""
 LONGEST_VIDEO_SIDE = 16_384
 """Most pixels that H.264 has in a row or column."""
-
-NOMINAL_RATE = 10
-"""Frames per second of a video that gives neither times nor a rate."""
-MOST_REORDERED = 8
-"""Most frames by which a frame's time may be out of order."""
-
-
-class VideoError(SourceError):
-    """A file that cannot be read or written as a video; the message says which and why."""
 
 
 class VideoWriter:
@@ -113,69 +93,6 @@ class VideoWriter:
         except av.FFmpegError as error:
             self._failed = True
             raise VideoError(f"{self._path} cannot be written: {error}") from error
-
-
-def read_video(path: Path, problems: list[str] | None = None) -> Iterator[Stamped[Picture]]:
-    """The frames of a video, (H, W, 3) uint8 RGB, with nanoseconds from its start, which ascend.
-
-    problems: gets a sentence where it gives no times. Raises `VideoError`.
-    """
-    try:
-        with _opened(path) as container:
-            if not container.streams.video:
-                raise VideoError(f"{path} has no video in it")
-            stream = container.streams.video[0]
-            rate = stream.guessed_rate or Fraction(NOMINAL_RATE)
-            untimed = 0
-            for stamp, frame in _in_time(container.decode(stream), round(10**9 / rate)):
-                untimed += frame.pts is None
-                yield Stamped(stamp, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} cannot be read as a video: {error}") from error
-    if untimed and problems is not None:
-        problems.append(f"{counted(untimed, 'frame has', 'frames have')} no time: {float(rate):g} a second are assumed")
-
-
-def _in_time(frames: Iterator[av.VideoFrame], period: int) -> Iterator[tuple[int, av.VideoFrame]]:
-    """The frames with their times in nanoseconds. period: of those that have none.
-
-    A decoder gives pictures in their order, but not every container tells their times in it (H.264 in AVI, packed
-    B-frames): of those that are near each other, the first picture has the earliest time.
-    """
-    waiting: deque[av.VideoFrame] = deque()
-    times: list[int] = []
-    last = -period
-
-    def first() -> tuple[int, av.VideoFrame]:
-        nonlocal last
-        frame = waiting.popleft()
-        stamp = last if frame.pts is None else heappop(times)
-        last = stamp if stamp > last else last + period
-        return last, frame
-
-    for frame in frames:
-        waiting.append(frame)
-        if frame.pts is not None:
-            heappush(times, round(frame.pts * (frame.time_base or 0) * 10**9))
-        if len(waiting) > MOST_REORDERED:
-            yield first()
-    while waiting:
-        yield first()
-
-
-def frame_count(path: Path) -> int | None:
-    """The number of frames that a video declares; None where it declares none. Raises `VideoError`."""
-    try:
-        with _opened(path) as container:
-            return (container.streams.video[0].frames if container.streams.video else 0) or None
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} cannot be read as a video: {error}") from error
-
-
-def _opened(path: Path) -> InputContainer:
-    """A video that is one file: a playlist, which ffmpeg would read, too, names others."""
-    expect_regular(path)
-    return av.open(str(path), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
 
 
 def _create(path: Path, height: int, width: int, options: dict[str, str]) -> tuple[OutputContainer, VideoStream]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from eomt_ros.continuity import UNTIMED, Admitted, Continuity
+from eomt_ros.continuity import Admitted, LateFrameError
 from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
 from eomt_ros.node.silence import COMPRESSED_SUFFIX, why_silent
 from eomt_ros.node.statistics import Drop, Statistics
+from eomt_ros.stamps import SECOND
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -39,7 +41,7 @@ class Arrival:
     kind: type[Any]
     """sensor_msgs Image or CompressedImage."""
     time: float
-    admitted: Admitted = UNTIMED
+    admitted: Admitted
 
 
 class Input:
@@ -48,6 +50,7 @@ class Input:
     def __init__(
         self,
         node: Node,
+        admit: Callable[[Fraction], Admitted],
         mailbox: Mailbox[Arrival],
         statistics: Statistics,
         parameters: Callable[[], Parameters],
@@ -55,11 +58,11 @@ class Input:
         overrides: QosOverrides,
     ) -> None:
         self._node = node
+        self._admit = admit
         self._mailbox = mailbox
         self._statistics = statistics
         self._parameters = parameters
         self._enabled = enabled
-        self._continuity = Continuity()
         self._stretch = 0
         self._pacer = Pacer()
         self._last_number: int | None = None
@@ -112,7 +115,7 @@ class Input:
         if not self._enabled():
             self._statistics.count_skipped()
             return
-        admitted = self._admit(message, parameters.max_gap)
+        admitted = self._judge(message)
         if admitted is None:
             return
         if not self._pacer.admits(now, parameters.rate):
@@ -131,26 +134,34 @@ class Input:
             f" (queue_size): {self._statistics.counts.dropped[Drop.QUEUE_FULL]} dropped so far",
         )
 
-    def _admit(self, message: bytes, max_gap: float) -> Admitted | None:
+    def _judge(self, message: bytes) -> Admitted | None:
         """Judge the time of an image; None where it is late, and counted."""
-        admitted = self._continuity.admit(stamp_in(message), max_gap)
-        if admitted is not None and admitted.stretch == self._stretch:
-            return admitted
-        if admitted is None:
+        try:
+            admitted = self._admit(Fraction(stamp_in(message), SECOND))
+        except LateFrameError as error:
             self._statistics.count_dropped(Drop.LATE)
-        else:
+            if not self._warn_of_publishers():
+                self._log.warning(Drop.LATE.value, f"image dropped as late: {error}; {self._late_so_far}")
+            return None
+        if admitted.stretch != self._stretch:
             self._stretch = admitted.stretch
-        late = f"{self._statistics.counts.dropped[Drop.LATE]} images dropped as late so far"
+            self._warn_of_publishers()
+        return admitted
+
+    def _warn_of_publishers(self) -> bool:
+        """Warn where the topic has several publishers, and return whether it has."""
         publishers = self._node.count_publishers(self.topic)
         if publishers > 1:
             self._log.warning(
                 "publishers",
-                f"{self.topic} has {publishers} publishers, whose stamps do not go together: {late}; give each camera"
-                " a topic, and a node, of its own",
+                f"{self.topic} has {publishers} publishers, whose stamps do not go together: {self._late_so_far}; give"
+                " each camera a topic, and a node, of its own",
             )
-        elif admitted is None:
-            self._log.warning(Drop.LATE.value, f"image dropped as late: {self._continuity.why_late()}; {late}")
-        return admitted
+        return publishers > 1
+
+    @property
+    def _late_so_far(self) -> str:
+        return f"{self._statistics.counts.dropped[Drop.LATE]} images dropped as late so far"
 
     def _count_missing(self, number: int | None) -> None:
         """Count the images between this one and the last: lost on the way, or pushed out of the subscription's queue,

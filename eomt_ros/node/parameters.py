@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
+from eomt_ros.continuity import MAX_GAP
+from eomt_ros.model_options import GONE, ModelOptions, Rule, accepted, option, quoted, rules_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -25,133 +28,36 @@ class ParameterError(ValueError):
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Meaning and range of a parameter; `live`: it may change while the node is configured."""
-
-    description: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-    @property
-    def text(self) -> str:
-        """The description, with the choices where there are any."""
-        return f"{self.description} One of: {_quoted(self.choices)}." if self.choices else self.description
-
-
-_RULE = "rule"
-
-
-def _parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> Any:
-    rule = Rule(description, minimum, maximum, choices, live)
-    return dataclasses.field(default=default, metadata={_RULE: rule})
-
-
-@dataclass(frozen=True)
-class Parameters:
+class Parameters(ModelOptions):
     """The values of all parameters at one moment; a change makes a new object."""
 
-    autostart: bool = _parameter(
+    autostart: bool = option(
         True, "Configure and activate at start. False: wait for lifecycle transitions, as under a lifecycle manager."
     )
 
-    model: str = _parameter(
-        "demo",
-        "A folder with config.json and model.safetensors, a Hugging Face hub id, or 'demo' (comes with the package).",
-    )
-    task: str = _parameter(
-        "",
-        "What to segment. Empty: what the checkpoint was trained for.",
-        choices=("", "semantic", "instance", "panoptic"),
-    )
-    device: str = _parameter("auto", "'cpu', 'cuda', 'cuda:1', ... 'auto': the GPU if there is one, else the CPU.")
-    precision: str = _parameter(
-        "auto",
-        "Arithmetic of the network: 'float32', 'bfloat16' or 'float16'. 'auto': float16 on a GPU, and another as soon"
-        " as that overflows; on a CPU bfloat16 where it computes in it, else float32.",
-    )
-    backend: str = _parameter(
-        "auto",
-        "What runs the network: 'torch', 'openvino' or 'onnxruntime'. 'auto': torch on a GPU; on the CPU OpenVINO where"
-        " it is installed and has an export of the model, else torch.",
-    )
-    fit: str = _parameter(
-        "stretch",
-        "How an image is brought to VidEoMT's size: 'stretch' as in Hugging Face, 'keep_aspect' as published. The other"
-        " families have one way each.",
-        choices=("stretch", "keep_aspect"),
-    )
-    labels: str = _parameter(
-        "",
-        "A YAML file of class names and thing/stuff kinds. Empty: the package's table for the model, else its names.",
-    )
-
-    score_threshold: float = _parameter(
-        -1.0,
-        "Segments that score lower are left out. Negative: the family's default for the task"
-        " (VidEoMT: panoptic 0.8, instance 0.5).",
-        minimum=-1.0,
-        maximum=1.0,
-        live=True,
-    )
-    mask_threshold: float = _parameter(
-        0.5, "A pixel belongs to a mask from this probability on.", minimum=0.0, maximum=1.0, live=True
-    )
-    overlap_threshold: float = _parameter(
-        0.8,
-        "Panoptic: a segment of which a smaller part than this is left after overlaps is dropped.",
-        minimum=0.0,
-        maximum=1.0,
-        live=True,
-    )
-    fuse_stuff: bool = _parameter(True, "Panoptic: regions of one stuff class become one segment.", live=True)
-    score_memory: float = _parameter(
-        0.0,
-        "VidEoMT: how much of a query's class scores is remembered from frame to frame. 0: nothing, as Hugging Face. 1:"
-        " the mean of all frames, as published. Between: an exponential mean.",
-        minimum=0.0,
-        maximum=1.0,
-    )
-    top_k: int = _parameter(
-        0,
-        "VidEoMT and EoMT, instance task: so many likeliest pairs of query and class can be instances, as published. 0:"
-        " each query with its likeliest class, as Hugging Face.",
-        minimum=0,
-        maximum=10000,
-    )
-
-    rate: float = _parameter(
+    rate: float = option(
         0.0,
         "Highest rate of processed frames (Hz); frames beyond it are skipped. 0: no limit.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
     )
-    policy: str = _parameter(
+    policy: str = option(
         "latest",
         "'latest': the newest frame wins, older ones that wait are dropped (for robots). 'every_frame': all in order"
         " (for evaluation, with reliability 'reliable' and a large depth).",
         choices=("latest", "every_frame"),
         live=True,
     )
-    queue_size: int = _parameter(
+    queue_size: int = option(
         100,
         "Frames that may wait under policy 'every_frame'; where more come, the oldest is dropped, with a warning.",
         minimum=1,
         maximum=10000,
         live=True,
     )
-    max_gap: float = _parameter(
-        2.0,
+    max_gap: float = option(
+        MAX_GAP,
         "Longest gap between the stamps of two images of one epoch (s). 0: no limit. An image that is older than the"
         " one before it by no more than this (0: by 1 s) is dropped as late.",
         minimum=0.0,
@@ -159,21 +65,21 @@ class Parameters:
         live=True,
     )
 
-    image_transport: str = _parameter(
+    image_transport: str = option(
         "raw",
         "'raw': sensor_msgs/Image on 'image'. 'compressed': CompressedImage on 'image'/compressed.",
         choices=("raw", "compressed"),
     )
-    reliability: str = _parameter(
+    reliability: str = option(
         "best_effort",
         "Quality of service of the image subscription. 'best_effort' connects to every camera; 'reliable' asks again"
         " for what got lost.",
         choices=("best_effort", "reliable", "system_default"),
     )
-    depth: int = _parameter(5, "Queue length of every topic, in and out.", minimum=1, maximum=1000)
+    depth: int = option(5, "Queue length of every topic, in and out.", minimum=1, maximum=1000)
 
-    publish_masks: bool = _parameter(False, "Fill mask_rle of every instance.", live=True)
-    overlay_alpha: float = _parameter(
+    publish_masks: bool = option(False, "Fill mask_rle of every instance.", live=True)
+    overlay_alpha: float = option(
         0.5,
         "Opacity of the segments' colours in ~/overlay: 0 shows the image alone, 1 hides it.",
         minimum=0.0,
@@ -187,10 +93,8 @@ class Parameters:
         return 1 if self.policy == "latest" else self.queue_size
 
 
-RULES: dict[str, Rule] = {field.name: field.metadata[_RULE] for field in dataclasses.fields(Parameters)}
+RULES = rules_of(Parameters)
 DEFAULTS = Parameters()
-GONE = {"compile": "frames run as CUDA graphs without it; take it out of params_file and launch file"}
-"""Names of former versions, and what to do instead."""
 
 
 def declare(node: Node) -> Parameters:
@@ -249,7 +153,7 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     # Static typing would refuse `rate:=15`, which every user writes sooner or later: `_checked` looks at types instead.
     descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True)
     if rule.choices:
-        descriptor.additional_constraints = f"One of: {_quoted(rule.choices)}."
+        descriptor.additional_constraints = f"One of: {quoted(rule.choices)}."
     if rule.minimum is None or rule.maximum is None:
         return descriptor
     if isinstance(getattr(DEFAULTS, name), float):
@@ -260,22 +164,10 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
 
 
 def _checked(name: str, value: Any) -> Any:
-    rule = RULES[name]
-    kind = type(getattr(DEFAULTS, name))
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise ParameterError(f"parameter {name}: got {value!r} ({type(value).__name__}), expected a {_KINDS[kind]}")
-    if rule.choices and value not in rule.choices:
-        raise ParameterError(f"parameter {name}: got {value!r}, expected one of {_quoted(rule.choices)}")
-    # Written so that NaN is refused too.
-    if rule.minimum is not None and rule.maximum is not None and not rule.minimum <= value <= rule.maximum:
-        raise ParameterError(f"parameter {name}: got {value}, expected {rule.minimum} to {rule.maximum}")
-    return value
-
-
-def _quoted(choices: tuple[str, ...]) -> str:
-    return ", ".join(repr(choice) for choice in choices)
+    try:
+        return accepted(name, value, getattr(DEFAULTS, name), RULES[name])
+    except ValueError as error:
+        raise ParameterError(f"parameter {error}") from error
 
 
 _READ: dict[type, Callable[[str], Any]] = {
@@ -284,4 +176,3 @@ _READ: dict[type, Callable[[str], Any]] = {
     float: float,
     str: str,
 }
-_KINDS = {bool: "boolean", int: "whole number", float: "number", str: "string (quote it)"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from eomt_ros.model_options import ModelOptions, rules_of
 from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
 from eomt_ros.node.inputs import Arrival, Input, topic_of
@@ -54,7 +56,6 @@ class Configured:
     segmenter: Segmenter
     stream: Stream
     outputs: ResultPublisher
-    score_threshold_of_task: float
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class SegmentNode(LifecycleNode):
             segmenter = _load(chosen)
             from eomt_ros.node.outputs import ResultPublisher
         outputs = ResultPublisher(self, segmenter, chosen.depth, self._overrides)
-        self._configured = Configured(segmenter, segmenter.open_stream(), outputs, segmenter.score_threshold)
+        self._configured = Configured(segmenter, segmenter.open_stream(), outputs)
         self._statistics = Statistics()
         self._apply_parameters()
         classes = len(segmenter.labels.class_names)
@@ -165,7 +166,6 @@ class SegmentNode(LifecycleNode):
         assert configured is not None  # or the state machine would not have let us come here
         mailbox: Mailbox[Arrival] = Mailbox(self.parameters.capacity)
         worker = Worker(
-            configured.segmenter,
             configured.stream,
             mailbox,
             configured.outputs,
@@ -175,7 +175,13 @@ class SegmentNode(LifecycleNode):
         )
         configured.outputs.publish_label_info()
         subscription = Input(
-            self, mailbox, self._statistics, lambda: self.parameters, lambda: self._enabled, self._overrides
+            self,
+            configured.stream.admit,
+            mailbox,
+            self._statistics,
+            lambda: self.parameters,
+            lambda: self._enabled,
+            self._overrides,
         )
         self._overrides.warn_of_unused()
         self._active = Active(subscription, mailbox, worker)
@@ -197,10 +203,8 @@ class SegmentNode(LifecycleNode):
         if self._configured is None:
             return
         self._configured.outputs.destroy()
-        from eomt_ros.engine import free_devices
-
+        self._configured.segmenter.close()
         self._configured = None
-        free_devices()
 
     # Parameters and services
 
@@ -217,11 +221,10 @@ class SegmentNode(LifecycleNode):
     def _apply_parameters(self) -> None:
         chosen = self.parameters
         if self._configured is not None:
-            segmenter, of_task = self._configured.segmenter, self._configured.score_threshold_of_task
-            segmenter.score_threshold = of_task if chosen.score_threshold < 0 else chosen.score_threshold
-            segmenter.mask_threshold = chosen.mask_threshold
-            segmenter.overlap_threshold = chosen.overlap_threshold
-            segmenter.fuse_stuff = chosen.fuse_stuff
+            segmenter = self._configured.segmenter
+            live = {name: getattr(chosen, name) for name, rule in rules_of(ModelOptions).items() if rule.live}
+            segmenter.options = dataclasses.replace(segmenter.options, **live)
+            self._configured.stream.max_gap = chosen.max_gap
         if self._active is not None:
             self._statistics.count_dropped(Drop.OVERTAKEN, self._active.mailbox.resize(chosen.capacity))
 
@@ -345,17 +348,7 @@ def _load(chosen: Parameters) -> Segmenter:
     # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
     from eomt_ros.engine import Segmenter
 
-    segmenter = Segmenter.load(
-        chosen.model,
-        device=chosen.device,
-        precision=chosen.precision,
-        backend=chosen.backend,
-        task=chosen.task or None,
-        fit=chosen.fit,
-        score_memory=chosen.score_memory,
-        top_k=chosen.top_k,
-        labels=chosen.labels or None,
-    )
+    segmenter = Segmenter.load(chosen)
     segmenter.warm_up(*WARM_UP_SIZE)
     return segmenter
 

@@ -6,10 +6,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from eomt_ros.continuity import Scene
 from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.node.cdr import read_image
@@ -17,18 +15,16 @@ from eomt_ros.node.log import SparingLog
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 from eomt_ros.printable import printable
-from eomt_ros.stamps import SECOND
 
 if TYPE_CHECKING:
     from rclpy.impl.rcutils_logger import RcutilsLogger
 
-    from eomt_ros.engine import Segmenter, Stream
+    from eomt_ros.engine import Stream
     from eomt_ros.node.inputs import Arrival
     from eomt_ros.node.mailbox import Mailbox
     from eomt_ros.node.outputs import ResultPublisher
     from eomt_ros.node.parameters import Parameters
 
-ASKED_FOR = "asked for by ~/reset"
 LONGEST_TRACE = 4000  # characters of the end of a traceback
 MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the network, so their number is bounded
 
@@ -38,7 +34,6 @@ class Worker:
 
     def __init__(
         self,
-        segmenter: Segmenter,
         stream: Stream,
         mailbox: Mailbox[Arrival],
         outputs: ResultPublisher,
@@ -46,14 +41,12 @@ class Worker:
         parameters: Callable[[], Parameters],
         logger: RcutilsLogger,
     ) -> None:
-        self._segmenter = segmenter
         self._stream = stream
         self._mailbox = mailbox
         self._outputs = outputs
         self._statistics = statistics
         self._parameters = parameters
         self._log = SparingLog(logger)
-        self._scene = Scene()
         self._reset_wanted = threading.Event()
         self._presence = Presence()
         self._told_encodings: set[str] = set()
@@ -114,21 +107,18 @@ class Worker:
         image = decode(message)
         decoded = time.monotonic()
 
-        height, width, _ = image.shape
-        broken_by = self._scene.broken_by(arrival.admitted, (height, width))
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
-            broken_by = ASKED_FOR
-        if broken_by:
-            self._reset(broken_by)
-        nanoseconds = arrival.admitted.stamp
-        stamp = None if nanoseconds is None else Fraction(nanoseconds, SECOND)
+            self._stream.reset()
+            self._tell_reset("reset asked for", "asked for by ~/reset")
         with_masks = parameters.publish_masks and self._outputs.wants_masks()
         with_confidence = self._outputs.wants_confidence()
         with self._presence.away():
-            result = self._segmenter.segment(
-                image, self._stream, stamp=stamp, with_masks=with_masks, with_confidence=with_confidence
+            result = self._stream.segment(
+                image, stamp=arrival.admitted, with_masks=with_masks, with_confidence=with_confidence
             )
+        if result.reset_reason:
+            self._tell_reset("reset", result.reset_reason)
         segmented = time.monotonic()
 
         dropped = self._statistics.counts.dropped.total()
@@ -137,9 +127,7 @@ class Worker:
             FrameLatency.of(result, arrived=arrival.time, taken=taken, decoded=decoded, segmented=segmented)
         )
 
-    def _reset(self, reason: str) -> None:
-        self._stream.reset()
-        kind = "reset asked for" if reason == ASKED_FOR else "reset"
+    def _tell_reset(self, kind: str, reason: str) -> None:
         self._log.warning(kind, f"stream reset, epoch {self._stream.epoch} begins: {reason}")
 
     def _fail(self, reason: Drop, message: str) -> None:

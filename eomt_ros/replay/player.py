@@ -24,7 +24,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from eomt_ros.cli.stopping import StoppedError
-from eomt_ros.continuity import Continuity
+from eomt_ros.continuity import Continuity, LateFrameError
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.bag import Bag, Recorded
 from eomt_ros.evaluation.counting import counted
@@ -196,8 +196,13 @@ class Player:
 
     def _is_awaited(self, topic: str, stamp: int) -> bool:
         """True if an image will have a result: the node gives none for late ones."""
-        continuity = self._continuity.get(topic)
-        return continuity is not None and continuity.admit(stamp, self._options.max_gap) is not None
+        if topic not in self._continuity:
+            return False
+        try:
+            self._continuity[topic].admit(stamp, self._options.max_gap)
+        except LateFrameError:
+            return False
+        return True
 
     def _settle(self, result: bytes) -> None:
         """A result settles its image and all before it, so that an image that gives none does not count for ever."""

@@ -22,7 +22,7 @@ pytest.importorskip("rclpy", reason="the demo runs the node")
 
 from demo import CLASS_NAMES
 from eomt_ros.evaluation.bag import Bag
-from eomt_ros.evaluation.video import read_video
+from eomt_ros.video import read_video
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
@@ -134,7 +134,7 @@ def test_recorded_images_and_instances_agree(run: Run) -> None:
 
 def test_video_shows_every_result_at_its_time(run: Run, processed: list[int]) -> None:
     frames = list(read_video(run.out / "overlay.mp4"))
-    assert {frame.content.shape for frame in frames} == {(48, 64, 3)}
+    assert {frame.image.shape for frame in frames} == {(48, 64, 3)}
     assert [frame.stamp * 1e-9 for frame in frames] == pytest.approx(
         [(stamp - processed[0]) * 1e-9 for stamp in processed], abs=1e-3
     )

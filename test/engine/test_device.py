@@ -170,7 +170,7 @@ def test_a_stream_whose_queries_are_of_another_precision_begins_anew(overflowing
     segmenter = Segmenter.load(overflowing, device="cpu", backend="torch", precision="float32")
     stream = segmenter.open_stream()
     segmenter.segment(picture(60, 80, 0), stream)
-    stream._next = stream._next._replace(queries=stream._next.queries.half())
+    stream._state = stream._state._replace(queries=stream._state.queries.half())
     assert segmenter.segment(picture(60, 80, 0), stream).epoch == 1
 
 

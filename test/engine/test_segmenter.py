@@ -7,8 +7,10 @@ import json
 import logging
 import re
 import tracemalloc
+import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
-from eomt_ros.engine import FrameResult, LabelsError, NotFiniteError, Segment, Segmenter, Stream, decode_mask
+from eomt_ros.engine import (
+    EngineError,
+    FrameResult,
+    LabelsError,
+    ModelOptions,
+    NotFiniteError,
+    Segment,
+    Segmenter,
+    Stream,
+    decode_mask,
+)
+from eomt_ros.evaluation.video import VideoWriter
+from eomt_ros.video import VideoError, read_video
 from test.engine import reference
 from test.engine.checkpoints import PREPROCESSOR, SMALL, STUFF, TABLE, write_checkpoint
 from test.engine.pictures import clip, picture
@@ -527,10 +541,10 @@ def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
     images = without_red(clip(3))
     streams = [fragile.open_stream(), fragile.open_stream()]
     fragile.segment_batch(images[:2], streams)
-    queries = [stream._next.queries for stream in streams]
+    queries = [stream._state.queries for stream in streams]
     with pytest.raises(NotFiniteError):
         fragile.segment_batch([images[2], picture(60, 80, 0)], streams)
-    assert all(stream._next.queries is kept for stream, kept in zip(streams, queries, strict=True))
+    assert all(stream._state.queries is kept for stream, kept in zip(streams, queries, strict=True))
     expected = run(fragile, [images[0], images[2]])[-1]
     after = fragile.segment(images[2], streams[0])
     # The scores are those of a stream that was in a batch before, whose products are summed in another order.
@@ -549,7 +563,7 @@ def test_a_stream_holds_its_own_queries_and_no_more(segmenter):
     for _ in range(3):
         segmenter.segment_batch([picture(40, 50, 0)] * 4, streams)
         for stream in streams:
-            assert stream._next.queries.untyped_storage().nbytes() == 24 * SMALL["hidden_size"] * 4
+            assert stream._state.queries.untyped_storage().nbytes() == 24 * SMALL["hidden_size"] * 4
 
 
 def test_memory_stays_flat_over_many_frames(segmenter):
@@ -572,22 +586,81 @@ def test_memory_stays_flat_over_many_frames(segmenter):
     assert stream.epoch == 0
 
 
+# --- options and the end
+
+
+def test_options_are_one_object_with_what_was_chosen_for_the_model(folder, table):
+    asked = ModelOptions(str(folder), device="cpu", precision="float32", labels=str(table))
+    segmenter = Segmenter.load(asked, mask_threshold=0.4)
+    assert segmenter.options == replace(asked, task="panoptic", mask_threshold=0.4, score_threshold=0.8)
+
+
+def test_live_options_are_replaced_as_a_whole_and_checked(segmenter):
+    wanted = replace(segmenter.options, score_threshold=-1.0, mask_threshold=0.4)
+    segmenter.options = wanted
+    assert segmenter.options == replace(wanted, score_threshold=0.8), "negative stands for the task's default"
+    with pytest.raises(ValueError, match=r"overlap_threshold: got 1\.5, expected"):
+        segmenter.overlap_threshold = 1.5
+    assert (segmenter.mask_threshold, segmenter.overlap_threshold) == (0.4, 0.8)
+
+
+@pytest.mark.parametrize(("name", "value"), [("task", "semantic"), ("top_k", 5), ("score_memory", 0.5)])
+def test_other_options_cannot_become_others(segmenter, name, value):
+    with pytest.raises(ValueError, match=f"^{name}: cannot become {value!r} .* load the model anew"):
+        setattr(segmenter, name, value)
+    assert getattr(segmenter, name) != value
+
+
+def test_after_its_with_block_a_segmenter_is_closed_and_its_weights_are_gone(load):
+    with load() as segmenter:
+        stream = segmenter.open_stream()
+        stream.segment(picture(64, 64, 0))
+        weights = weakref.ref(next(iter(segmenter._pipeline.active.step._network.parameters())))
+    assert weights() is None
+    with pytest.raises(EngineError, match="the segmenter is closed; load the model again"):
+        stream.segment(picture(64, 64, 0))
+    segmenter.close()
+
+
+def test_a_video_is_segmented_frame_by_frame_in_a_stream_of_its_own(segmenter, tmp_path):
+    with VideoWriter(tmp_path / "video.mp4") as video:
+        for number in range(4):
+            video.write(picture(64, 96, number), number * 10**8)
+    stream = segmenter.open_stream()
+    results = list(segmenter.segment_video(tmp_path / "video.mp4", with_masks=True))
+    assert len(results) == 4
+    for frame, result in zip(read_video(tmp_path / "video.mp4"), results, strict=True):
+        stamp = Fraction(frame.stamp, 10**9)
+        expected = stream.segment(frame.image, stamp=stamp, with_masks=True)
+        assert result.segments == expected.segments
+        np.testing.assert_array_equal(result.panoptic, expected.panoptic)
+
+
+def test_a_file_that_is_no_video_is_refused_by_name(segmenter, tmp_path):
+    (tmp_path / "notes.mp4").write_text("no video")
+    with pytest.raises(VideoError, match=r"notes\.mp4 cannot be read as a video"):
+        next(segmenter.segment_video(tmp_path / "notes.mp4"))
+
+
 # --- what is refused
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"device": "tpu"}, "device is 'tpu', expected 'auto', 'cpu', 'cuda' or 'cuda:N'"),
-        ({"device": "cpu:1"}, "device is 'cpu:1', expected"),
-        ({"device": "cuda:first"}, "device is 'cuda:first', expected"),
-        ({"precision": "int8"}, "precision is 'int8', expected 'auto' or one of 'float32', 'bfloat16', 'float16'"),
-        ({"backend": "tensorrt"}, "backend is 'tensorrt', expected one of 'auto', 'torch', 'openvino', 'onnxruntime'"),
-        ({"task": "depth"}, "task is 'depth', expected one of None, 'semantic', 'instance', 'panoptic'"),
-        ({"fit": "crop"}, "fit is 'crop', expected one of 'stretch', 'keep_aspect'"),
-        ({"score_threshold": 1.01}, "score_threshold is 1.01, expected a number from 0 to 1"),
-        ({"mask_threshold": -0.1}, "mask_threshold is -0.1, expected a number from 0 to 1"),
-        ({"overlap_threshold": float("nan")}, "overlap_threshold is nan, expected a number from 0 to 1"),
+        ({"device": "tpu"}, "device: got 'tpu', expected one of 'auto', 'cpu', 'cuda', 'cuda:N'"),
+        ({"device": "cpu:1"}, "device: got 'cpu:1', expected"),
+        ({"device": "cuda:first"}, "device: got 'cuda:first', expected"),
+        ({"precision": "int8"}, "precision: got 'int8', expected one of 'auto', 'float32', 'bfloat16', 'float16'"),
+        (
+            {"backend": "tensorrt"},
+            "backend: got 'tensorrt', expected one of 'auto', 'torch', 'openvino'",
+        ),
+        ({"task": "depth"}, "task: got 'depth', expected one of '', 'semantic', 'instance', 'panoptic'"),
+        ({"fit": "crop"}, "fit: got 'crop', expected one of 'stretch', 'keep_aspect'"),
+        ({"score_threshold": 1.01}, "score_threshold: got 1.01, expected -1.0 to 1.0"),
+        ({"mask_threshold": -0.1}, "mask_threshold: got -0.1, expected 0.0 to 1.0"),
+        ({"overlap_threshold": float("nan")}, "overlap_threshold: got nan, expected 0.0 to 1.0"),
     ],
     ids=lambda value: "" if isinstance(value, str) else str(value),
 )
@@ -601,6 +674,11 @@ def test_names_of_former_versions_say_what_to_do(load):
         load(compile=True)
     with pytest.raises(AttributeError, match="has no 'segment_stream': call `segment` with each frame"):
         load().segment_stream([], None)
+
+
+def test_a_name_that_is_none_is_refused_with_those_there_are(load):
+    with pytest.raises(TypeError, match=r"takes no 'threshold': expected some of model, task, device, .* top_k"):
+        load(threshold=0.5)
 
 
 def test_labels_for_another_number_of_classes_are_refused(load, tmp_path):

@@ -249,9 +249,9 @@ def test_a_model_that_is_not_there_is_refused(bag: Path, refused: Refused, out: 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--score-threshold", "1.5"), "score_threshold is 1.5, expected a number from 0 to 1"),
-        (("--precision", "int8"), "precision is 'int8', expected"),
-        (("--fit", "crop"), "fit is 'crop', expected"),
+        (("--score-threshold", "1.5"), "score_threshold: got 1.5, expected -1.0 to 1.0"),
+        (("--precision", "int8"), "precision: got 'int8', expected"),
+        (("--fit", "crop"), "fit: got 'crop', expected"),
         (("--predictions", "{bag}", "--save-bag"), "--save-bag writes what a model finds"),
         (("--predictions", "{bag}"), "expected one topic of type eomt_ros/msg/InstanceArray, found none"),
         (("--topic", "/nothing"), f"--topic /nothing: {{bag}} has no such topic; it has {bags.IMAGES} ({FRAMES} mess"),

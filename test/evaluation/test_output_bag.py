@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eomt_ros.engine import FrameResult, Segment, Timings
+from eomt_ros.engine import FrameResult, Labels, Segment, Timings
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import OutputBag, typestore
 from test.evaluation import bags
@@ -18,6 +18,7 @@ KINDS = {
     "/segment/panoptic": "sensor_msgs/msg/Image",
     "/segment/instances": "eomt_ros/msg/InstanceArray",
 }
+LABELS = Labels("toy", ("floor",), (False,), ((0, 0, 0),), "panoptic")
 STAMP = 1_700_000_000 * 10**9 + 123_456_789
 
 
@@ -39,6 +40,7 @@ def result(classes: int = 5, segments: int = 2) -> FrameResult:
         segments=found,
         epoch=3,
         timings=Timings(0.0, 0.0, 0.0, 0.0),
+        labels=LABELS,
     )
 
 

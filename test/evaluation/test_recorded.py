@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eomt_ros.engine import FrameResult, Segment, Timings
+from eomt_ros.engine import FrameResult, Labels, Segment, Timings
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
@@ -19,6 +19,7 @@ from eomt_ros.evaluation.recorded import RecordedPredictions, bag_name
 from eomt_ros.evaluation.sources.sequence import SourceFrame
 from test.evaluation import bags
 
+LABELS = Labels("toy", ("floor",), (False,), ((0, 0, 0),), "panoptic")
 DEMO = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")
 
 
@@ -27,7 +28,7 @@ def result(number: int, class_id: int = 3, name: str = "box", thing: bool = True
     _, semantic, panoptic = bags.scene(number)
     segment = Segment(1, class_id, name, thing, 0.75, 256, (2 * number, 16, 16, 16), number)
     confidence = np.zeros_like(semantic)
-    return FrameResult(semantic, panoptic, confidence, [segment], 2, Timings(0.0, 0.0, 0.0, 0.0))
+    return FrameResult(semantic, panoptic, confidence, [segment], 2, Timings(0.0, 0.0, 0.0, 0.0), LABELS)
 
 
 def record(

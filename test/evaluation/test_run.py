@@ -26,7 +26,7 @@ from eomt_ros.evaluation.results import Figures, Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
-from eomt_ros.evaluation.video import read_video
+from eomt_ros.video import read_video
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 
@@ -138,7 +138,7 @@ def test_the_overlay_shows_every_frame_at_its_time(bag: Path, segmenter: Segment
     assert [frame.stamp for frame in shown] == pytest.approx(
         [number * bags.PERIOD for number in range(FRAMES)], abs=1e5
     )
-    assert {frame.content.shape for frame in shown} == {(*SHAPE, 3)}
+    assert {frame.image.shape for frame in shown} == {(*SHAPE, 3)}
 
 
 def test_the_saved_bag_holds_what_the_engine_found(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_saved_bag_scores_as_the_engine_did(bag: Path, segmenter: Segmenter, t
     assert (second.stages_ms, second.latency_histogram) == ({}, ())
     overlays = [list(read_video(tmp_path / name / "overlay.mp4")) for name in ("first", "second")]
     for one, other in zip(*overlays, strict=True):
-        assert np.array_equal(one.content, other.content)
+        assert np.array_equal(one.image, other.image)
 
 
 def scene_at(path: Path, stamps: list[int], sizes: dict[int, tuple[int, int]] | None = None) -> Path:
@@ -234,7 +234,7 @@ def test_a_new_size_breaks_the_stream_and_all_is_shown(segmenter: Segmenter, tmp
     found = run([path], segmenter, tmp_path / "out")
     assert found.frames == 4
     assert "the image size changed from 64x48 to 128x96" in found.problems[0]
-    assert {frame.content.shape for frame in read_video(tmp_path / "out" / "overlay.mp4")} == {(*SHAPE, 3)}
+    assert {frame.image.shape for frame in read_video(tmp_path / "out" / "overlay.mp4")} == {(*SHAPE, 3)}
 
 
 def test_without_ground_truth_all_is_there_but_scores(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -497,5 +497,5 @@ def test_pictures_that_no_video_can_hold_are_scored_and_shrunk(
     sequence = FrameSequence("long", lambda problems: (frame for frame in frames))
     found = evaluate([sequence], EnginePredictions(segmenter), tmp_path, EvaluationOptions())
     assert (found.frames, found.frames_scored, found.problems) == (2, 2, ())
-    shown = {frame.content.shape for frame in read_video(tmp_path / found.files["overlay"])}
+    shown = {frame.image.shape for frame in read_video(tmp_path / found.files["overlay"])}
     assert {tuple(sorted(each)) for each in shown} == {(2, 3, 16_384)}

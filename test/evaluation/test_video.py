@@ -8,7 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from eomt_ros.evaluation.video import VideoError, VideoWriter, frame_count, read_video
+from eomt_ros.evaluation.video import VideoWriter
+from eomt_ros.video import VideoError, frame_count, read_video
 
 MS = 10**6
 START = 1_700_000_000 * 10**9
@@ -32,8 +33,8 @@ def test_frames_come_back_with_their_times_and_look(quick: bool, tmp_path: Path)
     frames = list(read_video(path))
     assert [frame.stamp / MS for frame in frames] == pytest.approx(times, abs=0.1)
     for number, frame in enumerate(frames):
-        assert frame.content.shape == (48, 64, 3)
-        assert frame.content.mean() == pytest.approx(40 * number, abs=3)
+        assert frame.image.shape == (48, 64, 3)
+        assert frame.image.mean() == pytest.approx(40 * number, abs=3)
     assert frame_count(path) == len(times)
 
 
@@ -41,7 +42,7 @@ def test_colours_are_rgb(tmp_path: Path) -> None:
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 200
     frame = next(read_video(write(tmp_path / "a.mp4", (red, 0), (red, 100))))
-    assert frame.content.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
+    assert frame.image.mean(axis=(0, 1)) == pytest.approx([200, 0, 0], abs=6)
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -56,19 +57,19 @@ def test_video_is_h264_in_420_with_its_index_in_front_as_browsers_want_it(quick:
 
 def test_odd_sizes_are_padded_to_even_ones_by_repeating_the_edge(tmp_path: Path) -> None:
     frames = list(read_video(write(tmp_path / "a.mp4", (grey(200, 47, 63), 0), (grey(200, 47, 63), 100))))
-    assert frames[0].content.shape == (48, 64, 3)
-    assert frames[0].content[-1].mean() == pytest.approx(200, abs=3)
+    assert frames[0].image.shape == (48, 64, 3)
+    assert frames[0].image[-1].mean() == pytest.approx(200, abs=3)
 
 
 def test_a_frame_of_another_size_is_stretched_to_the_first(tmp_path: Path) -> None:
     frames = list(read_video(write(tmp_path / "a.mp4", (grey(200), 0), (grey(100, 96, 96), 100))))
-    assert frames[1].content.shape == (48, 64, 3)
-    assert frames[1].content.mean() == pytest.approx(100, abs=3)
+    assert frames[1].image.shape == (48, 64, 3)
+    assert frames[1].image.mean() == pytest.approx(100, abs=3)
 
 
 def test_time_that_jumps_back_loses_no_frame(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", (grey(0), 0), (grey(90), 1000), (grey(180), 200), (grey(240), 1200))
-    assert [round(frame.content.mean(), -1) for frame in read_video(path)] == [0, 90, 180, 240]
+    assert [round(frame.image.mean(), -1) for frame in read_video(path)] == [0, 90, 180, 240]
 
 
 def encode(path: Path, frames: int, codec: str = "libx264", rate: int = 10) -> Path:
@@ -95,7 +96,7 @@ def test_times_ascend_evenly_where_the_container_tells_them_out_of_order(tmp_pat
     assert times(path) != sorted(times(path)), "or this shows nothing"
     frames = list(read_video(path))
     assert np.diff([frame.stamp for frame in frames]).tolist() == [100 * MS] * 11
-    assert sorted(frame.content.min() for frame in frames) == [frame.content.min() for frame in frames]
+    assert sorted(frame.image.min() for frame in frames) == [frame.image.min() for frame in frames]
 
 
 @pytest.mark.parametrize("rate", [10, 50])

@@ -91,7 +91,7 @@ def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_strea
     statistics = Statistics()
     node = Node("full_device", context=ros)
     outputs = ResultPublisher(node, segmenter, 1, QosOverrides(node))
-    worker = Worker(segmenter, stream, mailbox, outputs, statistics, lambda: DEFAULTS, node.get_logger())
+    worker = Worker(stream, mailbox, outputs, statistics, lambda: DEFAULTS, node.get_logger())
     convolve = torch.nn.Conv2d.forward
     fails = iter([True])
 
@@ -102,7 +102,9 @@ def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_strea
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     for stamp in (1.0, 1.1):
-        mailbox.put(Arrival(serialize_message(stamped(picture(1), stamp)), Image, time.monotonic()))
+        mailbox.put(
+            Arrival(serialize_message(stamped(picture(1), stamp)), Image, time.monotonic(), stream.admit(stamp))
+        )
     worker.start()
     deadline = time.monotonic() + PATIENCE
     while not statistics.counts.processed:

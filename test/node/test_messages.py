@@ -7,10 +7,12 @@ from rclpy.context import Context
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from eomt_ros.engine import FrameResult, Segment, Segmenter, Timings
+from eomt_ros.engine import FrameResult, Labels, Segment, Segmenter, Timings
 from eomt_ros.node import messages
 from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.qos import QosOverrides
+
+LABELS = Labels("toy", ("floor",), (False,), ((0, 0, 0),), "panoptic")
 
 
 def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
@@ -21,6 +23,7 @@ def result(semantic: np.ndarray, *segments: Segment) -> FrameResult:
         segments=list(segments),
         epoch=2,
         timings=Timings(0.0, 0.0, 0.0, 0.0),
+        labels=LABELS,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from eomt_ros.continuity import Admitted
 from eomt_ros.engine import Segmenter
 from eomt_ros.node.inputs import Input
 from eomt_ros.node.mailbox import Mailbox
@@ -42,10 +44,14 @@ def start_node(ros: Context) -> Iterator[StartNode]:
         node.destroy_node()
 
 
+def unjudged(stamp: Fraction) -> Admitted:
+    raise AssertionError(f"no image is sent, but one of {stamp} s came")
+
+
 def subscribed(node: Node, overrides: QosOverrides, **chosen: Any) -> QoSProfile:
     """The quality of service that the image subscription has with parameters of the node."""
     parameters = changed(DEFAULTS, [Parameter(name, value=value) for name, value in chosen.items()])
-    listener = Input(node, Mailbox(1), Statistics(), lambda: parameters, lambda: True, overrides)
+    listener = Input(node, unjudged, Mailbox(1), Statistics(), lambda: parameters, lambda: True, overrides)
     quality = next(one.qos_profile for one in node.subscriptions if one.topic_name == "/image")
     listener.destroy()
     return quality

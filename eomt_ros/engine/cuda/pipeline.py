@@ -23,7 +23,17 @@ from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory
 from eomt_ros.engine.errors import first_line
 from eomt_ros.engine.networks import StepResult
-from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline, Task, remembered, run, scored, segmented
+from eomt_ros.engine.pipeline import (
+    FrameOutput,
+    Request,
+    StepwisePipeline,
+    Task,
+    preprocessed,
+    remembered,
+    run,
+    scored,
+    segmented,
+)
 from eomt_ros.engine.postprocess.fixed_shape import FixedShape
 from eomt_ros.engine.postprocess.frame import check_finite, winners_of
 from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
@@ -58,7 +68,7 @@ class CudaPipeline:
         limit = task.top_k if task.top_k and task.name == "instance" else step.first_queries.shape[1]
         self._places = min(PLACES, limit)
 
-    def __call__(self, request: Request) -> list[Frame]:
+    def __call__(self, request: Request) -> list[FrameOutput]:
         """Runs the frames; see `Pipeline`."""
         # An instance's mask is whole also where another covers it, which the label map does not show.
         if self._given_up or (request.with_masks and self._task.name == "instance"):
@@ -84,15 +94,16 @@ class CudaPipeline:
         free_devices()
         return self._stepwise(request)
 
-    def _run(self, request: Request) -> list[Frame]:
+    def _run(self, request: Request) -> list[FrameOutput]:
         begin = time.perf_counter()
-        placements = [self._task.place((image.shape[0], image.shape[1])) for image in request.images]
-        pixels = [self._preprocess(*each) for each in zip(request.images, placements, strict=True)]
+        placements, pixels = preprocessed(self._task, self._preprocess, request.images)
         prepared = time.perf_counter()
         outputs = run(self._network, pixels, request.queries)
         memories = remembered(request.memories, outputs, self._task.score_memory)
         answers = [scored(*each) for each in zip(outputs, memories, strict=True)]
-        numbers = torch.tensor(request.settings[:3], dtype=torch.float64)
+        options = request.options
+        thresholds = options.score_threshold, options.mask_threshold, options.overlap_threshold
+        numbers = torch.tensor(thresholds, dtype=torch.float64)
         labels = [self._labels(*each, numbers) for each in zip(answers, placements, strict=True)]
         if request.with_logits:  # others' frames may come before anybody reads them
             outputs = [StepResult(*(part.clone() for part in output)) for output in outputs]
@@ -103,7 +114,7 @@ class CudaPipeline:
             begun = time.perf_counter()
             label_map = self._label_map(labels[index], answers[index], placements[index], request)
             seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            frames.append(Frame(label_map, output, memories[index], *seconds))
+            frames.append(FrameOutput(label_map, output, memories[index], *seconds))
         return frames
 
     def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
@@ -129,7 +140,7 @@ class CudaPipeline:
             check_finite("class", answer.class_logits)
         if candidates > self._places:
             return segmented(self._task, answer, placement, request)
-        fuse_stuff = request.settings.fuse_stuff and self._task.name == "panoptic"
+        fuse_stuff = request.options.fuse_stuff and self._task.name == "panoptic"
         fused = fused_classes(self._task.is_thing, fuse_stuff)
         winners = Winners(winner, confidence if request.with_confidence else None, table)
         return LabelMap.of(winners, self._task.classes, fused=fused, with_masks=request.with_masks)

@@ -11,8 +11,8 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource
-from eomt_ros.evaluation.video import VideoError, frame_count, read_video
 from eomt_ros.stamps import SECOND
+from eomt_ros.video import VideoError, frame_count, read_video
 
 PICTURES_PER_SECOND = 10
 
@@ -76,7 +76,7 @@ def _read_video(path: Path, count: int | None, problems: Problems) -> Iterator[t
     came = 0
     try:
         for frame in read_video(path, problems):
-            yield came, SourceFrame(frame.stamp, frame.content)
+            yield came, SourceFrame(frame.stamp, frame.image)
             came += 1
     except VideoError as error:
         problems.append(f"reading ended too early: {error}")

@@ -59,8 +59,8 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 
 def queries(stream: Stream) -> np.ndarray:
     """What the stream's next frame starts from."""
-    assert stream._next.queries is not None
-    return stream._next.queries.float().numpy()
+    assert stream._state.queries is not None
+    return stream._state.queries.float().numpy()
 
 
 def assert_same(one: FrameResult, other: FrameResult) -> None:

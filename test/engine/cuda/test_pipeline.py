@@ -344,10 +344,10 @@ def test_a_first_frame_that_is_not_finite_leaves_the_capture_to_the_next(tmp_pat
     assert recorder.captured == 0
     segmenter.segment(calm, stream)
     assert recorder.captured == 2
-    before = stream._next
+    before = stream._state
     with pytest.raises(NotFiniteError):
         segmenter.segment(red, stream)
-    assert stream._next is before
+    assert stream._state is before
 
 
 def test_masks_alone_that_are_not_finite_are_found(tmp_path, table):
@@ -490,7 +490,7 @@ def test_streams_that_lost_their_queries_with_a_device_begin_anew(load):
     segmenter = load()
     streams = [segmenter.open_stream() for _ in range(2)]
     segmenter.segment_batch(clip(2), streams)
-    streams[0]._next = streams[0]._next._replace(queries=torch.empty(1, 24, 32, device="meta"))
+    streams[0]._state = streams[0]._state._replace(queries=torch.empty(1, 24, 32, device="meta"))
     results = segmenter.segment_batch(clip(2), streams)
     assert [each.epoch for each in results] == [1, 0]
 

@@ -1,0 +1,80 @@
+"""What is loaded for the options that are asked for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from eomt_ros.engine.backends import Backend, open_after_overflow, open_backend, open_on_cpu
+from eomt_ros.engine.fallback import OpenFallback
+from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.model.families import Family
+from eomt_ros.model_options import ModelOptions
+
+log = logging.getLogger(__name__)
+
+Fallbacks = tuple[OpenFallback | None, OpenFallback | None]
+"""For a device that fails, and for an overflow of float16; None: there is none."""
+
+
+def chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
+    """The options with what they leave to the model. Raises `ValueError` where they do not go together."""
+    family = loaded.family
+    options = replace(asked, task=asked.task or loaded.task)
+    if options.task != loaded.task:
+        log.warning(
+            "task %r, but %s is made for %r: it is segmented as asked, and finds what the model was trained for",
+            *(options.task, loaded.name, loaded.task),
+        )
+    if (torch_alone := _torch_alone(loaded, asked)) and asked.backend not in ("auto", "torch"):
+        raise ValueError(
+            f"backend is {asked.backend!r}, but {torch_alone} with backend 'torch' only; use that, or 'auto'"
+        )
+    if asked.score_memory and not family.propagates:
+        raise ValueError(
+            f"score_memory is {asked.score_memory!r}, but a query of {family.name} is another object in every "
+            "frame and has nothing to remember; use 0, or a VidEoMT"
+        )
+    if asked.top_k and family.top_k is None:
+        raise ValueError(
+            f"top_k is {asked.top_k!r}, but {family.name} has as many instances as queries at most, always; use 0"
+        )
+    return with_score_threshold(options, family)
+
+
+def with_score_threshold(options: ModelOptions, family: Family) -> ModelOptions:
+    """The options with the family's score threshold for the task, where they leave it to that."""
+    if options.score_threshold >= 0:
+        return options
+    return replace(options, score_threshold=family.score_thresholds.get(options.task, 0.0))
+
+
+def _torch_alone(loaded: Checkpoint, asked: ModelOptions) -> str | None:
+    """The part of the options that no export serves: it has one size of image, and the parts of a ViT only."""
+    if not loaded.family.exports:
+        return f"a {loaded.family.name} runs"
+    if asked.fit == "keep_aspect" and loaded.family.propagates:
+        return "fit 'keep_aspect' runs"
+    return None
+
+
+def backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
+    """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
+    backend = "torch" if _torch_alone(loaded, asked) else asked.backend
+    return open_backend(loaded, backend, asked.device, asked.precision)
+
+
+def fallbacks_for(loaded: Checkpoint, asked: ModelOptions, opened: Backend) -> Fallbacks:
+    """The backends that take over."""
+    # Without `loaded`, whose weights would be kept: from the folder, since the hub may have other ones by then.
+    family, settings, folder = loaded.family, loaded.settings, loaded.folder
+    precision, device = asked.precision, opened.device
+
+    def open_after_device_failure() -> Backend:
+        return open_on_cpu(family.load(settings, folder), precision)
+
+    def open_in_other_precision() -> Backend:
+        return open_after_overflow(family.load(settings, folder), device)
+
+    overflows = (precision, opened.name, opened.precision) == ("auto", "torch", "float16")
+    return open_after_device_failure if asked.device == "auto" else None, open_in_other_precision if overflows else None
