@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.cuda.pipeline import CudaPipeline
-from eomt_ros.engine.pipeline import Frame, Request, StepwisePipeline
+from eomt_ros.engine.pipeline import Request, StepwisePipeline
 from test.engine.checkpoints import WRITERS
 from test.engine.cuda.machine import Recorder, on_gpu
 from test.engine.pictures import clip, picture
@@ -57,50 +58,66 @@ def load(models: dict[str, Path], table: Path) -> Callable[[str], Segmenter]:
     return load
 
 
-def expect_that_frames_leave_their_request(monkeypatch: pytest.MonkeyPatch, kind: type) -> list[Request]:
-    """The requests that pipelines of a kind get from now on, each looked at before and after."""
-    seen: list[Request] = []
+def expect_inputs_left_alone(
+    monkeypatch: pytest.MonkeyPatch, kind: type, arrays_of: Callable[..., list[np.ndarray]]
+) -> list[Any]:
+    """What a kind of pipeline or backend is called with from now on; a call that changes any of it fails.
+
+    arrays_of: copies of all that there is in what a call was given.
+    """
+    calls: list[Any] = []
     original = kind.__call__
 
-    def held_by(request: Request) -> list[np.ndarray]:
-        queries = [each.numpy().copy() for each in request.queries]
-        memories = [each.class_logits.numpy().copy() for each in request.memories if each is not None]
-        return [*(image.copy() for image in request.images), *queries, *memories]
-
-    def watched(self: Any, request: Request) -> list[Frame]:
-        before = held_by(request)
-        frames: list[Frame] = original(self, request)
-        for one, other in zip(before, held_by(request), strict=True):
+    def watched(self: Any, *given: Any) -> Any:
+        before = arrays_of(*given)
+        answer = original(self, *given)
+        for one, other in zip(before, arrays_of(*given), strict=True):
             assert np.array_equal(one, other), "a frame changed what it was given"
-        seen.append(request)
-        return frames
+        calls.append(given)
+        return answer
 
     monkeypatch.setattr(kind, "__call__", watched)
-    return seen
+    return calls
+
+
+def arrays_of_request(request: Request) -> list[np.ndarray]:
+    queries = [each.numpy().copy() for each in request.queries]
+    memories = [each.class_logits.numpy().copy() for each in request.memories if each is not None]
+    return [*(image.copy() for image in request.images), *queries, *memories]
+
+
+def arrays_of_tensors(*tensors: Tensor) -> list[np.ndarray]:
+    return [each.numpy().copy() for each in tensors]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pixels_and_queries_of_a_step_stay_as_they_are(
+    load: Callable[[str], Segmenter], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = load(way)
+    steps = expect_inputs_left_alone(monkeypatch, type(segmenter._pipeline.active.step), arrays_of_tensors)
+    results_of(segmenter, clip(FRAMES))
+    assert len(steps) == FRAMES
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_image_queries_and_memory_of_a_frame_stay_as_they_are(
     load: Callable[[str], Segmenter], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = expect_that_frames_leave_their_request(monkeypatch, StepwisePipeline)
+    requests = expect_inputs_left_alone(monkeypatch, StepwisePipeline, arrays_of_request)
     segmenter = load(way)
-    stream = segmenter.open_stream()
-    for image in clip(FRAMES):
-        segmenter.segment(image, stream, with_masks=True, with_logits=True)
+    results_of(segmenter, clip(FRAMES))
     assert len(requests) == FRAMES
-    assert ("score_memory" in WAYS[way]) == (requests[-1].memories[0] is not None)
+    assert ("score_memory" in WAYS[way]) == (requests[-1][0].memories[0] is not None)
 
 
 @pytest.mark.parametrize("way", ON_GPU)
 def test_image_queries_and_memory_of_a_frame_in_a_graph_stay_as_they_are(
     load: Callable[[str], Segmenter], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    requests = expect_that_frames_leave_their_request(monkeypatch, CudaPipeline)
+    requests = expect_inputs_left_alone(monkeypatch, CudaPipeline, arrays_of_request)
     segmenter = on_gpu(load(way), Recorder())
-    stream = segmenter.open_stream()
-    for image in clip(FRAMES):
-        segmenter.segment(image, stream, with_masks=True, with_logits=True)
+    results_of(segmenter, clip(FRAMES))
     assert len(requests) == FRAMES
 
 

@@ -166,7 +166,7 @@ def test_a_simulation_that_begins_at_0_keeps_its_stamps(tmp_path: Path) -> None:
 
 
 def test_log_has_every_message_and_none_goes_out_ahead_of_time(bag: Path, tmp_path: Path) -> None:
-    done = play(bag, "--rate", 2, "--log", tmp_path / "log.csv")
+    done = play(bag, "--rate", 0.2, "--log", tmp_path / "log.csv")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "log.csv").open(newline="") as file:
         topics, *columns = zip(*csv.reader(file), strict=True)
@@ -174,16 +174,16 @@ def test_log_has_every_message_and_none_goes_out_ahead_of_time(bag: Path, tmp_pa
     assert list(topics) == FRAMES * [bags.IMAGES, bags.SEMANTIC, bags.PANOPTIC]
     assert recorded[::3] == stamps[::3] == STAMPS
     assert published == sorted(published)
-    assert published[-1] - published[0] >= (FRAMES - 1) * bags.PERIOD / 2 - 10**7  # the first may be a little late
+    # The first may be late, where the machine is busy.
+    assert published[-1] - published[0] >= (FRAMES - 1) * bags.PERIOD / 0.2 - 7 * 10**8
 
 
-def test_rate_0_waits_for_nothing(bag: Path, tmp_path: Path) -> None:
-    done = play(bag, "--rate", 0, "--log", tmp_path / "log.csv")
+def test_rate_0_waits_for_nothing(tmp_path: Path) -> None:
+    stamps = [STAMPS[0] + number * 3600 * 10**9 for number in range(FRAMES)]
+    messages = [(bags.IMAGES, stamp, bags.compressed(stamp, bags.scene(0)[0])) for stamp in stamps]
+    done = play(bags.write_bag(tmp_path / "bag", messages), "--rate", 0, "--log", tmp_path / "log.csv")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "log.csv").open(newline="") as file:
-        published = [int(row[-1]) for row in csv.reader(file)]
-    assert len(published) == 3 * FRAMES
-    assert published[-1] - published[0] < (FRAMES - 1) * bags.PERIOD
+    assert (tmp_path / "log.csv").read_text().count("\n") == FRAMES
 
 
 def test_clock_tells_the_time_of_the_bag(listener: Listener, bag: Path) -> None:
