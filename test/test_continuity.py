@@ -116,6 +116,13 @@ def test_what_is_late_is_told_by_both_stamps() -> None:
         continuity.admit(99_800_000_000, 2.0)
 
 
+def test_what_another_publisher_is_late_by_is_told_too() -> None:
+    continuity = Continuity()
+    admitted = [continuity.admit(round(stamp * SECOND), 2.0) for stamp in (10.0, 1000.0, 10.1, 1000.1)]
+    assert admitted[3] is None
+    assert continuity.why_late() == "its stamp, 1000.100, is 990.000 s after that of the newest image"
+
+
 def test_a_clock_that_is_set_back_a_little_is_waited_for() -> None:
     assert stretches([*ticks(10, 12), *ticks(10.5, 14)]) == [0] * 20 + [LATE] * 14 + [0] * 21
 
