@@ -184,7 +184,7 @@ def test_offline_by_choice_is_told_apart_from_a_model_that_does_not_exist(hub, m
     assert "HF_HUB_OFFLINE" in refusal("owner/videomt")
 
 
-def test_what_takes_over_is_read_from_the_folder_that_was_loaded_and_asks_no_hub(hub, tmp_path, monkeypatch):
+def test_a_fallback_is_read_from_the_folder_that_was_loaded_and_asks_no_hub(hub, tmp_path, monkeypatch):
     segmenter = Segmenter.load("owner/videomt", device="auto", backend="torch")
     use_hub(monkeypatch, NOBODY)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
