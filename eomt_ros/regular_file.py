@@ -1,8 +1,8 @@
 """Files that anybody may have made: only regular ones are opened, and never more is read than was agreed on.
 
 A pipe would be waited for without end, and a device such as /dev/zero would be read without end. Links are followed,
-because the hub's cache is made of them, but where they end there has to be a regular file. Neither is what a clone
-without Git LFS has in place of a large file taken for that.
+because the hub's cache is made of them, but where they end there has to be a regular file. A Git LFS pointer, which a
+clone without Git LFS has in place of a large file, is refused too.
 """
 
 from __future__ import annotations

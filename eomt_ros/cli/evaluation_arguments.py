@@ -22,7 +22,7 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say where images and ground truth are, and what the ground truth means."""
-    parser.add_argument("--topic", help="of the images in a bag that has several")
+    parser.add_argument("--topic", help="topic of the images, in a bag that has several")
     parser.add_argument(
         "--truth",
         type=Path,

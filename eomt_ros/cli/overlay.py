@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "input", nargs="+", type=Path, help="a rosbag2 or rosbag1, a video file, pictures, or a folder of pictures"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="MP4", help="the video to write")
-    parser.add_argument("--topic", help="of the images in a bag that has several")
+    parser.add_argument("--topic", help="topic of the images, in a bag that has several")
     add_model_arguments(parser)
 
 

@@ -1,4 +1,4 @@
-"""Processes that one starts for its work: watched while they run, and none left behind."""
+"""Child processes: watched while they run, and none left behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Scores a segmentation node that runs: `python -m eomt_ros.replay.evaluate_bag BAG --out FOLDER`.
 
-Plays the bag to it, records what it answers, compares that with the ground truth, and leaves what `eomt-ros evaluate`
-does, with the way of the images through the node beside it. `evaluate.launch.py` starts the node and this.
+Plays the bag to the node, records its results, compares them with the ground truth, and writes the same folder as
+`eomt-ros evaluate`, with counts of the images on their way through the node. `evaluate.launch.py` starts both.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Participant:
         rclpy.try_shutdown()
 
     def serve(self, until: Callable[[], bool], patience: float = math.inf) -> bool:
-        """Take what comes, until `until` says so (True) or `patience` seconds are over (False)."""
+        """Run callbacks until `until` is true (returns True) or `patience` seconds are over (False)."""
         deadline = time.monotonic() + patience
         while not (done := until()) and time.monotonic() < deadline:
             self._executor.spin_once(timeout_sec=LOOK_EVERY)

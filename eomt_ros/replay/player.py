@@ -87,7 +87,7 @@ class Player:
         """A moment of time.monotonic, the bag's time at that moment, and at the next message, in nanoseconds."""
 
     def listen(self) -> None:
-        """Take what comes on the topic of the results, once somebody publishes there; raise PlayError if nobody does.
+        """Subscribe to the results, once somebody publishes them; raise PlayError if nobody does.
 
         Before the images are offered: whoever hears of those has heard of this listener.
         """
@@ -251,14 +251,14 @@ class Player:
 
 
 class _Clock:
-    """Tells the time on /clock, so often a second, as rosbag2's player does, and as rclcpp and rclpy listen to it."""
+    """Publishes the time on /clock, `rate` times a second, as rosbag2's player does, and rclcpp and rclpy expect."""
 
     def __init__(self, node: Node, rate: float) -> None:
         qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._publisher = node.create_publisher(Clock, "/clock", qos)
         self._period = 1 / rate
         self.due = 0.0
-        """When it wants to tell again, by time.monotonic."""
+        """The moment of the next message, by time.monotonic."""
 
     def tell(self, now: int) -> None:
         """Publish the time, in nanoseconds, if it is due."""

@@ -49,7 +49,7 @@ class Report:
     arrived: float = 0.0
     """Moment by time.monotonic."""
     state: str = ""
-    """Of the lifecycle, such as active; empty before the first report."""
+    """State of the lifecycle, such as active; empty before the first report."""
     device: str = ""
     score_threshold: float = math.nan
     publishers: int = 0
@@ -77,9 +77,9 @@ class Recorder:
         self.counts: Counter[str] = Counter()
         """Messages by topic."""
         self.report = Report()
-        """The newest."""
+        """The newest report; an empty one before the first."""
         self.failure: OSError | None = None
-        """Why the bag takes no more, once it does not."""
+        """The error that ended the recording, if one did."""
         self._bag = bag
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         for topic, (kind, name) in RECORDED.items():

@@ -48,9 +48,9 @@ class Replayed:
 
     replay: ReplayFigures
     parameters: Mapping[str, Any]
-    """The node's."""
+    """Parameters of the node."""
     report: Report
-    """The node's last."""
+    """The last report of the node."""
     results_per_second: float
     problems: tuple[str, ...]
     """Why not all came that should have, a sentence each."""
@@ -65,7 +65,7 @@ class Replayer:
     participant: Participant
     bag: Path
     topic: str
-    """Of the images."""
+    """Topic of the images."""
     out: OutputBag
     stop: threading.Event
     """Set from outside, to end early with what there is."""
@@ -107,7 +107,7 @@ class Replayer:
         return recorder.report
 
     def play(self, images: int) -> Replayed:
-        """Play the bag, which has so many images, and return what came of it. Raises as `wait_for_node` does."""
+        """Play the bag, which has so many images, and return the outcome. Raises as `wait_for_node` does."""
         before = self.wait_for_node()
         parameters = self.participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
         if not parameters:

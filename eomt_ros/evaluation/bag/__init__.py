@@ -1,4 +1,4 @@
-"""Recordings: what a bag holds, message by message, without ROS."""
+"""Reads bags message by message, without ROS."""
 
 from eomt_ros.evaluation.bag.contents import BagError, Recorded
 from eomt_ros.evaluation.bag.reader import Bag, Stamped

@@ -12,7 +12,7 @@ from eomt_ros.printable import printable
 LARGEST_MESSAGE = 1 << 29
 """Bytes of a message, or of a chunk of them: a length above it is garbage, or made to fill the memory."""
 MOST_FAULTS = 3
-"""Sentences about one bag: of a bad disk every chunk may be damaged."""
+"""Most sentences about one bag: on a bad disk every chunk may be damaged."""
 
 
 class BagError(SourceError):
@@ -62,6 +62,6 @@ class Contents(Protocol):
 
 
 def note(faults: list[str], fault: str) -> None:
-    """Adds a sentence if there are not enough of them."""
+    """Adds a sentence, up to `MOST_FAULTS` of them."""
     if len(faults) < MOST_FAULTS:
         faults.append(printable(fault))

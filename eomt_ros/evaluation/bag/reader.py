@@ -21,7 +21,7 @@ IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CDR = "cdr"
 
 YEAR = 365 * 24 * 3600 * SECOND
-"""ns: stamps below it are of a clock that began with a simulation, or a machine."""
+"""Nanoseconds; a clock whose stamps are below it began with a simulation, or with the machine."""
 
 _Content = TypeVar("_Content")
 
@@ -31,8 +31,8 @@ class Stamped(Generic[_Content]):
     """Something of one moment."""
 
     stamp: int
-    """Nanoseconds, from the message's header; of the recording where the header has none, which a 0 is unless the
-    topic counts from there."""
+    """Nanoseconds, from the message's header, or of the recording where the header has no stamp; 0 is a stamp only if
+    the topic counts from a start."""
     content: _Content
 
 

@@ -116,7 +116,7 @@ def _log(path: Path) -> Path:
 
 
 def _check_tables(database: sqlite3.Connection) -> None:
-    """Raises `DamageError` where the tables of rosbag2 are missing, or are nothing that is stored in the file."""
+    """Raises `DamageError` where the tables of rosbag2 are missing, or are computed instead of stored."""
     found = {
         name.lower(): (kind, text.split()[:2])
         for name, kind, text in database.execute("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL")

@@ -67,7 +67,7 @@ def _kind(path: Path) -> str:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The files of a rosbag2 in a folder, in the order of their numbers; of one that is there packed too, itself."""
+    """The files of a rosbag2 in a folder, in the order of their numbers; one that is also there packed counts once."""
     files = {child for child in folder.iterdir() if _kind(child) in _ROSBAG2}
     return sorted(
         (file for file in files if file.suffix != _PACKED or file.with_suffix("") not in files), key=_by_number

@@ -1,4 +1,4 @@
-"""Messages out of bytes, by the types of ROS 2 and our own, and for others by what a bag says of them."""
+"""Deserializes messages by the types of ROS 2 and our own, and others by the definitions in the bag."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def typestore() -> Typestore:
 
 
 class Types:
-    """Reads messages.
+    """Deserializes messages.
 
-    definitions: what a bag says of types that are not ROS's own; heeded when such a message is read.
+    definitions: those in a bag, by type; used only for types that are not ROS's own.
     """
 
     def __init__(self, definitions: Mapping[str, str], *, ros1: bool = False) -> None:
@@ -38,7 +38,7 @@ class Types:
         self._read = self._store.deserialize_ros1 if ros1 else self._store.deserialize_cdr
 
     def message(self, kind: str, data: bytes) -> Any:
-        """The message of some type in `data`. Raises `BagError` where it has none."""
+        """Deserializes a message. Raises `BagError` where `data` are none of that type."""
         if kind not in self._store.fielddefs:
             self._learn(kind)
         try:

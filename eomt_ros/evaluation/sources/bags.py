@@ -57,7 +57,7 @@ class _Frames:
     bag: Bag
     topic: str
     truth_topics: list[str]
-    """Of classes, and perhaps of ids."""
+    """Topic of classes, and perhaps of ids."""
     folder: TruthFolder | None
     tolerance: int | None
 

@@ -26,7 +26,7 @@ _LABEL_NAME = re.compile(r"semantic|panoptic|instance|segment|label|mask", re.IG
 
 
 MOST_LISTED = 50
-"""Topics."""
+"""Topics that an error lists."""
 
 
 class _Topic(NamedTuple):

@@ -12,7 +12,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import Tally
 
 FLOAT_ERROR = 1000
-"""Nanoseconds: what is nearer has the same stamp, which went through a float of seconds."""
+"""Nanoseconds by which a stamp may change that goes through a float of seconds."""
 MOST_HELD = 128 << 20
 """Bytes of ground truth that may be held because it was recorded in another order than the frames."""
 
@@ -27,7 +27,7 @@ class Moment(NamedTuple):
 def nearest(stamps: Sequence[int], stamp: int, tolerance: int | None = None) -> int | None:
     """The frame that `stamp` means, of the ascending, different `stamps` of frames; None where it means none of them.
 
-    It may lie beside it, but not farther than half way to the next frame, or than `tolerance`.
+    The two stamps may differ, but not by more than half of the way to the next frame, nor by more than `tolerance`.
     """
     at = bisect_left(stamps, stamp)
     around = stamps[max(at - 2, 0) : at + 2]

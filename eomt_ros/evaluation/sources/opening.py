@@ -87,7 +87,7 @@ def _names(paths: list[Path]) -> list[str]:
 
 
 def _own_truth(truth: TruthSource | None, name: str, *, alone: bool) -> TruthSource | None:
-    """The ground truth of one recording: if there are several, in a folder of its name."""
+    """The ground truth of one recording: of several, that in a folder of its name."""
     if truth is None or truth.folder is None:
         return truth
     if truth.classes_topic or truth.instances_topic:

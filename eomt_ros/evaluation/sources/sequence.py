@@ -43,7 +43,7 @@ class Tally:
     example: str = ""
 
     def add(self, example: str) -> None:
-        """One more."""
+        """Counts one more."""
         self.count += 1
         self.example = self.example or example
 
