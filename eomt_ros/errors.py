@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """What the user asked for cannot be done; the message says in one line what is wrong, and what to do."""
+    """A request that cannot be met; the message says in one line what is wrong, and what to do."""

@@ -27,7 +27,7 @@ def _flag(name: str) -> str:
 
 
 def _keywords(rule: Rule, default: Any) -> dict[str, Any]:
-    """What argparse is told of an option."""
+    """The arguments of argparse's `add_argument` for an option."""
     said = rule.text if default in ("", -1.0) else f"{rule.text} (default: {default})"
     found: dict[str, Any] = {"help": said.replace("%", "%%")}
     if isinstance(default, bool):

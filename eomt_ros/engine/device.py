@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import re
 import threading
 
 import torch
@@ -13,14 +12,7 @@ from eomt_ros.engine.errors import OutOfMemoryError, first_line
 
 log = logging.getLogger(__name__)
 
-DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?", re.ASCII)
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-def expect_device(device: str) -> None:
-    """Raises `ValueError` for what is not "auto", "cpu", "cuda" or "cuda:N"."""
-    if DEVICE.fullmatch(device) is None:
-        raise ValueError(f"device is {device!r}, expected 'auto', 'cpu', 'cuda' or 'cuda:N'")
 
 
 def choose_device(device: str) -> torch.device:
@@ -68,12 +60,6 @@ def expect_memory(device: torch.device, weights: int) -> None:
             f"{device} has {free >> 20} of {total >> 20} MiB left, and the model's weights take {weights >> 20} MiB: "
             "free it of other programs (nvidia-smi lists them), or use a smaller model"
         )
-
-
-def expect_precision(precision: str) -> None:
-    """Raises `ValueError` for what is neither "auto" nor one of `PRECISIONS`."""
-    if precision != "auto" and precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}, expected 'auto' or one of {', '.join(map(repr, PRECISIONS))}")
 
 
 def choose_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""What can go wrong in the engine; every message says what was looked for, what was found and what to do."""
+"""Errors of the engine; every message says what was looked for, what was found and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is loaded for the options that are asked for."""
+"""From the options that were asked for, and a checkpoint, to a backend and its fallbacks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
 
 
 def fallbacks_for(loaded: Checkpoint, asked: ModelOptions, opened: Backend) -> Fallbacks:
-    """The backends that take over."""
+    """The functions that open the backend that takes over."""
     # Without `loaded`, whose weights would be kept: from the folder, since the hub may have other ones by then.
     family, settings, folder = loaded.family, loaded.settings, loaded.folder
     precision, device = asked.precision, opened.device

@@ -24,7 +24,7 @@ from eomt_ros.model_options import ModelOptions
 
 @dataclass(frozen=True)
 class Task:
-    """What is the same for all frames of a segmenter."""
+    """The settings that all frames of a segmenter share."""
 
     name: str
     """ "semantic", "instance" or "panoptic"."""
@@ -37,7 +37,7 @@ class Task:
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
         return len(self.is_thing)
 
     @property
@@ -90,7 +90,7 @@ class StepwisePipeline:
         begin = time.perf_counter()
         placements, pixels = preprocessed(self.task, self.preprocess, request.images)
         prepared = time.perf_counter()
-        outputs = run(self.step, pixels, request.queries)
+        outputs = run_network(self.step, pixels, request.queries)
         memories = remembered(request.memories, outputs, self.task.score_memory)
         computed = time.perf_counter()
         frames = []
@@ -110,7 +110,7 @@ def preprocessed(
     return placements, [preprocess(*each) for each in zip(images, placements, strict=True)]
 
 
-def run(
+def run_network(
     step: Callable[[Tensor, Tensor], StepResult], pixels: Sequence[Tensor], queries: Sequence[Tensor]
 ) -> list[StepResult]:
     """The network's answer to each image, all that are of one size in one pass.

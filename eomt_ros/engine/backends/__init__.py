@@ -15,25 +15,21 @@ from eomt_ros.engine.device import (
     choose_device,
     choose_precision,
     dtype_after_overflow,
-    expect_device,
-    expect_precision,
 )
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import Network
 
-__all__ = ["BACKENDS", "Backend", "open_after_overflow", "open_backend", "open_on_cpu"]
+__all__ = ["Backend", "open_after_overflow", "open_backend", "open_on_cpu"]
 
 log = logging.getLogger(__name__)
-
-BACKENDS = ("auto", "torch", "openvino", "onnxruntime")
 
 
 def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
     """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used.
 
-    backend, device, precision: as in `Segmenter.load`. Raises `ValueError` for an unknown word or one that does not go
-    with the others on this machine, `BackendError` where a backend that was asked for by name is missing or fails,
+    backend, device, precision: as in `ModelOptions`. Raises `ValueError` for one that does not go with the others on
+    this machine, `BackendError` where a backend that was asked for by name is missing or fails,
     `OutOfMemoryError` where a device that was asked for by name has no memory left for the weights.
     """
     opened = _open(checkpoint, backend, device, precision)
@@ -42,8 +38,6 @@ def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: s
 
 
 def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
-    expect_device(device)
-    expect_precision(precision)
     if backend == "onnxruntime":
         return OnnxRuntimeBackend(checkpoint, device, precision)
     if backend == "openvino":

@@ -30,7 +30,7 @@ from eomt_ros.engine.pipeline import (
     Task,
     preprocessed,
     remembered,
-    run,
+    run_network,
     scored,
     segmented,
 )
@@ -98,7 +98,7 @@ class CudaPipeline:
         begin = time.perf_counter()
         placements, pixels = preprocessed(self._task, self._preprocess, request.images)
         prepared = time.perf_counter()
-        outputs = run(self._network, pixels, request.queries)
+        outputs = run_network(self._network, pixels, request.queries)
         memories = remembered(request.memories, outputs, self._task.score_memory)
         answers = [scored(*each) for each in zip(outputs, memories, strict=True)]
         options = request.options

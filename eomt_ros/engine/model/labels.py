@@ -17,14 +17,13 @@ from typing import Any
 import yaml
 
 from eomt_ros.engine.errors import LabelsError
+from eomt_ros.model_options import TASKS
 from eomt_ros.package_data import shipped
 from eomt_ros.plain_yaml import load_plain_yaml
 from eomt_ros.printable import printable
 from eomt_ros.regular_file import read_bytes
 
 log = logging.getLogger(__name__)
-
-TASKS = ("semantic", "instance", "panoptic")
 
 Color = tuple[int, int, int]
 

@@ -15,7 +15,7 @@ MOST_QUERIES = 1 << 16
 def observed(
     regions: Sequence[Region], is_thing: Sequence[bool], *, fused: bool, propagated: bool
 ) -> list[Observation]:
-    """What the tracker is told of each region.
+    """The regions as the tracker observes them.
 
     is_thing: one entry per class. fused: all regions of a stuff class are one. propagated: queries go from frame to
     frame. Where place is all there is to go by, stuff of which a frame has several regions is followed like things.

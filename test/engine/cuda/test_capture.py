@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from eomt_ros.engine.cuda.pipeline import LabelStep
 from eomt_ros.engine.model.families import FAMILIES
 from eomt_ros.engine.networks import Dinov2Settings, Dinov3Settings, Eomt, QueryVit, StepResult, Videomt
-from eomt_ros.engine.pipeline import Task, run
+from eomt_ros.engine.pipeline import Task, run_network
 from eomt_ros.engine.preprocess.geometry import Fit, keep_aspect, pad_to_square, sliding_windows, stretch
 from test.engine.checkpoints import SMALL
 
@@ -90,7 +90,7 @@ def whole_frame(network: str, task: str, place: str, cameras: int, top_k: int) -
     numbers = torch.empty(3, dtype=torch.float64, device=DEVICE)
 
     def frame() -> list[Any]:
-        answers = run(step, pixels, queries)
+        answers = run_network(step, pixels, queries)
         return [
             LabelStep(of_frames, placement, 16)(answer.mask_logits, answer.class_logits, numbers)
             for answer, placement in zip(answers, placements, strict=True)
