@@ -16,7 +16,7 @@ import psutil
 from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import run
-from eomt_ros.evaluation.predictions import EnginePredictions, Found
+from eomt_ros.evaluation.predictions import EnginePredictions
 from eomt_ros.evaluation.sources import FrameSequence, SourceFrame, TruthSource, open_sequences
 
 BAG = Path(__file__).parent.parent / "demo" / "bag"
@@ -85,7 +85,7 @@ def _timed(work: Callable[[], object], seconds: list[float]) -> Callable[[], Non
 class Again:
     """Results of the engine for one round of the bag, given again in every round under other ids."""
 
-    def __init__(self, predictions: EnginePredictions, results: list[Found | None]) -> None:
+    def __init__(self, predictions: EnginePredictions, results: list[FrameResult | None]) -> None:
         self.labels, self.task, self.model = predictions.labels, predictions.task, predictions.model
         self.identity = predictions.identity
         self.settings = predictions.settings
@@ -96,7 +96,7 @@ class Again:
         """Begins with the first round."""
         self._given = 0
 
-    def find(self, frame: SourceFrame) -> Found | None:
+    def find(self, frame: SourceFrame) -> FrameResult | None:
         """The result of the next frame."""
         epoch, number = divmod(self._given, len(self._results))
         self._given += 1

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
 
-from eomt_ros.engine import Timings
+from eomt_ros.engine import FrameResult, Timings
 from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import WorstFrames
-from eomt_ros.evaluation.predictions import Found, Predictions, prediction
+from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedFigures
@@ -54,7 +56,7 @@ class Account:
         self._bag_problems: list[str] = []
         self._name = ""
         self._pace = Pace()
-        self._held: tuple[SourceFrame, Found] | None = None
+        self._held: tuple[SourceFrame, FrameResult] | None = None
 
     def __enter__(self) -> Account:
         return self
@@ -77,7 +79,7 @@ class Account:
         self._held = None
         self._sequence_frames = 0
 
-    def add(self, frame: SourceFrame, found: Found) -> None:
+    def add(self, frame: SourceFrame, found: FrameResult) -> None:
         """Counts the next frame of the sequence."""
         if self._bag is not None:
             self._bag.write(
@@ -129,9 +131,9 @@ class Account:
         hints = [*([shifted] if shift else []), *([repeated] if self._repeated else [])]
         return [*unscored, *hints, *video, *self._bag_problems]
 
-    def _count(self, frame: SourceFrame, found: Found, moment: FrameTime) -> None:
+    def _count(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> None:
         self.frames += 1
-        seconds = None if found.timings is None else self._time(found.timings)
+        seconds = self._time(found.timings)
         score = self._score(frame, found, moment)
         self.trend.add(self._name, moment, seconds, score)
         self.drift.add(moment, score)
@@ -150,19 +152,22 @@ class Account:
                 truth=frame.truth,
             )
 
-    def _time(self, timings: Timings) -> float:
-        """Counts the seconds of each stage, and returns their sum."""
+    def _time(self, timings: Timings) -> float | None:
+        """Counts the seconds of each stage, and returns their sum; None where they are not known."""
         stages = vars(timings)
+        total = sum(stages.values())
+        if math.isnan(total):
+            return None
         for stage, seconds in stages.items():
             self.stages[stage].add(seconds)
-        total = sum(stages.values())
         self.latency.add(total)
         return total
 
-    def _score(self, frame: SourceFrame, found: Found, moment: FrameTime) -> PartialScores | None:
+    def _score(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> PartialScores | None:
         if frame.truth is None:
             return None
-        predicted = prediction(found, self._predictions.task)
+        segments = None if self._predictions.task == "semantic" else found.panoptic
+        predicted = Prediction(found.semantic, segments, found.epoch)
         try:
             score = self.scores.update(frame.truth, predicted, begin=moment.begin, seconds=moment.seconds)
         except ValueError as error:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
+from eomt_ros.engine import FrameResult
 from eomt_ros.engine.results import Segment
 from eomt_ros.evaluation.bag.types import typestore
-from eomt_ros.evaluation.predictions import Found
 
 NODE = "/segment"
 SEMANTIC, PANOPTIC, INSTANCES = f"{NODE}/semantic", f"{NODE}/panoptic", f"{NODE}/instances"
@@ -73,7 +73,9 @@ class OutputBag:
             self._failed = True
             raise
 
-    def write_found(self, found: Found, stamp: int, *, sequence: int, task: str, model: str, identity: str) -> None:
+    def write_found(
+        self, found: FrameResult, stamp: int, *, sequence: int, task: str, model: str, identity: str
+    ) -> None:
         """Adds the prediction for a frame, as the node publishes it; the header has no frame id.
 
         stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result.

@@ -12,28 +12,12 @@ from typing import Any, Protocol
 import torch
 
 from eomt_ros.continuity import MAX_GAP
-from eomt_ros.engine import EngineError, LateFrameError, Segmenter, Stream, Timings
+from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter, Stream
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.weights import weight_files
-from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
-from eomt_ros.overlay import Drawable
 from eomt_ros.regular_file import open_regular
 from eomt_ros.stamps import SECOND
-
-
-class Found(Drawable, Protocol):
-    """The prediction for one frame; a `FrameResult` is one."""
-
-    @property
-    def epoch(self) -> int:
-        """Ids are comparable within one epoch only."""
-        ...
-
-    @property
-    def timings(self) -> Timings | None:
-        """Of the engine; None where they are not known."""
-        ...
 
 
 class Predictions(Protocol):
@@ -51,8 +35,8 @@ class Predictions(Protocol):
         """Begins another sequence."""
         ...
 
-    def find(self, frame: SourceFrame) -> Found | None:
-        """The prediction for the next frame of the sequence; None where there is none."""
+    def find(self, frame: SourceFrame) -> FrameResult | None:
+        """The prediction for the next frame of the sequence; None where there is none. Unknown timings are NaN."""
         ...
 
     def problems(self) -> list[str]:
@@ -87,7 +71,7 @@ class EnginePredictions:
         """Begins a new stream."""
         self._stream = self._segmenter.open_stream(max_gap=self._max_gap)
 
-    def find(self, frame: SourceFrame) -> Found | None:
+    def find(self, frame: SourceFrame) -> FrameResult | None:
         """Segments the next frame; None where it is late, and where the engine cannot, after which the stream begins
         anew.
         """
@@ -117,11 +101,6 @@ class EnginePredictions:
                 "break in the stream, after which ids began anew", "breaks in the stream, after which ids began anew"
             ),
         ]
-
-
-def prediction(found: Found, task: str) -> Prediction:
-    """The prediction in the form that metrics take."""
-    return Prediction(found.semantic, None if task == "semantic" else found.panoptic, found.epoch)
 
 
 def _digest(folder: Path) -> str:

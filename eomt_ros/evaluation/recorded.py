@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eomt_ros.continuity import MAX_GAP, Continuity, LateFrameError
-from eomt_ros.engine import Segment, Timings
+from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.counting import counted
@@ -19,25 +20,12 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY
-from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.printable import printable
 
+NOT_TIMED = Timings(math.nan, math.nan, math.nan, math.nan)
 LOOK_AHEAD = 64
 """Most results that wait for their other parts: the node publishes the parts of a result together."""
-
-
-@dataclass(frozen=True, eq=False)
-class RecordedResult:
-    """One frame's result, put together from its messages."""
-
-    semantic: LabelImage
-    """(H, W) class ids."""
-    panoptic: LabelImage
-    """(H, W) segment ids, 0 none."""
-    segments: tuple[Segment, ...]
-    epoch: int
-    timings: Timings | None = None
 
 
 class RecordedPredictions:
@@ -72,8 +60,8 @@ class RecordedPredictions:
         self._late, self._missing, self._unused, self._sizes = Tally(), Tally(), Tally(), Tally()
         self._frames_with_truth = self._missing_with_truth = 0
         self._bag_problems: list[str] = []
-        self._results: Iterator[tuple[tuple[int, int], RecordedResult]] = iter(())
-        self._head: tuple[tuple[int, int], RecordedResult] | None = None
+        self._results: Iterator[tuple[tuple[int, int], FrameResult]] = iter(())
+        self._head: tuple[tuple[int, int], FrameResult] | None = None
         self._place = (0, 0)
 
     def __enter__(self) -> RecordedPredictions:
@@ -100,7 +88,7 @@ class RecordedPredictions:
         self._place = (0, 0)
         self._continuity = Continuity()
 
-    def find(self, frame: SourceFrame) -> Found | None:
+    def find(self, frame: SourceFrame) -> FrameResult | None:
         """The result with the frame's stamp; None where there is none, for a frame that the node dropped."""
         try:
             self._continuity.admit(frame.stamp, self._max_gap)
@@ -226,7 +214,7 @@ def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
     return Labels(model, tuple(names), tuple(things), distinct_colors(count), "panoptic")
 
 
-def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, RecordedResult]]:
+def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, FrameResult]]:
     """The results with their stamps, in the order in which they became complete; a bag that breaks off has ended."""
     instances = _instances_topic(bag)
     node = instances.rpartition("/")[0]
@@ -261,7 +249,7 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, RecordedResul
     )
 
 
-def _in_order(results: Iterator[tuple[int, RecordedResult]]) -> Iterator[tuple[tuple[int, int], RecordedResult]]:
+def _in_order(results: Iterator[tuple[int, FrameResult]]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
     """The results with the number of times that time has jumped back, and their stamps."""
     lap = last = 0
     for stamp, result in results:
@@ -269,8 +257,8 @@ def _in_order(results: Iterator[tuple[int, RecordedResult]]) -> Iterator[tuple[t
         yield (lap, stamp), result
 
 
-def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> RecordedResult:
-    segments = tuple(
+def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> FrameResult:
+    segments = [
         Segment(
             id=each.id,
             class_id=each.class_id,
@@ -282,5 +270,5 @@ def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> Recorde
             age=each.age,
         )
         for each in message.instances
-    )
-    return RecordedResult(semantic, panoptic.astype(np.uint16, copy=False), segments, message.epoch)
+    ]
+    return FrameResult(semantic, panoptic.astype(np.uint16, copy=False), None, segments, message.epoch, NOT_TIMED)

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 import eomt_ros
+from eomt_ros.engine import FrameResult
 from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
-from eomt_ros.evaluation.predictions import Found, Predictions
+from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
@@ -150,7 +151,7 @@ class _Evaluation:
             found = replace(found, problems=(*found.problems, reason))
         return self.options.complete(replace(found, files=files))
 
-    def _score(self, frame: SourceFrame, found: Found) -> None:
+    def _score(self, frame: SourceFrame, found: FrameResult) -> None:
         """Counts a frame; writes the figures so far now and then, rarely enough that it takes next to no time."""
         self.account.add(frame, found)
         begun = time.monotonic()

@@ -25,53 +25,40 @@ class Trend:
     def __init__(self, classes: int) -> None:
         self._classes = classes
         self._length = SHORTEST
-        self._parts: list[_Part] = []
+        self._parts: dict[tuple[str, int], _Part] = {}
+        """By the name of the sequence, and the number of the interval in it."""
 
     def add(self, sequence: str, moment: FrameTime, seconds: float | None, score: PartialScores | None) -> None:
         """Counts a frame. seconds: time that the engine took, None where not known. score: None without truth."""
-        number = int(moment.begin // self._length)
-        last = self._parts[-1] if self._parts else None
-        if last is None or (last.sequence, last.number) != (sequence, number):
-            last = _Part(sequence, number, self._classes)
-            self._parts.append(last)
-        last.end = moment.begin + moment.seconds
+        key = sequence, int(moment.begin // self._length)
+        if key not in self._parts:
+            self._parts[key] = _Part(self._classes)
+        part = self._parts[key]
+        part.end = moment.begin + moment.seconds
         if seconds is not None:
-            last.latency.add(seconds)
+            part.latency.add(seconds)
         if score is not None:
-            last.scores.add(score)
-        while len(self._parts) > INTERVALS and self._can_merge():
+            part.scores.add(score)
+        while len(self._parts) > max(INTERVALS, len({name for name, _ in self._parts})):
             self._widen()
 
     def intervals(self, id_switches: Callable[[str, float, float], int] | None) -> tuple[Interval, ...]:
         """The intervals so far. id_switches: counts those of a sequence from a second to before another."""
-        return tuple(
-            Interval(
-                sequence=part.sequence,
-                begin=part.number * self._length,
-                end=part.end,
-                miou=part.scores.miou,
-                vpq=part.scores.vpq,
-                id_switches=id_switches(part.sequence, part.number * self._length, (part.number + 1) * self._length)
-                if id_switches is not None
-                else None,
-                latency_ms=part.latency.percentile(0.5),
-            )
-            for part in self._parts
-        )
-
-    def _can_merge(self) -> bool:
-        return len({part.sequence for part in self._parts}) < len(self._parts)
+        found = []
+        for (sequence, number), part in self._parts.items():
+            begin, end = number * self._length, (number + 1) * self._length
+            switches = None if id_switches is None else id_switches(sequence, begin, end)
+            scores, latency = part.scores, part.latency.percentile(0.5)
+            found.append(Interval(sequence, begin, part.end, scores.miou, scores.vpq, switches, latency))
+        return tuple(found)
 
     def _widen(self) -> None:
         self._length *= 2
-        merged: list[_Part] = []
-        for part in self._parts:
-            part.number //= 2
-            if merged and (merged[-1].sequence, merged[-1].number) == (part.sequence, part.number):
-                merged[-1].merge(part)
-            else:
-                merged.append(part)
-        self._parts = merged
+        parts, self._parts = self._parts, {}
+        for (sequence, number), part in parts.items():
+            wide = self._parts.setdefault((sequence, number // 2), part)
+            if wide is not part:
+                wide.merge(part)
 
 
 class DriftWatch:
@@ -127,9 +114,7 @@ class DriftWatch:
 
 
 class _Part:
-    def __init__(self, sequence: str, number: int, classes: int) -> None:
-        self.sequence = sequence
-        self.number = number
+    def __init__(self, classes: int) -> None:
         self.end = 0.0
         self.scores = PartialScores.empty(classes)
         self.latency = LatencyHistogram()

@@ -8,9 +8,9 @@ from statistics import median
 import cv2
 import numpy as np
 
+from eomt_ros.engine import FrameResult
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.pace import FrameTime
-from eomt_ros.evaluation.predictions import Found
 from eomt_ros.evaluation.results import Predicted
 
 
@@ -33,7 +33,7 @@ class PredictedFigures:
         self._seen = {}
         self._before = None
 
-    def add(self, found: Found, moment: FrameTime) -> None:
+    def add(self, found: FrameResult, moment: FrameTime) -> None:
         """Counts the next frame of the sequence."""
         classes, count = found.semantic, len(self._class_names)
         self._frames += 1

@@ -19,7 +19,7 @@ from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import Scores
-from eomt_ros.evaluation.predictions import EnginePredictions, Found
+from eomt_ros.evaluation.predictions import EnginePredictions
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.results import Figures, Results
@@ -327,7 +327,7 @@ class StopsAfter(EnginePredictions):
         self._left = frames
         self._stop = options.stop
 
-    def find(self, frame: SourceFrame) -> Found | None:
+    def find(self, frame: SourceFrame) -> FrameResult | None:
         self._left -= 1
         if not self._left:
             self._stop.set()
