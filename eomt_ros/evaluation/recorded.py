@@ -83,7 +83,7 @@ class RecordedPredictions:
                 f"the results in {bag.path} have no stamps, because the camera's images had none: nobody can tell "
                 "which frame they belong to; play the images to the node again with evaluate_bag"
             )
-        self._results = _in_order(_results(bag, self._bag_problems))
+        self._results = _results(bag, self._bag_problems)
         self._head = next(self._results, None)
         self._place = (0, 0)
         self._continuity = Continuity()
@@ -214,13 +214,17 @@ def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
     return Labels(model, tuple(names), tuple(things), distinct_colors(count), "panoptic")
 
 
-def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, FrameResult]]:
-    """The results with their stamps, in the order in which they became complete; a bag that breaks off has ended."""
+def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
+    """The results in the order in which they became complete; a bag that breaks off has ended.
+
+    Each comes with the number of times that time has jumped back, and its stamp.
+    """
     instances = _instances_topic(bag)
     node = instances.rpartition("/")[0]
     parts = [f"{node}/semantic", f"{node}/panoptic", instances]
     waiting: dict[int, dict[str, Any]] = {}
     damaged, incomplete = Tally(), Tally()
+    lap = last = 0
     try:
         for message in bag.recorded(parts):
             try:
@@ -233,7 +237,8 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, FrameResult]]
             collected[message.topic] = content
             if len(collected) == len(parts):
                 del waiting[stamped.stamp]
-                yield stamped.stamp, _result(*(collected[part] for part in parts))
+                lap, last = lap + (stamped.stamp < last), stamped.stamp
+                yield (lap, last), _result(*(collected[part] for part in parts))
             elif len(waiting) > LOOK_AHEAD:
                 oldest = next(iter(waiting))
                 incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
@@ -247,14 +252,6 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[int, FrameResult]]
     problems += incomplete.sentence(
         "recorded result is incomplete and was left out", "recorded results are incomplete and were left out"
     )
-
-
-def _in_order(results: Iterator[tuple[int, FrameResult]]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
-    """The results with the number of times that time has jumped back, and their stamps."""
-    lap = last = 0
-    for stamp, result in results:
-        lap, last = lap + (stamp < last), stamp
-        yield (lap, stamp), result
 
 
 def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> FrameResult:

@@ -19,7 +19,6 @@ class Frame:
     semantic: npt.NDArray[np.uint8]
     things: tuple[int, ...] = ()
     epoch: int = 0
-    timings: None = None
     panoptic: npt.NDArray[np.uint16] = field(default_factory=lambda: np.zeros((2, 5), np.uint16))
 
     @property

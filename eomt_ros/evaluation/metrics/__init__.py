@@ -3,8 +3,7 @@
 `Scores` takes frame after frame and computes all of them; the module of a metric defines it.
 """
 
-from eomt_ros.evaluation.metrics.intervals import PartialScores
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits
-from eomt_ros.evaluation.metrics.scores import Scores
+from eomt_ros.evaluation.metrics.scores import PartialScores, Scores
 
 __all__ = ["STANDARD_LIMITS", "ObjectLimits", "PartialScores", "Scores"]

@@ -1,4 +1,4 @@
-"""All metrics of a run, fed frame by frame."""
+"""All metrics together, of a run and of its parts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,45 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
-from eomt_ros.evaluation.metrics.intervals import PartialScores
 from eomt_ros.evaluation.metrics.mvc import Consistency
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
-from eomt_ros.evaluation.metrics.vpq import Tubes
+from eomt_ros.evaluation.metrics.vpq import TubeCounts, Tubes
 from eomt_ros.evaluation.results import Figures, ObjectTimeline
+
+
+class PartialScores:
+    """The counts behind mIoU and VPQ, of one frame or of any number of them."""
+
+    def __init__(self, confusion: Confusion, tubes: TubeCounts | None = None) -> None:
+        self.confusion = confusion
+        self.tubes = tubes
+        """Of the windows that end with these frames; None where they have classes only."""
+
+    @classmethod
+    def empty(cls, classes: int) -> PartialScores:
+        """Makes one without any frame."""
+        return cls(Confusion.empty(classes))
+
+    def add(self, other: PartialScores) -> None:
+        """Adds the frames of another part."""
+        self.confusion.add(other.confusion)
+        if other.tubes is not None:
+            if self.tubes is None:
+                self.tubes = TubeCounts(other.tubes.iou.shape[1])
+            self.tubes.add(other.tubes)
+
+    @property
+    def miou(self) -> float | None:
+        """mIoU; None where the ground truth is all unlabelled."""
+        return self.confusion.miou
+
+    @property
+    def vpq(self) -> float | None:
+        """VPQ; None where there are classes only."""
+        return None if self.tubes is None else self.tubes.vpq
 
 
 @dataclass(frozen=True)
