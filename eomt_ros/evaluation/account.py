@@ -22,7 +22,6 @@ from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
-from eomt_ros.overlay import draw
 
 
 class Account:
@@ -138,7 +137,7 @@ class Account:
         self.trend.add(self._name, moment, seconds, score)
         self.drift.add(moment, score)
         self.predicted.add(found, moment)
-        picture = draw(frame.image, found, self._predictions.labels)
+        picture = found.plot(frame.image)
         if self.video is not None:
             self.video.write(lambda video: video.write(picture, self._shown + moment.shown))
         if score is not None and frame.truth is not None and score.miou is not None:

@@ -83,7 +83,7 @@ class RecordedPredictions:
                 f"the results in {bag.path} have no stamps, because the camera's images had none: nobody can tell "
                 "which frame they belong to; play the images to the node again with evaluate_bag"
             )
-        self._results = _results(bag, self._bag_problems)
+        self._results = _results(bag, self.labels, self._bag_problems)
         self._head = next(self._results, None)
         self._place = (0, 0)
         self._continuity = Continuity()
@@ -214,7 +214,7 @@ def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
     return Labels(model, tuple(names), tuple(things), distinct_colors(count), "panoptic")
 
 
-def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
+def _results(bag: Bag, labels: Labels, problems: list[str]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
     """The results in the order in which they became complete; a bag that breaks off has ended.
 
     Each comes with the number of times that time has jumped back, and its stamp.
@@ -238,7 +238,7 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[tuple[int, int], F
             if len(collected) == len(parts):
                 del waiting[stamped.stamp]
                 lap, last = lap + (stamped.stamp < last), stamped.stamp
-                yield (lap, last), _result(*(collected[part] for part in parts))
+                yield (lap, last), _result(labels, *(collected[part] for part in parts))
             elif len(waiting) > LOOK_AHEAD:
                 oldest = next(iter(waiting))
                 incomplete.add(f"{oldest} ns has only {', '.join(waiting.pop(oldest))}")
@@ -254,7 +254,7 @@ def _results(bag: Bag, problems: list[str]) -> Iterator[tuple[tuple[int, int], F
     )
 
 
-def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> FrameResult:
+def _result(labels: Labels, semantic: LabelImage, panoptic: LabelImage, message: Any) -> FrameResult:
     segments = [
         Segment(
             id=each.id,
@@ -268,4 +268,5 @@ def _result(semantic: LabelImage, panoptic: LabelImage, message: Any) -> FrameRe
         )
         for each in message.instances
     ]
-    return FrameResult(semantic, panoptic.astype(np.uint16, copy=False), None, segments, message.epoch, NOT_TIMED)
+    panoptic = panoptic.astype(np.uint16, copy=False)
+    return FrameResult(semantic, panoptic, None, segments, message.epoch, NOT_TIMED, labels)
