@@ -11,11 +11,7 @@ from eomt_ros.engine.backends.export_cache import find
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend, openvino_is_installed
 from eomt_ros.engine.backends.torch_backend import TorchBackend
-from eomt_ros.engine.device import (
-    choose_device,
-    choose_precision,
-    dtype_after_overflow,
-)
+from eomt_ros.engine.device import choose_device, choose_precision, dtype_after_overflow
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import Network
@@ -28,9 +24,9 @@ log = logging.getLogger(__name__)
 def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
     """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used.
 
-    backend, device, precision: as in `ModelOptions`. Raises `ValueError` for one that does not go with the others on
-    this machine, `BackendError` where a backend that was asked for by name is missing or fails,
-    `OutOfMemoryError` where a device that was asked for by name has no memory left for the weights.
+    backend, device, precision: of `ModelOptions`. Raises `ValueError` where they do not go together on this machine,
+    `BackendError` where a backend that was asked for by name is missing or fails, `OutOfMemoryError` where a device
+    that was asked for by name has no memory left for the weights.
     """
     opened = _open(checkpoint, backend, device, precision)
     log.info("%s runs on %s: %s, %s", checkpoint.name, opened.runs_on, opened.name, opened.precision)

@@ -12,16 +12,9 @@ from hypothesis import strategies as st
 
 from eomt_ros.engine.errors import LabelsError
 from eomt_ros.engine.model.families import FAMILIES
-from eomt_ros.engine.model.labels import (
-    TASKS,
-    Labels,
-    distinct_colors,
-    labels_for,
-    load_labels,
-    shipped_tables,
-    task_of,
-)
+from eomt_ros.engine.model.labels import Labels, distinct_colors, labels_for, load_labels, shipped_tables, task_of
 from eomt_ros.engine.model.zoo import published
+from eomt_ros.model_options import TASKS
 
 SHIPPED = {table.name: table for table in shipped_tables()}
 
