@@ -6,13 +6,11 @@ import argparse
 import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.errors import UserError
-from eomt_ros.stamps import SECOND
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from eomt_ros.evaluation.counting import counted
+    from eomt_ros.evaluation.predictions import EnginePredictions
     from eomt_ros.evaluation.sources import open_sequences
     from eomt_ros.evaluation.video import VideoWriter
     from eomt_ros.overlay import draw
@@ -47,18 +46,18 @@ def run(options: argparse.Namespace) -> int:
         names = ", ".join(each.name for each in sequences[:5])
         raise UserError(f"expected one recording at a time, got {len(sequences)}: {names}")
     (sequence,) = sequences
-    segmenter = load_model(options)
-    stream = segmenter.open_stream()
+    predictions = EnginePredictions(load_model(options))
+    predictions.start_sequence(sequence.name)
     stop = threading.Event()
     frames, start = 0, time.monotonic()
     with VideoWriter(options.out) as video, first_sets(stop):
         for frame in tqdm(sequence.frames(), total=sequence.count, unit="frame"):
-            result = segmenter.segment(frame.image, stream, stamp=Fraction(frame.stamp, SECOND))
-            video.write(draw(frame.image, result, segmenter.labels), frame.stamp)
-            frames += 1
+            if (found := predictions.find(frame)) is not None:
+                video.write(draw(frame.image, found, predictions.labels), frame.stamp)
+                frames += 1
             if stop.is_set():
                 break
-    for problem in sequence.problems:
+    for problem in (*sequence.problems, *predictions.problems()):
         print(f"eomt-ros: {problem}", file=sys.stderr)
     if frames == 0:
         raise UserError(f"{options.input[0]} has no frames")
