@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from demo import EVALUATION_SEEDS
-from eomt_ros import cli
+from eomt_ros.cli.main import main as eomt_ros
 
 RATE = 10.0
 LONGEST = 3600.0  # s
@@ -71,7 +71,7 @@ def main() -> int:
         record(bags[-1], seed, arguments.seconds)
     # In float32, the reference, so that figures are the same on every machine.
     words = ["--model", arguments.model, "--task", "panoptic", "--precision", "float32", "--out", str(arguments.out)]
-    return cli.main(["evaluate", *map(str, bags), *words, "--overwrite"])
+    return eomt_ros(["evaluate", *map(str, bags), *words, "--overwrite"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Clips of simulated worlds on disk, at the size the network sees, for training.
 
 Rendering is the slow part of training on a CPU, so that every world is rendered once. A clip is three files:
-`images.npy` (F, 256, 256, 3) uint8,
-stretched as the engine stretches a camera image; `segments.npy` (F, 128, 128) uint8, class ids for stuff and 3 + i for
-the i-th thing; and
-`classes.npy` (S,) uint8, the class of each segment value.
+`images.npy` (F, 256, 256, 3) uint8, stretched as the engine stretches a camera image; `segments.npy` (F, 128, 128)
+uint8, class ids for stuff and 3 + i for the i-th thing; and `classes.npy` (S,) uint8, the class of each segment value.
 """
 
 from __future__ import annotations
@@ -15,10 +13,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 import tqdm
 
 from demo import FIRST_THING
-from eomt_ros.engine.preprocess.pixels import Preprocessor
 
 IMAGE_SIZE = 256
 LABEL_SIZE = 128
@@ -50,6 +49,13 @@ def rendered(data: Path) -> list[Path]:
     return sorted(folder.parent for folder in data.glob("*/classes.npy"))
 
 
+def stretched(image: np.ndarray) -> np.ndarray:
+    """An image, (H, W, 3) uint8, at the size the network sees, as the engine stretches it."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+    resized = F.interpolate(pixels, (IMAGE_SIZE, IMAGE_SIZE), mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).numpy()
+
+
 def render_clip(data: Path, seed: int) -> None:
     """Renders the world of one seed into `data/<seed>/`; does nothing where it is there already."""
     from demo.world import World  # MuJoCo: needed to remake the data only
@@ -57,13 +63,12 @@ def render_clip(data: Path, seed: int) -> None:
     folder = data / f"{seed:06d}"
     if (folder / "classes.npy").exists():
         return
-    resize = Preprocessor((IMAGE_SIZE, IMAGE_SIZE), (0, 0, 0), (1, 1, 1)).resize
     start = float(np.random.default_rng(seed).uniform(0, 60))
     images, segments = [], []
     thing_class: dict[int, int] = {}
     with World(seed) as world:
         for frame in world.frames(FRAMES / RATE, RATE, start=start, depth=False):
-            images.append(resize(frame.image)[0].permute(1, 2, 0).numpy())
+            images.append(stretched(frame.image))
             labels = np.where(frame.instances > 0, frame.instances + (NUM_STUFF - 1), frame.classes)
             segments.append(
                 cv2.resize(labels.astype(np.uint8), (LABEL_SIZE, LABEL_SIZE), interpolation=cv2.INTER_NEAREST_EXACT)

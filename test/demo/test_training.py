@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
 from demo.train import grow, initialise
+from demo.training import dataset
 from demo.training.losses import Trainee
 from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
 from eomt_ros.engine.networks import StepResult, Videomt
+from eomt_ros.engine.preprocess.geometry import stretch
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 
 SMALL = dataclasses.replace(
     SETTINGS, hidden_size=16, num_attention_heads=2, num_hidden_layers=3, num_blocks=2, image_size=64, num_queries=5
@@ -26,6 +30,13 @@ def small_network(seed: int = 0) -> Videomt:
     initialise(network)
     torch.nn.init.normal_(network.query_updater.weight)  # else no frame would depend on the one before
     return network
+
+
+def test_images_are_stretched_as_the_engine_stretches_them() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (240, 424, 3), np.uint8)
+    placement = stretch((dataset.IMAGE_SIZE, dataset.IMAGE_SIZE))(image.shape[:2])
+    grey_levels = Preprocessor((0.0,) * 3, (1 / 255,) * 3)(image, placement)[0].permute(1, 2, 0).numpy()
+    assert np.array_equal(dataset.stretched(image), grey_levels.round())
 
 
 def test_a_chunk_answers_as_the_network_does_frame_by_frame() -> None:
