@@ -14,7 +14,7 @@ from demo.things import JOINTS, add_ball, add_barrel, add_box, add_cone, add_per
 
 @dataclass(frozen=True)
 class Scene:
-    """A compiled model and what its parts are.
+    """A compiled model and the meaning of its parts.
 
     `classes (ngeom + 1,) uint8` and `instances (ngeom + 1,) uint16` by geom id; the last entry, which -1 finds, is for
     pixels where nothing was drawn, and says wall. The layout's thing `i` has instance `i + 1` and mocap body

@@ -1,8 +1,10 @@
 """Clips of simulated worlds on disk, at the size the network sees, for training.
 
-Rendering is the slow part of training on a CPU, so that every world is rendered once. A clip is three files:
-`images.npy` (F, 256, 256, 3) uint8, stretched as the engine stretches a camera image; `segments.npy` (F, 128, 128)
-uint8, class ids for stuff and 3 + i for the i-th thing; and `classes.npy` (S,) uint8, the class of each segment value.
+Rendering is the slow part of training on a CPU, so every world is rendered once. A clip is three files:
+
+- `images.npy` (F, 256, 256, 3) uint8, stretched as the engine stretches a camera image
+- `segments.npy` (F, 128, 128) uint8, class ids for stuff and 3 + i for the i-th thing
+- `classes.npy` (S,) uint8, the class of each segment value
 """
 
 from __future__ import annotations

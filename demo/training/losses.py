@@ -64,9 +64,8 @@ class Trainee(nn.Module):
         # Channels last: the depthwise convolutions and their gradients then take half the time.
         features = features.unflatten(2, settings.grid).contiguous(memory_format=torch.channels_last)
         features = network.upscale_block(features)
-        answers = torch.stack(
-            [torch.stack(after, 1) for after in carried], 1
-        )  # batch, frames, answers, queries, hidden
+        # (batch, frames, answers, queries, hidden)
+        answers = torch.stack([torch.stack(after, 1) for after in carried], 1)
         normal = network.layernorm(answers)
         embedded = network.mask_head(normal).flatten(0, 1).flatten(1, 2)
         masks = torch.einsum("bqc,bchw->bqhw", embedded, features)

@@ -25,6 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
+from eomt_ros.errors import UserError
 from eomt_ros.model_options import ModelOptions, rules_of
 from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter
 from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
@@ -357,11 +358,7 @@ def _explanation(error: Exception) -> str:
     """The message of an error that is meant for users, the traceback of any other."""
     if isinstance(error, ModuleNotFoundError):
         return f"{error}; install it for {sys.executable}"
-    if isinstance(error, ImportError):
-        return traceback.format_exc()  # without the engine, whose errors the rest is about
-    from eomt_ros.engine import EngineError
-
-    return str(error) if isinstance(error, (EngineError, ValueError)) else traceback.format_exc()
+    return str(error) if isinstance(error, (UserError, ValueError)) else traceback.format_exc()
 
 
 if __name__ == "__main__":
