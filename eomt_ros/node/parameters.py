@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +141,9 @@ def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -
 
 def parse_value(name: str, text: str) -> Any:
     """The value of the parameter `name` that a user wrote as `text`. Raises ParameterError if it is not acceptable."""
+    kind = type(getattr(DEFAULTS, name))
     try:
-        value = _READ[type(getattr(DEFAULTS, name))](text)
+        value = {"true": True, "false": False}[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
         value = text
     return _checked(name, value)
@@ -168,11 +168,3 @@ def _checked(name: str, value: Any) -> Any:
         return accepted(name, value, getattr(DEFAULTS, name), RULES[name])
     except ValueError as error:
         raise ParameterError(f"parameter {error}") from error
-
-
-_READ: dict[type, Callable[[str], Any]] = {
-    bool: {"true": True, "false": False}.__getitem__,
-    int: int,
-    float: float,
-    str: str,
-}
