@@ -99,11 +99,11 @@ class Account:
 
     def end_sequence(self) -> None:
         """Ends the sequence, and its bag."""
-        for moment in self._pace.end():
-            if self._held is not None:
-                self._count(*self._held, moment)
-                self.seconds += moment.begin + moment.seconds
-                self._shown += moment.shown + round(moment.seconds * 1e9)
+        moment = self._pace.end()
+        if self._held is not None and moment is not None:
+            self._count(*self._held, moment)
+            self.seconds += moment.begin + moment.seconds
+            self._shown += moment.shown + round(moment.seconds * 1e9)
         self._held = None
         self._repeated += self._pace.repeated
         if self._bag is not None:

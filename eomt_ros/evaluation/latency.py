@@ -22,7 +22,7 @@ class LatencyHistogram:
 
     def __init__(self) -> None:
         self._bins: Counter[int] = Counter()
-        self._highest = math.nan
+        self._highest = 0.0
         self.count = 0
         self.seconds = 0.0
         """Sum of the times."""
@@ -32,17 +32,16 @@ class LatencyHistogram:
         milliseconds = 1e3 * seconds
         bounded = min(max(milliseconds, SHORTEST), LONGEST)
         self._bins[math.floor(math.log(bounded) / _STEP)] += 1
-        self._highest = milliseconds if math.isnan(self._highest) else max(self._highest, milliseconds)
+        self._highest = max(self._highest, milliseconds)
         self.count += 1
         self.seconds += seconds
 
     def merge(self, other: LatencyHistogram) -> None:
         """Counts the times of another histogram too."""
-        if other.count:
-            self._bins.update(other._bins)
-            self._highest = other._highest if math.isnan(self._highest) else max(self._highest, other._highest)
-            self.count += other.count
-            self.seconds += other.seconds
+        self._bins.update(other._bins)
+        self._highest = max(self._highest, other._highest)
+        self.count += other.count
+        self.seconds += other.seconds
 
     def percentile(self, share: float) -> float:
         """Milliseconds that `share` (0..1) of the frames did not exceed; NaN where there were none."""
@@ -57,7 +56,8 @@ class LatencyHistogram:
 
     def figures(self) -> Percentiles:
         """The percentiles; NaN where no time was counted."""
-        return Percentiles(self.percentile(0.50), self.percentile(0.95), self.percentile(0.99), self._highest)
+        highest = self._highest if self.count else math.nan
+        return Percentiles(self.percentile(0.50), self.percentile(0.95), self.percentile(0.99), highest)
 
     def bars(self) -> tuple[tuple[float, int], ...]:
         """(lower edge in ms, frames) of wider bins; the last one closes the histogram with 0 frames."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 LONGEST_STEP = 2 * 10**9
@@ -48,11 +47,10 @@ class Pace:
         self._shown += self._step
         return moment
 
-    def end(self) -> Iterator[FrameTime]:
+    def end(self) -> FrameTime | None:
         """The time of the last frame, if there was one."""
-        if self._last is not None:
-            self._last = None
-            yield self._moment()
+        last, self._last = self._last, None
+        return None if last is None else self._moment()
 
     def _moment(self) -> FrameTime:
         return FrameTime(self._begin / 10**9, self._step / 10**9, self._shown)

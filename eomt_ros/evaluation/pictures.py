@@ -114,11 +114,9 @@ class DrawnTruth:
 
 
 def _segment(number: int, class_id: int, is_thing: bool, mask: npt.NDArray[np.bool_], labels: Labels) -> Segment:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    left, top = int(columns[0]), int(rows[0])
-    box = left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     name = labels.class_names[class_id]
-    return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), box, 0)
+    return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), (x, y, width, height), 0)
 
 
 def _small(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
