@@ -63,6 +63,11 @@ def test_the_same_number_in_another_epoch_or_sequence_is_another_id() -> None:
     assert figures([one], [pair([None, (2, BOX)], [None, (5, BOX)])]).shared_ids == 0
 
 
+def test_where_no_thing_is_found_no_id_agrees() -> None:
+    found = figures([pair([(1, BOX), None], [None, (5, BOX)])] * 3)
+    assert (found.objects_found, found.idf1, found.shared_ids) == (0.0, 0.0, 0)
+
+
 def test_a_thing_found_twice_is_a_ghost_too() -> None:
     truth = np.full((20, 20), BOX, np.uint8)
     ids = np.ones((20, 20), np.uint16)
