@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, groupby, pairwise
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import Kind, as_text, known
@@ -215,11 +215,8 @@ def _one_after_the_other(intervals: Iterable[Interval]) -> tuple[dict[str, float
     lengths: dict[str, float] = {}
     for part in intervals:
         lengths[part.sequence] = max(lengths.get(part.sequence, 0.0), part.end)
-    starts, total = {}, 0.0
-    for name, length in lengths.items():
-        starts[name] = total
-        total += length
-    return starts, total or 1.0
+    *starts, total = accumulate(lengths.values(), initial=0.0)
+    return dict(zip(lengths, starts, strict=True)), total or 1.0
 
 
 def _x_ticks(starts: dict[str, float], total: float) -> tuple[Tick, ...]:
@@ -231,15 +228,7 @@ def _x_ticks(starts: dict[str, float], total: float) -> tuple[Tick, ...]:
 
 
 def _pieces(points: Iterable[tuple[str, float, float | None]]) -> Iterable[tuple[tuple[float, float], ...]]:
-    """Cuts a line where a value is missing and where a sequence ends."""
-    piece: list[tuple[float, float]] = []
-    before = None
-    for sequence, x, y in points:
-        if piece and (y is None or sequence != before):
-            yield tuple(piece)
-            piece = []
-        if y is not None:
-            piece.append((x, y))
-        before = sequence
-    if piece:
-        yield tuple(piece)
+    """Cuts a line where a value is missing and where a sequence ends. points: sequence, x, y."""
+    for (_, missing), piece in groupby(points, lambda point: (point[0], point[2] is None)):
+        if not missing:
+            yield tuple((x, y) for _, x, y in piece if y is not None)
