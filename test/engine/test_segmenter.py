@@ -541,15 +541,15 @@ def test_a_frame_that_fails_in_a_batch_leaves_every_stream_as_it_was(fragile):
     images = without_red(clip(3))
     streams = [fragile.open_stream(), fragile.open_stream()]
     fragile.segment_batch(images[:2], streams)
-    queries = [stream._state.queries for stream in streams]
     with pytest.raises(NotFiniteError):
         fragile.segment_batch([images[2], picture(60, 80, 0)], streams)
-    assert all(stream._state.queries is kept for stream, kept in zip(streams, queries, strict=True))
-    expected = run(fragile, [images[0], images[2]])[-1]
-    after = fragile.segment(images[2], streams[0])
-    # The scores are those of a stream that was in a batch before, whose products are summed in another order.
-    assert [(s.id, s.class_id, s.age) for s in after.segments] == [(s.id, s.class_id, s.age) for s in expected.segments]
-    assert [s.score for s in after.segments] == pytest.approx([s.score for s in expected.segments], abs=1e-5)
+    for image, stream in zip(images, streams, strict=False):
+        expected, after = run(fragile, [image, images[2]])[-1], fragile.segment(images[2], stream)
+        # The scores are those of a stream that was in a batch before, whose products are summed in another order.
+        assert [(s.id, s.class_id, s.age) for s in after.segments] == [
+            (s.id, s.class_id, s.age) for s in expected.segments
+        ]
+        assert [s.score for s in after.segments] == pytest.approx([s.score for s in expected.segments], abs=1e-5)
 
 
 def test_warming_up_finds_out_that_a_network_overflows(load, tmp_path):
