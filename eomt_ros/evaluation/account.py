@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
 
 from eomt_ros.engine import FrameResult, Timings
 from eomt_ros.evaluation.beside import Beside
@@ -16,7 +15,7 @@ from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
-from eomt_ros.evaluation.pictures import WorstFrames
+from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
@@ -60,9 +59,7 @@ class Account:
     def __enter__(self) -> Account:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for beside in (self.video, self._bag):
             if beside is not None:
                 beside.close()
@@ -141,15 +138,8 @@ class Account:
         if self.video is not None:
             self.video.write(lambda video: video.write(picture, self._shown + moment.shown))
         if score is not None and frame.truth is not None and score.miou is not None:
-            self.worst.offer(
-                self._name,
-                frame.stamp,
-                moment.begin,
-                score.miou,
-                image=frame.image,
-                prediction=picture,
-                truth=frame.truth,
-            )
+            begin, miou = moment.begin, score.miou
+            self.worst.offer(PicturedFrame(self._name, frame.stamp, begin, miou, frame.image, picture, frame.truth))
 
     def _time(self, timings: Timings) -> float | None:
         """Counts the seconds of each stage, and returns their sum; None where they are not known."""

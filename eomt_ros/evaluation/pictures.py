@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,18 @@ LONGEST_SIDE = 1280
 
 
 @dataclass(frozen=True, eq=False)
-class _Frame:
+class PicturedFrame:
+    """A frame that was scored, with all that its pictures need."""
+
     sequence: str
     stamp: int
+    """Nanoseconds."""
     seconds: float
+    """From the start of the sequence."""
     miou: float
     image: Picture
     prediction: Picture
+    """The image with the prediction drawn into it."""
     truth: Truth
 
 
@@ -42,33 +47,26 @@ class WorstFrames:
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
-        self._kept: list[_Frame] = []
+        self._kept: list[PicturedFrame] = []
         """Worst first."""
 
-    def offer(
-        self,
-        sequence: str,
-        stamp: int,
-        seconds: float,
-        miou: float,
-        *,
-        image: Picture,
-        prediction: Picture,
-        truth: Truth,
-    ) -> None:
-        """Offers a frame. image: of the camera. prediction: the image with the prediction drawn into it."""
+    def offer(self, frame: PicturedFrame) -> None:
+        """Keeps a frame, made smaller, if it is one of the worst so far."""
         near = [
-            frame for frame in self._kept if frame.sequence == sequence and abs(frame.seconds - seconds) < APART - 1e-6
+            each
+            for each in self._kept
+            if each.sequence == frame.sequence and abs(each.seconds - frame.seconds) < APART - 1e-6
         ]
-        if any(frame.miou <= miou for frame in near):
+        if any(each.miou <= frame.miou for each in near):
             return
-        if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= miou:
+        if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= frame.miou:
             return
         # Nothing is drawn or encoded yet: most of them will not be among the worst for long.
-        small = Truth(_small(truth.classes), None if truth.instances is None else _small(truth.instances))
-        frame = _Frame(sequence, stamp, seconds, miou, _small(image), _small(prediction), small)
+        instances = None if frame.truth.instances is None else _small(frame.truth.instances)
+        truth = Truth(_small(frame.truth.classes), instances)
+        small = replace(frame, image=_small(frame.image), prediction=_small(frame.prediction), truth=truth)
         kept = [each for each in self._kept if each not in near]
-        self._kept = sorted([*kept, frame], key=lambda each: each.miou)[:FRAMES]
+        self._kept = sorted([*kept, small], key=lambda each: each.miou)[:FRAMES]
 
     def write(self, out: Path) -> tuple[WorstFrame, ...]:
         """Writes their pictures into a folder of `out`, worst first. Raises `OSError`."""

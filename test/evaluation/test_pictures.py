@@ -11,7 +11,7 @@ import pytest
 
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.pictures import FRAMES, DrawnTruth, WorstFrames
+from eomt_ros.evaluation.pictures import FRAMES, DrawnTruth, PicturedFrame, WorstFrames
 from eomt_ros.evaluation.results import WorstFrame
 from eomt_ros.overlay import draw
 
@@ -37,7 +37,7 @@ def kept(out: Path, frames: list[tuple[str, float, float]]) -> tuple[WorstFrame,
     worst = WorstFrames(LABELS)
     for sequence, seconds, miou in frames:
         stamp = round(seconds * 1e9)
-        worst.offer(sequence, stamp, seconds, miou, image=grey(60), prediction=grey(90), truth=truth())
+        worst.offer(PicturedFrame(sequence, stamp, seconds, miou, grey(60), grey(90), truth()))
     return worst.write(out)
 
 
@@ -88,7 +88,7 @@ def test_the_pictures_show_input_prediction_and_truth(tmp_path: Path) -> None:
 def test_wide_pictures_are_made_smaller(tmp_path: Path) -> None:
     worst = WorstFrames(LABELS)
     picture = grey(60, 1080, 1920)
-    worst.offer("a", 0, 0.0, 0.5, image=picture, prediction=picture, truth=truth(1080, 1920))
+    worst.offer(PicturedFrame("a", 0, 0.0, 0.5, picture, picture, truth(1080, 1920)))
     (frame,) = worst.write(tmp_path)
     for path in (frame.input, frame.prediction, frame.truth):
         assert read(tmp_path / path).shape == (720, 1280, 3)
