@@ -257,8 +257,8 @@ def test_keep_aspect_runs_with_torch_alone_and_says_so(load: Callable[..., Segme
             "score_memory is 0.5, but a query of EoMT is another object in every frame",
         ),
         (write_mask2former, {"top_k": 10}, "top_k is 10, but Mask2Former has as many instances as queries"),
-        (write_checkpoint, {"score_memory": 1.5}, "score_memory is 1.5, expected a number from 0 to 1"),
-        (write_checkpoint, {"top_k": -1}, "top_k is -1, expected a whole number"),
+        (write_checkpoint, {"score_memory": 1.5}, "score_memory: got 1.5, expected 0.0 to 1.0"),
+        (write_checkpoint, {"top_k": -1}, "top_k: got -1, expected 0 to 10000"),
     ],
 )
 def test_a_setting_that_means_nothing_for_a_family_is_refused(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from eomt_ros.engine import FrameResult, Timings
+from eomt_ros.engine import FrameResult, Labels, Timings
 from eomt_ros.node.diagnostics import Activity, Reporter
 from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 
@@ -133,7 +133,8 @@ def test_rates_start_again_when_the_node_is_configured_anew() -> None:
 def test_a_frame_is_measured_in_every_stage() -> None:
     timings = Timings(preprocess=0.002, network=0.010, postprocess=0.003, identity=0.001)
     nothing = np.zeros((2, 2), np.uint8)
-    result = FrameResult(nothing, nothing.astype(np.uint16), nothing, [], 0, timings)
+    labels = Labels("toy", ("floor",), (False,), ((0, 0, 0),), "panoptic")
+    result = FrameResult(nothing, nothing.astype(np.uint16), nothing, [], 0, timings, labels)
     now = time.monotonic()
     measured = FrameLatency.of(result, arrived=now - 4.0, taken=now - 3.5, decoded=now - 3.25, segmented=now - 1.0)
     assert (measured.waiting, measured.decode) == (0.5, 0.25)
