@@ -13,8 +13,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # Before torch: on a busy machine threads that spin make a test take ten times as long.
 wait_asleep()
 
-SLOW_FIXTURES = {"start_robot", "variables", "wheel", "bare", "demo_bag"}
-"""Whose tests are slow: a node, an evaluation beside a node, `pip wheel`, `make`, a model over the whole demo bag."""
+SLOW_FIXTURES = {"start_robot", "variables", "wheel", "bare"}
+"""Whose tests are slow: a node, an evaluation beside a node, `pip wheel`, `make`."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

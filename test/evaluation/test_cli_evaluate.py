@@ -27,6 +27,9 @@ from test.evaluation import bags
 from test.evaluation.test_recorded import record
 from test.patience import PATIENCE
 
+# Whole evaluations, with videos and reports, by the command.
+pytestmark = pytest.mark.slow
+
 FRAMES = 8
 LONG = 3000
 
@@ -291,7 +294,6 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write_scene(tmp_path_factory.mktemp("long") / "long", LONG)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, long: Path, out: Path) -> None:
     with running("evaluate", long, "--out", out, "--model", model, "--save-bag") as process:
@@ -309,7 +311,6 @@ def test_a_signal_ends_with_a_report_of_what_was_done(number: int, model: Path, 
     assert "stopped by the user" in (out / "report.html").read_text()
 
 
-@pytest.mark.slow
 def test_a_signal_before_the_first_frame_leaves_nothing(model: Path, long: Path, out: Path) -> None:
     with running("evaluate", long, "--out", out, "--model", model) as process:
         wait_until(lambda: (out / "metrics.json").exists(), process)  # the model is loaded after it
@@ -320,7 +321,6 @@ def test_a_signal_before_the_first_frame_leaves_nothing(model: Path, long: Path,
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     model: Path, long: Path, bag: Path, out: Path, evaluated: Evaluate
 ) -> None:
@@ -332,7 +332,6 @@ def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     assert {path.name for path in out.iterdir()} == {"metrics.json", "report.html", "overlay.mp4", "worst"}
 
 
-@pytest.mark.slow
 def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: Path, tmp_path: Path) -> None:
     noise = np.random.default_rng(0)
 

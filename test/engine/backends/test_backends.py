@@ -21,6 +21,9 @@ from eomt_ros.package_data import PACKAGE
 from test.engine.checkpoints import write_checkpoint
 from test.engine.pictures import picture
 
+# Exporting a network takes seconds.
+pytestmark = pytest.mark.slow
+
 EXPORTED = ("openvino", "onnxruntime")
 BAG = PACKAGE.parent / "demo" / "bag"
 TASKS = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
