@@ -8,8 +8,10 @@ clone without Git LFS has in place of a large file, is refused too.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +44,16 @@ def expect_regular(path: str | Path) -> int:
     """The size of a file, bytes, as it says itself. Raises `OSError` as `open_regular`."""
     with open_regular(path) as file:
         return os.fstat(file.fileno()).st_size
+
+
+def sha256_of(paths: Iterable[Path]) -> str:
+    """SHA-256 of the content of files, one after the other. Raises `OSError` as `open_regular`."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open_regular(path) as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _at_once(path: str, flags: int) -> int:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +14,7 @@ from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter,
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.weights import weight_files
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
-from eomt_ros.regular_file import open_regular
+from eomt_ros.regular_file import sha256_of
 from eomt_ros.stamps import SECOND
 
 
@@ -54,7 +52,8 @@ class EnginePredictions:
         self.identity = segmenter.identity
         self.settings: Mapping[str, Any] = {
             **{name: value for name, value in asdict(segmenter.options).items() if name != "labels"},
-            "weights_sha256": _digest(segmenter.folder),
+            # It tells models apart whose names are the same.
+            "weights_sha256": sha256_of(weight_files(segmenter.folder)),
             "device": segmenter.device,
             "backend": segmenter.backend,
             "precision": segmenter.precision,
@@ -101,13 +100,3 @@ class EnginePredictions:
                 "break in the stream, after which ids began anew", "breaks in the stream, after which ids began anew"
             ),
         ]
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 of a checkpoint's weights: it tells models apart whose names are the same."""
-    digest = hashlib.sha256()
-    for path in weight_files(folder):
-        with open_regular(path) as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

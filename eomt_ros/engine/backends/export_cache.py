@@ -27,7 +27,7 @@ from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL, Expo
 from eomt_ros.engine.errors import BackendError, first_line, listed
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import QueryVit
-from eomt_ros.regular_file import open_regular, read_bytes
+from eomt_ros.regular_file import read_bytes, sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -137,21 +137,13 @@ def _is_sound(entry: Path) -> bool:
             return False
         if not files.keys() >= {MODEL, ANSWERS} or any(Path(name).name != name for name in files):
             raise ValueError(f"{MANIFEST} does not list {MODEL} and {ANSWERS}, or lists files of another folder")
-        damaged = sorted(name for name, expected in files.items() if _digest(entry / name) != expected)
+        damaged = sorted(name for name, expected in files.items() if sha256_of([entry / name]) != expected)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("%s cannot be read (%s): not used", entry, first_line(error))
         return False
     if damaged:
         log.warning("%s is damaged (%s): not used", entry, listed(damaged))
     return not damaged
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open_regular(path) as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _keep(export: Export, place: Path, name: str) -> Path:
@@ -168,7 +160,7 @@ def _keep(export: Export, place: Path, name: str) -> Path:
         manifest = {
             "version": EXPORT_VERSION,
             "torch": torch.__version__,
-            "files": {path.name: _digest(path) for path in sorted(unfinished.iterdir())},
+            "files": {path.name: sha256_of([path]) for path in sorted(unfinished.iterdir())},
         }
         (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         entry = place / name

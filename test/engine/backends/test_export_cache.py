@@ -22,6 +22,7 @@ from eomt_ros.engine.backends import export_cache
 from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL
 from eomt_ros.engine.backends.export_cache import EXPORTS_FOLDER, MANIFEST, exported
 from eomt_ros.engine.model.checkpoint import load_checkpoint
+from eomt_ros.regular_file import sha256_of
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.patience import PATIENCE
@@ -248,7 +249,7 @@ def foreign(entry: Path, other: Path) -> Path:
     (made,) = (other / EXPORTS_FOLDER).iterdir()
     shutil.copy(made / MODEL, entry / MODEL)
     manifest = json.loads((entry / MANIFEST).read_text())
-    manifest["files"][MODEL] = export_cache._digest(entry / MODEL)
+    manifest["files"][MODEL] = sha256_of([entry / MODEL])
     (entry / MANIFEST).write_text(json.dumps(manifest))
     return entry
 
