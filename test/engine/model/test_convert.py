@@ -35,6 +35,8 @@ from eomt_ros.engine.model.convert import convert
 from eomt_ros.engine.model.labels import Labels, distinct_colors
 from test.engine.pictures import picture
 
+pytestmark = pytest.mark.slow
+
 HIDDEN, HEADS, LAYERS, BLOCKS, QUERIES, CLASSES, SIDE, PATCH = 128, 2, 4, 2, 10, 5, 64, 16
 PIXEL_STD = torch.full((1, 3, 1, 1), 0.225)
 Weights = dict[str, Tensor]

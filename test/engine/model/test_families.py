@@ -42,6 +42,8 @@ from test.engine.checkpoints import SMALL, STUFF, write_checkpoint, write_eomt, 
 from test.engine.found import Found
 from test.engine.pictures import picture
 
+pytestmark = pytest.mark.slow
+
 TASKS = ("panoptic", "instance", "semantic")
 IMAGES = {"tall": (150, 70), "wide": (70, 190), "square": (64, 64), "smaller": (30, 41), "1080p": (1080, 1920)}
 THRESHOLDS = {"panoptic": 0.4, "instance": 0.3}
