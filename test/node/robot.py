@@ -208,13 +208,19 @@ class Robot:
             inbox.wait_for_stamp(last)
             inbox.clear()
 
-    def call(self, kind: type[Any], service: str, request: Any) -> Any:
-        """Call a service of the node and return its answer."""
-        answered = threading.Event()
-        future = self.ask(kind, service, request)
-        future.add_done_callback(lambda _: answered.set())
-        assert answered.wait(PATIENCE), f"the service {service} did not answer; {self.process.output}"
-        return future.result()
+    def call(self, kind: type[Any], service: str, request: Any, *, attempts: int = 1) -> Any:
+        """Call a service of the node and return its answer.
+
+        attempts: more than one for questions that change nothing: on a busy machine the answer to a client that is new
+        gets lost, because the service has not heard of it yet ("client will not receive response").
+        """
+        for _ in range(attempts):
+            answered = threading.Event()
+            future = self.ask(kind, service, request)
+            future.add_done_callback(lambda _, answered=answered: answered.set())
+            if answered.wait(PATIENCE / attempts):
+                return future.result()
+        raise AssertionError(f"the service {service} did not answer; {self.process.output}")
 
     def ask(self, kind: type[Any], service: str, request: Any) -> Any:
         """Call a service of the node without waiting for its answer; returns the future."""
@@ -232,7 +238,7 @@ class Robot:
 
     def get(self, name: str) -> Any:
         """The value of a parameter of the node."""
-        answer = self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name]))
+        answer = self.call(GetParameters, "get_parameters", GetParameters.Request(names=[name]), attempts=10)
         return parameter_value_to_python(answer.values[0])
 
     def describe(self, *names: str) -> list[Any]:
@@ -258,7 +264,7 @@ class Robot:
 
     def state(self) -> str:
         """The node's lifecycle state."""
-        return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
+        return str(self.call(GetState, "get_state", GetState.Request(), attempts=10).current_state.label)
 
     def reset(self) -> Any:
         """Call ~/reset."""
