@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eomt_ros.engine.model.labels import Labels
-from eomt_ros.engine.postprocess.rle import decode_mask
+from eomt_ros.engine.postprocess.rle import Box, decode_mask
 from eomt_ros.engine.preprocess.pixels import as_image
 from eomt_ros.extras import missing
 from eomt_ros.overlay import draw
@@ -52,10 +53,7 @@ class Segment:
             from pycocotools.mask import encode
         except ImportError as error:
             raise ImportError(missing(error, "coco")) from error
-        x, y, width, height = self.box
-        whole = np.zeros(self.image_size, np.uint8, order="F")
-        whole[y : y + height, x : x + width] = decode_mask(self.mask, self.box)
-        found = encode(whole)
+        found = encode(np.asfortranarray(_whole_mask(self.mask, self.box, self.image_size), np.uint8))
         return {"size": found["size"], "counts": found["counts"].decode("ascii")}
 
 
@@ -144,7 +142,12 @@ class FrameResult:
         """(H, W) bool."""
         if segment.mask is None:
             return self.panoptic == segment.id if segment.id else self.semantic == segment.class_id
-        x, y, width, height = segment.box
-        whole = np.zeros(self.semantic.shape, bool)
-        whole[y : y + height, x : x + width] = decode_mask(segment.mask, segment.box)
-        return whole
+        return _whole_mask(segment.mask, segment.box, self.semantic.shape)
+
+
+def _whole_mask(mask: Sequence[int], box: Box, size: tuple[int, ...]) -> np.ndarray:
+    """A segment's run lengths as pixels of the whole frame, (H, W) bool."""
+    x, y, width, height = box
+    whole = np.zeros(size, bool)
+    whole[y : y + height, x : x + width] = decode_mask(mask, box)
+    return whole
