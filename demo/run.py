@@ -85,7 +85,7 @@ def _free_domain() -> int:
 
 
 def _node_command(options: ReplayOptions, model: str) -> list[str]:
-    image_topic, image_transport = listen_to(options.bag, options.topic, options.truth)
+    image_topic, image_transport = listen_to(options.bag, options.topics, options.truth)
     parameters = {
         "model": f"'{model}'",
         "task": "panoptic",

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
     stop = threading.Event()
     truth = truth_source(options)
-    sequences = open_sequences(options.input, topic=options.topic, truth=truth, split=options.split)
+    sequences = open_sequences(options.input, topics=options.topics, truth=truth, split=options.split)
     inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
     make_ready(options.out, inputs, overwrite=options.overwrite)
     with nothing_half(options.out):

@@ -22,7 +22,13 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say where images and ground truth are, and what the ground truth means."""
-    parser.add_argument("--topic", help="topic of the images, in a bag that has several")
+    parser.add_argument(
+        "--topic",
+        dest="topics",
+        action="append",
+        default=[],
+        help="topic of the images, in a bag that has several; given several times, each camera is evaluated",
+    )
     parser.add_argument(
         "--truth",
         type=Path,
@@ -30,10 +36,15 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
         help="ground truth in PNG files named by stamp or index: semantic/ and panoptic/, or classes only",
     )
     parser.add_argument(
-        "--truth-classes", metavar="TOPIC", help="ground truth in a bag: images of class ids (/ground_truth/semantic)"
+        "--truth-classes",
+        metavar="TOPIC",
+        help="ground truth in a bag: images of class ids (default: /ground_truth/semantic, or the same in the camera's "
+        "namespace; {camera} stands for each of several cameras)",
     )
     parser.add_argument(
-        "--truth-instances", metavar="TOPIC", help="and images of ids of things (/ground_truth/panoptic)"
+        "--truth-instances",
+        metavar="TOPIC",
+        help="and images of ids of things (default: /ground_truth/panoptic likewise)",
     )
     parser.add_argument(
         "--truth-map",

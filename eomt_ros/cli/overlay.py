@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
     if any(options.out.resolve() == path.resolve() for path in options.input):
         raise UserError(f"--out {options.out} is the input itself, expected another file")
-    sequences = open_sequences(options.input, topic=options.topic)
+    sequences = open_sequences(options.input, topics=[options.topic] if options.topic else [])
     if len(sequences) != 1:
         names = ", ".join(each.name for each in sequences[:5])
         raise UserError(f"expected one recording at a time, got {len(sequences)}: {names}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from eomt_ros.extras import missing
@@ -22,9 +23,11 @@ except ImportError as error:
 _ENDING = "/compressed"
 
 
-def listen_to(bag: Path, topic: str | None, truth: TruthSource) -> tuple[str, str]:
-    """`image_topic` and `image_transport` for a topic of the bag; None: that of its only camera. Raises SourceError."""
-    chosen = open_sequences([bag], topic=topic, truth=truth)[0].topic
+def listen_to(bag: Path, topics: Sequence[str], truth: TruthSource) -> tuple[str, str]:
+    """`image_topic` and `image_transport` for a topic of the bag; none: that of its only camera. Raises SourceError."""
+    if len(topics) > 1:
+        raise SourceError(f"expected one --topic, got {', '.join(topics)}")
+    chosen = open_sequences([bag], topics=topics, truth=truth)[0].topic
     if chosen is None:
         raise SourceError(f"{bag} is not a bag, expected one to play")
     with Bag(bag) as opened:
@@ -46,7 +49,7 @@ def main() -> None:
     add_truth_arguments(parser)
     options = parser.parse_args()
     try:
-        print(*listen_to(options.bag, options.topic, truth_source(options)), sep="\n")
+        print(*listen_to(options.bag, options.topics, truth_source(options)), sep="\n")
     except SourceError as error:
         sys.exit(str(error))
 

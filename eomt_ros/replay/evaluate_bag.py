@@ -49,8 +49,8 @@ class ReplayOptions:
     bag: Path
     out: Path
     overwrite: bool = False
-    topic: str | None = None
-    """Topic of the images; None: that of the only camera."""
+    topics: Sequence[str] = ()
+    """Topic of the images; none: that of the only camera."""
     truth: TruthSource = field(default_factory=TruthSource)
     rate: float | None = None
     """Speed of the bag, 1 for its own, see `Replayer`."""
@@ -77,7 +77,9 @@ def evaluate_bag(
     children: see `Replayer`. Raises UserError, OSError, and StoppedError where nothing came before it was to stop.
     """
     with stop.at_once():
-        (sequence, *_) = open_sequences([options.bag], topic=options.topic, truth=options.truth)
+        (sequence, *others) = open_sequences([options.bag], topics=options.topics, truth=options.truth)
+    if others:
+        raise SourceError(f"expected one --topic, got {', '.join(options.topics)}")
     if sequence.topic is None:
         raise SourceError(f"{options.bag} is not a bag, expected one to play")
     inputs = [path for path in (options.bag, options.truth.folder) if path is not None]
@@ -179,7 +181,7 @@ def main() -> int:
             arguments.bag,
             arguments.out,
             arguments.overwrite,
-            arguments.topic,
+            arguments.topics,
             truth_source(arguments),
             arguments.rate,
             not arguments.no_video,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,32 @@ def write_scene(path: Path, frames: int, storage: StoragePlugin = StoragePlugin.
             yield PANOPTIC, stamp(number), image(stamp(number), instances, "16UC1")
 
     return write_bag(path, messages(), storage)
+
+
+def rig_topic(camera: str) -> str:
+    """The topic of a camera's images in `write_rig`."""
+    return f"/{camera}/image/compressed"
+
+
+def rig_scene(camera: str, number: int) -> tuple[npt.NDArray[np.uint8], ...]:
+    """What a camera of `write_rig` sees: `front` a `scene`, every other camera its mirror image."""
+    pixels = scene(number)
+    return pixels if camera == "front" else tuple(np.ascontiguousarray(each[:, ::-1]) for each in pixels)
+
+
+def write_rig(path: Path, frames: Mapping[str, int], truth_topic: str = "/{camera}/ground_truth/{what}") -> Path:
+    """Writes a bag of several cameras that trigger together, with their ground truth. frames: of each camera."""
+
+    def messages() -> Iterable[tuple[str, int, Any]]:
+        for number in range(max(frames.values())):
+            for camera in (camera for camera, count in frames.items() if number < count):
+                picture, classes, instances = rig_scene(camera, number)
+                yield rig_topic(camera), stamp(number), compressed(stamp(number), picture)
+                for what, labels, encoding in (("semantic", classes, "mono8"), ("panoptic", instances, "16UC1")):
+                    topic = truth_topic.format(camera=camera, what=what)
+                    yield topic, stamp(number), image(stamp(number), labels, encoding)
+
+    return write_bag(path, messages())
 
 
 def images(bag: Bag, topic: str) -> Iterator[Stamped[npt.NDArray[np.uint8]]]:

@@ -92,6 +92,12 @@ class Bag:
         """The topics of images, raw or compressed."""
         return sorted(topic for topic, kind in self.topics.items() if kind in IMAGE_TYPES)
 
+    @property
+    def listed_images(self) -> str:
+        """The same with their numbers of messages, for an error."""
+        listed = ", ".join(f"{topic} ({counted(self.count(topic), 'message')})" for topic in self.image_topics)
+        return printable(listed) or "no image topics"
+
     def count(self, topic: str) -> int:
         """The number of messages of a topic, 0 if the bag does not have it."""
         return self._counts[topic]
@@ -154,8 +160,7 @@ class Bag:
             fault = f"{self.path} has no messages of it"
         else:
             return
-        listed = ", ".join(f"{name} ({counted(self.count(name), 'message')})" for name in self.image_topics)
-        raise BagError(f"{option} {topic}: {fault}; it has {printable(listed) or 'no image topics'}")
+        raise BagError(f"{option} {topic}: {fault}; it has {self.listed_images}")
 
     def _first_stamp(self, topic: str) -> int:
         """The first stamp of a topic that is not 0; 0 where there is none."""

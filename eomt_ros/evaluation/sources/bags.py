@@ -1,11 +1,11 @@
-"""A bag as a sequence of frames."""
+"""A bag as sequences of frames, one for each of its cameras that is wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
 from eomt_ros.evaluation.errors import SourceError
@@ -14,40 +14,91 @@ from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
 from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matched_beside, unmatched
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
-from eomt_ros.evaluation.sources.truth import UNREADABLE_TRUTH, TruthFolder, TruthSource, truth_topics
+from eomt_ros.evaluation.sources.truth import (
+    CLASSES_TOPIC,
+    INSTANCES_TOPIC,
+    UNREADABLE_TRUTH,
+    TruthFolder,
+    TruthSource,
+    named_truth,
+    truth_topics,
+)
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 
 
-def bag_sequence(path: Path, name: str, *, topic: str | None, truth: TruthSource | None) -> FrameSequence:
-    """The images of a bag.
+class BagCamera(NamedTuple):
+    """A camera of a bag that is wanted."""
 
-    topic: theirs; None: that of the only camera. truth: None where it is not wanted. Raises `SourceError`.
-    """
+    name: str
+    """Of its sequence."""
+    topic: str | None
+    """Of its images; None: that of the only camera."""
+    truth: TruthSource | None
+    """None where the ground truth is not wanted."""
+
+
+def bag_sequences(path: Path, name: str, cameras: Sequence[BagCamera]) -> list[FrameSequence]:
+    """The images of the cameras of a bag of that name. Raises `SourceError`."""
     with Bag(path) as bag:
-        return _sequence(bag, name, topic, truth)
+        if not bag.topics or not any(bag.count(each) for each in bag.topics):
+            raise SourceError(f"{bag.path} is empty: it has no messages")
+        found = []
+        for camera in cameras:
+            problems = Problems(bag.problems)
+            found.append((camera, _frames(bag, camera, problems, alone=len(cameras) == 1), problems))
+        _expect_apart(bag, [frames for _, frames, _ in found])
+        return [_sequence(name, bag, *each) for each in found]
 
 
-def _sequence(bag: Bag, name: str, topic: str | None, truth: TruthSource | None) -> FrameSequence:
-    problems = Problems(bag.problems)
-    if not bag.topics or not any(bag.count(each) for each in bag.topics):
-        raise SourceError(f"{bag.path} is empty: it has no messages")
-    if topic is not None:
-        bag.expect_images(topic, "--topic")
-    wanted = TruthSource() if truth is None else truth
-    topics = [] if truth is None or truth.folder else truth_topics(bag, truth, problems)
-    topic = topic or camera_topic(bag, topics)
-    if topic in topics:
-        raise SourceError(f"{topic} is to be both image and ground truth; give another one with --topic")
-    where = str(wanted.folder or ", ".join(dict.fromkeys(topics)))
-    folder = None if wanted.folder is None else TruthFolder(wanted, wanted.folder, count=bag.count(topic))
+def _frames(bag: Bag, camera: BagCamera, problems: Problems, *, alone: bool) -> _Frames:
+    truth = TruthSource() if camera.truth is None else camera.truth
+    if camera.topic is not None:
+        bag.expect_images(camera.topic, "--topic")
+    named = named_truth(bag, truth)
+    topic = camera.topic or camera_topic(bag, named)
+    if camera.truth is not None and topic.endswith((CLASSES_TOPIC, INSTANCES_TOPIC)):
+        raise _both_image_and_truth(bag, topic)
+    topics = [] if camera.truth is None or truth.folder else truth_topics(bag, truth, topic, problems, alone=alone)
+    folder = None if truth.folder is None else TruthFolder(truth, truth.folder, count=bag.count(topic))
+    # One of its own, because the frames of two cameras may be read side by side.
+    return _Frames(Bag(bag.path), topic, topics, folder, truth.tolerance)
+
+
+def _expect_apart(bag: Bag, cameras: Sequence[_Frames]) -> None:
+    """Raises `SourceError` where a topic is to be the ground truth of two cameras, or is an image as well."""
+    owners: dict[str, str] = {}
+    for camera in cameras:
+        for topic in dict.fromkeys(camera.truth_topics):
+            if topic in owners:
+                raise SourceError(
+                    f"{bag.path}: {topic} is to be the ground truth of {owners[topic]} and of {camera.topic}: name "
+                    "each camera's with --truth-classes and --truth-instances, where {camera} stands for its name"
+                )
+            owners[topic] = camera.topic
+    for camera in cameras:
+        if camera.topic in owners:
+            raise _both_image_and_truth(bag, camera.topic)
+
+
+def _both_image_and_truth(bag: Bag, topic: str) -> SourceError:
+    return SourceError(
+        f"{topic} is to be both image and ground truth; give another one with --topic: {bag.path} has "
+        f"{bag.listed_images}"
+    )
+
+
+def _sequence(name: str, bag: Bag, camera: BagCamera, frames: _Frames, problems: Problems) -> FrameSequence:
+    truth = camera.truth or TruthSource()
+    where = str(truth.folder or ", ".join(dict.fromkeys(frames.truth_topics)))
     return FrameSequence(
-        name,
-        _Frames(bag, topic, topics, folder, wanted.tolerance).read,
-        count=bag.count(topic),
+        camera.name,
+        frames.read,
+        count=bag.count(frames.topic),
         seconds=bag.seconds,
-        topic=topic,
-        truth=wanted.told(where) if where else None,
-        truth_map=wanted.map,
+        bag=name,
+        topic=frames.topic,
+        truth=truth.told(where) if where else None,
+        truth_map=truth.map,
         problems=problems,
     )
 

@@ -22,6 +22,8 @@ _GREY_ENCODINGS = ("mono8", "8UC1", "mono16")
 _OTHER_ENCODINGS = re.compile(r"(16|32|64)[USF]C\d|8SC\d|8UC2")
 """Depth, disparity, flow and ids: numbers that are no picture."""
 _TRUTH_NAME = re.compile(r"ground_?truth|(^|/|_)gt(/|_|$)", re.IGNORECASE)
+_USUAL_NODE = re.compile(r"/segment(/[A-Za-z]\w*)?$", re.ASCII)
+"""Our node's namespace, or that of one of its cameras."""
 _LABEL_NAME = re.compile(r"semantic|panoptic|instance|segment|label|mask", re.IGNORECASE)
 
 
@@ -62,7 +64,10 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     listed = "\n".join(topic.line for topic in topics[:MOST_LISTED]) + ("\n  ..." if topics[MOST_LISTED:] else "")
     if not chosen:
         raise SourceError(f"{bag.path} has no topic that looks like a camera's; choose one with --topic:\n{listed}")
-    raise SourceError(f"{bag.path} has several image topics; choose one with --topic:\n{listed}")
+    raise SourceError(
+        f"{bag.path} has several image topics; choose one with --topic, given several times for "
+        f"an evaluation of several:\n{listed}"
+    )
 
 
 def _look_at(bag: Bag, topic: str) -> _Topic:
@@ -101,7 +106,7 @@ def _own_outputs(bag: Bag) -> set[str]:
     for topic in bag.image_topics:
         node, _, name = topic.removesuffix("/compressed").rpartition("/")
         # By the node's usual name where its instances were not recorded.
-        if name in NODE_OUTPUTS and (node in nodes or node.endswith("/segment")):
+        if name in NODE_OUTPUTS and (node in nodes or _USUAL_NODE.search(node)):
             own.add(topic)
     return own
 

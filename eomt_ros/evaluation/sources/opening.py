@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eomt_ros.evaluation.bag.storage import is_bag
 from eomt_ros.evaluation.errors import SourceError
-from eomt_ros.evaluation.sources.bags import bag_sequence
+from eomt_ros.evaluation.sources.bags import BagCamera, bag_sequences
 from eomt_ros.evaluation.sources.datasets import dataset_layout, dataset_sequences
 from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
@@ -19,34 +19,68 @@ from eomt_ros.regular_file import expect_regular
 
 
 def open_sequences(
-    paths: Sequence[Path], *, topic: str | None = None, truth: TruthSource | None = None, split: str = "val"
+    paths: Sequence[Path], *, topics: Sequence[str] = (), truth: TruthSource | None = None, split: str = "val"
 ) -> list[FrameSequence]:
     """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
     A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits. Each is opened and closed
     again here, so that a wrong one is found before the first is gone through, and opened once more for its frames.
 
-    topic: that of the images in a bag; None: that of its only camera. truth: where the ground truth is; None where none
-    is wanted (`TruthSource()` looks in the usual topics). split: of a data set, `train`, `val` or `test`.
-    Raises `SourceError`.
+    topics: those of the images in a bag, each a sequence of its own, called by its camera; none: that of the only
+    camera. truth: where the ground truth is; None where none is wanted (`TruthSource()` looks in the usual topics).
+    split: of a data set, `train`, `val` or `test`. Raises `SourceError`.
     """
     groups = _grouped(paths)
     names = _names([group[0] for group in groups])
-    return [
-        sequence
-        for group, name in zip(groups, names, strict=True)
-        for sequence in _open(group, name, topic, _own_truth(truth, name, alone=len(groups) == 1), split)
-    ]
+    several = len(groups) > 1
+    found: list[FrameSequence] = []
+    for group, name in zip(groups, names, strict=True):
+        if is_bag(group[0]):
+            found += bag_sequences(group[0], name, _cameras(topics, truth, name, several=several))
+        else:
+            found += _open(group, name, topics, _own_truth(truth, name, several=several), split)
+    return found
+
+
+def camera_names(topics: Sequence[str]) -> list[str]:
+    """The names of several cameras: the first step of their image topics that tells all apart, or all such steps.
+
+    `/robot/front/image/compressed` and `/robot/rear/image` are `front` and `rear`. Raises `SourceError` where a topic
+    is given twice.
+    """
+    for topic in topics:
+        if topics.count(topic) > 1:
+            raise SourceError(f"--topic {topic} is given twice, expected each camera once: {', '.join(topics)}")
+    steps = [topic.removesuffix("/compressed").strip("/").split("/") for topic in topics]
+    for end in (0, -1):
+        while all(len(each) > 1 for each in steps) and len({each[end] for each in steps}) == 1:
+            for each in steps:
+                del each[end]
+    for names in ([each[0] for each in steps], ["/".join(each) for each in steps]):
+        if len(set(names)) == len(names):
+            return names
+    # They differ in compression only.
+    return [topic.strip("/") for topic in topics]
+
+
+def _cameras(topics: Sequence[str], truth: TruthSource | None, name: str, *, several: bool) -> list[BagCamera]:
+    """The cameras of a bag of that name. several: there are several recordings."""
+    if len(topics) <= 1:
+        return [BagCamera(name, topics[0] if topics else None, _own_truth(truth, name, several=several))]
+    cameras = []
+    for camera, topic in zip(camera_names(topics), topics, strict=True):
+        sequence = f"{name} {camera}" if several else camera
+        own = None if truth is None else truth.of_camera(camera)
+        cameras.append(BagCamera(sequence, topic, _own_truth(own, sequence, several=True)))
+    return cameras
 
 
 def _open(
-    paths: list[Path], name: str, topic: str | None, truth: TruthSource | None, split: str
+    paths: list[Path], name: str, topics: Sequence[str], truth: TruthSource | None, split: str
 ) -> list[FrameSequence]:
     path = paths[0]
-    if is_bag(path):
-        return [bag_sequence(path, name, topic=topic, truth=truth)]
-    if topic is not None:
-        raise SourceError(f"a topic (--topic {topic}) is for bags, and {path} is none")
+    if topics:
+        raise SourceError(f"a topic (--topic {topics[0]}) is for bags, and {path} is none")
     if truth is not None and (truth.classes_topic or truth.instances_topic):
         raise SourceError(f"topics of ground truth (--truth-classes, --truth-instances) are for bags, {path} is none")
     truth = TruthSource() if truth is None else truth
@@ -86,10 +120,10 @@ def _names(paths: list[Path]) -> list[str]:
     ]
 
 
-def _own_truth(truth: TruthSource | None, name: str, *, alone: bool) -> TruthSource | None:
-    """The ground truth of one recording: of several, that in a folder of its name."""
+def _own_truth(truth: TruthSource | None, name: str, *, several: bool) -> TruthSource | None:
+    """The ground truth of one sequence: of several, that in a folder of its name."""
     if truth is None or truth.folder is None:
         return truth
     if truth.classes_topic or truth.instances_topic:
         raise SourceError(f"--truth {truth.folder} and topics of ground truth exclude each other: give one of them")
-    return truth if alone else replace(truth, folder=truth.folder / name)
+    return replace(truth, folder=truth.folder / name) if several else truth

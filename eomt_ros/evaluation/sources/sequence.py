@@ -73,7 +73,7 @@ class Problems(list[str]):
 
 @dataclass(eq=False)
 class FrameSequence:
-    """One recording: a bag, a video, pictures, or a video of a data set."""
+    """One recording: a camera of a bag, a video, pictures, or a video of a data set."""
 
     name: str
     """Different from those of the other sequences that were opened with it."""
@@ -83,6 +83,8 @@ class FrameSequence:
     """Number of frames; None where that is not known beforehand."""
     seconds: float | None = None
     """Duration; None where that is not known beforehand."""
+    bag: str = ""
+    """Name of its bag, which the other cameras there share; empty of a video, of pictures, and in a data set."""
     topic: str | None = None
     """Topic of the images, in a bag."""
     truth: str | None = None

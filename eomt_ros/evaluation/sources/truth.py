@@ -34,29 +34,53 @@ class TruthSource:
     """The place and meaning of the ground truth, as the user says; by default it is looked for in the usual topics."""
 
     classes_topic: str | None = None
-    """Label images of class ids; None: `CLASSES_TOPIC` if the bag has it."""
+    """Label images of class ids; None: `CLASSES_TOPIC` if the bag has it, else that in the camera's namespace. Here and
+    in `instances_topic`, `{camera}` stands for the name of each of several cameras."""
     instances_topic: str | None = None
-    """Label images of ids of things, 0 for stuff; None: `INSTANCES_TOPIC` if the bag has it."""
+    """Label images of ids of things, 0 for stuff; None: `INSTANCES_TOPIC` likewise."""
     folder: Path | None = None
     """PNG files named by stamp in nanoseconds or by index: in `semantic/` and perhaps `panoptic/`, or classes only
-    directly in it. Of several recordings, those of each are in a folder of its name."""
+    directly in it. Of several recordings or cameras, those of each are in a folder of its name."""
     map: TruthMap = field(default_factory=TruthMap)
     """Meaning of the values of the images of classes."""
     tolerance: int | None = None
     """Nanoseconds by which a stamp may be beside that of its frame; None: half way to the next frame."""
+
+    def of_camera(self, name: str) -> TruthSource:
+        """The same for one of several cameras."""
+        classes, instances = (
+            None if topic is None else topic.replace("{camera}", name)
+            for topic in (self.classes_topic, self.instances_topic)
+        )
+        return replace(self, classes_topic=classes, instances_topic=instances)
 
     def told(self, where: str) -> str:
         """Place and meaning of the ground truth, to be written down."""
         return f"{where} by {self.map.text}" if self.map.text else where
 
 
-def truth_topics(bag: Bag, source: TruthSource, problems: Problems) -> list[str]:
+def named_truth(bag: Bag, source: TruthSource) -> list[str]:
+    """The topics that the user named. Raises `SourceError` where one is missing or has no label images."""
+    classes = _label_topic(bag, source.classes_topic, "--truth-classes", source.map.values)
+    instances = _label_topic(bag, source.instances_topic, "--truth-instances")
+    return [topic for topic in (classes, instances) if topic is not None]
+
+
+def truth_topics(bag: Bag, source: TruthSource, images: str, problems: Problems, *, alone: bool) -> list[str]:
     """The topics of classes and, if there is one, of instance ids; none where the bag has no ground truth.
 
-    Raises `SourceError` where a topic that the user named is missing or has no label images.
+    images: the camera's topic, in whose namespace the usual topics are; if it is `alone` they may be in none, too.
+    Raises `SourceError` where a usual topic has no label images; for others see `named_truth`.
     """
-    classes = _truth_topic(bag, source.classes_topic, CLASSES_TOPIC, "--truth-classes", source.map.values)
-    instances = _truth_topic(bag, source.instances_topic, INSTANCES_TOPIC, "--truth-instances")
+    there = {topic for topic in bag.image_topics if bag.count(topic)}
+    own = images.removesuffix("/compressed").rpartition("/")[0]
+    space = "" if alone and there & {CLASSES_TOPIC, INSTANCES_TOPIC} else own
+    usual_classes, usual_instances = (
+        space + topic if space + topic in there else None for topic in (CLASSES_TOPIC, INSTANCES_TOPIC)
+    )
+    classes, instances = source.classes_topic, source.instances_topic
+    classes = classes or _label_topic(bag, usual_classes, "--truth-classes", source.map.values)
+    instances = instances or _label_topic(bag, usual_instances, "--truth-instances")
     if classes is None:
         if instances is not None:
             problems.append(f"{instances} is not used: instance ids need classes beside them (--truth-classes)")
@@ -64,10 +88,7 @@ def truth_topics(bag: Bag, source: TruthSource, problems: Problems) -> list[str]
     return [classes] if instances is None else [classes, instances]
 
 
-def _truth_topic(
-    bag: Bag, named: str | None, usual: str, option: str, check: Callable[[LabelImage], object] = len
-) -> str | None:
-    topic = named or (usual if bag.count(usual) and usual in bag.image_topics else None)
+def _label_topic(bag: Bag, topic: str | None, option: str, check: Callable[[LabelImage], object] = len) -> str | None:
     if topic is None:
         return None
     bag.expect_images(topic, option)

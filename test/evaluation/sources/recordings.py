@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ Message = tuple[str, int, Any]
 
 
 def read(
-    *paths: Path, truth: TruthSource | None = USUAL, topic: str | None = None, classes: int | None = None
+    *paths: Path, truth: TruthSource | None = USUAL, topics: Sequence[str] = (), classes: int | None = None
 ) -> list[tuple[FrameSequence, list[SourceFrame]]]:
-    sequences = open_sequences(paths, truth=truth, topic=topic)
+    sequences = open_sequences(paths, truth=truth, topics=topics)
     names = None if classes is None else [f"class {number}" for number in range(classes)]
     return [(sequence, list(sequence.frames(names))) for sequence in sequences]
 

@@ -98,7 +98,7 @@ def test_ground_truth_that_the_user_names_must_be_there(tmp_path: Path, truth: T
 
 def test_a_topic_of_the_ground_truth_cannot_be_the_cameras(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is to be both image and ground truth"):
-        read(bags.write_scene(tmp_path / "bag", 1), topic=bags.SEMANTIC)
+        read(bags.write_scene(tmp_path / "bag", 1), topics=[bags.SEMANTIC])
 
 
 def test_instance_ids_without_classes_are_a_problem(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_picture_that_does_not_decode_is_left_out_and_its_ground_truth_with_it
 def test_an_encoding_that_is_not_read_ends_it_at_once(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/depth", 1, bags.image(1, np.zeros((4, 4), np.float32), "32FC1"))])
     with pytest.raises(SourceError, match="/depth: encoding '32FC1' is not supported"):
-        read(path, topic="/depth")
+        read(path, topics=["/depth"])
 
 
 @pytest.mark.parametrize(("what", "place"), [("classes", 1), ("instance ids", 2)])
@@ -196,7 +196,7 @@ def test_an_empty_bag_is_refused(tmp_path: Path) -> None:
 def test_topic_without_images_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1)), *frame(0)])
     with pytest.raises(SourceError, match=rf"/header is std_msgs/msg/Header, expected .* it has {bags.IMAGES} \(1"):
-        read(path, topic="/header")
+        read(path, topics=["/header"])
 
 
 def test_files_named_as_the_pictures_belong_to_them(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_names_of_recordings_differ(tmp_path: Path) -> None:
 def test_a_topic_is_for_bags(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), bags.scene(0)[0])
     with pytest.raises(SourceError, match=r"a topic \(--topic /camera\) is for bags"):
-        read(tmp_path, topic="/camera")
+        read(tmp_path, topics=["/camera"])
     with pytest.raises(SourceError, match=r"topics of ground truth .* are for bags"):
         read(tmp_path, truth=TruthSource(classes_topic="/a"))
 
