@@ -118,8 +118,8 @@ def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop:
     with ExitStack() as stack:
         predictions: Predictions
         if options.predictions is not None:
-            names = [sequence.name for sequence in sequences]
-            predictions = stack.enter_context(RecordedPredictions(options.predictions, names, options.labels or None))
+            labels = options.labels or None
+            predictions = stack.enter_context(RecordedPredictions(options.predictions, sequences, labels))
         else:
             predictions = EnginePredictions(load_model(options))
         stack.enter_context(first_sets(stop))

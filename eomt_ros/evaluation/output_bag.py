@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,23 @@ from eomt_ros.engine.results import Segment
 from eomt_ros.evaluation.bag.types import typestore
 
 NODE = "/segment"
-SEMANTIC, PANOPTIC, INSTANCES = f"{NODE}/semantic", f"{NODE}/panoptic", f"{NODE}/instances"
+
+
+class ResultTopics(NamedTuple):
+    """The topics of the node's results."""
+
+    semantic: str
+    panoptic: str
+    instances: str
+
+    @classmethod
+    def of_camera(cls, name: str = "") -> ResultTopics:
+        """Those of one of several cameras; of the only camera where it has no name."""
+        space = f"{NODE}/{name}" if name else NODE
+        return cls(f"{space}/semantic", f"{space}/panoptic", f"{space}/instances")
+
+
+SEMANTIC, PANOPTIC, INSTANCES = ResultTopics.of_camera()
 
 IMAGE = "sensor_msgs/msg/Image"
 INSTANCE_ARRAY = "eomt_ros/msg/InstanceArray"
@@ -71,16 +87,18 @@ class OutputBag:
             raise
 
     def write_found(
-        self, found: FrameResult, stamp: int, *, sequence: int, task: str, model: str, identity: str
+        self, found: FrameResult, stamp: int, *, sequence: int, task: str, model: str, identity: str, camera: str = ""
     ) -> None:
         """Adds the prediction for a frame, as the node publishes it; the header has no frame id.
 
-        stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result.
+        stamp: of the frame, in nanoseconds. sequence: the frame's number among those with a result. camera: name of one
+        of several.
         """
+        topics = ResultTopics.of_camera(camera)
         header = self._header(stamp, "")
         encoding = "mono8" if found.semantic.dtype == np.uint8 else "16UC1"
-        self._write_message(SEMANTIC, stamp, self._image(header, found.semantic, encoding))
-        self._write_message(PANOPTIC, stamp, self._image(header, found.panoptic, "16UC1"))
+        self._write_message(topics.semantic, stamp, self._image(header, found.semantic, encoding))
+        self._write_message(topics.panoptic, stamp, self._image(header, found.panoptic, "16UC1"))
         height, width = found.semantic.shape
         array = self._store.types[INSTANCE_ARRAY](
             header=header,
@@ -94,7 +112,7 @@ class OutputBag:
             width=width,
             instances=[self._instance(segment) for segment in found.segments],
         )
-        self._write_message(INSTANCES, stamp, array)
+        self._write_message(topics.instances, stamp, array)
 
     def _write_message(self, topic: str, stamp: int, message: Any) -> None:
         kind = message.__msgtype__

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from eomt_ros.continuity import MAX_GAP, Continuity, LateFrameError
 from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
 from eomt_ros.evaluation.bag import Bag, BagError
+from eomt_ros.evaluation.bag.storage import is_bag
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
-from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY
-from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY, NODE
+from eomt_ros.evaluation.sources.cameras import camera_names
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame, Tally
 from eomt_ros.printable import printable
 
 NOT_TIMED = Timings(math.nan, math.nan, math.nan, math.nan)
@@ -31,19 +33,18 @@ LOOK_AHEAD = 64
 class RecordedPredictions:
     """The results in a bag: of the only node in it that published `InstanceArray`, with its images of classes and ids.
 
-    Of several sequences, the results of each are in a bag of its name in `path`, as `--save-bag` leaves them.
-    names: of those sequences. labels: a table of the model's classes; None: the shipped one that fits the model.
-    max_gap: of the node.
+    Of several cameras of a bag, each has the results whose camera is a step of its topic: those in `/segment/front` are
+    of `/front/image`. Of several recordings, the results of each are in a bag of its name in `path`, or in one for each
+    sequence, as `--save-bag` leaves them.
+    labels: a table of the model's classes; None: the shipped one that fits the model. max_gap: of the node.
     Open within a `with` block. Raises `SourceError`.
     """
 
     def __init__(
-        self, path: Path, names: Collection[str], labels: Path | None = None, *, max_gap: float = MAX_GAP
+        self, path: Path, sequences: Sequence[FrameSequence], labels: Path | None = None, *, max_gap: float = MAX_GAP
     ) -> None:
-        self._paths = dict.fromkeys(names, path) if len(names) == 1 else {}
-        if not self._paths:
-            self._paths = {name: path / bag_name(name) for name in names}
-        summaries = [_summary(each) for each in self._paths.values()]
+        self._places = _places(path, sequences)
+        summaries = [_summary(place) for place in self._places.values()]
         self.task, self.model, self.identity = summaries[0].task, summaries[0].model, summaries[0].identity
         for one, other in pairwise(summaries):
             if (one.task, one.model) != (other.task, other.model):
@@ -73,17 +74,17 @@ class RecordedPredictions:
     def start_sequence(self, name: str) -> None:
         """Goes to the results of that sequence."""
         self._close()
-        bag = Bag(self._paths[name])
+        path, instances = self._places[name]
+        bag = Bag(path)
         bag.__enter__()
         self._bag = bag
         self._bag_problems += bag.problems
-        instances = _instances_topic(bag)
         if bag.count(instances) > 1 and bag.is_unstamped(instances):
             self._bag_problems.append(
                 f"the results in {bag.path} have no stamps, because the camera's images had none: nobody can tell "
                 "which frame they belong to; play the images to the node again with evaluate_bag"
             )
-        self._results = _results(bag, self.labels, self._bag_problems)
+        self._results = _results(bag, instances, self.labels, self._bag_problems)
         self._head = next(self._results, None)
         self._place = (0, 0)
         self._continuity = Continuity()
@@ -119,7 +120,7 @@ class RecordedPredictions:
         missing, frames = self._missing_with_truth, counted(self._frames_with_truth, "frame")
         unscored = f"most of the ground truth is not used: {missing} of {frames} that have one have no recorded result"
         return [
-            *self._bag_problems,
+            *dict.fromkeys(self._bag_problems),
             *([unscored] if 2 * missing > self._frames_with_truth else []),
             *self._late.sentence("frame came late and was dropped", "frames came late and were dropped"),
             *self._missing.sentence("frame has no recorded result", "frames have no recorded result"),
@@ -146,6 +147,33 @@ def bag_name(sequence: str) -> str:
     return sequence.strip("/").replace("/", "_")
 
 
+class _Place(NamedTuple):
+    """Where the results of a sequence are."""
+
+    path: Path
+    instances: str
+    """Topic."""
+
+
+def _places(path: Path, sequences: Sequence[FrameSequence]) -> dict[str, _Place]:
+    """The bag and the topic of each sequence, by its name."""
+    bags = [sequence.bag or sequence.name for sequence in sequences]
+    paths = []
+    for sequence, name in zip(sequences, bags, strict=True):
+        whole = path if len(set(bags)) == 1 else path / bag_name(name)
+        paths.append(whole if len(sequences) == 1 or is_bag(whole) else path / bag_name(sequence.name))
+    places = {}
+    for sequence, each in zip(sequences, paths, strict=True):
+        try:
+            with Bag(each) as bag:
+                places[sequence.name] = _Place(
+                    each, _instances_topic(bag, sequence.topic, alone=paths.count(each) == 1)
+                )
+        except BagError as error:
+            raise SourceError(f"--predictions: {error}") from error
+    return places
+
+
 @dataclass(frozen=True)
 class _Summary:
     task: str
@@ -155,13 +183,14 @@ class _Summary:
     """Name of each class that was found, and True if it is of things."""
 
 
-def _summary(path: Path) -> _Summary:
+def _summary(place: _Place) -> _Summary:
     """The model as a bag describes it; reads the instances of all results."""
+    path, instances = place
     classes: dict[int, tuple[str, bool]] = {}
     first: Any = None
     try:
         with Bag(path) as bag:
-            for recorded in bag.recorded([_instances_topic(bag)]):
+            for recorded in bag.recorded([instances]):
                 message = bag.message(recorded).content
                 first = first or message
                 for instance in message.instances:
@@ -176,13 +205,25 @@ def _summary(path: Path) -> _Summary:
     return _Summary(first.task, first.model, identity, classes)
 
 
-def _instances_topic(bag: Bag) -> str:
+def _instances_topic(bag: Bag, images: str | None, *, alone: bool) -> str:
+    """The topic of the results for a topic of images. alone: the bag has those of no other sequence."""
     topics = sorted(topic for topic, kind in bag.topics.items() if kind == INSTANCE_ARRAY)
-    if len(topics) != 1:
-        several, others = printable(", ".join(topics)), printable(", ".join(sorted(bag.topics)))
-        found = f"several: {several}" if topics else f"none; it has {others or 'none'}"
-        raise SourceError(f"--predictions {bag.path}: expected one topic of type {INSTANCE_ARRAY}, found {found}")
-    return topics[0]
+    if len(topics) == 1:
+        *_, node, camera, _ = ("", *topics[0].split("/"))
+        if alone and (images is None or node != NODE.strip("/")):
+            return topics[0]
+        cameras = [camera]
+    else:
+        cameras = camera_names(topics)
+    steps = [] if images is None else images.strip("/").split("/")
+    own = [topic for camera, topic in zip(cameras, topics, strict=True) if camera in steps]
+    if len(own) == 1:
+        return own[0]
+    expected = f"one topic of type {INSTANCE_ARRAY}"
+    if topics and images is not None:
+        expected += f", of several that of a camera in {images}, as {NODE}/CAMERA/instances"
+    found = printable(", ".join(topics)) or f"none; it has {printable(', '.join(sorted(bag.topics))) or 'none'}"
+    raise SourceError(f"--predictions {bag.path}: expected {expected}, found {found}")
 
 
 def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, table: Path | None) -> Labels:
@@ -214,14 +255,15 @@ def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:
     return Labels(model, tuple(names), tuple(things), distinct_colors(count), "panoptic")
 
 
-def _results(bag: Bag, labels: Labels, problems: list[str]) -> Iterator[tuple[tuple[int, int], FrameResult]]:
+def _results(
+    bag: Bag, instances: str, labels: Labels, problems: list[str]
+) -> Iterator[tuple[tuple[int, int], FrameResult]]:
     """The results in the order in which they became complete; a bag that breaks off has ended.
 
     Each comes with the number of times that time has jumped back, and its stamp.
     """
-    instances = _instances_topic(bag)
-    node = instances.rpartition("/")[0]
-    parts = [f"{node}/semantic", f"{node}/panoptic", instances]
+    space = instances.rpartition("/")[0]
+    parts = [f"{space}/semantic", f"{space}/panoptic", instances]
     waiting: dict[int, dict[str, Any]] = {}
     damaged, incomplete = Tally(), Tally()
     lap = last = 0

@@ -97,7 +97,7 @@ def evaluate_bag(
     labels = replayed.parameters["labels"]
     with RecordedPredictions(
         options.out / BAG,
-        [sequence.name],
+        [sequence],
         Path(labels) if labels else None,
         max_gap=replayed.parameters["max_gap"],
     ) as predictions:

@@ -70,6 +70,19 @@ def test_label_images_are_those_of_the_engine(classes: int, encoding: str, tmp_p
     assert (images["/segment/semantic"].encoding, images["/segment/panoptic"].encoding) == (encoding, "16UC1")
 
 
+def test_each_of_several_cameras_has_topics_of_its_own(tmp_path: Path) -> None:
+    both = {"front": result(segments=1), "rear": result(segments=2)}
+    with OutputBag(tmp_path / "bag") as bag:
+        for camera, found in both.items():
+            settings = {"task": "panoptic", "model": "toy", "identity": "query"}
+            bag.write_found(found, STAMP, sequence=1, camera=camera, **settings)
+    with Bag(tmp_path / "bag") as bag:
+        assert bag.topics == {
+            topic.replace("/segment", f"/segment/{camera}"): kind for camera in both for topic, kind in KINDS.items()
+        }
+        assert [len(next(bag.messages(f"/segment/{camera}/instances")).content.instances) for camera in both] == [1, 2]
+
+
 def test_instances_say_all_about_the_segments(tmp_path: Path) -> None:
     found = result()
     array = messages(write(tmp_path / "bag", found))["/segment/instances"]

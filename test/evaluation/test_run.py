@@ -155,7 +155,7 @@ def test_a_saved_bag_scores_as_the_engine_did(bag: Path, segmenter: Segmenter, t
     rows = "\n".join(f"  - {{name: {name}, thing: {str(thing).lower()}}}" for name, thing in entries)
     table.write_text(f"name: {segmenter.labels.name}\ntask: panoptic\nclasses:\n{rows}\n")
     sequences = open_sequences([bag], truth=TruthSource())
-    with RecordedPredictions(tmp_path / "first" / "bag", ["bag"], table) as predictions:
+    with RecordedPredictions(tmp_path / "first" / "bag", sequences, table) as predictions:
         second = evaluate(sequences, predictions, tmp_path / "second", EvaluationOptions())
     same = ("miou", "class_iou", "vpq", "stq", "mvc8", "id_switches", "timelines", "frames", "frames_scored", "seconds")
     assert [getattr(second, name) for name in same] == [getattr(first, name) for name in same]

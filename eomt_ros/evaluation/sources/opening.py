@@ -10,6 +10,7 @@ from pathlib import Path
 from eomt_ros.evaluation.bag.storage import is_bag
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.sources.bags import BagCamera, bag_sequences
+from eomt_ros.evaluation.sources.cameras import camera_names
 from eomt_ros.evaluation.sources.datasets import dataset_layout, dataset_sequences
 from eomt_ros.evaluation.sources.files import picture_sequence, pictures_in, video_sequence
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
@@ -40,27 +41,6 @@ def open_sequences(
         else:
             found += _open(group, name, topics, _own_truth(truth, name, several=several), split)
     return found
-
-
-def camera_names(topics: Sequence[str]) -> list[str]:
-    """The names of several cameras: the first step of their image topics that tells all apart, or all such steps.
-
-    `/robot/front/image/compressed` and `/robot/rear/image` are `front` and `rear`. Raises `SourceError` where a topic
-    is given twice.
-    """
-    for topic in topics:
-        if topics.count(topic) > 1:
-            raise SourceError(f"--topic {topic} is given twice, expected each camera once: {', '.join(topics)}")
-    steps = [topic.removesuffix("/compressed").strip("/").split("/") for topic in topics]
-    for end in (0, -1):
-        while all(len(each) > 1 for each in steps) and len({each[end] for each in steps}) == 1:
-            for each in steps:
-                del each[end]
-    for names in ([each[0] for each in steps], ["/".join(each) for each in steps]):
-        if len(set(names)) == len(names):
-            return names
-    # They differ in compression only.
-    return [topic.strip("/") for topic in topics]
 
 
 def _cameras(topics: Sequence[str], truth: TruthSource | None, name: str, *, several: bool) -> list[BagCamera]:

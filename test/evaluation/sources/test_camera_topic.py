@@ -53,6 +53,10 @@ OTHERS = {
     "/segment/overlay": raw("rgb8"),
     "/segment/semantic_color": raw("rgb8"),
     "/robot/segment/overlay/compressed": packed("jpeg", RGB, ".jpg"),
+    "/segment/front/semantic": raw("mono8"),
+    "/segment/front/semantic_color": raw("rgb8"),
+    "/segment/rear/overlay": raw("rgb8"),
+    "/robot/segment/rear/overlay/compressed": packed("jpeg", RGB, ".jpg"),
     "/masks": raw("mono8"),
     "/labels/compressed": packed("png", GREY),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
-from eomt_ros.evaluation.sources.opening import camera_names
+from eomt_ros.evaluation.sources.cameras import camera_names
 from eomt_ros.evaluation.sources.sequence import SourceFrame
 from test.evaluation import bags
 from test.evaluation.sources.recordings import USUAL, frame, read, read_one, unscored, write, write_folder
