@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,12 @@ from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
 
 if TYPE_CHECKING:
-    from eomt_ros.evaluation.results import Results
+    from eomt_ros.evaluation.report.figures import Figure
+    from eomt_ros.evaluation.results import Recording, Results
     from eomt_ros.evaluation.sources.sequence import FrameSequence
+
+MOST_RECORDINGS = 16
+"""Recordings that have a line each in a terminal."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -141,7 +146,7 @@ def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop:
 def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
     from eomt_ros.evaluation.counting import counted
-    from eomt_ros.evaluation.report.figures import headline
+    from eomt_ros.evaluation.report.figures import headline, recording_figures
 
     lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
     for figure in headline(found):
@@ -156,4 +161,22 @@ def summary(found: Results) -> str:
                 lines.append(
                     f"  {name + ' drift':<22}{last - first:>+12.3f}  (first minute {first:.3f}, last {last:.3f})"
                 )
+    if len(found.recordings) > 1:
+        lines += _recording_lines(found.recordings, recording_figures(found))
     return "\n".join([*lines, *(f"note: {problem}" for problem in found.problems)])
+
+
+def _recording_lines(recordings: Sequence[Recording], figures: Sequence[Figure]) -> list[str]:
+    """A table of the recordings, without the longest of lists."""
+    rows = [("recording", "frames", *(figure.name for figure in figures))]
+    rows += [
+        (each.name, f"{each.frames:,}", *(figure.text(each) for figure in figures))
+        for each in recordings[:MOST_RECORDINGS]
+    ]
+    name, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = [
+        "  ".join((f"  {row[0]:<{name}}", *(text.rjust(width) for text, width in zip(row[1:], widths, strict=True))))
+        for row in rows
+    ]
+    left_out = len(recordings) - MOST_RECORDINGS
+    return [*lines, *([f"  and {left_out:,} more, which report.html and metrics.json have"] if left_out > 0 else [])]

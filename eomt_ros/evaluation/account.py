@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 from eomt_ros.engine import FrameResult, Timings
@@ -17,10 +18,23 @@ from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
 from eomt_ros.evaluation.predictions import Predictions
+from eomt_ros.evaluation.results import Predicted, Recording
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
+
+
+@dataclass
+class SequenceAccount:
+    """What is counted of each sequence, beside its scores."""
+
+    name: str
+    predicted: PredictedFigures
+    frames: int = 0
+    frames_scored: int = 0
+    seconds: float = 0.0
+    """Known when it has ended."""
 
 
 class Account:
@@ -39,20 +53,16 @@ class Account:
         self.scores = Scores(labels.class_names, labels.is_thing, convention, limits)
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
-        self.predicted = PredictedFigures(labels.class_names, has_ids=predictions.task != "semantic")
+        self.sequences: list[SequenceAccount] = []
         self.worst = WorstFrames(labels)
         self.latency = LatencyHistogram()
         self.stages: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
-        self.frames = 0
-        self.frames_scored = 0
-        self.seconds = 0.0
         self.video = None if video is None else Beside(video, lambda path: VideoWriter(path, quick=True))
         self._unscored = Tally()
         self._repeated = 0
         self._shown = 0
         self._bag: Beside[OutputBag] | None = None
         self._bag_problems: list[str] = []
-        self._name = ""
         self._pace = Pace()
         self._held: tuple[SourceFrame, FrameResult] | None = None
 
@@ -68,8 +78,7 @@ class Account:
         """Begins another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
         self.drift.start_sequence()
-        self.predicted.start_sequence()
-        self._name = name
+        self.sequences.append(SequenceAccount(name, self._predicted_figures()))
         self._bag = None if bag is None else Beside(bag, OutputBag)
         self._pace = Pace()
         self._held = None
@@ -99,9 +108,10 @@ class Account:
         moment = self._pace.end()
         if self._held is not None and moment is not None:
             self._count(*self._held, moment)
-            self.seconds += moment.begin + moment.seconds
+            self.sequences[-1].seconds = moment.begin + moment.seconds
             self._shown += moment.shown + round(moment.seconds * 1e9)
         self._held = None
+        self.sequences[-1].predicted.end_sequence()
         self._repeated += self._pace.repeated
         if self._bag is not None:
             self._bag.close()
@@ -127,19 +137,60 @@ class Account:
         hints = [*([shifted] if shift else []), *([repeated] if self._repeated else [])]
         return [*unscored, *hints, *video, *self._bag_problems]
 
+    @property
+    def frames(self) -> int:
+        """Number of frames that were counted: all but the newest, which is counted when the next one comes."""
+        return sum(sequence.frames for sequence in self.sequences)
+
+    @property
+    def frames_scored(self) -> int:
+        """Number of them that were compared with a ground truth."""
+        return sum(sequence.frames_scored for sequence in self.sequences)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the sequences that have ended."""
+        return sum((sequence.seconds for sequence in self.sequences), 0.0)
+
+    def predicted(self) -> Predicted:
+        """The figures of all frames that need no ground truth."""
+        merged = self._predicted_figures()
+        for sequence in self.sequences:
+            merged.merge(sequence.predicted)
+        return merged.figures()
+
+    def recordings(self) -> tuple[Recording, ...]:
+        """The figures of each sequence so far."""
+        figures = self.scores.figures_by_sequence()
+        return tuple(
+            Recording(
+                name=each.name,
+                frames=each.frames,
+                frames_scored=each.frames_scored,
+                seconds=each.seconds,
+                predicted=each.predicted.figures(),
+                **vars(scored),
+            )
+            for each, scored in zip(self.sequences, figures, strict=True)
+        )
+
+    def _predicted_figures(self) -> PredictedFigures:
+        return PredictedFigures(self._predictions.labels.class_names, has_ids=self._predictions.task != "semantic")
+
     def _count(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> None:
-        self.frames += 1
+        sequence = self.sequences[-1]
+        sequence.frames += 1
         seconds = self._time(found.timings)
         score = self._score(frame, found, moment)
-        self.trend.add(self._name, moment, seconds, score)
+        self.trend.add(sequence.name, moment, seconds, score)
         self.drift.add(moment, score)
-        self.predicted.add(found, moment)
+        sequence.predicted.add(found, moment)
         picture = found.plot(frame.image)
         if self.video is not None:
             self.video.write(lambda video: video.write(picture, self._shown + moment.shown))
         if score is not None and frame.truth is not None and score.miou is not None:
             begin, miou = moment.begin, score.miou
-            self.worst.offer(PicturedFrame(self._name, frame.stamp, begin, miou, frame.image, picture, frame.truth))
+            self.worst.offer(PicturedFrame(sequence.name, frame.stamp, begin, miou, frame.image, picture, frame.truth))
 
     def _time(self, timings: Timings) -> float | None:
         """Counts the seconds of each stage, and returns their sum; None where they are not known."""
@@ -162,5 +213,5 @@ class Account:
         except ValueError as error:
             self._unscored.add(f"at {frame.stamp} ns: {error}")
             return None
-        self.frames_scored += 1
+        self.sequences[-1].frames_scored += 1
         return score

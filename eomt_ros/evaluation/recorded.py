@@ -209,7 +209,7 @@ def _instances_topic(bag: Bag, images: str | None, *, alone: bool) -> str:
     """The topic of the results for a topic of images. alone: the bag has those of no other sequence."""
     topics = sorted(topic for topic, kind in bag.topics.items() if kind == INSTANCE_ARRAY)
     if len(topics) == 1:
-        *_, node, camera, _ = ("", *topics[0].split("/"))
+        node, camera = ["", *topics[0].split("/")][-3:-1]
         if alone and (images is None or node != NODE.strip("/")):
             return topics[0]
         cameras = [camera]

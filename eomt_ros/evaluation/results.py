@@ -168,6 +168,17 @@ class Figures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recording(Figures):
+    """The figures of one sequence of a run: of a camera, a bag, a video."""
+
+    name: str
+    frames: int
+    frames_scored: int
+    seconds: float
+    predicted: Predicted = Predicted()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Results(Figures):
     """The results of one evaluation."""
 
@@ -194,6 +205,8 @@ class Results(Figures):
     """(lower edge in ms, frames); edges ascend, and the last one closes the histogram with 0 frames."""
 
     predicted: Predicted = Predicted()
+    recordings: tuple[Recording, ...] = ()
+    """The same figures of each sequence that was begun, in their order; empty in files of older versions."""
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()

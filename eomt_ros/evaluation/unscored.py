@@ -15,7 +15,10 @@ from eomt_ros.evaluation.results import Predicted
 
 
 class PredictedFigures:
-    """Counts the frames of sequences; keeps the classes of one frame, and when each id was seen."""
+    """Counts the frames of a sequence; keeps the classes of one frame, and when each id was seen.
+
+    `merge` adds the counts of other sequences.
+    """
 
     def __init__(self, class_names: Sequence[str], *, has_ids: bool) -> None:
         self._class_names = class_names
@@ -26,12 +29,6 @@ class PredictedFigures:
         self._lives: list[float] = []
         self._seen: dict[tuple[int, int], tuple[float, float]] = {}
         self._before: LabelImage | None = None
-
-    def start_sequence(self) -> None:
-        """Begins another sequence."""
-        self._lives = self._all_lives()
-        self._seen = {}
-        self._before = None
 
     def add(self, found: FrameResult, moment: FrameTime) -> None:
         """Counts the next frame of the sequence."""
@@ -46,6 +43,21 @@ class PredictedFigures:
         self._things += len(ids)
         end = moment.begin + moment.seconds
         self._seen.update((identity, (self._seen.get(identity, (moment.begin,))[0], end)) for identity in ids)
+
+    def end_sequence(self) -> None:
+        """Lets go of what is needed for further frames only."""
+        self._lives = self._all_lives()
+        self._seen = {}
+        self._before = None
+
+    def merge(self, other: PredictedFigures) -> None:
+        """Adds the frames of another sequence."""
+        self._frames += other._frames
+        self._pairs += other._pairs
+        self._things += other._things
+        self._areas += other._areas
+        self._changed += other._changed
+        self._lives += other._all_lives()
 
     def figures(self) -> Predicted:
         """The figures of all frames so far."""

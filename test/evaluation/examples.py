@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import numpy as np
 from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
     Drift,
+    Figures,
     IdSpan,
     Interval,
     ObjectTimeline,
     Percentiles,
     Predicted,
+    Recording,
     ReplayFigures,
     Results,
     WorstFrame,
@@ -118,6 +120,28 @@ def short_run(**changes: Any) -> Results:
     )
 
 
+def recording(name: str, run: Results, **changes: Any) -> Recording:
+    """A recording with the figures of a whole run but for some."""
+    figures = {each.name: getattr(run, each.name) for each in fields(Figures)}
+    whole = Recording(
+        name=name,
+        frames=run.frames,
+        frames_scored=run.frames_scored,
+        seconds=run.seconds,
+        predicted=run.predicted,
+        **figures,
+    )
+    return replace(whole, **changes)
+
+
+def rig_run(run: Results | None = None) -> Results:
+    """A run of two cameras, of which `rear` is worse."""
+    run = run or short_run()
+    front = recording("front", run, frames=60, seconds=6.0, id_switches=0)
+    rear = recording("rear", run, frames=40, seconds=4.0, miou=None if run.miou is None else 0.4321)
+    return replace(run, sequences=("front", "rear"), recordings=(front, rear))
+
+
 def long_run() -> Results:
     """An hour in two sequences through the node: 90 objects, one of which flickers all the time, and 124 classes."""
     random = np.random.default_rng(3)
@@ -151,6 +175,7 @@ def long_run() -> Results:
             for part, miou in enumerate(random.uniform(0.6, 0.8, 60))
         ),
         timelines=tuple(timelines),
+        recordings=tuple(recording(name, short_run()) for name in ("monday", "tuesday")),
         replay=ReplayFigures(
             "latest", 36_512, 36_000, 500, {"newer frame came": 480, "too old": 20}, 12, Percentiles(51, 72, 93, 994)
         ),

@@ -178,6 +178,31 @@ def test_ground_truth_may_be_in_other_topics(evaluated: Evaluate, tmp_path: Path
     assert (found.frames_scored, found.settings["topics"], found.objects) == (3, ["/left/image"], 0)
 
 
+def test_the_cameras_of_a_rig_are_told_apart_in_figures_report_and_terminal(
+    evaluated: Evaluate, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = {"front": 8, "rear": 6}
+    rig = bags.write_rig(tmp_path / "rig", frames)
+    topics = [word for camera in frames for word in ("--topic", bags.rig_topic(camera))]
+    # What was recorded of both is what the front camera sees.
+    recorded = record(tmp_path / "recorded", map(bags.stamp, range(8)), cameras=frames)
+    found = evaluated(rig, *topics, "--predictions", recorded)
+    content = json.loads((out / "metrics.json").read_text())
+    assert content["sequences"] == ["front", "rear"]
+    named = ("name", "frames", "frames_scored")
+    assert [tuple(each[name] for name in named) for each in content["recordings"]] == [("front", 8, 8), ("rear", 6, 6)]
+    front, rear = (each["miou"] for each in content["recordings"])
+    assert front == 1.0
+    assert rear < content["miou"] < front
+    assert found.settings["topics"] == [bags.rig_topic(camera) for camera in frames]
+    printed = capsys.readouterr().out.splitlines()
+    assert "14 frames, 14 with ground truth, 1.4 s" in printed
+    at = printed.index("  recording  frames   mIoU    VPQ    STQ  objects found   IDF1  id switches")
+    assert printed[at + 1].split()[:3] == ["front", "8", "1.000"]
+    assert printed[at + 2].split()[:3] == ["rear", "6", f"{rear:.3f}"]
+    assert "<h2>Recordings</h2>" in (out / "report.html").read_text()
+
+
 def test_an_evaluation_is_only_overwritten_on_demand(
     bag: Path, evaluated: Evaluate, refused: Refused, out: Path
 ) -> None:
@@ -258,6 +283,7 @@ def test_a_model_that_is_not_there_is_refused(bag: Path, refused: Refused, out: 
         (("--predictions", "{bag}", "--save-bag"), "--save-bag writes what a model finds"),
         (("--predictions", "{bag}"), "expected one topic of type eomt_ros/msg/InstanceArray, found none"),
         (("--topic", "/nothing"), f"--topic /nothing: {{bag}} has no such topic; it has {bags.IMAGES} ({FRAMES} mess"),
+        (("--topic", bags.IMAGES, "--topic", bags.IMAGES), f"--topic {bags.IMAGES} is given twice, expected each "),
         (("--truth", "{bag}/none"), "--truth"),
     ],
 )

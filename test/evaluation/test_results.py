@@ -13,7 +13,7 @@ import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.results import Drift, Percentiles, ReplayFigures, Results, ResultsError
-from test.evaluation.examples import long_run, run_without_truth, short_run
+from test.evaluation.examples import long_run, rig_run, run_without_truth, short_run
 
 
 def written(run: Results, folder: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def written(run: Results, folder: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("make", [short_run, long_run, run_without_truth])
+@pytest.mark.parametrize("make", [short_run, long_run, rig_run, run_without_truth])
 def test_results_are_read_as_they_were_written(make: Callable[[], Results], tmp_path: Path) -> None:
     run = replace(make(), drift=Drift(0.5, 0.25, None, 0.125))
     results.write_results(run, tmp_path)
@@ -101,6 +101,14 @@ def test_what_is_wrong_in_a_file_is_named(
 def test_entries_that_a_later_version_adds_are_passed_over(tmp_path: Path) -> None:
     change(tmp_path, lambda content: content.update(weather="fine"))
     assert results.read_results(tmp_path) == short_run()
+
+
+def test_files_of_versions_without_recordings_are_read(tmp_path: Path) -> None:
+    results.write_results(rig_run(), tmp_path)
+    content = json.loads((tmp_path / results.FILE).read_text())
+    assert [each["name"] for each in content.pop("recordings")] == ["front", "rear"]
+    (tmp_path / results.FILE).write_text(json.dumps(content))
+    assert results.read_results(tmp_path) == replace(rig_run(), recordings=())
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"schema_version": NaN}'])

@@ -28,7 +28,6 @@ class Frame:
 
 def figures(*frames: Frame, has_ids: bool = True) -> Predicted:
     found = PredictedFigures(("floor", "box"), has_ids=has_ids)
-    found.start_sequence()
     for number, frame in enumerate(frames):
         found.add(frame, FrameTime(number * 0.1, 0.1, 0))
     return found.figures()
@@ -60,10 +59,13 @@ def test_ids_last_from_their_first_frame_to_their_last() -> None:
 def test_an_id_of_another_epoch_or_sequence_is_another() -> None:
     assert figures(Frame(classes(5, 5), (1,)), Frame(classes(5, 5), (1,), epoch=1)).ids == 2
     found = PredictedFigures(("floor", "box"), has_ids=True)
-    for _ in range(2):
-        found.start_sequence()
-        found.add(Frame(classes(5, 5), (1,)), FrameTime(0.0, 0.1, 0))
-    assert (found.figures().ids, found.figures().flicker) == (2, None)
+    for ended in (True, False):
+        sequence = PredictedFigures(("floor", "box"), has_ids=True)
+        sequence.add(Frame(classes(5, 5), (1,)), FrameTime(0.0, 0.1, 0))
+        if ended:
+            sequence.end_sequence()
+        found.merge(sequence)
+    assert (found.figures().ids, found.figures().id_seconds, found.figures().flicker) == (2, 0.1, None)
 
 
 def test_without_ids_or_frames_nothing_is_said_of_them() -> None:

@@ -22,21 +22,46 @@ Ages = npt.NDArray[np.uint8]
 """(H, W) number of frames for which a pixel has kept its class, at most the length of the longest window."""
 
 
+class WindowCounts:
+    """The shares of the windows of any number of sequences, by window length."""
+
+    def __init__(self) -> None:
+        self._total = dict.fromkeys(MVC_WINDOWS, 0.0)
+        self._windows = dict.fromkeys(MVC_WINDOWS, 0)
+
+    def count(self, shares: dict[int, float]) -> None:
+        """Counts a window of each of some lengths."""
+        for length, share in shares.items():
+            self._total[length] += share
+            self._windows[length] += 1
+
+    def add(self, other: WindowCounts) -> None:
+        """Adds the windows of another count."""
+        for length in MVC_WINDOWS:
+            self._total[length] += other._total[length]
+            self._windows[length] += other._windows[length]
+
+    def mvc(self, length: int, convention: Convention) -> float | None:
+        """The mean over all windows of that length; None where there was none."""
+        published = convention is Convention.PUBLISHED
+        lengths = [other for other in MVC_WINDOWS if other <= length] if published else [length]
+        windows = sum(self._windows[each] for each in lengths)
+        return sum(self._total[each] for each in lengths) / windows if windows else None
+
+
 class Consistency:
-    """Follows the classes of pixels through sequences; remembers one frame and two ages per pixel.
+    """Follows the classes of pixels through a sequence; remembers one frame and two ages per pixel.
 
     The published script leaves out the last window of every video, counts what is unlabelled as a class, and takes the
     windows of 8 into the mean over those of 16.
     """
 
     def __init__(self, convention: Convention = Convention.STANDARD) -> None:
+        self.counts = WindowCounts()
         self._published = convention is Convention.PUBLISHED
-        self._total = dict.fromkeys(MVC_WINDOWS, 0.0)
-        self._windows = dict.fromkeys(MVC_WINDOWS, 0)
-        self.start_sequence()
+        self._begin()
 
-    def start_sequence(self) -> None:
-        """Begins another sequence."""
+    def _begin(self) -> None:
         self._frames = 0
         self._before: tuple[LabelImage, LabelImage] | None = None
         self._held_back: dict[int, float] = {}
@@ -44,7 +69,7 @@ class Consistency:
     def update(self, truth: LabelImage, prediction: LabelImage) -> None:
         """Counts the windows that end with this frame; both (H, W) class ids."""
         if self._before is None or self._before[0].shape != truth.shape:
-            self.start_sequence()
+            self._begin()
             self._truth, self._prediction = np.ones(truth.shape, np.uint8), np.ones(truth.shape, np.uint8)
         else:
             _age(self._truth, self._before[0], truth)
@@ -53,24 +78,13 @@ class Consistency:
             self._truth *= truth != unlabelled(truth)
         self._before = truth.copy(), prediction.copy()
         self._frames += 1
-        self._count(self._held_back)
+        self.counts.count(self._held_back)
         shares = {length: self._share(length) for length in MVC_WINDOWS if length <= self._frames}
         known = {length: share for length, share in shares.items() if share is not None}
         if self._published:
             self._held_back = known
         else:
-            self._count(known)
-
-    def mvc(self, length: int) -> float | None:
-        """The mean over all windows of that length so far; None where there was none."""
-        lengths = [other for other in MVC_WINDOWS if other <= length] if self._published else [length]
-        windows = sum(self._windows[each] for each in lengths)
-        return sum(self._total[each] for each in lengths) / windows if windows else None
-
-    def _count(self, shares: dict[int, float]) -> None:
-        for length, share in shares.items():
-            self._total[length] += share
-            self._windows[length] += 1
+            self.counts.count(known)
 
     def _share(self, length: int) -> float | None:
         constant = self._truth >= length

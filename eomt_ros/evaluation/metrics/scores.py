@@ -12,7 +12,7 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
-from eomt_ros.evaluation.metrics.mvc import Consistency
+from eomt_ros.evaluation.metrics.mvc import Consistency, WindowCounts
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
@@ -55,7 +55,11 @@ class PartialScores:
 
 @dataclass(frozen=True)
 class _Sequence:
+    """All that is counted of a sequence; several are merged by their counts."""
+
     name: str
+    partial: PartialScores
+    windows: WindowCounts
     association: Association
     objects: ObjectScore
 
@@ -81,15 +85,15 @@ class Scores:
         self._is_thing = np.array(is_thing, bool)
         self._convention = convention
         self._limits = limits
-        self._all = PartialScores.empty(len(class_names))
-        self._consistency = Consistency(convention)
         self._sequences: list[_Sequence] = []
 
     def start_sequence(self, name: str) -> None:
         """Begins another sequence; ids and windows start anew."""
-        self._consistency.start_sequence()
-        self._windows = Tubes(self._is_thing)
-        self._sequences.append(_Sequence(name, Association(self._convention), ObjectScore(self._limits)))
+        self._consistency = Consistency(self._convention)
+        self._tubes = Tubes(self._is_thing)
+        partial = PartialScores.empty(len(self._class_names))
+        association, objects = Association(self._convention), ObjectScore(self._limits)
+        self._sequences.append(_Sequence(name, partial, self._consistency.counts, association, objects))
 
     def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> PartialScores:
         """Counts the next frame of the sequence.
@@ -104,20 +108,30 @@ class Scores:
         self._consistency.update(truth.classes, prediction.classes)
         tubes = None
         if overlap.has_segments:
-            tubes = self._windows.update(overlap)
+            tubes = self._tubes.update(overlap)
             self._sequences[-1].association.update(overlap, truth.listed_first)
             self._sequences[-1].objects.update(overlap, begin=begin, seconds=seconds)
         else:
             # A window has no hole.
-            self._windows = Tubes(self._is_thing)
+            self._tubes = Tubes(self._is_thing)
         score = PartialScores(Confusion.of(overlap, len(self._class_names)), tubes)
-        self._all.add(score)
+        self._sequences[-1].partial.add(score)
         return score
 
     def figures(self) -> Figures:
         """The figures of all frames so far."""
-        confusion, tubes = self._all.confusion, self._all.tubes
-        mvc8, mvc16 = (self._consistency.mvc(length) for length in mvc.MVC_WINDOWS)
+        return self._figures(self._sequences)
+
+    def figures_by_sequence(self) -> list[Figures]:
+        """The figures of each sequence so far."""
+        return [self._figures([sequence]) for sequence in self._sequences]
+
+    def _figures(self, sequences: Sequence[_Sequence]) -> Figures:
+        partial, windows = self._merged(sequences), WindowCounts()
+        for sequence in sequences:
+            windows.add(sequence.windows)
+        confusion, tubes = partial.confusion, partial.tubes
+        mvc8, mvc16 = (windows.mvc(length, self._convention) for length in mvc.MVC_WINDOWS)
         of_classes = Figures(
             miou=confusion.miou,
             class_iou=dict(zip(self._class_names, confusion.class_iou, strict=True)),
@@ -128,14 +142,14 @@ class Scores:
         if tubes is None:
             return of_classes
         sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
-        aq = self._association_quality()
+        aq = _association_quality(sequences)
         by_window = zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)
-        courses = [course for sequence in self._sequences for course in sequence.objects.courses]
+        courses = [course for sequence in sequences for course in sequence.objects.courses]
         seconds = sum(course.seconds for course in courses)
         switches = sum(len(course.switches) for course in courses)
         delays = [course.seconds_to_first_detection for course in courses]
         known_delays = [delay for delay in delays if delay is not None]
-        ids = sum((sequence.objects.id_counts() for sequence in self._sequences), IdentityCounts())
+        ids = sum((sequence.objects.id_counts() for sequence in sequences), IdentityCounts())
         return replace(
             of_classes,
             vpq=tubes.vpq,
@@ -163,7 +177,7 @@ class Scores:
     @property
     def shift(self) -> int:
         """Number by which the ids of the true classes seem to be too large, see `Confusion`."""
-        return self._all.confusion.shift
+        return self._merged(self._sequences).confusion.shift
 
     def timelines(self) -> list[ObjectTimeline]:
         """The objects of all sequences so far."""
@@ -178,9 +192,16 @@ class Scores:
         courses = [course for each in self._sequences if each.name == sequence for course in each.objects.courses]
         return sum(begin <= switch < end for course in courses for switch in course.switches)
 
-    def _association_quality(self) -> float | None:
-        totals = [sequence.association.total() for sequence in self._sequences]
-        return _share(sum(total for total, _ in totals), sum(count for _, count in totals))
+    def _merged(self, sequences: Sequence[_Sequence]) -> PartialScores:
+        merged = PartialScores.empty(len(self._class_names))
+        for sequence in sequences:
+            merged.add(sequence.partial)
+        return merged
+
+
+def _association_quality(sequences: Sequence[_Sequence]) -> float | None:
+    totals = [sequence.association.total() for sequence in sequences]
+    return _share(sum(total for total, _ in totals), sum(count for _, count in totals))
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.report.figures import GROUPS, NOTHING, REPLAY_GROUP, Better, Kind, as_text, known
+from eomt_ros.evaluation.report.figures import (
+    GROUPS,
+    NOTHING,
+    REPLAY_GROUP,
+    Better,
+    Kind,
+    as_text,
+    known,
+    recording_figures,
+)
 from eomt_ros.evaluation.report.page import fill_in, flat, said
 from eomt_ros.evaluation.results import Results
 
@@ -23,7 +33,7 @@ SAME_MACHINE = ("device", "threads", "machine")
 OF_THE_RUN = ("command", "date")
 """Settings that have no influence on the figures; a comparison does not list them."""
 FEW = 8
-"""Names that a warning lists at most."""
+"""Names that a warning lists at most, and recordings that are compared one by one."""
 
 
 class Verdict(Enum):
@@ -93,6 +103,7 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
         }
         for name, figures in {**GROUPS, "Replay through the node": REPLAY_GROUP}.items()
     }
+    groups.update(_by_recording(results))
     groups["VPQ by window of frames"] = _rows_of([result.vpq_by_window for result in results])
     groups["IoU by class"] = _rows_of([result.class_iou for result in results])
     shown = {
@@ -105,6 +116,25 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
         {group: rows for group, rows in shown.items() if rows},
         _different_settings([dict(flat(result.settings)) for result in results]),
     )
+
+
+def _by_recording(results: Sequence[Results]) -> dict[str, dict[str, tuple[ComparisonCell, ...]]]:
+    """A group for each recording of which two runs have figures, where there are several, but no long list of them."""
+    recordings = [{each.name: each for each in result.recordings} for result in results]
+    if not 1 < max(map(len, recordings)) <= FEW:
+        return {}
+    runs_of = Counter(name for each in recordings for name in each)
+    figures = recording_figures(next(result for result in results if len(result.recordings) > 1))
+    return {
+        f"Recording {name}": {
+            figure.name: _cells(
+                [figure.value(each[name]) if name in each else None for each in recordings], figure.better, figure.kind
+            )
+            for figure in figures
+        }
+        for name, runs in runs_of.items()
+        if runs > 1
+    }
 
 
 def comparison_page(comparison: Comparison) -> str:

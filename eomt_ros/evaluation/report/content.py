@@ -13,13 +13,23 @@ from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
-from eomt_ros.evaluation.report.figures import OBJECTS_GROUP, Needs, groups, headline, known, why_missing
+from eomt_ros.evaluation.report.figures import (
+    OBJECTS_GROUP,
+    Needs,
+    groups,
+    headline,
+    known,
+    recording_figures,
+    why_missing,
+)
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import Results
 
 SMALLEST_AREA = 0.0005
 """Smallest share of the image for which the area of a class is shown."""
+MOST_RECORDINGS = 60
+"""Recordings that have a line each."""
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""
 
@@ -50,6 +60,8 @@ def render(results: Results, folder: Path) -> str:
         title=f"Evaluation of {said(results.settings.get('model'))}",
         facts=list(_facts(results)),
         headline=headline(results),
+        recordings=results.recordings[:MOST_RECORDINGS] if len(results.recordings) > 1 else (),
+        recording_figures=recording_figures(results),
         groups=groups(results),
         bars=_highest_first(results.class_iou),
         areas=_highest_first(areas),

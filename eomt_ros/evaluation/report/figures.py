@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.results import Figures, Results
 
 NOTHING = "—"
 """Printed in place of a figure that cannot be known."""
@@ -44,10 +45,10 @@ class Needs(Enum):
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of `Results`."""
+    """One figure of `Results`, perhaps of `Recording` too."""
 
     path: str
-    """Its place in `Results`, such as `latency_ms.p95`."""
+    """Its place there, such as `latency_ms.p95`."""
     name: str
     kind: Kind
     better: Better
@@ -58,14 +59,14 @@ class Figure:
         """In a sentence or two, for those who read the figure."""
         return MEANINGS[self.path]
 
-    def value(self, results: Results) -> float | None:
+    def value(self, results: Figures) -> float | None:
         """The figure; None where it cannot be known."""
         value: Any = results
         for name in self.path.split("."):
             value = getattr(value, name, None)
         return known(value)
 
-    def text(self, results: Results) -> str:
+    def text(self, results: Figures) -> str:
         """The figure as it prints."""
         return as_text(self.value(results), self.kind)
 
@@ -106,8 +107,17 @@ def why_missing(results: Results, needs: Needs) -> str:
 
 def headline(results: Results) -> list[Figure]:
     """The most important figures of a run."""
+    return _figures(HEADLINE if results.frames_scored else HEADLINE_WITHOUT_TRUTH)
+
+
+def recording_figures(results: Results) -> list[Figure]:
+    """The figures of a run that say how its recordings differ."""
+    return _figures(OF_RECORDINGS if results.frames_scored else OF_RECORDINGS_WITHOUT_TRUTH)
+
+
+def _figures(paths: Iterable[str]) -> list[Figure]:
     figures = {figure.path: figure for group in GROUPS.values() for figure in group}
-    return [figures[path] for path in (HEADLINE if results.frames_scored else HEADLINE_WITHOUT_TRUTH)]
+    return [figures[path] for path in paths]
 
 
 def groups(results: Results) -> dict[str, list[Figure]]:
@@ -176,6 +186,10 @@ HEADLINE = (
 )
 """The figures that a report begins with."""
 HEADLINE_WITHOUT_TRUTH = (*(figure.path for figure in GROUPS[PREDICTIONS_GROUP]), "fps", "latency_ms.p95")
+"""The same where nothing was scored."""
+OF_RECORDINGS = ("miou", "vpq", "stq", "objects_found", "idf1", "id_switches")
+"""The figures of each recording, where there are several."""
+OF_RECORDINGS_WITHOUT_TRUTH = tuple(figure.path for figure in GROUPS[PREDICTIONS_GROUP])
 """The same where nothing was scored."""
 REPLAY_GROUP = (
     Figure("replay.dropped", "dropped", Kind.COUNT, Better.LOWER, Needs.RUN),

@@ -40,6 +40,21 @@ def numbers(scores: Scores) -> dict[str, float | None]:
 
 
 @few
+@given(several=st.lists(seeds, min_size=2, max_size=3), convention=st.sampled_from(Convention))
+def test_each_of_several_sequences_has_the_figures_that_it_has_alone(
+    several: list[int], convention: Convention
+) -> None:
+    sequences = [random_sequence(seed, 18) for seed in several]
+    together = score(*sequences, convention=convention)
+    alone = [score(frames, convention=convention).figures() for frames in sequences]
+    assert together.figures_by_sequence() == alone
+    counts = ("objects", "object_seconds", "id_switches", "fragmentations", "wrong_ids_after_reentry", "shared_ids")
+    for name in counts:
+        total = sum(getattr(figures, name) or 0 for figures in alone)
+        assert (getattr(together.figures(), name) or 0) == pytest.approx(total), name
+
+
+@few
 @given(seed=seeds, convention=st.sampled_from(Convention))
 def test_perfect_prediction_gives_one(seed: int, convention: Convention) -> None:
     frames = []

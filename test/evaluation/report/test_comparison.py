@@ -21,7 +21,7 @@ from eomt_ros.evaluation.report.comparison import (
     comparison_text,
 )
 from eomt_ros.evaluation.results import Results
-from test.evaluation.examples import long_run, run_without_truth, short_run
+from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run
 
 
 def compared(*runs: Results) -> Comparison:
@@ -143,6 +143,31 @@ def test_what_keeps_runs_from_being_compared_is_said(changes: dict[str, object],
 def test_settings_that_keep_runs_from_being_compared_are_said(setting: str, value: object, warning: str) -> None:
     (said,) = compared(short_run(), short_run(settings={**short_run().settings, setting: value})).warnings
     assert warning in said
+
+
+def test_recordings_of_one_name_are_compared_with_each_other() -> None:
+    better = recording("rear", rig_run(), miou=0.5321)
+    comparison = compared(rig_run(), replace(rig_run(), recordings=(better, rig_run().recordings[0])))
+    assert comparison.warnings == ()
+    groups = [name for name in comparison.groups if name.startswith("Recording ")]
+    assert groups == ["Recording front", "Recording rear"]
+    for group, expected in (("front", ComparisonCell("0.711", "", Verdict.SAME)), ("rear", None)):
+        cell = comparison.groups[f"Recording {group}"]["mIoU"][1]
+        assert cell == (expected or ComparisonCell("0.532", "+0.100", Verdict.BETTER))
+
+
+def test_recordings_that_one_run_alone_has_are_not_compared() -> None:
+    one = replace(rig_run(), recordings=rig_run().recordings[:1])
+    assert [name for name in compared(rig_run(), one).groups if "Recording" in name] == ["Recording front"]
+    older = short_run()
+    alone = short_run(recordings=(recording("bag", short_run()),))
+    for runs in ((rig_run(), older), (older, rig_run()), (rig_run(), alone), (alone, alone)):
+        assert not [name for name in compared(*runs).groups if "Recording" in name]
+
+
+def test_recordings_of_a_whole_data_set_are_not_listed() -> None:
+    many = short_run(recordings=tuple(recording(f"video {number}", short_run()) for number in range(343)))
+    assert not [name for name in compared(many, many).groups if "Recording" in name]
 
 
 def test_the_table_lines_up_and_says_each_verdict_in_words() -> None:

@@ -14,7 +14,7 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.results import Results
-from test.evaluation.examples import long_run, run_without_truth, short_run, write_pictures
+from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run, write_pictures
 from test.evaluation.report.browser import PROGRAM, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")]
@@ -24,10 +24,12 @@ RUNS = {
     "short": short_run(),
     "long": long_run(),
     "without truth": run_without_truth(),
+    "rig": rig_run(),
     "unbroken": short_run(
         settings={"model": UNBROKEN, "input": [UNBROKEN], UNBROKEN: UNBROKEN, "command": [UNBROKEN]},
         problems=(UNBROKEN,),
         sequences=(UNBROKEN, "bag"),
+        recordings=tuple(recording(name, short_run()) for name in (UNBROKEN, "bag")),
         class_iou={UNBROKEN: 0.9222, "wall": 0.8333, "box": 0.6444, "person": 0.4555},
         timelines=tuple(replace(timeline, class_name=UNBROKEN) for timeline in short_run().timelines),
         stages_ms={UNBROKEN: short_run().latency_ms},
@@ -161,7 +163,7 @@ def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
-    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", UNBROKEN)
+    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", "rig", UNBROKEN)
     page = tmp_path / "comparison.html"
     page.write_text(
         comparison_page(compare([ComparedRun(name, run) for name, run in zip(names, RUNS.values(), strict=True)]))
