@@ -16,5 +16,7 @@ FIRST_THING = CLASS_NAMES.index("box")
 """Classes from this id on are things (countable objects with an id); those before are stuff."""
 
 BAG_SEED = 8
+RIG_SEEDS = {"front": 8, "rear": 9}
+"""By the name of the camera."""
 EVALUATION_SEEDS = range(100, 120)
 TRAINING_SEEDS_FROM = 1000

@@ -10,19 +10,24 @@
 | `/ground_truth/panoptic` | Image 16UC1 | ids of things that last the whole bag, 0 for stuff |
 
 All six have the same stamps, `RATE` a second. Pictures are in `camera_optical` (x right, y down, z ahead).
+
+`--camera front=8 --camera rear=9` records a rig instead, whose cameras are in worlds of their own, at the same stamps:
+`/front/image/compressed`, `/front/ground_truth/semantic` and `/front/ground_truth/panoptic` in `front_optical`, and the
+same of `/rear`.
 """
 
 import argparse
+import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
@@ -32,7 +37,7 @@ from demo.world import Frame, World
 
 RATE = 10.0
 EPOCH = 1_700_000_000
-JPEG_SETTINGS = [cv2.IMWRITE_JPEG_QUALITY, 84, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+JPEG_QUALITY, RIG_JPEG_QUALITY = 84, 62  # a rig has several times the pictures
 PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 STEREO_BASELINE = 0.12
 DISPARITY_STEP = 1 / 8
@@ -45,6 +50,12 @@ TOPICS = {
     "/ground_truth/semantic": "sensor_msgs/msg/Image",
     "/ground_truth/panoptic": "sensor_msgs/msg/Image",
 }
+RIG_TOPICS = {
+    "image/compressed": "sensor_msgs/msg/CompressedImage",
+    "ground_truth/semantic": "sensor_msgs/msg/Image",
+    "ground_truth/panoptic": "sensor_msgs/msg/Image",
+}
+"""Of each camera of a rig, in its namespace."""
 
 # Humble's definitions of these messages are those of every later distribution.
 _STORE = get_typestore(Stores.ROS2_HUMBLE)
@@ -52,16 +63,23 @@ _STORE = get_typestore(Stores.ROS2_HUMBLE)
 
 def write_bag(path: Path, frames: Iterable[Frame], camera_matrix: NDArray[np.float64]) -> None:
     """Write `frames`, which need their depth, as a new bag; `rosbags.rosbag2.WriterError` where `path` exists."""
-    # Version 8 is the newest whose metadata Humble still reads.
-    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
-    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
     before = None
-    with writer:
-        connections = {topic: writer.add_connection(topic, kind, typestore=_STORE) for topic, kind in TOPICS.items()}
+    with _new_bag(path, TOPICS) as write:
         for frame in frames:
             for topic, message in _messages(frame, before, camera_matrix).items():
-                _write(writer, connections[topic], frame.stamp, message)
+                write(topic, frame.stamp, message)
             before = frame
+
+
+def write_rig(path: Path, cameras: Mapping[str, Iterable[Frame]]) -> None:
+    """Write the frames of several cameras, by their names, as a new bag; raises as `write_bag` does."""
+    topics = {f"/{camera}/{topic}": kind for camera in cameras for topic, kind in RIG_TOPICS.items()}
+    with _new_bag(path, topics) as write:
+        for frames in zip(*cameras.values(), strict=True):
+            for camera, frame in zip(cameras, frames, strict=True):
+                seen = _image_and_truth(frame, _header(frame.stamp, f"{camera}_optical"), RIG_JPEG_QUALITY)
+                for topic, message in zip(RIG_TOPICS, seen, strict=True):
+                    write(f"/{camera}/{topic}", frame.stamp, message)
 
 
 def stereo_depth(depth: NDArray[np.float32], focal: float) -> NDArray[np.uint16]:
@@ -75,26 +93,46 @@ def stereo_depth(depth: NDArray[np.float32], focal: float) -> NDArray[np.uint16]
     return np.where((disparity > 0) & (millimetres < 65535.5), np.round(millimetres), 0).astype(np.uint16)
 
 
-def _write(writer: Writer, connection: Connection, stamp: float, message: Any) -> None:
-    nanoseconds = EPOCH * 10**9 + round(stamp * 1e9)
-    writer.write(connection, nanoseconds, _STORE.serialize_cdr(message, connection.msgtype))
+@contextmanager
+def _new_bag(path: Path, topics: Mapping[str, str]) -> Iterator[Callable[[str, float, Any], None]]:
+    """Yields what writes a message, from its topic and the seconds of its stamp."""
+    # Version 8 is the newest whose metadata Humble still reads.
+    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
+        connections = {topic: writer.add_connection(topic, kind, typestore=_STORE) for topic, kind in topics.items()}
+
+        def write(topic: str, stamp: float, message: Any) -> None:
+            nanoseconds = EPOCH * 10**9 + round(stamp * 1e9)
+            writer.write(connections[topic], nanoseconds, _STORE.serialize_cdr(message, topics[topic]))
+
+        yield write
 
 
 def _messages(frame: Frame, before: Frame | None, camera_matrix: NDArray[np.float64]) -> dict[str, Any]:
     if frame.depth is None:
         raise ValueError(f"frame at {frame.stamp} s has no depth; ask World.frames for it with depth=True")
-    jpeg = _encoded(".jpg", frame.image[..., ::-1], JPEG_SETTINGS)
-    png = _encoded(".png", stereo_depth(frame.depth, camera_matrix[0, 0]), PNG_SETTINGS)
     header = _header(frame.stamp, "camera_optical")
-    compressed = _STORE.types["sensor_msgs/msg/CompressedImage"]
+    image, semantic, panoptic = _image_and_truth(frame, header, JPEG_QUALITY)
+    png = _encoded(".png", stereo_depth(frame.depth, camera_matrix[0, 0]), PNG_SETTINGS)
     return {
-        "/camera/image/compressed": compressed(header, "rgb8; jpeg compressed bgr8", jpeg),
+        "/camera/image/compressed": image,
         "/camera/camera_info": _camera_info(header, frame, camera_matrix),
-        "/camera/depth/compressed": compressed(header, "16UC1; png compressed ", png),
+        "/camera/depth/compressed": _STORE.types["sensor_msgs/msg/CompressedImage"](
+            header, "16UC1; png compressed ", png
+        ),
         "/odom": _odometry(frame, before),
-        "/ground_truth/semantic": _image(header, frame.classes, "mono8"),
-        "/ground_truth/panoptic": _image(header, frame.instances, "16UC1"),
+        "/ground_truth/semantic": semantic,
+        "/ground_truth/panoptic": panoptic,
     }
+
+
+def _image_and_truth(frame: Frame, header: Any, quality: int) -> tuple[Any, Any, Any]:
+    """The messages of the picture, of its classes and of its ids."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    jpeg = _encoded(".jpg", frame.image[..., ::-1], settings)
+    image = _STORE.types["sensor_msgs/msg/CompressedImage"](header, "rgb8; jpeg compressed bgr8", jpeg)
+    return image, _image(header, frame.classes, "mono8"), _image(header, frame.instances, "16UC1")
 
 
 def _header(stamp: float, frame_id: str) -> Any:
@@ -174,6 +212,14 @@ def _clear(path: Path) -> None:
     shutil.rmtree(path)
 
 
+def _camera(text: str) -> tuple[str, int]:
+    """A camera of a rig: its name, and the seed of its world."""
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)=(\d+)", text, re.ASCII)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r}, expected a name and a seed, such as front=8")
+    return found[1], int(found[2])
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.record", description="Record a simulated world as a rosbag2.")
@@ -184,8 +230,18 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, help=f"length, at {RATE:g} frames a second (default: %(default)s)"
     )
+    parser.add_argument(
+        "--camera",
+        type=_camera,
+        action="append",
+        metavar="NAME=SEED",
+        help="a camera of a rig, in a world of its own; once for each, in place of --seed",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the bag if it exists")
     arguments = parser.parse_args()
+    names = [name for name, _ in arguments.camera or ()]
+    if len(set(names)) < len(names):
+        parser.error(f"--camera: two cameras of one name: {', '.join(names)}")
     if arguments.seed < 0 or not 0.1 <= arguments.seconds <= 3600:
         parser.error(
             f"--seed must be at least 0 and --seconds 0.1 to 3600, got {arguments.seed} and {arguments.seconds:g}"
@@ -194,11 +250,17 @@ def main() -> None:
         if not arguments.overwrite:
             sys.exit(f"{arguments.bag} exists already: choose another place, or add --overwrite to replace it")
         _clear(arguments.bag)
-    with World(arguments.seed, fine=True) as world:
-        count = round(arguments.seconds * RATE)
-        write_bag(
-            arguments.bag, tqdm(world.frames(arguments.seconds, RATE), total=count, unit="frame"), world.camera_matrix
-        )
+    rig = dict(arguments.camera or ())
+    count = round(arguments.seconds * RATE)
+    with ExitStack() as stack:
+        worlds = [stack.enter_context(World(seed, fine=True)) for seed in rig.values() or (arguments.seed,)]
+        # The first alone tells how far it is: the others keep pace with it.
+        first, *others = (world.frames(arguments.seconds, RATE, depth=not rig) for world in worlds)
+        frames = [tqdm(first, total=count, unit="frame"), *others]
+        if rig:
+            write_rig(arguments.bag, dict(zip(rig, frames, strict=True)))
+        else:
+            write_bag(arguments.bag, frames[0], worlds[0].camera_matrix)
 
 
 if __name__ == "__main__":

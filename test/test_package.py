@@ -116,7 +116,7 @@ def test_colcon_installs_the_executables(prefix: Path, name: str) -> None:
 
 def test_colcon_installs_what_ros_tools_look_for(prefix: Path) -> None:
     share = prefix / "share" / "eomt_ros"
-    for source in (*_files("launch"), *_files("config"), *_files("demo/bag"), *_files("msg")):
+    for source in (*_files("launch"), *_files("config"), *_files("demo/bag"), *_files("demo/rig"), *_files("msg")):
         assert (share / source).read_bytes() == (ROOT / source).read_bytes()
 
 

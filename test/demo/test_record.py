@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rosbags.highlevel import AnyReader
 from demo import EVALUATION_SEEDS
 
 pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
-from demo.record import main, stereo_depth, write_bag
+from demo.record import main, stereo_depth, write_bag, write_rig
 from demo.world import Frame, World
 from test.patience import PATIENCE
 
@@ -42,6 +43,29 @@ def test_truth_is_kept_to_the_bit_and_pictures_nearly(frames: list[Frame], bag: 
         assert bag["/ground_truth/panoptic"][number].data.tobytes() == frame.instances.astype("<u2").tobytes()
         picture = cv2.imdecode(bag["/camera/image/compressed"][number].data, cv2.IMREAD_COLOR)[..., ::-1]
         assert np.abs(picture.astype(int) - frame.image).mean() < 8
+
+
+def test_a_rig_has_picture_and_truth_of_each_camera_in_its_namespace_and_frame(
+    frames: list[Frame], tmp_path: Path
+) -> None:
+    seen = {"front": frames, "rear": list(reversed(frames))}
+    stamped = {name: [replace(each, stamp=n / 10) for n, each in enumerate(of)] for name, of in seen.items()}
+    write_rig(tmp_path / "rig", stamped)
+    found: dict[str, list[Any]] = {}
+    with AnyReader([tmp_path / "rig"]) as reader:
+        for connection, _, raw in reader.messages():
+            found.setdefault(connection.topic, []).append(reader.deserialize(raw, connection.msgtype))
+    assert len(found) == 6
+    for camera, of in stamped.items():
+        for number, frame in enumerate(of):
+            semantic = found[f"/{camera}/ground_truth/semantic"][number]
+            panoptic = found[f"/{camera}/ground_truth/panoptic"][number]
+            assert semantic.data.tobytes() == frame.classes.tobytes()
+            assert panoptic.data.tobytes() == frame.instances.astype("<u2").tobytes()
+            image = found[f"/{camera}/image/compressed"][number]
+            assert {each.header.frame_id for each in (image, semantic, panoptic)} == {f"{camera}_optical"}
+            picture = cv2.imdecode(image.data, cv2.IMREAD_COLOR)[..., ::-1]
+            assert np.abs(picture.astype(int) - frame.image).mean() < 8
 
 
 def test_the_velocity_leads_from_each_pose_to_the_next(bag: dict[str, list[Any]]) -> None:
@@ -81,9 +105,34 @@ def test_an_existing_folder_is_refused_and_only_a_bag_is_replaced(
     assert (precious / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.parametrize(
+    ("cameras", "complaint"),
+    [
+        (["front"], "'front', expected a name and a seed, such as front=8"),
+        (["2d=8"], "'2d=8', expected a name and a seed"),
+        (["front=-8"], "'front=-8', expected a name and a seed"),
+        (["front=8", "front=9"], "two cameras of one name: front, front"),
+    ],
+)
+def test_cameras_that_make_no_rig_are_refused(
+    cameras: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [word for camera in cameras for word in ("--camera", camera)]
+    monkeypatch.setattr(sys, "argv", ["demo.record", str(tmp_path / "rig"), *words])
+    with pytest.raises(SystemExit):
+        main()
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "rig").exists()
+
+
 @pytest.mark.slow
-def test_the_command_writes_a_bag_and_replaces_it_when_told_to(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "demo.record", "--seed", "101", "--seconds", "0.2", str(tmp_path / "bag")]
+@pytest.mark.parametrize("world", [("--seed", "101"), ("--camera", "left=101", "--camera", "right=102")])
+def test_the_command_writes_a_bag_and_replaces_it_when_told_to(world: tuple[str, ...], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "demo.record", *world, "--seconds", "0.2", str(tmp_path / "bag")]
     for arguments in (command, [*command, "--overwrite"]):
         done = subprocess.run(
             arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -1,0 +1,88 @@
+"""The rig that ships with the repository: two cameras in two worlds, at the same moments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from demo import CLASS_NAMES, FIRST_THING, RIG_SEEDS
+from eomt_ros.evaluation.bag import Bag, Stamped
+from eomt_ros.evaluation.label_image import decode_labels
+from test import ROOT
+
+RIG = ROOT / "demo" / "rig"
+NAMES = ("image/compressed", "ground_truth/semantic", "ground_truth/panoptic")
+
+
+def messages_of(bag: Path, topic: str) -> list[Stamped[Any]]:
+    with Bag(bag) as opened:
+        return list(opened.messages(topic))
+
+
+@pytest.fixture(scope="module")
+def rig() -> dict[str, list[Stamped[Any]]]:
+    return {f"/{camera}/{name}": messages_of(RIG, f"/{camera}/{name}") for camera in RIG_SEEDS for name in NAMES}
+
+
+def label_images(messages: Sequence[Stamped[Any]]) -> npt.NDArray[Any]:
+    return np.stack([decode_labels(message.content) for message in messages])
+
+
+def test_it_takes_at_most_five_megabytes_and_has_nothing_else() -> None:
+    assert sum(file.stat().st_size for file in RIG.iterdir()) <= 5_000_000
+    with Bag(RIG) as bag:
+        assert set(bag.topics) == {f"/{camera}/{name}" for camera in RIG_SEEDS for name in NAMES}
+
+
+def test_all_topics_have_the_same_stamps_ten_a_second_for_twenty_seconds(rig: dict[str, list[Stamped[Any]]]) -> None:
+    stamps = [message.stamp for message in rig["/front/image/compressed"]]
+    assert len(stamps) == 200
+    assert set(np.diff(stamps)) == {100_000_000}
+    for topic, messages in rig.items():
+        assert [message.stamp for message in messages] == stamps, topic
+
+
+def test_every_message_is_in_the_frame_of_its_camera(rig: dict[str, list[Stamped[Any]]]) -> None:
+    for topic, messages in rig.items():
+        frame = f"{topic.split('/')[1]}_optical"
+        assert {message.content.header.frame_id for message in messages} == {frame}
+
+
+def test_front_sees_what_the_camera_of_the_bag_sees(rig: dict[str, list[Stamped[Any]]]) -> None:
+    bag = ROOT / "demo" / "bag"
+    for name in ("ground_truth/semantic", "ground_truth/panoptic"):
+        for ours, theirs in zip(rig[f"/front/{name}"], messages_of(bag, f"/{name}"), strict=True):
+            assert ours.stamp == theirs.stamp
+            np.testing.assert_array_equal(ours.content.data, theirs.content.data)
+    # Compressed more, for the size of the file.
+    for ours, theirs in zip(rig["/front/image/compressed"], messages_of(bag, "/camera/image/compressed"), strict=True):
+        one, other = (cv2.imdecode(each.content.data, cv2.IMREAD_COLOR).astype(int) for each in (ours, theirs))
+        assert np.abs(one - other).mean() < 8
+
+
+def test_rear_is_another_world_whose_truth_labels_every_pixel(rig: dict[str, list[Stamped[Any]]]) -> None:
+    classes = label_images(rig["/rear/ground_truth/semantic"])
+    ids = label_images(rig["/rear/ground_truth/panoptic"])
+    assert classes.max() < len(CLASS_NAMES)
+    np.testing.assert_array_equal(ids > 0, classes >= FIRST_THING)
+    # So that a result under the wrong header is seen.
+    same = np.mean(classes == label_images(rig["/front/ground_truth/semantic"]), axis=(1, 2))
+    assert np.median(same) < 0.7
+    for message in rig["/rear/image/compressed"]:
+        assert cv2.imdecode(message.content.data, cv2.IMREAD_COLOR).shape == (*classes.shape[1:], 3)
+
+
+@pytest.mark.parametrize("camera", RIG_SEEDS)
+def test_each_camera_is_in_the_world_of_its_seed(rig: dict[str, list[Stamped[Any]]], camera: str) -> None:
+    simulation = pytest.importorskip("demo.world", reason="only remaking it needs MuJoCo", exc_type=ImportError)
+    with simulation.World(RIG_SEEDS[camera], fine=True) as world:
+        (frame,) = world.frames(0.1, start=15.0, depth=False)
+    # Another OpenGL may draw edges otherwise.
+    classes = decode_labels(rig[f"/{camera}/ground_truth/semantic"][150].content)
+    assert np.mean(frame.classes == classes) > 0.995
