@@ -2,48 +2,35 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-pytest.importorskip("launch_ros")
-pytest.importorskip("ros2launch")
-
-import rclpy
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from rcl_interfaces.srv import GetParameters
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.parameter import parameter_value_to_python
-from rclpy.task import Future
-
 from eomt_ros.node.launching import has_ros_package
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.launch.launched import (
+    DEMO,
+    EVALUATE,
+    PROFILES,
+    SEGMENT,
+    SHARE,
+    Launched,
+    beside,
+    launched,
+    parameters_of,
+)
 from test.patience import PATIENCE
-
-try:
-    from eomt_ros.msg import InstanceArray
-
-    SHARE = Path(get_package_share_directory("eomt_ros"))
-except (PackageNotFoundError, ModuleNotFoundError):
-    pytest.skip("eomt_ros is not installed: colcon build, then source install/setup.bash", allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 
-# Not ignored, as where a shell has started the tests in the background: all that is launched would ignore it too.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
-SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
-PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ARGUMENTS = {
     "segment": "image_topic image_transport model task rate policy device backend reliability depth autostart namespace"
     " params_file use_sim_time rviz respawn on_exit",
@@ -51,122 +38,6 @@ ARGUMENTS = {
     "model task device params_file",
     "demo": "rviz",
 }
-
-
-class Launched:
-    """`ros2 launch` of a file: what it prints, and its end."""
-
-    def __init__(self, file: Path, arguments: dict[str, str], environment: dict[str, str]) -> None:
-        command = ["ros2", "launch", str(file), *(f"{name}:={value}" for name, value in arguments.items())]
-        inherited = {name: value for name, value in os.environ.items() if name not in PROFILES}
-        self._process = subprocess.Popen(
-            command,
-            env={**inherited, "RCUTILS_COLORIZED_OUTPUT": "0", "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        self.output = ""
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def wait_for_output(self, pattern: str) -> re.Match[str]:
-        """Wait for a line that matches."""
-        with self._changed:
-            self._changed.wait_for(lambda: re.search(pattern, self.output) or not self._reader.is_alive(), PATIENCE)
-            match = re.search(pattern, self.output)
-        assert match, f"ros2 launch did not print {pattern!r}; it printed:\n{self.output}"
-        return match
-
-    def press_ctrl_c(self) -> None:
-        """Interrupt the launch and all it started, as a terminal does."""
-        os.killpg(self._process.pid, signal.SIGINT)
-
-    def wait_for_end(self) -> int:
-        """Wait for the end and return the exit code."""
-        try:
-            code = self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            pytest.fail(f"ros2 launch did not end within {PATIENCE} s; it printed:\n{self.output}")
-        self._reader.join(PATIENCE)
-        return code
-
-    def environment_of_node(self) -> dict[str, str]:
-        """The node's environment variables, once it is there."""
-        parameters_of("/segment", ["depth"])  # launch loses track of a process that is interrupted while it starts
-        started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
-        pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
-        return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-    def running(self) -> dict[str, int]:
-        """Names and process ids of what it has started and what still runs."""
-        started = re.findall(r"\[(\S+)\]: process started with pid \[(\d+)\]", self.output)
-        return {name: int(pid) for name, pid in started if Path(f"/proc/{pid}/cmdline").exists()}
-
-    def left_behind(self) -> dict[str, int]:
-        """What still runs although the launch has ended; ends that too."""
-        left = self.running()
-        for pid in left.values():
-            os.kill(pid, signal.SIGKILL)
-        return left
-
-    def kill(self, name: str, number: signal.Signals) -> None:
-        """Send a signal to one of the processes."""
-        os.kill(self.running()[name], number)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self.output += line
-                self._changed.notify_all()
-        with self._changed:
-            self._changed.notify_all()
-
-
-@contextlib.contextmanager
-def launched(
-    arguments: dict[str, str], environment: dict[str, str] | None = None, *, file: Path = SEGMENT
-) -> Iterator[Launched]:
-    """A launch that is over at the end of the block."""
-    launch = Launched(file, arguments, environment or {})
-    try:
-        yield launch
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            launch.press_ctrl_c()
-        launch.wait_for_end()
-
-
-def parameters_of(node: str, names: list[str]) -> dict[str, object]:
-    """Ask a running node for its parameters."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    client_node = rclpy.create_node("test_launch_files", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    try:
-        client = client_node.create_client(GetParameters, f"{node}/get_parameters")
-        assert client.wait_for_service(PATIENCE), f"the node {node} did not appear"
-        answer = client.call_async(GetParameters.Request(names=names))
-        executor.add_node(client_node)
-        executor.spin_until_future_complete(answer, PATIENCE)
-        assert answer.done(), f"the node {node} did not answer"
-        return {name: parameter_value_to_python(v) for name, v in zip(names, answer.result().values, strict=True)}
-    finally:
-        client_node.destroy_node()
-        rclpy.shutdown(context=context)
-
-
-@pytest.fixture
-def idle(tmp_path: Path) -> Path:
-    """A params_file with values of its own, under which the node loads no model."""
-    values = {"autostart": False, "model": "from_the_file", "rate": 7.0, "policy": "every_frame", "depth": 9}
-    path = tmp_path / "parameters.yaml"
-    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-    return path
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -272,16 +143,8 @@ def test_a_fast_dds_profile_of_the_user_is_kept(variable, idle, tmp_path):
     assert {name: environment[name] for name in PROFILES if name in environment} == {variable: str(profile)}
 
 
-def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, tmp_path):
-    program = tmp_path / "lib" / "rviz2" / "rviz2"
-    program.parent.mkdir(parents=True)
-    program.write_text('#!/bin/sh\necho "rviz2 was given: $@" >&2\n')
-    program.chmod(0o755)
-    marker = tmp_path / "share" / "ament_index" / "resource_index" / "packages" / "rviz2"
-    marker.parent.mkdir(parents=True)
-    marker.touch()
-    prefixes = {"AMENT_PREFIX_PATH": f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}"}
-    with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, prefixes) as launch:
+def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, rviz):
+    with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, rviz) as launch:
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
         parameters_of("/front/segment", ["depth"])
     shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
@@ -438,7 +301,8 @@ def test_ctrl_c_ends_an_evaluation_with_a_report_of_what_came(scene, tmp_path):
     slowly = {"policy": "latest", "rate": "0.05"}
     with launched({**scene, **slowly, "out": str(out)}, file=EVALUATE) as launch:
         launch.wait_for_output(r"\[2/3\] playing")
-        wait_for_message("/segment/instances")
+        with beside() as robot:
+            robot.wait_for_message("/segment/instances")
         launch.press_ctrl_c()
         launch.wait_for_end()
     assert "Traceback" not in launch.output
@@ -480,20 +344,3 @@ def test_an_evaluation_that_fails_ends_the_launch_with_an_error(scene, tmp_path)
 def test_the_demo_is_played_over_and_over():
     with launched({"rviz": "false"}, file=DEMO) as launch:
         launch.wait_for_output(r"\[segment\]: stream reset, epoch 1 begins: time jumped back")
-
-
-def wait_for_message(topic: str) -> None:
-    """Wait until an InstanceArray comes on a topic."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    node = rclpy.create_node("test_launch_files_listener", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    came = Future()
-    try:
-        node.create_subscription(InstanceArray, topic, lambda _: came.set_result(None), 1)
-        executor.add_node(node)
-        executor.spin_until_future_complete(came, PATIENCE)
-        assert came.done(), f"nothing came on {topic}"
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
