@@ -182,7 +182,7 @@ def test_bag_with_several_cameras_asks_which(shell: Shell, model: Path, tmp_path
     messages = [(topic, 1, bags.image(1, picture, "rgb8")) for topic in ("/left", "/right")]
     path = bags.write_bag(tmp_path / "bag", messages)
     message = shell.refused(path, "--model", model, "--out", tmp_path / "out.mp4")
-    assert "several image topics; choose one with --topic:" in message
+    assert "several image topics; choose with --topic, which an evaluation takes several times:" in message
     assert not (tmp_path / "out.mp4").exists()
 
 

@@ -65,8 +65,8 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     if not chosen:
         raise SourceError(f"{bag.path} has no topic that looks like a camera's; choose one with --topic:\n{listed}")
     raise SourceError(
-        f"{bag.path} has several image topics; choose one with --topic, given several times for "
-        f"an evaluation of several:\n{listed}"
+        f"{bag.path} has several image topics; choose with --topic, which an evaluation takes several "
+        f"times:\n{listed}"
     )
 
 

@@ -103,8 +103,8 @@ def test_several_cameras_are_listed_with_types_encodings_and_counts(tmp_path: Pa
     with pytest.raises(SourceError) as refused:
         choose(tmp_path, topics)
     assert str(refused.value) == (
-        f"{tmp_path / 'bag'} has several image topics; choose one with --topic, given several times for an "
-        "evaluation of several:\n"
+        f"{tmp_path / 'bag'} has several image topics; choose with --topic, which an evaluation takes several "
+        "times:\n"
         "  /depth  Image 16UC1, 1 message\n"
         "  /left  Image rgb8, 1 message\n"
         "  /right/compressed  CompressedImage 'jpeg', 1 message"

@@ -170,9 +170,7 @@ def test_cameras_of_one_namespace_do_not_share_its_truth(tmp_path: Path) -> None
 
 
 def test_several_cameras_are_told_to_who_chose_none(rig: Path) -> None:
-    refusal = (
-        f"{rig} has several image topics; choose one with --topic, given several times for an evaluation of several"
-    )
+    refusal = f"{rig} has several image topics; choose with --topic, which an evaluation takes several times:\n"
     with pytest.raises(SourceError, match=re.escape(refusal)) as refused:
         read(rig)
     assert all(f"\n  {topic}  CompressedImage 'png', " in str(refused.value) for topic in (FRONT, REAR))
