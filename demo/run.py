@@ -1,7 +1,7 @@
 """`make demo`: the real node on the demo bag, each in its own process, over real topics.
 
 Leaves in `demo_out` what an evaluation does (`report.html`, `metrics.json`, `overlay.mp4`, and `bag` with the node's
-results) and `overlay.png`, a contact sheet; ends with the figures.
+results) and `overlay.png`, a contact sheet; ends with the figures. `make demo CAMERAS=2` gives the node two cameras.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ import random
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from demo import RIG_SEEDS
 from demo.sheet import ContactSheet
 from eomt_ros.cli.evaluate import summary
 from eomt_ros.cli.stopping import StopSignals, exit_code_of
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.node.fast_dds import profile_variables
+from eomt_ros.printable import printable
 from eomt_ros.replay.bag_images import listen_to
 from eomt_ros.replay.children import Child
 from eomt_ros.replay.evaluate_bag import (
@@ -32,34 +35,37 @@ from eomt_ros.replay.evaluate_bag import (
     replay_summary,
 )
 from eomt_ros.replay.participant import Participant
-from eomt_ros.video import read_video
+from eomt_ros.video import frame_count, read_video
 
 ROOT = Path(__file__).parent.parent
 SHEET = "overlay.png"
 TILES = 12
+BAGS = {"1": ROOT / "demo" / "bag", "2": ROOT / "demo" / "rig"}
+"""By the number of cameras."""
 
 
 class DemoError(UserError):
     """The demo cannot be run on this machine; the message says why."""
 
 
-def run(options: ReplayOptions, model: str, stop: StopSignals) -> Evaluation:
+def run(options: ReplayOptions, model: str, stop: StopSignals, cameras: Sequence[str] = ()) -> Evaluation:
     """Start the node, and evaluate it on the bag.
 
-    Raises UserError, OSError, and StoppedError where nothing came before it was to stop.
+    cameras: their names, in the order of the topics; none: the node has one, which needs no name. Raises
+    UserError, OSError, and StoppedError where nothing came before it was to stop.
     """
     _enter_own_network()
     print(f"starting the node with model {model} (ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']})", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="eomt_ros_demo_") as logs,
         Participant("demo") as participant,
-        Child("the node", _node_command(options, model), Path(logs) / "node.log") as segment,
+        Child("the node", _node_command(options, model, cameras), Path(logs) / "node.log") as segment,
     ):
         evaluation = evaluate_bag(options, participant, stop, [segment])
         if segment.stop() != 0:
             raise segment.failure(f"did not end well: code {segment.code}")
     if OVERLAY in evaluation.results.files.values():
-        _write_sheet(options.out, evaluation.results.frames)
+        _write_sheet(options.out, columns=2 if cameras else 3)
     return evaluation
 
 
@@ -84,8 +90,8 @@ def _free_domain() -> int:
     raise DemoError(f"all of the ROS domains {sorted(domains)} are in use on this machine")
 
 
-def _node_command(options: ReplayOptions, model: str) -> list[str]:
-    image_topic, image_transport = listen_to(options.bag, options.topics, options.truth)
+def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) -> list[str]:
+    image_topics, image_transport = listen_to(options.bag, options.topics, options.truth)
     parameters = {
         "model": f"'{model}'",
         "task": "panoptic",
@@ -93,13 +99,18 @@ def _node_command(options: ReplayOptions, model: str) -> list[str]:
         "image_transport": image_transport,
         "reliability": "reliable",
         "depth": "100",
+        **({"cameras": f"[{', '.join(cameras)}]"} if cameras else {}),
     }
-    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args", "-r", f"image:={image_topic}"]
+    names = [f"{camera}/image" for camera in cameras] or ["image"]
+    remapped = [f"{name}:={topic}" for name, topic in zip(names, image_topics, strict=True)]
+    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
+    command += [word for remapping in remapped for word in ("-r", remapping)]
     return command + [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
 
 
-def _write_sheet(out: Path, frames: int) -> None:
-    sheet = ContactSheet()
+def _write_sheet(out: Path, columns: int) -> None:
+    sheet = ContactSheet(columns=columns, tile_width=1440 // columns)
+    frames = frame_count(out / OVERLAY) or 1
     chosen = {round(number) for number in np.linspace(0, frames - 1, TILES)}
     for number, frame in enumerate(read_video(out / OVERLAY)):
         if number in chosen:
@@ -110,18 +121,29 @@ def _write_sheet(out: Path, frames: int) -> None:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m demo.run", description="Run the node on the demo bag.")
-    parser.add_argument("--bag", type=Path, default=ROOT / "demo" / "bag", help="a rosbag2 (default: the demo bag)")
+    parser.add_argument(
+        "--cameras", default="1", help="1 or 2, each in a world of its own: CAMERAS of `make` (default: %(default)s)"
+    )
+    parser.add_argument("--bag", type=Path, help="a rosbag2 (default: the demo's for so many cameras)")
     parser.add_argument("--model", default="demo", help="folder, hub id or demo (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "demo_out", help="folder for what it leaves (default: demo_out)"
     )
     arguments = parser.parse_args()
-    words = ("python", "-m", "demo.run", *sys.argv[1:])
-    options = ReplayOptions(arguments.bag, arguments.out, overwrite=True, words=words)
 
     def run_it() -> int:
+        if arguments.cameras not in BAGS:
+            raise DemoError(f"CAMERAS is '{printable(arguments.cameras)}', expected 1 or 2: the demo has two worlds")
+        cameras = () if arguments.cameras == "1" else tuple(RIG_SEEDS)
+        options = ReplayOptions(
+            arguments.bag or BAGS[arguments.cameras],
+            arguments.out,
+            overwrite=True,
+            topics=[f"/{camera}/image/compressed" for camera in cameras],
+            words=("python", "-m", "demo.run", *sys.argv[1:]),
+        )
         with StopSignals() as stop:
-            evaluation = run(options, str(arguments.model), stop)
+            evaluation = run(options, str(arguments.model), stop, cameras)
         print(f"\n{summary(evaluation.results)}\n{replay_summary(evaluation.results)}\n")
         for path in sorted(arguments.out.iterdir()):
             print(f"left {os.path.relpath(path)}")

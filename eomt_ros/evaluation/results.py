@@ -213,6 +213,8 @@ class Results(Figures):
     timelines: tuple[ObjectTimeline, ...] = ()
     worst_frames: tuple[WorstFrame, ...] = ()
     replay: ReplayFigures | None = None
+    replays: Mapping[str, ReplayFigures] = field(default_factory=dict)
+    """The same for each of several cameras, by the name of its sequence."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Paths of `overlay` (video) and `bag` (predictions), relative to the output folder."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,19 @@ try:
     from eomt_ros.evaluation import run
     from eomt_ros.evaluation.counting import counted
     from eomt_ros.evaluation.output_bag import OutputBag
-    from eomt_ros.evaluation.output_folder import BAG, make_ready, nothing_half
+    from eomt_ros.evaluation.output_folder import BAG, OVERLAY, make_ready, nothing_half
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.report import write_report
-    from eomt_ros.evaluation.results import Results, nothing_scored
-    from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
+    from eomt_ros.evaluation.report.figures import Kind, as_text
+    from eomt_ros.evaluation.results import ReplayFigures, Results, nothing_scored, write_results
+    from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
     from eomt_ros.node.fast_dds import profile_variables
     from eomt_ros.package_data import shipped
+    from eomt_ros.replay.bag_images import played_topics
     from eomt_ros.replay.children import Child
     from eomt_ros.replay.participant import Participant
     from eomt_ros.replay.replay import Replayed, Replayer
+    from eomt_ros.replay.rig_video import write_rig_video
 except ImportError as error:
     sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
 
@@ -50,7 +53,7 @@ class ReplayOptions:
     out: Path
     overwrite: bool = False
     topics: Sequence[str] = ()
-    """Topic of the images; none: that of the only camera."""
+    """Topics of the images, one for each camera; none: that of the only one."""
     truth: TruthSource = field(default_factory=TruthSource)
     rate: float | None = None
     """Speed of the bag, 1 for its own, see `Replayer`."""
@@ -77,42 +80,50 @@ def evaluate_bag(
     children: see `Replayer`. Raises UserError, OSError, and StoppedError where nothing came before it was to stop.
     """
     with stop.at_once():
-        (sequence, *others) = open_sequences([options.bag], topics=options.topics, truth=options.truth)
-    if others:
-        raise SourceError(f"expected one --topic, got {', '.join(options.topics)}")
-    if sequence.topic is None:
-        raise SourceError(f"{options.bag} is not a bag, expected one to play")
+        sequences = open_sequences([options.bag], topics=options.topics, truth=options.truth)
+        topics = played_topics(options.bag, sequences)
     inputs = [path for path in (options.bag, options.truth.folder) if path is not None]
     make_ready(options.out, inputs, overwrite=options.overwrite)
     with nothing_half(options.out), OutputBag(options.out / BAG) as recorded:
-        replayer = Replayer(participant, options.bag, sequence.topic, recorded, stop.for_replay, options.rate, children)
+        replayer = Replayer(participant, options.bag, topics, recorded, stop.for_replay, options.rate, children)
         print("[1/3] waiting until the node takes images", flush=True)
         replayer.wait_for_node()
-        images = sequence.count or 0
-        seconds = sequence.seconds or 0.0
-        print(f"[2/3] playing {sequence.topic}: {counted(images, 'image')}, {seconds:.0f} s", flush=True)
+        images = sum(sequence.count or 0 for sequence in sequences)
+        seconds = sequences[0].seconds or 0.0
+        print(f"[2/3] playing {', '.join(topics)}: {counted(images, 'image')}, {seconds:.0f} s", flush=True)
         replayed = replayer.play(images)
     stop.begin_scoring()
     print("[3/3] scoring the results that came", flush=True)
-    labels = replayed.parameters["labels"]
-    with RecordedPredictions(
-        options.out / BAG,
-        [sequence],
-        Path(labels) if labels else None,
-        max_gap=replayed.parameters["max_gap"],
-    ) as predictions:
-        scoring = run.EvaluationOptions(
-            _settings(options, replayed),
-            video=options.video,
-            complete=lambda scored: _with_replay(scored, replayed),
-            stop=stop.for_scores,
-        )
-        found = run.evaluate([sequence], predictions, options.out, scoring)
+    found = _score(options, sequences, replayed, stop)
     return Evaluation(found, replayed.complete, write_report(options.out))
 
 
+def _score(
+    options: ReplayOptions, sequences: Sequence[FrameSequence], replayed: Replayed, stop: StopSignals
+) -> Results:
+    """Compare the results that came with the ground truth; those of a camera that gave none are missing."""
+    came = [each for each in sequences if each.topic not in replayed.silent]
+    recorded, labels = options.out / BAG, replayed.parameters["labels"]
+    table, max_gap = Path(labels) if labels else None, replayed.parameters["max_gap"]
+    scoring = run.EvaluationOptions(
+        _settings(options, replayed),
+        video=options.video and len(came) == 1,
+        complete=lambda scored: _with_replay(scored, sequences, replayed),
+        stop=stop.for_scores,
+    )
+    with RecordedPredictions(recorded, came, table, max_gap=max_gap) as predictions:
+        found = run.evaluate(came, predictions, options.out, scoring)
+    if not options.video or len(came) == 1 or stop.for_scores.is_set():
+        return found
+    problem = write_rig_video(options.out / OVERLAY, came, recorded, table, max_gap, stop.for_scores)
+    files = found.files if problem else {**found.files, "overlay": OVERLAY}
+    found = replace(found, files=files, problems=(*found.problems, *([problem] if problem else [])))
+    write_results(found, options.out)
+    return found
+
+
 def _settings(options: ReplayOptions, replayed: Replayed) -> dict[str, Any]:
-    given = {name: value for name, value in replayed.parameters.items() if value != ""}
+    given = {name: value for name, value in replayed.parameters.items() if value not in ("", [""])}
     return {
         **given,
         "score_threshold": replayed.report.score_threshold,
@@ -123,9 +134,10 @@ def _settings(options: ReplayOptions, replayed: Replayed) -> dict[str, Any]:
     }
 
 
-def _with_replay(scored: Results, replayed: Replayed) -> Results:
+def _with_replay(scored: Results, sequences: Sequence[FrameSequence], replayed: Replayed) -> Results:
     """The results, with what the node says of its speed, and what became of the images."""
     stages = dict(replayed.report.stages_ms)
+    several = {each.name: replayed.by_topic[each.topic] for each in sequences if each.topic and len(sequences) > 1}
     return replace(
         scored,
         settings={name: value for name, value in scored.settings.items() if name != "predictions"},
@@ -134,6 +146,7 @@ def _with_replay(scored: Results, replayed: Replayed) -> Results:
         latency_ms=stages.pop("engine", scored.latency_ms),
         stages_ms=stages,
         replay=replayed.replay,
+        replays=several,
         files={**scored.files, "bag": BAG},
     )
 
@@ -143,16 +156,38 @@ def replay_summary(found: Results) -> str:
     replay = found.replay
     if replay is None:
         return ""
-    reasons = ", ".join(f"{count} {reason}" for reason, count in replay.dropped_by_reason.items())
-    counts = {"published": replay.published, "processed": replay.processed, "dropped": replay.dropped}
     lines = [f"through the node, policy {replay.policy}"]
+    if found.replays:
+        return "\n".join([*lines, *_camera_lines({**found.replays, "all": replay})])
+    counts = {"published": replay.published, "processed": replay.processed, "dropped": replay.dropped}
     lines += [f"  {name:<22}{count:>12}" for name, count in counts.items()]
-    lines[-1] += f"  ({reasons})" if reasons else ""
+    lines[-1] += _reasons(replay)
     if replay.lost_on_the_way:
         lines.append(f"  {'lost on the way':<22}{replay.lost_on_the_way:>12}")
     age = replay.age_ms
     lines.append(f"  {'age of a result':<22}{age.p50:>9.1f} ms  (p95 {age.p95:.1f}, p99 {age.p99:.1f})")
     return "\n".join(lines)
+
+
+def _camera_lines(replays: Mapping[str, ReplayFigures]) -> list[str]:
+    """The same as a table with a line for each."""
+    heads = ("published", "processed", "dropped", "lost on the way", "age of a result", "p95 of it")
+    width = max(len("camera"), *map(len, replays))
+    lines = [f"  {'camera':<{width}}" + "".join(f"{head:>{len(head) + 2}}" for head in heads)]
+    for name, replay in replays.items():
+        counts = (replay.published, replay.processed, replay.dropped, replay.lost_on_the_way)
+        cells = [
+            *map(str, counts),
+            *(as_text(age, Kind.MILLISECONDS) for age in (replay.age_ms.p50, replay.age_ms.p95)),
+        ]
+        row = "".join(f"{cell:>{len(head) + 2}}" for cell, head in zip(cells, heads, strict=True))
+        lines.append(f"  {name:<{width}}{row}{_reasons(replay)}")
+    return lines
+
+
+def _reasons(replay: ReplayFigures) -> str:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in replay.dropped_by_reason.items())
+    return f"  ({reasons})" if reasons else ""
 
 
 def main() -> int:

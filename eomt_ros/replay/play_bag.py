@@ -82,9 +82,11 @@ def _arguments() -> argparse.Namespace:
         "--ahead",
         type=int,
         metavar="N",
-        help="hold messages of --wait-for back while N of them have no result of their stamp on --of",
+        help="hold images of each topic of --wait-for back while N of them have no result of their stamp on --of",
     )
-    parser.add_argument("--of", metavar="TOPIC", help="where the results come, for --ahead")
+    parser.add_argument(
+        "--of", nargs="*", default=(), metavar="TOPIC", help="where the results come, for --ahead; in the same order"
+    )
     parser.add_argument(
         "--max-gap",
         type=float,
@@ -102,7 +104,7 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"--rate is {arguments.rate:g}, expected 0.01 to 100, or 0")
     if arguments.clock is not None and not 0.1 <= arguments.clock <= 1000:
         parser.error(f"--clock is {arguments.clock:g}, expected 0.1 to 1000 Hz")
-    if (arguments.ahead is None) != (arguments.of is None) or (arguments.ahead and not arguments.wait_for):
+    if (arguments.ahead is None) != (not arguments.of) or (arguments.ahead and not arguments.wait_for):
         parser.error("--ahead, --of and --wait-for go together: how many images ahead of which results")
     if arguments.ahead is not None and arguments.ahead < 1:
         parser.error(f"--ahead is {arguments.ahead}, expected 1 or more")

@@ -9,10 +9,11 @@ import select
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -60,7 +61,7 @@ class PlayOptions:
     wait_for: Sequence[str]
     hold: bool
     ahead: int | None
-    of: str | None
+    of: Sequence[str]
     max_gap: float
     patience: float
     log: Path | None
@@ -81,23 +82,34 @@ class Player:
         self._publishers: dict[str, Publisher[Any]] = {}
         self._clock = None if options.clock is None else _Clock(self._node, options.clock)
         self._continuity = {topic: Continuity() for topic in options.wait_for}
-        self._awaited: deque[int] = deque()
-        """Stamps of the images that went out and have no result yet, oldest first."""
+        self._of: dict[str, str] = {}
+        """Topic of the results by that of the images."""
+        self._awaited: defaultdict[str, deque[int]] = defaultdict(deque)
+        """By topic, the stamps of the images that went out and have no result yet, oldest first."""
         self._origin, self._start, self._next = 0.0, 0, 0
         """A moment of time.monotonic, the bag's time at that moment, and at the next message, in nanoseconds."""
 
-    def listen(self) -> None:
+    def listen(self, images: Collection[str]) -> None:
         """Subscribe to the results, once somebody publishes them; raise PlayError if nobody does.
 
-        Before the images are offered: whoever hears of those has heard of this listener.
+        Before the images are offered: whoever hears of those has heard of this listener. images: all topics of images.
         """
-        if self._options.of is None:
-            return
-        topic = self._node.resolve_topic_name(self._options.of)
+        awaited = [topic for topic in self._options.wait_for if topic in images]
+        if self._options.of and len(self._options.of) != len(awaited):
+            raise PlayError(
+                f"--of {' '.join(self._options.of)}: expected a topic for each one of --wait-for that has images, "
+                f"{' '.join(awaited) or 'and none has'}"
+            )
+        self._of = dict(zip(awaited, self._options.of, strict=False))
+        for topic, results in self._of.items():
+            self._listen(self._node.resolve_topic_name(results), self._awaited[topic])
+
+    def _listen(self, topic: str, awaited: deque[int]) -> None:
         self._wait(lambda: "" if self._node.count_publishers(topic) else f"nobody publishes the results on {topic}")
         kind = dict(self._node.get_topic_names_and_types())[topic][0]
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        self._node.create_subscription(_message_class(kind), topic, self._settle, qos, raw=True)
+        settle = partial(_settle, awaited)
+        self._node.create_subscription(_message_class(kind), topic, settle, qos, raw=True)
 
     def advertise(self, topics: Mapping[str, str]) -> None:
         """Offer the topics (with their types) whose types are installed; the others are named in a warning."""
@@ -157,8 +169,8 @@ class Player:
                 stamp, data = recorded, with_stamp(data, recorded)
             self._wait_until(recorded)
             if self._options.ahead is not None and stamp is not None and self._is_awaited(topic, stamp):
-                self._wait_for_results(self._options.ahead)
-                self._awaited.append(stamp)
+                self._wait_for_results(topic, self._options.ahead)
+                self._awaited[topic].append(stamp)
             moment = time.monotonic_ns()
             self._publishers[topic].publish(data)
             if lines is not None:
@@ -204,29 +216,22 @@ class Player:
             return False
         return True
 
-    def _settle(self, result: bytes) -> None:
-        """A result settles its image and all before it, so that an image that gives none does not count for ever."""
-        stamp = stamp_in(result)
-        if stamp in self._awaited:
-            while self._awaited.popleft() != stamp:
-                pass
-
-    def _wait_for_results(self, ahead: int) -> None:
-        """Return when one more image may go out; the bag's time stands still meanwhile.
+    def _wait_for_results(self, topic: str, ahead: int) -> None:
+        """Return when one more image of a topic may go out; the bag's time stands still meanwhile.
 
         Raises PlayError where no result comes, StoppedError.
         """
-        begin, patience = time.monotonic(), self._options.patience
+        begin, patience, awaited = time.monotonic(), self._options.patience, self._awaited[topic]
 
         def has_room() -> bool:
             self._tell_time()
-            return len(self._awaited) < ahead or self._stop.is_set()
+            return len(awaited) < ahead or self._stop.is_set()
 
         if not self._participant.serve(has_room, patience):
             raise PlayError(
-                f"{self._options.of}: no result came for {patience:g} s, while "
-                f"{counted(len(self._awaited), 'image waits', 'images wait')}, "
-                f"the oldest of stamp {self._awaited[0] / SECOND:.3f} s"
+                f"{self._of[topic]}: no result came for {patience:g} s, while "
+                f"{counted(len(awaited), 'image waits', 'images wait')}, "
+                f"the oldest of stamp {awaited[0] / SECOND:.3f} s"
             )
         self._origin += time.monotonic() - begin
         self._pause(0.0)
@@ -283,12 +288,20 @@ def play(options: PlayOptions, arguments: list[str], stop: threading.Event) -> N
         for problem in bag.problems:
             participant.node.get_logger().warning(problem)
         player = Player(participant, options, stop)
-        player.listen()
+        player.listen(bag.image_topics)
         player.advertise(bag.topics)
         player.wait_for_listeners()
         if options.hold:
             player.wait_for_line()
         player.play(bag, log)
+
+
+def _settle(awaited: deque[int], result: bytes) -> None:
+    """A result settles its image and all before it, so that an image that gives none does not count for ever."""
+    stamp = stamp_in(result)
+    if stamp in awaited:
+        while awaited.popleft() != stamp:
+            pass
 
 
 def _message_class(kind: str) -> type[Any]:

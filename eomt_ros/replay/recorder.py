@@ -1,4 +1,4 @@
-"""Listens to a segmentation node: writes its results into a bag as they come, and reads what it reports of itself."""
+"""Listens to a segmentation node: reads what it reports of its cameras, and writes their results into a bag."""
 
 from __future__ import annotations
 
@@ -6,50 +6,42 @@ import contextlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 
-from eomt_ros.evaluation.output_bag import (
-    IMAGE,
-    INSTANCE_ARRAY,
-    INSTANCES,
-    NODE,
-    PANOPTIC,
-    SEMANTIC,
-    OutputBag,
-)
+from eomt_ros.evaluation.output_bag import IMAGE, INSTANCE_ARRAY, NODE, OutputBag, ResultTopics
 from eomt_ros.evaluation.results import Percentiles
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.statistics import Drop
 
-RECORDED: Mapping[str, tuple[type[Any], str]] = {
-    SEMANTIC: (Image, IMAGE),
-    PANOPTIC: (Image, IMAGE),
-    INSTANCES: (InstanceArray, INSTANCE_ARRAY),
-}
-"""The topics, with the class of their messages and the name of their type."""
-DIAGNOSTICS = f"{NODE.lstrip('/')}: segmentation"
-
+_KINDS: tuple[tuple[type[Any], str], ...] = ((Image, IMAGE), (Image, IMAGE), (InstanceArray, INSTANCE_ARRAY))
+"""Class and type of the messages on each of `ResultTopics`."""
+_STATUS = f"{NODE.lstrip('/')}: "
+"""Beginning of the names of the node's statuses; the name of the camera follows, or `_ALONE`."""
+_ALONE = "segmentation"
 _DEPTH = 1000
 """Results that may wait here while others are written: all that an evaluation could be behind by."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """The node's own report on /diagnostics; the counts are of images, since it was configured."""
+    """The node's own report on a camera on /diagnostics; the counts are of images, since it was configured."""
 
     arrived: float = 0.0
     """Moment by time.monotonic."""
     state: str = ""
     """State of the lifecycle, such as active; empty before the first report."""
+    topic: str = ""
+    """Full name of the topic that it expects images on."""
     device: str = ""
     score_threshold: float = math.nan
     publishers: int = 0
@@ -69,26 +61,50 @@ class Report:
 
 
 class Recorder:
-    """Subscribes on `node` to the results of the segmentation node, and passes them on to `bag`."""
+    """Keeps the segmentation node's newest reports; from `record` on it passes its results on to `bag`."""
 
     def __init__(self, node: Node, bag: OutputBag) -> None:
-        self.arrivals: dict[int, int] = {}
-        """Stamp of a frame -> when its instances came, in nanoseconds of time.monotonic."""
+        self.reports: dict[str, Report] = {}
+        """The newest report on each camera by its name, which is empty for the only one; none before the first."""
+        self.arrivals: dict[str, dict[int, int]] = {}
+        """By camera: the stamp of a frame -> when its instances came, in nanoseconds of time.monotonic."""
         self.counts: Counter[str] = Counter()
         """Messages by topic."""
-        self.report = Report()
-        """The newest report; an empty one before the first."""
         self.failure: OSError | None = None
         """The error that ended the recording, if one did."""
+        self._node = node
         self._bag = bag
-        qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        for topic, (kind, name) in RECORDED.items():
-            node.create_subscription(kind, topic, self._writer(topic, name), qos, raw=True)
-        # The last, because middleware tells of subscriptions in their order: a node whose report came here knows the
-        # others too, and the first result will not be lost.
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+        self._subscription = self._subscribe()
 
-    def _writer(self, topic: str, kind: str) -> Callable[[bytes], None]:
+    @property
+    def state(self) -> str:
+        """State of the node's lifecycle, such as active; empty before the first report."""
+        return next((report.state for report in self.reports.values()), "")
+
+    @property
+    def results(self) -> int:
+        """Number of results that came, of all cameras."""
+        return sum(self.counts[ResultTopics.of_camera(camera).instances] for camera in self.arrivals)
+
+    def record(self, cameras: Iterable[str]) -> None:
+        """Begin to record the results of these cameras, and forget the reports so far."""
+        qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        for camera in cameras:
+            self.arrivals[camera] = {}
+            topics = ResultTopics.of_camera(camera)
+            for topic, (kind, name) in zip(topics, _KINDS, strict=True):
+                arrivals = self.arrivals[camera] if topic == topics.instances else {}
+                self._node.create_subscription(kind, topic, self._writer(topic, name, arrivals), qos, raw=True)
+        # Anew and last, because middleware tells of subscriptions in their order: a node whose report comes here knows
+        # the others too, and the first result will not be lost.
+        self._node.destroy_subscription(self._subscription)
+        self.reports.clear()
+        self._subscription = self._subscribe()
+
+    def _subscribe(self) -> Subscription[DiagnosticArray]:
+        return self._node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+
+    def _writer(self, topic: str, kind: str, arrivals: dict[int, int]) -> Callable[[bytes], None]:
         def write(data: bytes) -> None:
             arrived = time.monotonic_ns()
             stamp = stamp_in(data)
@@ -99,17 +115,18 @@ class Recorder:
             except OSError as error:
                 self.failure = error
                 return
-            if topic == INSTANCES:
-                self.arrivals[stamp] = arrived
+            arrivals[stamp] = arrived
             self.counts[topic] += 1
 
         return write
 
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == DIAGNOSTICS:
-                with contextlib.suppress(KeyError, ValueError):  # another program's, or another version's
-                    self.report = _report(status)
+            if status.name.startswith(_STATUS):
+                camera = status.name.removeprefix(_STATUS)
+                # Of the engine that cameras share, of another program, or of another version.
+                with contextlib.suppress(KeyError, ValueError):
+                    self.reports["" if camera == _ALONE else camera] = _report(status)
 
 
 def _report(status: DiagnosticStatus) -> Report:
@@ -118,6 +135,7 @@ def _report(status: DiagnosticStatus) -> Report:
     return Report(
         arrived=time.monotonic(),
         state=values["state"],
+        topic=values["topic"],
         device=values["device"],
         score_threshold=float(values["score threshold"]),
         publishers=int(values["publishers"]),

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.sheet import CAPTION_HEIGHT, MARGIN, ContactSheet
+from demo.sheet import ContactSheet
+from eomt_ros.replay.tiles import CAPTION_HEIGHT, MARGIN
 
 
 def page_of(sheet: ContactSheet, path: Path) -> np.ndarray:

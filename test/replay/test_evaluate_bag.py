@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,11 +20,19 @@ from rclpy.node import Node
 
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.msg import InstanceArray
-from eomt_ros.node.fast_dds import profile_variables
 from test import ROOT
 from test.evaluation import bags
 from test.node.spinning import spinning
 from test.patience import PATIENCE
+from test.replay.both_ways import (
+    EVERY_FRAME,
+    as_the_engine_says_it,
+    command,
+    evaluate_through_engine,
+    evaluate_through_node,
+    metrics,
+    running_node,
+)
 
 FRAMES = 40
 GAP_BEFORE, GAP = 30, 3 * 10**9
@@ -37,7 +41,6 @@ LATE, LATE_BY = range(12, 24), 1_250_000_000
 """Frames that are so many nanoseconds older: more in a row than the player is ahead of the results."""
 PROCESSED = FRAMES - len(LATE)
 SEMANTIC, PANOPTIC, INSTANCES = "/segment/semantic", "/segment/panoptic", "/segment/instances"
-EVERY_FRAME = {"policy": "every_frame", "reliability": "reliable", "depth": 100}
 
 
 @pytest.fixture(scope="module")
@@ -55,57 +58,6 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("played") / "bag"
     return bags.write_bag(path, sorted(messages(), key=lambda message: message[1]))
-
-
-@pytest.fixture(scope="module")
-def variables(domain: dict[str, str]) -> dict[str, str]:
-    """The environment of a network of these tests' own, because the evaluation looks for a node called /segment."""
-    return {
-        **os.environ,
-        **domain,
-        **profile_variables(ROOT / "config" / "fastdds.xml"),
-        "ROS_DOMAIN_ID": str(1 + (os.getpid() + 50) % 100),
-    }
-
-
-@contextmanager
-def running_node(variables: dict[str, str], **parameters: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The real node on the topic of the bag's images, as the launch file starts it."""
-    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args", "-r", "image:=/camera/image"]
-    parameters = {"model": "demo", "image_transport": "compressed", **parameters}
-    command += [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    process = subprocess.Popen(command, cwd=ROOT, env=variables)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def command(bag: Path, out: Path, *arguments: object) -> list[str]:
-    return [sys.executable, "-u", "-m", "eomt_ros.replay.evaluate_bag", *map(str, (bag, "--out", out, *arguments))]
-
-
-def evaluate_through_node(bag: Path, out: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(bag, out), cwd=ROOT, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-
-
-def evaluate_through_engine(bag: Path, out: Path) -> None:
-    program = "import sys; from eomt_ros.cli.main import main; sys.exit(main())"
-    words = [sys.executable, "-c", program, "evaluate", str(bag), "--model", "demo", "--out", str(out), "--save-bag"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-
-
-def metrics(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +124,7 @@ def test_with_every_frame_every_instance_is_that_of_the_engine(both_ways: tuple[
     with Bag(both_ways[0] / "bag") as ours, Bag(both_ways[1] / "bag") as theirs:
         messages = list(zip(ours.messages(INSTANCES), theirs.messages(INSTANCES), strict=True))
     for mine, other in messages:
-        assert _as_the_engine_says_it(mine.content) == _as_the_engine_says_it(other.content)
+        assert as_the_engine_says_it(mine.content) == as_the_engine_says_it(other.content)
     # The pause broke the stream off in both.
     assert [mine.content.epoch for mine, _ in messages] == [0] * (GAP_BEFORE - len(LATE)) + [1] * (FRAMES - GAP_BEFORE)
     assert any(instance.is_thing for mine, _ in messages for instance in mine.content.instances)
@@ -330,13 +282,3 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_waited_for(
     assert complaint.format(bag=tmp_path / bag) in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
-
-
-def _as_the_engine_says_it(message: Any) -> dict[str, Any]:
-    """All that an InstanceArray says of its frame, and not of the node."""
-    fields = dataclasses.asdict(message)
-    fields.pop("dropped")
-    fields["header"].pop("frame_id")
-    for instance in fields["instances"]:
-        instance["mask_rle"] = instance["mask_rle"].tolist()
-    return fields

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.slow
 FRAMES = 5
 STAMPS = [bags.stamp(number) for number in range(FRAMES)]
 RESULTS = "/results"
+OTHER, OTHER_RESULTS = "/other/image/compressed", "/other/results"
 
 
 def command(*arguments: object) -> list[str]:
@@ -44,15 +45,17 @@ def play(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 class Listener:
-    """The other end: what came on the bag's image topic and on /clock, and a publisher of results."""
+    """The other end: what came on the image topics and on /clock, and publishers of results."""
 
     def __init__(self, context: Context) -> None:
         self.images: list[bytes] = []
+        self.others: list[bytes] = []
         self.clock: list[int] = []
         self._came = threading.Condition()
         self._node = Node("listener", context=context, start_parameter_services=False)
-        self._results = self._node.create_publisher(Image, RESULTS, 100)
+        self._results = {topic: self._node.create_publisher(Image, topic, 100) for topic in (RESULTS, OTHER_RESULTS)}
         self._node.create_subscription(CompressedImage, bags.IMAGES, self._image, 1000, raw=True)
+        self._node.create_subscription(CompressedImage, OTHER, self._other, 1000, raw=True)
         best_effort = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._node.create_subscription(Clock, "/clock", self._time, best_effort)
         self._stack = ExitStack()
@@ -81,11 +84,11 @@ class Listener:
         """Wait for so many images."""
         self.wait_until(lambda: len(self.images) >= count, f"image {count}")
 
-    def answer(self, number: int) -> None:
+    def answer(self, number: int, topic: str = RESULTS) -> None:
         """Publish the result of that frame."""
         result = Image()
         result.header.stamp.sec, result.header.stamp.nanosec = divmod(STAMPS[number], 10**9)
-        self._results.publish(result)
+        self._results[topic].publish(result)
 
     def close(self) -> None:
         """Leave the network."""
@@ -98,6 +101,11 @@ class Listener:
     def _image(self, data: bytes) -> None:
         with self._came:
             self.images.append(data)
+            self._came.notify_all()
+
+    def _other(self, data: bytes) -> None:
+        with self._came:
+            self.others.append(data)
             self._came.notify_all()
 
     def _time(self, message: Clock) -> None:
@@ -255,6 +263,36 @@ def test_images_are_held_back_until_results_come(
     assert all(held > result for held, result in zip(published[2:], answered, strict=True))
 
 
+def test_images_of_each_of_several_cameras_are_held_back_until_results_of_their_own_come(
+    listener: Listener, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    picture = bags.scene(0)[0]
+    # Those of OTHER first, one after the other.
+    pairs = [(topic, stamp + after) for stamp in STAMPS for after, topic in enumerate((OTHER, bags.IMAGES))]
+    messages = [(topic, moment, bags.compressed(moment // 10 * 10, picture)) for topic, moment in pairs]
+    player = start(
+        *(bags.write_bag(tmp_path / "rig", messages), "--wait-for", OTHER, bags.IMAGES, "--rate", 0),
+        *("--ahead", 2, "--of", OTHER_RESULTS, RESULTS, "--patience", PATIENCE, "--log", tmp_path / "log.csv"),
+    )
+    answered: dict[str, list[int]] = {OTHER: [], bags.IMAGES: []}
+    for number in range(FRAMES - 2):
+        listener.wait_for_images(number + 2)
+        answered[OTHER].append(time.monotonic_ns())
+        listener.answer(number, OTHER_RESULTS)
+        listener.wait_until(lambda count=number + 3: len(listener.others) >= count, f"{OTHER} {number + 3}")
+        answered[bags.IMAGES].append(time.monotonic_ns())
+        listener.answer(number)
+    _, errors = player.communicate(timeout=PATIENCE)
+    assert player.returncode == 0, errors
+    listener.wait_for_images(FRAMES)
+    assert listener.stamps == STAMPS
+    with (tmp_path / "log.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    for topic, results in answered.items():
+        published = [int(row[-1]) for row in rows if row[0] == topic]
+        assert all(held > result for held, result in zip(published[2:], results, strict=True))
+
+
 def test_result_settles_the_images_before_it_that_gave_none(
     listener: Listener, bag: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
@@ -326,6 +364,10 @@ def test_what_is_no_message_is_left_out_with_a_warning(tmp_path: Path) -> None:
         (
             ["--wait-for", bags.IMAGES, "--ahead", 1, "--of", "/nothing", "--patience", 0.2],
             "nobody publishes the results on /nothing within 0.2 s",
+        ),
+        (
+            ["--wait-for", bags.IMAGES, "--ahead", 1, "--of", "/one", "/two"],
+            f"--of /one /two: expected a topic for each one of --wait-for that has images, {bags.IMAGES}",
         ),
     ],
 )

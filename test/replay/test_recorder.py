@@ -42,6 +42,7 @@ def test_a_full_disk_ends_the_recording_and_what_was_recorded_can_be_read(
     with Participant("recorder") as participant:
         with OutputBag(path) as bag:
             recorder = Recorder(participant.node, bag)
+            recorder.record([""])
             publisher = participant.node.create_publisher(Image, SEMANTIC, 1000)
             assert participant.serve(lambda: publisher.get_subscription_count() > 0, PATIENCE)
             with no_file_larger_than(3 * SIDE * SIDE // 2):
