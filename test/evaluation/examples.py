@@ -137,8 +137,10 @@ def recording(name: str, run: Results, **changes: Any) -> Recording:
 def rig_run(run: Results | None = None) -> Results:
     """A run of two cameras, of which `rear` is worse."""
     run = run or short_run()
-    front = recording("front", run, frames=60, seconds=6.0, id_switches=0)
-    rear = recording("rear", run, frames=40, seconds=4.0, miou=None if run.miou is None else 0.4321)
+    scored = run.frames_scored > 0
+    front = recording("front", run, frames=60, frames_scored=60 * scored, seconds=6.0, id_switches=0)
+    rear_miou = 0.4321 if scored else None
+    rear = recording("rear", run, frames=40, frames_scored=35 * scored, seconds=4.0, miou=rear_miou)
     return replace(run, sequences=("front", "rear"), recordings=(front, rear))
 
 

@@ -62,6 +62,7 @@ def render(results: Results, folder: Path) -> str:
         headline=headline(results),
         recordings=results.recordings[:MOST_RECORDINGS] if len(results.recordings) > 1 else (),
         recording_figures=recording_figures(results),
+        partly_scored=results.frames_scored not in (0, results.frames),
         groups=groups(results),
         bars=_highest_first(results.class_iou),
         areas=_highest_first(areas),
@@ -94,9 +95,9 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
             yield name, said(settings[name])
     if settings.get("date") is not None:
         yield "date", _date(said(settings["date"]))
-    sequences = f" in {len(results.sequences)} sequences" if len(results.sequences) > 1 else ""
+    recordings = f" in {len(results.sequences)} recordings" if len(results.sequences) > 1 else ""
     frames = counted(results.frames, "frame")
-    yield "length", f"{frames}, {clock(results.seconds, digits=1)}{sequences}"
+    yield "length", f"{frames}, {clock(results.seconds, digits=1)}{recordings}"
     if results.frames_scored not in (0, results.frames):
         yield "with ground truth", f"{results.frames_scored:,} of {frames}"
     if results.frames_scored and settings.get("convention") is not None:

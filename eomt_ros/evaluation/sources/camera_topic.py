@@ -65,8 +65,7 @@ def camera_topic(bag: Bag, truth: Collection[str] = ()) -> str:
     if not chosen:
         raise SourceError(f"{bag.path} has no topic that looks like a camera's; choose one with --topic:\n{listed}")
     raise SourceError(
-        f"{bag.path} has several image topics; choose with --topic, which an evaluation takes several "
-        f"times:\n{listed}"
+        f"{bag.path} has several image topics; choose with --topic, which an evaluation takes several times:\n{listed}"
     )
 
 

@@ -215,27 +215,34 @@ def test_no_figure_however_odd_keeps_the_page_from_being_made(run: Results, seed
 def test_several_recordings_have_a_line_each_and_one_together(tmp_path: Path) -> None:
     text = page_of(rig_run(), tmp_path).text
     assert (
-        "frames with ground truth length mIoU VPQ STQ objects found IDF1 id switches "
-        "front 60 100 0:06.0 0.711 0.602 0.682 66.7 % 0.612 0 "
-        "rear 40 100 0:04.0 0.432 0.602 0.682 66.7 % 0.612 1 "
-        "all together 100 100 0:10.0 0.711 0.602 0.682 66.7 % 0.612 1"
+        "mIoU VPQ STQ objects found IDF1 id switches frames length "
+        "front 0.711 0.602 0.682 66.7 % 0.612 0 60 0:06.0 "
+        "rear 0.432 0.602 0.682 66.7 % 0.612 1 40 0:04.0 "
+        "all together 0.711 0.602 0.682 66.7 % 0.612 1 100 0:10.0"
     ) in text
+    assert "length 100 frames, 0:10.0 in 2 recordings" in text
     assert "Recordings" not in page_of(short_run(), tmp_path).text
+
+
+def test_a_recording_of_which_not_all_is_scored_says_how_much(tmp_path: Path) -> None:
+    text = page_of(replace(rig_run(), frames_scored=95), tmp_path).text
+    assert "id switches frames with ground truth length front" in text
+    assert "66.7 % 0.612 1 40 35 0:04.0 all together" in text
 
 
 def test_without_ground_truth_the_lines_of_recordings_say_what_was_found(tmp_path: Path) -> None:
     text = page_of(rig_run(run_without_truth()), tmp_path).text
     assert (
-        "frames length things per frame ids time an id lasts flicker unlabelled "
-        "front 60 0:06.0 2.63 17 3.25 s 3.1 % 9.4 % rear 40 0:04.0 2.63 17 3.25 s 3.1 % 9.4 %"
+        "things per frame ids time an id lasts flicker unlabelled frames length "
+        "front 2.63 17 3.25 s 3.1 % 9.4 % 60 0:06.0 rear 2.63 17 3.25 s 3.1 % 9.4 % 40 0:04.0"
     ) in text
 
 
 def test_of_a_whole_data_set_not_every_recording_has_a_line(tmp_path: Path) -> None:
     recordings = tuple(recording(f"video {number}", short_run()) for number in range(343))
     text = page_of(short_run(recordings=recordings), tmp_path).text
-    assert "video 59 100" in text
-    assert "video 60 100" not in text
+    assert "video 59 0.711" in text
+    assert "video 60 0.711" not in text
     assert "283 more recordings are in metrics.json" in text
 
 
