@@ -221,7 +221,7 @@ def _instances_topic(bag: Bag, images: str | None, *, alone: bool) -> str:
         return own[0]
     expected = f"one topic of type {INSTANCE_ARRAY}"
     if topics and images is not None:
-        expected += f", of several that of a camera in {images}, as {NODE}/CAMERA/instances"
+        expected += f", such as {NODE}/CAMERA/instances with a CAMERA that is a step of {images}"
     found = printable(", ".join(topics)) or f"none; it has {printable(', '.join(sorted(bag.topics))) or 'none'}"
     raise SourceError(f"--predictions {bag.path}: expected {expected}, found {found}")
 

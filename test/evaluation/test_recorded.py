@@ -222,8 +222,8 @@ def test_no_camera_is_given_the_results_of_another(
     with pytest.raises(SourceError) as refused:
         RecordedPredictions(path, cameras(*wanted))
     assert str(refused.value) == (
-        f"--predictions {path}: expected one topic of type eomt_ros/msg/InstanceArray, of several that of a camera in "
-        f"{bags.rig_topic(without)}, as /segment/CAMERA/instances, found {found}"
+        f"--predictions {path}: expected one topic of type eomt_ros/msg/InstanceArray, such as "
+        f"/segment/CAMERA/instances with a CAMERA that is a step of {bags.rig_topic(without)}, found {found}"
     )
 
 
