@@ -122,8 +122,10 @@ def keep_forever(failed: object) -> None:
 def is_out_of_memory(error: RuntimeError) -> bool:
     """True if a device, or the host for it, has no memory left; torch says it in several ways."""
     message = str(error)
-    return isinstance(error, torch.cuda.OutOfMemoryError) or (
-        _is_of_device(message) and ("out of memory" in message or "ALLOC_FAILED" in message)
+    return (
+        isinstance(error, torch.cuda.OutOfMemoryError)
+        or "DefaultCPUAllocator" in message
+        or (_is_of_device(message) and ("out of memory" in message or "ALLOC_FAILED" in message))
     )
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
-from torch import Tensor
+import torch
 
 from eomt_ros.engine.backends import Backend
-from eomt_ros.engine.device import is_device_failure, is_out_of_memory, keep_forever
+from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory, keep_forever
 from eomt_ros.engine.errors import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError, first_line
-from eomt_ros.engine.pipeline import Pipeline
+from eomt_ros.engine.pipeline import FrameOutput, Pipeline, Request
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,12 @@ class ActivePipeline(NamedTuple):
     step: Backend
     pipeline: Pipeline
 
-    def accepts(self, queries: Tensor | None) -> bool:
-        """True if a frame can start from these queries: they have the backend's device and dtype."""
-        first = self.step.first_queries
-        return queries is None or (queries.device, queries.dtype) == (first.device, first.dtype)
-
 
 class PipelineWithFallback:
-    """Runs frames on one backend, and from its failure on, on the fallback, where there is one."""
+    """Runs frames on one backend, and from its failure on, on the fallback, where there is one.
+
+    It takes fewer frames at a time from where the device had no memory for more.
+    """
 
     def __init__(
         self,
@@ -56,39 +55,78 @@ class PipelineWithFallback:
         self._on_device_failure = on_device_failure
         self._on_overflow = on_overflow
         self._lock = threading.Lock()
+        self._at_once = self._told_at_once = sys.maxsize
         self.active = ActivePipeline(step, pipeline_on(step))
 
-    @contextmanager
-    def guard(self, active: ActivePipeline, images: int) -> Iterator[None]:
-        """Turns the failures of a frame of so many images into the engine's errors, and opens the fallback.
+    def run(self, active: ActivePipeline, request: Request) -> list[FrameOutput | EngineError]:
+        """Runs the frames, and opens the fallback where they fail.
 
-        Raises `NotFiniteError`, `OutOfMemoryError`, `DeviceLostError`.
+        Gives `NotFiniteError` or `OutOfMemoryError` in place of a frame that fails alone, and `DeviceLostError` in
+        place of all.
         """
-        device = active.step.runs_on
-        try:
-            yield
-        except NotFiniteError as error:
-            if self._fall_back(active, self._on_overflow):
-                now = self.active.step.precision
-                raise NotFiniteError(f"{error}; frames run in {now} from now on") from error
-            raise
-        except RuntimeError as error:
-            if is_out_of_memory(error):
-                message = (
-                    f"{device} has no memory left for {images} image(s): {str(error).splitlines()[0]} "
-                    "Use a smaller model, precision float16 or fewer cameras, or free the device of other programs."
+        frames: list[FrameOutput | EngineError] = []
+        while len(frames) < len(request.frames):
+            part = replace(request, frames=request.frames[len(frames) :][: self._at_once])
+            try:
+                with torch.inference_mode():
+                    frames += active.pipeline(part)
+                continue
+            except RuntimeError as error:
+                if is_device_failure(error):
+                    said = self._lost(active, error)
+                    return [DeviceLostError(said) for _ in request.frames]
+                if not is_out_of_memory(error):
+                    raise
+                reason = str(error).splitlines()[0].rstrip(".")
+            # Out here, where the error no longer holds what there was no memory for.
+            free_devices()
+            if len(part.frames) > 1:
+                with self._lock:
+                    self._at_once = min(self._at_once, len(part.frames) // 2)
+            else:
+                frames.append(
+                    OutOfMemoryError(
+                        f"{active.step.runs_on} has no memory left for an image: {reason}. Use a smaller model or "
+                        "precision float16, or free the device of other programs."
+                    )
                 )
-                raise OutOfMemoryError(message) from error
-            if not is_device_failure(error):
-                raise
-            failure = f"{device} fails: {first_line(error)}"
-            keep_forever(active)
-            if self._fall_back(active, self._on_device_failure):
-                now = self.active.step.runs_on
-                raise DeviceLostError(
-                    f"{failure}; frames run on {now} from now on, because {AFTER_DEVICE_FAILURE}"
-                ) from error
-            raise DeviceLostError(f"{failure}; {AFTER_DEVICE_FAILURE}") from error
+        self._tell_at_once(active)
+        return self._after_overflow(active, frames)
+
+    def _lost(self, active: ActivePipeline, error: RuntimeError) -> str:
+        """Opens the fallback for a device that has failed; gives the message of it all."""
+        failure = f"{active.step.runs_on} fails: {first_line(error)}"
+        keep_forever(active)
+        if self._fall_back(active, self._on_device_failure):
+            now = self.active.step.runs_on
+            return f"{failure}; frames run on {now} from now on, because {AFTER_DEVICE_FAILURE}"
+        return f"{failure}; {AFTER_DEVICE_FAILURE}"
+
+    def _tell_at_once(self, active: ActivePipeline) -> None:
+        with self._lock:
+            if self._at_once == self._told_at_once:
+                return
+            self._told_at_once = self._at_once
+        log.warning(
+            "%s has no memory left for more images at a time than %d: those of several cameras run so from now on, "
+            "which is slower; use a smaller model, precision float16 or fewer cameras, or free the device of other "
+            "programs",
+            *(active.step.runs_on, self._told_at_once),
+        )
+
+    def _after_overflow(
+        self, active: ActivePipeline, frames: list[FrameOutput | EngineError]
+    ) -> list[FrameOutput | EngineError]:
+        """Opens the fallback where one of the frames is not finite."""
+        if not any(isinstance(frame, NotFiniteError) for frame in frames):
+            return frames
+        if not self._fall_back(active, self._on_overflow):
+            return frames
+        now = self.active.step.precision
+        return [
+            NotFiniteError(f"{frame}; frames run in {now} from now on") if isinstance(frame, NotFiniteError) else frame
+            for frame in frames
+        ]
 
     def _fall_back(self, failed: ActivePipeline, open_fallback: OpenFallback | None) -> bool:
         """Opens the fallback, unless another thread has; False where there is none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor
 
 from eomt_ros.engine.backends import Backend
+from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.model.families import Family
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.postprocess.frame import postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.geometry import Fit, Placement
 from eomt_ros.engine.preprocess.pixels import Preprocessor
+from eomt_ros.engine.results import Logits
 from eomt_ros.engine.stream import Memory
 from eomt_ros.model_options import ModelOptions
 
@@ -46,14 +49,22 @@ class Task:
         return {"top_k": self.top_k, "score_masks": self.family.top_k == "masks"} if self.top_k else {}
 
 
+class FrameInput(NamedTuple):
+    """One frame of a stream."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    placement: Placement
+    queries: Tensor
+    """(1, queries, hidden), what the frame starts from; of any precision."""
+    memory: Memory | None
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
-    """One frame each of some streams. Entry i of each sequence belongs to stream i."""
+    """One frame each of some streams."""
 
-    images: Sequence[np.ndarray]
-    queries: Sequence[Tensor]
-    """(1, queries, hidden), what the frame starts from."""
-    memories: Sequence[Memory | None]
+    frames: Sequence[FrameInput]
     options: ModelOptions
     with_masks: bool
     with_logits: bool
@@ -61,11 +72,13 @@ class Request:
 
 
 class FrameOutput(NamedTuple):
-    """One frame after the network and the post-processing."""
+    """One frame after the network and the post-processing; what its result shows is on the host."""
 
     label_map: LabelMap
-    output: StepResult
-    """Its logits are in memory that the next frame may overwrite, unless they were asked for."""
+    logits: Logits | None
+    """None unless asked for."""
+    queries: Tensor
+    """(1, queries, hidden), what the stream's next frame starts from."""
     memory: Memory | None
     preprocess: float
     network: float
@@ -73,8 +86,8 @@ class FrameOutput(NamedTuple):
     """Seconds."""
 
 
-Pipeline = Callable[[Request], list[FrameOutput]]
-"""Takes one frame each of some streams; raises `ValueError` for what is no image, and `NotFiniteError`."""
+Pipeline = Callable[[Request], list[FrameOutput | NotFiniteError]]
+"""Takes one frame each of some streams; gives the error in place of a frame whose logits hold NaN or infinity."""
 
 
 class StepwisePipeline:
@@ -85,29 +98,24 @@ class StepwisePipeline:
         self.preprocess = preprocess
         self.task = task
 
-    def __call__(self, request: Request) -> list[FrameOutput]:
+    def __call__(self, request: Request) -> list[FrameOutput | NotFiniteError]:
         """Runs the frames; see `Pipeline`."""
         begin = time.perf_counter()
-        placements, pixels = preprocessed(self.task, self.preprocess, request.images)
+        pixels = preprocessed(self.preprocess, request)
         prepared = time.perf_counter()
-        outputs = run_network(self.step, pixels, request.queries)
-        memories = remembered(request.memories, outputs, self.task.score_memory)
-        computed = time.perf_counter()
+        outputs = run_network(self.step, pixels, [frame.queries for frame in request.frames])
+        memories = remembered(request, outputs, self.task.score_memory)
+        before = prepared - begin, time.perf_counter() - prepared
         frames = []
-        for output, memory, placement in zip(outputs, memories, placements, strict=True):
-            begun = time.perf_counter()
-            label_map = segmented(self.task, scored(output, memory), placement, request)
-            seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            frames.append(FrameOutput(label_map, output, memory, *seconds))
+        for frame, output, memory in zip(request.frames, outputs, memories, strict=True):
+            find = partial(segmented, self.task, scored(output, memory), frame.placement, request)
+            frames.append(finished(find, output, memory, request, before))
         return frames
 
 
-def preprocessed(
-    task: Task, preprocess: Preprocessor, images: Sequence[np.ndarray]
-) -> tuple[list[Placement], list[Tensor]]:
-    """Where each image lies in the network's input, and that input, (windows or 1, 3, height, width) of each."""
-    placements = [task.place((image.shape[0], image.shape[1])) for image in images]
-    return placements, [preprocess(*each) for each in zip(images, placements, strict=True)]
+def preprocessed(preprocess: Preprocessor, request: Request) -> list[Tensor]:
+    """The network's input, (windows or 1, 3, height, width) of each frame."""
+    return [preprocess(frame.image, frame.placement) for frame in request.frames]
 
 
 def run_network(
@@ -122,8 +130,10 @@ def run_network(
     for size in dict.fromkeys(each.shape[2:] for each in pixels):
         members = [index for index, each in enumerate(pixels) if each.shape[2:] == size]
         counts = [len(pixels[index]) for index in members]
-        starts = torch.cat([queries[index].expand(len(pixels[index]), -1, -1) for index in members])
-        output = step(torch.cat([pixels[index] for index in members]), starts)
+        together = torch.cat([pixels[index] for index in members])
+        # Of the pixels' type, which is another than the queries' where frames have gone on in another precision.
+        starts = torch.cat([queries[index].to(together.dtype).expand(len(pixels[index]), -1, -1) for index in members])
+        output = step(together, starts)
         parts = (torch.split(part, counts) for part in output)
         for index, masks, classes, following in zip(members, *parts, strict=True):
             # A copy, since a view would keep those of the whole batch in memory; of windows all have the same.
@@ -131,13 +141,14 @@ def run_network(
     return [answers[index] for index in range(len(pixels))]
 
 
-def remembered(
-    before: Sequence[Memory | None], outputs: Sequence[StepResult], score_memory: float
-) -> list[Memory | None]:
+def remembered(request: Request, outputs: Sequence[StepResult], score_memory: float) -> list[Memory | None]:
     """Each stream's memory with its next frame in it; None where nothing is remembered."""
     if not score_memory:
         return [None] * len(outputs)
-    return [Memory.after(each, output.class_logits, score_memory) for each, output in zip(before, outputs, strict=True)]
+    return [
+        Memory.after(frame.memory, output.class_logits, score_memory)
+        for frame, output in zip(request.frames, outputs, strict=True)
+    ]
 
 
 def scored(output: StepResult, memory: Memory | None) -> StepResult:
@@ -163,3 +174,29 @@ def segmented(task: Task, output: StepResult, placement: Placement, request: Req
         fuse_stuff=options.fuse_stuff,
         **task.of_instances,
     )
+
+
+def finished(
+    find: Callable[[], LabelMap],
+    output: StepResult,
+    memory: Memory | None,
+    request: Request,
+    before: tuple[float, float],
+) -> FrameOutput | NotFiniteError:
+    """The rest of a frame; gives the error in place of one that is not finite.
+
+    find: does the post-processing. before: seconds of the preprocessing and the network.
+    """
+    begun = time.perf_counter()
+    try:
+        label_map = find()
+    except NotFiniteError as error:
+        return error.with_traceback(None)  # it holds the whole batch
+    logits = _logits(output) if request.with_logits else None
+    return FrameOutput(label_map, logits, output.next_queries, memory, *before, time.perf_counter() - begun)
+
+
+def _logits(output: StepResult) -> Logits:
+    # Copies, because the next frame may be written to the same memory.
+    masks, classes = (logits[0].float().cpu().numpy().copy() for logits in (output.mask_logits, output.class_logits))
+    return Logits(masks, classes)

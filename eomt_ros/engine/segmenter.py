@@ -8,10 +8,9 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
-import torch
 
 from eomt_ros.continuity import MAX_GAP, Admitted
 from eomt_ros.engine.backends import Backend
@@ -21,15 +20,13 @@ from eomt_ros.engine.errors import EngineError, NotFiniteError
 from eomt_ros.engine.fallback import PipelineWithFallback
 from eomt_ros.engine.loading import Fallbacks, backend_for, chosen_for, fallbacks_for, with_score_threshold
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
-from eomt_ros.engine.networks import StepResult
-from eomt_ros.engine.pipeline import FrameOutput, Pipeline, Request, Task
-from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Pipeline, Request, Task
 from eomt_ros.engine.preprocess.pixels import Preprocessor, as_image
-from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
+from eomt_ros.engine.results import FrameResult, Timings
 from eomt_ros.engine.stream import State, Stream
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
-from eomt_ros.engine.tracking.regions import observed, segments_of
-from eomt_ros.engine.tracking.tracker import Identities, Identity
+from eomt_ros.engine.tracking.regions import segments_of
+from eomt_ros.engine.tracking.tracker import Identities
 from eomt_ros.extras import missing
 from eomt_ros.model_options import GONE, ModelOptions, rules_of
 from eomt_ros.stamps import SECOND, Stamp, nanoseconds
@@ -55,6 +52,16 @@ def _option(name: str) -> Any:
     )
 
 
+class _Begun(NamedTuple):
+    """A frame, and its stream's state before it."""
+
+    stream: Stream
+    start: State
+    stamp: int | None
+    """Nanoseconds."""
+    frame: FrameInput
+
+
 class Segmenter:
     """A network with all that belongs to it. It keeps nothing of a camera, so any number of streams can share it.
 
@@ -69,7 +76,7 @@ class Segmenter:
         self._options = options
         self._family = checkpoint.family
         processor = checkpoint.processor
-        task = Task(
+        task = self._task = Task(
             name=options.task,
             family=checkpoint.family,
             place=checkpoint.family.fit(
@@ -188,19 +195,21 @@ class Segmenter:
         """A stream for one camera; max_gap: as `Stream.max_gap`."""
         return Stream(self, Identities() if self._family.propagates else OverlapIdentities(), max_gap)
 
-    def warm_up(self, height: int, width: int) -> None:
-        """Runs a black image of that size, so that the first real one does not pay for what is done once, capture
-        included.
+    def warm_up(self, height: int, width: int, images: int = 1) -> None:
+        """Runs so many black images of that size at once, so that the first real ones do not pay for what is done once,
+        capture included, nor find out that the device has no memory for so many.
+
+        Raises as `segment_batch`.
         """
-        image = np.zeros((height, width, 3), np.uint8)
+        batch = [np.zeros((height, width, 3), np.uint8)] * images
         precision = self.precision
         try:
-            self.open_stream().segment(image)
+            self.segment_batch(batch, [self.open_stream() for _ in batch])
         except NotFiniteError as error:
             if self.precision == precision:
                 raise
             log.warning("%s", error)
-            self.open_stream().segment(image)
+            self.segment_batch(batch, [self.open_stream() for _ in batch])
 
     def segment(
         self,
@@ -234,6 +243,7 @@ class Segmenter:
             with_confidence=with_confidence,
         )[0]
 
+    @overload
     def segment_batch(
         self,
         images: Sequence[np.ndarray | PilImage],
@@ -243,11 +253,40 @@ class Segmenter:
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
-    ) -> list[FrameResult]:
+        return_exceptions: Literal[False] = False,
+    ) -> list[FrameResult]: ...
+
+    @overload
+    def segment_batch(
+        self,
+        images: Sequence[np.ndarray | PilImage],
+        streams: Sequence[Stream],
+        *,
+        stamps: Sequence[Stamp | Admitted | None] | None = None,
+        with_masks: bool = False,
+        with_logits: bool = False,
+        with_confidence: bool = True,
+        return_exceptions: bool,
+    ) -> list[FrameResult | EngineError | ValueError]: ...
+
+    def segment_batch(
+        self,
+        images: Sequence[np.ndarray | PilImage],
+        streams: Sequence[Stream],
+        *,
+        stamps: Sequence[Stamp | Admitted | None] | None = None,
+        with_masks: bool = False,
+        with_logits: bool = False,
+        with_confidence: bool = True,
+        return_exceptions: bool = False,
+    ) -> Any:
         """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
 
-        The images may differ in size. Raises `ValueError` also where images, streams and stamps differ in number, or a
-        stream is named twice.
+        The images may differ in size. return_exceptions: whether to give the exception of a frame that fails in place
+        of its result, as `asyncio.gather` does: its stream is then as before, and the others go on. Otherwise the first
+        is raised, and all streams are as before.
+
+        Raises `ValueError` where images, streams and stamps differ in number, or a stream is named twice.
         """
         stamps = [None] * len(images) if stamps is None else stamps
         if not len(images) == len(streams) == len(stamps):
@@ -256,35 +295,31 @@ class Segmenter:
             )
         if len(set(streams)) < len(streams):
             raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
-        if not images:
-            return []
-        arrays = [as_image(image) for image in images]
-        times = [stamp.stamp if isinstance(stamp, Admitted) else nanoseconds(stamp) for stamp in stamps]
         pipeline = self._open_pipeline
         active = pipeline.active
-        for stream in streams:
-            if not active.accepts(stream._state.queries):  # they were lost with a device, or with a precision
-                stream.reset()
-        starts = [
-            stream._state.before(stamp if isinstance(stamp, Admitted) else None, array.shape[:2])
-            for stream, stamp, array in zip(streams, stamps, arrays, strict=True)
+        begun: dict[int, _Begun] = {}
+        found: dict[int, FrameOutput | EngineError | ValueError] = {}
+        for index, given in enumerate(zip(images, streams, stamps, strict=True)):
+            try:
+                begun[index] = self._begin(*given, active.step)
+            except ValueError as error:
+                if not return_exceptions:
+                    raise
+                found[index] = error.with_traceback(None)
+        inputs = [each.frame for each in begun.values()]
+        request = Request(inputs, self._options, with_masks, with_logits, with_confidence)
+        found.update(zip(begun, pipeline.run(active, request), strict=True))
+        failed = [each for each in found.values() if isinstance(each, Exception)]
+        if failed and not return_exceptions:
+            try:
+                raise failed[0]
+            finally:
+                del failed, found  # else the error and its traceback hold each other, and the images
+        # Only now, when nothing can fail any more: a stream is never left half updated.
+        return [
+            self._result(each, begun[index], request) if isinstance(each, FrameOutput) else each
+            for index, each in sorted(found.items())
         ]
-        request = Request(
-            arrays,
-            [active.step.first_queries if start.queries is None else start.queries for start in starts],
-            [start.memory for start in starts],
-            self._options,
-            with_masks,
-            with_logits,
-            with_confidence,
-        )
-        with pipeline.guard(active, len(images)), torch.inference_mode():
-            frames = active.pipeline(request)
-            # Only now, when nothing but the device itself can fail: a stream is never left half updated.
-            return [
-                self._result(frame, stream, start, time, request)
-                for frame, stream, start, time in zip(frames, streams, starts, times, strict=True)
-            ]
 
     def segment_video(self, path: str | Path, **wanted: Any) -> Iterator[FrameResult]:
         """Segments the frames of a video file, one after the other, in a stream of its own.
@@ -310,16 +345,35 @@ class Segmenter:
             raise EngineError("the segmenter is closed; load the model again")
         return self._pipeline
 
-    def _result(
-        self, frame: FrameOutput, stream: Stream, start: State, stamp: int | None, request: Request
-    ) -> FrameResult:
+    def _begin(
+        self, image: np.ndarray | PilImage, stream: Stream, stamp: Stamp | Admitted | None, step: Backend
+    ) -> _Begun:
+        """Raises `ValueError` for what is no image, and for a stamp that is not finite."""
+        array = as_image(image)
+        size = array.shape[0], array.shape[1]
+        admitted = stamp if isinstance(stamp, Admitted) else None
+        time = stamp.stamp if isinstance(stamp, Admitted) else nanoseconds(stamp)
+        start = stream._state.before(admitted, size, step.device)
+        queries = step.first_queries if start.queries is None else start.queries
+        return _Begun(stream, start, time, FrameInput(array, self._task.place(size), queries, start.memory))
+
+    def _result(self, frame: FrameOutput, begun: _Begun, request: Request) -> FrameResult:
         """The frame with ids, and the stream behind it."""
         begin = perf_counter()
+        stream, start = begun.stream, begun.start
         if start.reset_reason:
             stream.reset()
-        stream._state = start._replace(queries=frame.output.next_queries, memory=frame.memory, reset_reason="")
+        queries = frame.queries if self._family.propagates else None
+        stream._state = start._replace(queries=queries, memory=frame.memory, reset_reason="")
         label_map = frame.label_map
-        segments = self._identify(stream._identities, label_map, stamp, request.options.fuse_stuff)
+        segments = segments_of(
+            label_map,
+            self.labels,
+            None if self.task == "semantic" else stream._identities,
+            begun.stamp,
+            fused=request.options.fuse_stuff and self.task == "panoptic",
+            propagated=self._family.propagates,
+        )
         identified = perf_counter()
         if self.task == "semantic":
             panoptic = np.zeros(label_map.winner.shape, np.uint16)
@@ -333,7 +387,7 @@ class Segmenter:
             epoch=stream.epoch,
             reset_reason=start.reset_reason,
             labels=self.labels,
-            logits=_logits(frame.output) if request.with_logits else None,
+            logits=frame.logits,
             timings=Timings(
                 preprocess=frame.preprocess,
                 network=frame.network,
@@ -341,25 +395,3 @@ class Segmenter:
                 identity=identified - begin,
             ),
         )
-
-    def _identify(
-        self, identities: Identities, label_map: LabelMap, stamp: int | None, fuse_stuff: bool
-    ) -> list[Segment]:
-        """The frame's segments, with ids."""
-        if self.task == "semantic":
-            return segments_of(label_map, self.labels, [Identity(id=0, age=0)] * len(label_map.regions))
-        observations = observed(
-            label_map.regions,
-            self.labels.is_thing,
-            fused=fuse_stuff and self.task == "panoptic",
-            propagated=self._family.propagates,
-        )
-        seen = None if self._family.propagates else label_map.index()
-        named = identities.update(observations, label_map.winner.shape[1], stamp, seen)
-        return segments_of(label_map, self.labels, named)
-
-
-def _logits(output: StepResult) -> Logits:
-    # Copies, because the next frame may be written to the same memory.
-    masks, classes = (logits[0].float().cpu().numpy().copy() for logits in (output.mask_logits, output.class_logits))
-    return Logits(masks, classes)

@@ -55,20 +55,20 @@ class State(NamedTuple):
     reset_reason: str = ""
     """The reason why this forgot what was before; empty where it did not."""
 
-    def before(self, frame: Admitted | None, size: tuple[int, int]) -> State:
+    def before(self, frame: Admitted | None, size: tuple[int, int], device: torch.device) -> State:
         """The state that a frame of this size starts from: an empty one, where it does not continue the stream.
 
-        frame: None where the caller alone decides what continues the stream.
+        frame: None where the caller alone decides what continues the stream. device: that frames run on now.
         """
-        if frame is None:
-            return self._replace(size=size)
         reason = ""
-        if self.size is not None and self.size != size:
+        if self.queries is not None and self.queries.device != device:
+            reason = f"the queries were lost with {self.queries.device}; frames run on {device} now"
+        elif frame is not None and self.size is not None and self.size != size:
             reason = f"the image size changed from {self.size[1]}x{self.size[0]} to {size[1]}x{size[0]}"
-        elif self.stretch not in (None, frame.stretch):
+        elif frame is not None and self.stretch not in (None, frame.stretch):
             reason = frame.begun_by
         queries, memory = (None, None) if reason else (self.queries, self.memory)
-        return State(queries, memory, frame.stretch, size, reason)
+        return State(queries, memory, self.stretch if frame is None else frame.stretch, size, reason)
 
 
 class Stream:

@@ -36,6 +36,8 @@ SMALL: dict[str, Any] = {
     "id2label": {0: "floor", 1: "wall", 2: "ball", 3: "box", 4: "person"},
 }
 
+FOUND = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
+"""Score thresholds at which these networks find a good number of segments, by task."""
 STUFF = {0, 1}
 """Of the classes of `SMALL`: floor and wall."""
 TABLE = """

@@ -14,10 +14,9 @@ from torch import Tensor
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.pipeline import Request, StepwisePipeline
-from test.engine.checkpoints import WRITERS
+from test.engine.checkpoints import FOUND, WRITERS
 from test.engine.cuda.machine import Recorder, on_gpu
 from test.engine.pictures import clip, picture
-from test.engine.test_segmenter import FOUND
 from test.patience import PATIENCE
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -81,9 +80,9 @@ def expect_inputs_left_alone(
 
 
 def arrays_of_request(request: Request) -> list[np.ndarray]:
-    queries = [each.numpy().copy() for each in request.queries]
-    memories = [each.class_logits.numpy().copy() for each in request.memories if each is not None]
-    return [*(image.copy() for image in request.images), *queries, *memories]
+    queries = [frame.queries.numpy().copy() for frame in request.frames]
+    memories = [frame.memory.class_logits.numpy().copy() for frame in request.frames if frame.memory is not None]
+    return [*(frame.image.copy() for frame in request.frames), *queries, *memories]
 
 
 def arrays_of_tensors(*tensors: Tensor) -> list[np.ndarray]:
@@ -108,7 +107,7 @@ def test_image_queries_and_memory_of_a_frame_stay_as_they_are(
     segmenter = load(way)
     results_of(segmenter, clip(FRAMES))
     assert len(requests) == FRAMES
-    assert ("score_memory" in WAYS[way]) == (requests[-1][0].memories[0] is not None)
+    assert ("score_memory" in WAYS[way]) == (requests[-1][0].frames[0].memory is not None)
 
 
 @pytest.mark.parametrize("way", ON_GPU)

@@ -36,13 +36,11 @@ from eomt_ros.engine import (
 from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.video import VideoError, read_video
 from test.engine import reference
-from test.engine.checkpoints import PREPROCESSOR, SMALL, STUFF, TABLE, write_checkpoint
+from test.engine.checkpoints import FOUND, PREPROCESSOR, SMALL, STUFF, TABLE, write_checkpoint
 from test.engine.pictures import clip, picture
 from test.engine.reference import Reference
 
 TASKS = ("panoptic", "instance", "semantic")
-FOUND = {"panoptic": 0.3, "instance": 0.2, "semantic": 0.0}
-"""Score thresholds at which random networks find a good number of segments."""
 SIZES = [(120, 160), (240, 320), (97, 131), (64, 64), (333, 50), (480, 640)]
 ROUNDING = 1e-4
 """The share of pixels that may differ where float32 is summed in another order: those on the very edge of a mask."""

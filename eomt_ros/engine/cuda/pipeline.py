@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,13 +22,14 @@ from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.cuda.capture import Capture, Tensors
 from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_memory
-from eomt_ros.engine.errors import first_line
+from eomt_ros.engine.errors import NotFiniteError, first_line
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import (
     FrameOutput,
     Request,
     StepwisePipeline,
     Task,
+    finished,
     preprocessed,
     remembered,
     run_network,
@@ -45,8 +47,9 @@ log = logging.getLogger(__name__)
 
 PLACES = 64
 """Candidates that a graph has room for; frames with more are post-processed without a graph."""
-MOST_GRAPHS = 8
-"""Graphs that are kept; the least recently used goes, and is captured anew where it is needed again."""
+MOST_GRAPHS = 16
+"""Graphs that are kept, enough for each number of up to eight cameras and as many sizes of images; the least recently
+used goes, and is captured anew where it is needed again."""
 
 
 class CudaPipeline:
@@ -68,7 +71,7 @@ class CudaPipeline:
         limit = task.top_k if task.top_k and task.name == "instance" else step.first_queries.shape[1]
         self._places = min(PLACES, limit)
 
-    def __call__(self, request: Request) -> list[FrameOutput]:
+    def __call__(self, request: Request) -> list[FrameOutput | NotFiniteError]:
         """Runs the frames; see `Pipeline`."""
         # An instance's mask is whole also where another covers it, which the label map does not show.
         if self._given_up or (request.with_masks and self._task.name == "instance"):
@@ -80,6 +83,9 @@ class CudaPipeline:
             # Whatever fails here on somebody's GPU must not cost a robot its eyes.
             if is_device_failure(error):
                 raise
+            if is_out_of_memory(error) and len(request.frames) > 1:
+                self._drop_new_graphs()
+                raise  # for fewer at a time there may be memory, graphs included
             if is_out_of_memory(error):
                 log.warning("no memory is left for CUDA graphs: frames run without them, which is slower")
             else:
@@ -94,27 +100,24 @@ class CudaPipeline:
         free_devices()
         return self._stepwise(request)
 
-    def _run(self, request: Request) -> list[FrameOutput]:
+    def _run(self, request: Request) -> list[FrameOutput | NotFiniteError]:
         begin = time.perf_counter()
-        placements, pixels = preprocessed(self._task, self._preprocess, request.images)
+        pixels = preprocessed(self._preprocess, request)
         prepared = time.perf_counter()
-        outputs = run_network(self._network, pixels, request.queries)
-        memories = remembered(request.memories, outputs, self._task.score_memory)
+        outputs = run_network(self._network, pixels, [frame.queries for frame in request.frames])
+        memories = remembered(request, outputs, self._task.score_memory)
         answers = [scored(*each) for each in zip(outputs, memories, strict=True)]
+        placements = [frame.placement for frame in request.frames]
         options = request.options
         thresholds = options.score_threshold, options.mask_threshold, options.overlap_threshold
         numbers = torch.tensor(thresholds, dtype=torch.float64)
         labels = [self._labels(*each, numbers) for each in zip(answers, placements, strict=True)]
-        if request.with_logits:  # others' frames may come before anybody reads them
-            outputs = [StepResult(*(part.clone() for part in output)) for output in outputs]
         _wait(self._step.device)
-        computed = time.perf_counter()
+        before = prepared - begin, time.perf_counter() - prepared
         frames = []
         for index, output in enumerate(outputs):
-            begun = time.perf_counter()
-            label_map = self._label_map(labels[index], answers[index], placements[index], request)
-            seconds = prepared - begin, computed - prepared, time.perf_counter() - begun
-            frames.append(FrameOutput(label_map, output, memories[index], *seconds))
+            find = partial(self._label_map, labels[index], answers[index], placements[index], request)
+            frames.append(finished(find, output, memories[index], request, before))
         return frames
 
     def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
@@ -144,6 +147,12 @@ class CudaPipeline:
         fused = fused_classes(self._task.is_thing, fuse_stuff)
         winners = Winners(winner, confidence if request.with_confidence else None, table)
         return LabelMap.of(winners, self._task.classes, fused=fused, with_masks=request.with_masks)
+
+    def _drop_new_graphs(self) -> None:
+        """Drops graphs that have never run: they hold their inputs."""
+        with self._lock:
+            for key in [key for key, graph in self._graphs.items() if not graph.is_captured]:
+                del self._graphs[key]
 
     def _graph(
         self,

@@ -89,15 +89,19 @@ class QueryVit(nn.Module):
         for block, layer in enumerate(self.layers[-self.settings.num_blocks :]):
             tokens = layer(tokens, rotate, self._attention_mask(block, tokens, grid))
         mask_logits, class_logits = self.predict(self.layernorm(tokens), grid)
-        return StepResult(mask_logits, class_logits, self.next_queries(tokens[:, : self.settings.num_queries]))
+        return StepResult(mask_logits, class_logits, self.next_queries(self._queries(tokens)))
 
     def predict(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         """Mask logits (batch, queries, h, w) and class logits (batch, queries, classes + 1) of normalised tokens."""
-        queries = tokens[:, : self.settings.num_queries]
+        queries = self._queries(tokens)
         patches = tokens[:, self.settings.num_queries + 1 + self.settings.num_register_tokens :]
         features = self.upscale_block(patches.transpose(1, 2).reshape(len(patches), -1, *grid))
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
         return mask_logits, self.class_predictor(queries)
+
+    def _queries(self, tokens: Tensor) -> Tensor:
+        # A copy: of a view torch multiplies each frame by itself, and sums one frame in another order than several.
+        return tokens[:, : self.settings.num_queries].contiguous()
 
     def _attention_mask(self, block: int, tokens: Tensor, grid: Grid) -> Tensor | None:
         """True where a token may attend to another in a joint layer, (batch, 1, tokens, tokens); None: everywhere."""

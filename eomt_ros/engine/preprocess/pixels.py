@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eomt_ros.engine.errors import first_line
 from eomt_ros.engine.preprocess.geometry import Placement, Size
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ def as_image(image: np.ndarray | PilImage) -> np.ndarray:
         if mode not in PIL_MODES:
             what = f"of PIL's mode {mode}" if isinstance(mode, str) else f"a {type(image).__name__}"
             raise ValueError(f"image is {what}, expected (height, width, 3) uint8, or one of PIL in 8 bits")
-        image = np.asarray(image.convert("RGB"))
+        try:
+            image = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:  # PIL reads a file only now
+            raise ValueError(f"image cannot be read by PIL: {first_line(error)}") from error
     expect_image(image)
     return image
 

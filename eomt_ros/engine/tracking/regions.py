@@ -1,4 +1,4 @@
-"""From a frame's regions to what the tracker observes, and from its identities to segments."""
+"""From a frame's regions to segments with ids."""
 
 from __future__ import annotations
 
@@ -7,18 +7,36 @@ from collections.abc import Sequence
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.postprocess.label_map import LabelMap, Region
 from eomt_ros.engine.results import Segment
-from eomt_ros.engine.tracking.tracker import Identity, Observation
+from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 
 MOST_QUERIES = 1 << 16
 
 
-def observed(
-    regions: Sequence[Region], is_thing: Sequence[bool], *, fused: bool, propagated: bool
-) -> list[Observation]:
+def segments_of(
+    label_map: LabelMap,
+    labels: Labels,
+    identities: Identities | None,
+    stamp: int | None,
+    *,
+    fused: bool,
+    propagated: bool,
+) -> list[Segment]:
+    """The segments of a stream's next frame, in the order of its regions.
+
+    identities: of the stream; None in the semantic task, where all ids are 0. stamp: in nanoseconds. fused: all regions
+    of a stuff class are one. propagated: queries go from frame to frame.
+    """
+    if identities is None:
+        return _named(label_map, labels, [Identity(id=0, age=0)] * len(label_map.regions))
+    observations = _observed(label_map.regions, labels.is_thing, fused, propagated)
+    seen = None if propagated else label_map.index()
+    return _named(label_map, labels, identities.update(observations, label_map.winner.shape[1], stamp, seen))
+
+
+def _observed(regions: Sequence[Region], is_thing: Sequence[bool], fused: bool, propagated: bool) -> list[Observation]:
     """The regions as the tracker observes them.
 
-    is_thing: one entry per class. fused: all regions of a stuff class are one. propagated: queries go from frame to
-    frame. Where place is all there is to go by, stuff of which a frame has several regions is followed like things.
+    Where place is all there is to go by, stuff of which a frame has several regions is followed like things.
     """
     owner = {region.query: index for index, region in enumerate(regions)}
     return [
@@ -41,8 +59,7 @@ def _slot(region: Region, *, owns: bool, fused: bool) -> int:
     return region.query if owns else region.query + MOST_QUERIES * (1 + region.class_id)
 
 
-def segments_of(label_map: LabelMap, labels: Labels, identities: Sequence[Identity]) -> list[Segment]:
-    """The regions as segments, with their identities."""
+def _named(label_map: LabelMap, labels: Labels, identities: Sequence[Identity]) -> list[Segment]:
     height, width = label_map.winner.shape
     return [
         Segment(

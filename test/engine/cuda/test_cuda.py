@@ -17,9 +17,9 @@ from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.networks.layers import MOST_GRIDS
 from eomt_ros.evaluation.sources import open_sequences
 from test.engine.backends.test_backends import BAG
-from test.engine.checkpoints import WRITERS
+from test.engine.checkpoints import FOUND, WRITERS
 from test.engine.pictures import clip, picture
-from test.engine.test_segmenter import FOUND, TASKS
+from test.engine.test_segmenter import TASKS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 

@@ -27,10 +27,10 @@ from eomt_ros.engine.model import families
 from eomt_ros.engine.pipeline import Request
 from eomt_ros.evaluation.sources import open_sequences
 from test.engine.backends.test_backends import BAG
-from test.engine.checkpoints import WRITERS, write_checkpoint
+from test.engine.checkpoints import FOUND, WRITERS, write_checkpoint
 from test.engine.cuda.machine import Recorder, on_gpu, pipeline_of
 from test.engine.pictures import clip, picture
-from test.engine.test_segmenter import FOUND, TASKS, without_red, write_fragile_checkpoint
+from test.engine.test_segmenter import TASKS, without_red, write_fragile_checkpoint
 from test.patience import PATIENCE
 
 CAPTURED = ("videomt", "eomt", "eomt_dinov3")
@@ -485,13 +485,19 @@ def test_where_nothing_can_take_over_the_device_stays_lost(load, monkeypatch, ca
     ]
 
 
-def test_streams_that_lost_their_queries_with_a_device_begin_anew(load):
+def test_streams_that_lost_their_queries_with_a_device_begin_anew_and_say_so(load):
     segmenter = load()
     streams = [segmenter.open_stream() for _ in range(2)]
     segmenter.segment_batch(clip(2), streams)
     streams[0]._state = streams[0]._state._replace(queries=torch.empty(1, 24, 32, device="meta"))
+    with pytest.raises(ValueError, match="image is"):
+        segmenter.segment(picture(60, 80, 0)[..., 0], streams[0])
+    assert streams[0].epoch == 0
     results = segmenter.segment_batch(clip(2), streams)
-    assert [each.epoch for each in results] == [1, 0]
+    assert [(each.epoch, each.reset_reason) for each in results] == [
+        (1, "the queries were lost with meta; frames run on cpu now"),
+        (0, ""),
+    ]
 
 
 def test_what_is_not_used_any_more_is_freed_without_the_garbage_collector(load):

@@ -14,6 +14,7 @@ from eomt_ros.engine import DeviceLostError, Segmenter
 from eomt_ros.engine.errors import CheckpointError
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine.checkpoints import write_checkpoint
+from test.engine.pictures import picture
 from test.patience import PATIENCE
 
 NOBODY = "http://127.0.0.1:9"
@@ -188,6 +189,10 @@ def test_a_fallback_is_read_from_the_folder_that_was_loaded_and_asks_no_hub(hub,
     segmenter = Segmenter.load("owner/videomt", device="auto", backend="torch")
     use_hub(monkeypatch, NOBODY)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "another cache"))
-    pipeline = segmenter._pipeline
-    with pytest.raises(DeviceLostError, match="frames run on cpu from now on"), pipeline.guard(pipeline.active, 1):
+
+    def fail(*_: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", fail)
+    with pytest.raises(DeviceLostError, match="frames run on cpu from now on"):
+        segmenter.segment(picture(60, 80, 0), segmenter.open_stream())
