@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,12 @@ from eomt_ros.evaluation.report.figures import (
 )
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.timeline import id_chart
-from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.results import ReplayFigures, Results
 
 SMALLEST_AREA = 0.0005
 """Smallest share of the image for which the area of a class is shown."""
+TOGETHER = "all together"
+"""Name of the figures of all recordings, beside those of each."""
 MOST_RECORDINGS = 60
 """Recordings that have a line each."""
 LARGEST_VIDEO = 32 << 20
@@ -53,6 +55,7 @@ def render(results: Results, folder: Path) -> str:
     """The page; `folder` is where pictures and video lie."""
     overlay = results.files.get("overlay")
     size = None if overlay is None else _size(folder / overlay)
+    replays = {**results.replays, **({} if results.replay is None else {TOGETHER: results.replay})}
     areas = {name: area for name, area in results.predicted.class_area.items() if area >= SMALLEST_AREA}
     return fill_in(
         "report.html",
@@ -60,6 +63,13 @@ def render(results: Results, folder: Path) -> str:
         title=f"Evaluation of {said(results.settings.get('model'))}",
         facts=list(_facts(results)),
         headline=headline(results),
+        together=TOGETHER,
+        replays=list(replays),
+        fates=_fates(list(replays.values())),
+        ages=[
+            (f"age of a result, {name}" if results.replays else "age of a result", each.age_ms)
+            for name, each in replays.items()
+        ],
         recordings=results.recordings[:MOST_RECORDINGS] if len(results.recordings) > 1 else (),
         recording_figures=recording_figures(results),
         partly_scored=results.frames_scored not in (0, results.frames),
@@ -102,6 +112,21 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         yield "with ground truth", f"{results.frames_scored:,} of {frames}"
     if results.frames_scored and settings.get("convention") is not None:
         yield "convention", f"{settings['convention']}: {Convention(settings['convention']).meaning}"
+
+
+def _fates(replays: Sequence[ReplayFigures]) -> list[tuple[str, list[str]]]:
+    """What became of the frames in each of some replays, of which the last has them all: a line for each fate."""
+    lines = [("policy", [each.policy for each in replays])]
+    lines += [
+        (name, [f"{getattr(each, field):,}" for each in replays])
+        for name, field in (("published", "published"), ("processed", "processed"), ("dropped by the node", "dropped"))
+    ]
+    lines += [
+        (f"\N{EM SPACE}{reason}", [f"{each.dropped_by_reason.get(reason, 0):,}" for each in replays])
+        for reason, count in (replays[-1].dropped_by_reason.items() if replays else ())
+        if count
+    ]
+    return [*lines, ("lost on the way to it", [f"{each.lost_on_the_way:,}" for each in replays])]
 
 
 def _limits(settings: Mapping[str, Any]) -> str | None:

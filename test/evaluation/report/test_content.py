@@ -18,7 +18,7 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
-from eomt_ros.evaluation.results import Percentiles, Results
+from eomt_ros.evaluation.results import Percentiles, ReplayFigures, Results
 from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run, write_pictures
 
 VOID = {"meta", "link", "img"}
@@ -309,6 +309,29 @@ def test_drift_and_replay_are_shown_where_there_are_any(tmp_path: Path) -> None:
     short = page_of(short_run(), tmp_path).text
     assert "two minutes or more" in short
     assert "Replay" not in short
+
+
+def test_each_camera_of_a_replay_has_its_column_and_its_ages(tmp_path: Path) -> None:
+    def replay(published: int, dropped: dict[str, int], p50: float) -> ReplayFigures:
+        processed = published - sum(dropped.values())
+        ages = Percentiles(p50, p50 + 1, p50 + 2, p50 + 3)
+        return ReplayFigures("latest", published, processed, sum(dropped.values()), dropped, 0, ages)
+
+    several = {"front": replay(60, {"newer frame came": 5}, 20), "rear": replay(1040, {}, 30)}
+    run = replace(rig_run(), replay=replay(1100, {"newer frame came": 5, "too old": 0}, 25), replays=several)
+    text = page_of(run, tmp_path).text
+    assert (
+        "front rear all together policy latest latest latest published 60 1,040 1,100 processed 55 1,040 1,095 "
+        "dropped by the node 5 0 5 newer frame came 5 0 5 lost on the way to it 0 0 0"
+    ) in text
+    assert (
+        "age of a result, front 20.0 21.0 22.0 23.0 age of a result, rear 30.0 31.0 32.0 33.0 "
+        "age of a result, all together 25.0 26.0 27.0 28.0"
+    ) in text
+    assert "The cameras are side by side." not in text
+    write_pictures(run, tmp_path)
+    assert "The cameras are side by side." in page_of(run, tmp_path).text
+    assert "One recording follows the other." in page_of(rig_run(), tmp_path).text
 
 
 def test_classes_are_shown_best_first_and_those_without_truth_are_named(tmp_path: Path) -> None:
