@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.typesys import Stores, get_typestore
 
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
@@ -15,6 +17,7 @@ from test.evaluation import bags
 
 FRAMES = 6
 USUAL = TruthSource()
+ROS1 = get_typestore(Stores.ROS1_NOETIC)
 Message = tuple[str, int, Any]
 
 
@@ -44,6 +47,18 @@ def frame(number: int, classes: np.ndarray | None = None, ids: np.ndarray | None
 
 def write(path: Path, frames: Iterable[list[Message]]) -> Path:
     return bags.write_bag(path, [message for each in frames for message in each])
+
+
+def write_ros1(path: Path, frames: Mapping[str, int] | None = None) -> Path:
+    """A rosbag1 with so many images on each topic; by default, one on one."""
+    with Ros1Writer(path) as writer:
+        for topic, count in (frames or {"/camera": 1}).items():
+            connection = writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=ROS1)
+            for number in range(1, 1 + count):
+                header = ROS1.types["std_msgs/msg/Header"](0, ROS1.types["builtin_interfaces/msg/Time"](number, 0), "")
+                image = ROS1.types["sensor_msgs/msg/Image"](header, 2, 3, "mono8", 0, 3, np.zeros(6, np.uint8))
+                writer.write(connection, number, ROS1.serialize_ros1(image, image.__msgtype__))
+    return path
 
 
 def expect_scene(frames: list[SourceFrame], numbers: Iterable[int], *, instances: bool = True) -> None:

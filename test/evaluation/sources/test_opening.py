@@ -16,9 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from eomt_ros.evaluation.bag.unpacking import zstd
 from eomt_ros.evaluation.sources import SourceError, TruthSource, open_sequences
@@ -34,11 +32,10 @@ from test.evaluation.sources.recordings import (
     unscored,
     write,
     write_folder,
+    write_ros1,
 )
 from test.evaluation.test_video import encode
 from test.patience import PATIENCE
-
-ROS1 = get_typestore(Stores.ROS1_NOETIC)
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
@@ -308,15 +305,6 @@ def test_a_topic_is_for_bags(tmp_path: Path) -> None:
 def test_what_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gone does not exist"):
         read(tmp_path / "gone")
-
-
-def write_ros1(path: Path) -> Path:
-    with Ros1Writer(path) as writer:
-        connection = writer.add_connection("/camera", "sensor_msgs/msg/Image", typestore=ROS1)
-        header = ROS1.types["std_msgs/msg/Header"](0, ROS1.types["builtin_interfaces/msg/Time"](1, 0), "")
-        image = ROS1.types["sensor_msgs/msg/Image"](header, 2, 3, "mono8", 0, 3, np.zeros(6, np.uint8))
-        writer.write(connection, 1, ROS1.serialize_ros1(image, image.__msgtype__))
-    return path
 
 
 def write_packed(path: Path) -> Path:
