@@ -85,7 +85,7 @@ def waiting() -> Row:
 
     Whatever holds up callbacks, another callback or the worker through Python's lock, makes it late.
     """
-    from eomt_ros.node.segment_node import SegmentNode
+    from eomt_ros.node.lifecycle import SegmentNode
 
     camera_command = [sys.executable, "-c", "from bench.node import run_camera; run_camera()"]
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)

@@ -14,7 +14,13 @@ GONE = {"compile": "frames run as CUDA graphs without it; leave it out"}
 """Options of former versions, and what to do instead."""
 
 _RULE = "rule"
-_KINDS = {bool: "boolean", int: "whole number", float: "number", str: "string (quote it)"}
+_KINDS = {
+    bool: "boolean",
+    int: "whole number",
+    float: "number",
+    str: "string (quote it)",
+    tuple: "list of strings",
+}
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ def accepted(name: str, value: Any, default: Any, rule: Rule) -> Any:
         value = kind(value)
     if kind is str and isinstance(value, Path):
         value = str(value.expanduser().absolute())
+    if kind is tuple and isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = tuple(value)
     if type(value) is not kind:
         raise ValueError(f"{name}: got {value!r} ({type(value).__name__}), expected a {_KINDS[kind]}")
     if fault := rule.fault(value):

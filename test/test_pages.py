@@ -22,6 +22,7 @@ from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
+from eomt_ros.node.outputs import LABEL_INFO, RESULTS
 from test import ROOT
 from test.patience import PATIENCE
 
@@ -185,13 +186,15 @@ def test_the_topics_and_services_are_those_of_the_node() -> None:
     code = "".join(text_of(path) for path in (ROOT / "eomt_ros" / "node").glob("*.py"))
     named = set(re.findall(r'"(~/[\w/]+|/diagnostics)"', code))
     assert named
-    assert set(rows("docs/node.md", "it publishes")) | set(rows("docs/node.md", "service")) == named
+    results = {f"~/{topic}" for topic in (*RESULTS, LABEL_INFO)}
+    assert set(rows("docs/node.md", "it publishes")) | set(rows("docs/node.md", "service")) == named | results
 
 
 @each_page
 def test_every_own_topic_that_is_named_is_one_of_the_node(page: Path) -> None:
     ours = {*rows("docs/node.md", "it publishes"), *rows("docs/node.md", "service")}
-    assert set(re.findall(r"`(~/[\w/]+)`", text_of(page))) - {"~/.cache/eomt_ros"} <= ours
+    named = {topic.replace("~/front/", "~/") for topic in re.findall(r"`(~/[\w/]+)`", text_of(page))}
+    assert named - {"~/.cache/eomt_ros"} <= ours
 
 
 def test_the_packages_it_says_to_install_are_those_of_the_optional_parts() -> None:

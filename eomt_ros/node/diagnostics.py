@@ -1,4 +1,4 @@
-"""The status that the node publishes on /diagnostics, made of its statistics."""
+"""The statuses that the node publishes on /diagnostics, made of its statistics."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import dataclasses
 import os
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from eomt_ros.node.statistics import Drop, FrameLatency, ImageCounts, Statistics
+from eomt_ros.node.statistics import BatchLatency, BatchStatistics, Drop, FrameLatency, ImageCounts, Statistics
 
 RATE_WINDOW = 5  # reports
 SILENCE = 3.0  # s without an image that are worth a warning
@@ -21,7 +22,7 @@ PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 @dataclass(frozen=True)
 class Activity:
-    """State of the node, as far as the statistics do not know it; each field is a value of the status."""
+    """State of a camera, as far as the statistics do not know it; each field is a value of the status."""
 
     state: str
     topic: str
@@ -40,7 +41,7 @@ class Activity:
 
 
 class Reporter:
-    """Turns statistics into a DiagnosticStatus, and successive counts into rates."""
+    """Turns the statistics of a camera into a DiagnosticStatus, and successive counts into rates."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -49,27 +50,21 @@ class Reporter:
     def observe(self, statistics: Statistics) -> None:
         """Note the counts of this moment; meant to be called about once a second."""
         counts = statistics.counts
-        if self._history and self._history[-1][1].received > counts.received:
-            self._history.clear()  # the node was configured anew
         self._history.append((time.monotonic(), counts))
 
-    def report(self, statistics: Statistics, activity: Activity) -> DiagnosticStatus:
-        """Return the state of the node at the last `observe`."""
-        level, message = self._judge(statistics, activity)
+    def report(
+        self, statistics: Statistics, activity: Activity, more: Mapping[str, str] | None = None
+    ) -> DiagnosticStatus:
+        """Return the state of the camera at the last `observe`, with `more` values."""
         values = {
-            **{name.replace("_", " "): value for name, value in dataclasses.asdict(activity).items()},
+            **{name.replace("_", " "): str(value) for name, value in dataclasses.asdict(activity).items()},
             **self._rates(),
+            **({} if statistics.age is None else {"age of the last result (s)": f"{statistics.age:.2f}"}),
             **_totals(self._history[-1][1]),
             **_percentiles(statistics.latencies),
-            **_memory(activity.device),
+            **(more or {}),
         }
-        return DiagnosticStatus(
-            level=level,
-            name=self._name,
-            message=message,
-            hardware_id=activity.device,
-            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
-        )
+        return _status(*self._judge(statistics, activity), self._name, activity.device, values)
 
     def _judge(self, statistics: Statistics, activity: Activity) -> tuple[bytes, str]:
         if (failure := statistics.failure) is not None:
@@ -101,8 +96,30 @@ class Reporter:
         }
 
 
-def _totals(counts: ImageCounts) -> dict[str, int]:
-    return {
+def engine_status(name: str, statistics: BatchStatistics, device: str) -> DiagnosticStatus:
+    """The status of what the cameras share: the batches that their frames go through the engine in, and memory."""
+    sizes = [frames for frames, _ in statistics.recent]
+    values = {
+        "batches": str(statistics.batches),
+        **({"frames per batch": f"{np.mean(sizes):.2f}", "largest batch": str(max(sizes))} if sizes else {}),
+        **_percentiles([latency for _, latency in statistics.recent]),
+        **memory(device),
+    }
+    return _status(DiagnosticStatus.OK, f"{statistics.batches} batches", name, device, values)
+
+
+def _status(level: bytes, message: str, name: str, device: str, values: Mapping[str, str]) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        hardware_id=device,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def _totals(counts: ImageCounts) -> dict[str, str]:
+    numbers = {
         "received": counts.received,
         "processed": counts.processed,
         "skipped": counts.skipped,
@@ -110,24 +127,26 @@ def _totals(counts: ImageCounts) -> dict[str, int]:
         "dropped": counts.dropped.total(),
         **{f"dropped: {reason.value}": counts.dropped[reason] for reason in Drop},
     }
+    return {name: str(number) for name, number in numbers.items()}
 
 
-def _percentiles(latencies: list[FrameLatency]) -> dict[str, str]:
+def _percentiles(latencies: Sequence[FrameLatency] | Sequence[BatchLatency]) -> dict[str, str]:
     if not latencies:
         return {}
     table = 1e3 * np.percentile(latencies, list(PERCENTILES.values()), axis=0).T
     return {
         f"{stage} {name} (ms)": f"{value:.2f}"
-        for stage, row in zip(FrameLatency._fields, table, strict=True)
+        for stage, row in zip(latencies[0]._fields, table, strict=True)
         for name, value in zip(PERCENTILES, row, strict=True)
     }
 
 
-def _memory(device: str) -> dict[str, str]:
+def memory(device: str) -> dict[str, str]:
+    """Memory of this process, and of its part of the device, by name (MiB)."""
     resident_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    memory = {"memory (MiB)": f"{resident_pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.0f}"}
+    used = {"memory (MiB)": f"{resident_pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.0f}"}
     if device.startswith("cuda"):
         import torch  # here, where it is loaded already
 
-        memory["device memory (MiB)"] = f"{torch.cuda.memory_reserved(device) / 2**20:.0f}"
-    return memory
+        used["device memory (MiB)"] = f"{torch.cuda.memory_reserved(device) / 2**20:.0f}"
+    return used

@@ -1,4 +1,4 @@
-"""The node's image subscription: quality of service, what is let through, and what to say when nothing comes."""
+"""A camera's image subscription: quality of service, what is let through, and what to say when nothing comes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox, Pacer
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, Parameters
 from eomt_ros.node.silence import COMPRESSED_SUFFIX, why_silent
-from eomt_ros.node.statistics import Drop, Statistics
+from eomt_ros.node.statistics import Drop
 from eomt_ros.stamps import SECOND
 
 try:
@@ -26,11 +26,9 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rclpy.node import Node
 
-    from eomt_ros.node.qos import QosOverrides
+    from eomt_ros.node.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -45,41 +43,33 @@ class Arrival:
 
 
 class Input:
-    """Subscribes to the images and puts those that are to be processed into `mailbox`; its callbacks never wait."""
+    """Subscribes to a camera's images and puts those that are to be processed into `mailbox`; its callbacks never wait.
 
-    def __init__(
-        self,
-        node: Node,
-        admit: Callable[[Fraction], Admitted],
-        mailbox: Mailbox[Arrival],
-        statistics: Statistics,
-        parameters: Callable[[], Parameters],
-        enabled: Callable[[], bool],
-        overrides: QosOverrides,
-    ) -> None:
-        self._node = node
-        self._admit = admit
+    Raises ParameterError for a quality of service that cannot be.
+    """
+
+    def __init__(self, camera: Camera, mailbox: Mailbox[Camera, Arrival]) -> None:
+        self._camera = camera
+        self._node = camera.node
         self._mailbox = mailbox
-        self._statistics = statistics
-        self._parameters = parameters
-        self._enabled = enabled
+        self._statistics = camera.statistics
         self._stretch = 0
         self._pacer = Pacer()
         self._last_number: int | None = None
-        self._log = SparingLog(node.get_logger())
+        self._log = SparingLog(camera.logger)
 
-        chosen = parameters()
-        self.topic = topic_of(node, chosen)
+        chosen = camera.parameters
+        self.topic = topic_of(self._node, camera.name, chosen)
         self._kind: type[Any] = CompressedImage if chosen.image_transport == "compressed" else Image
         self._wanted = ReliabilityPolicy[chosen.reliability.upper()]
-        qos = overrides.of_subscription(self.topic, QoSProfile(depth=chosen.depth, reliability=self._wanted))
+        qos = camera.overrides.of_subscription(self.topic, QoSProfile(depth=chosen.depth, reliability=self._wanted))
         self._reliability = qos.reliability
         if self._wanted != qos.reliability and chosen.reliability != DEFAULTS.reliability:
             raise ParameterError(
                 f"parameters reliability and qos_overrides.{self.topic}.subscription.reliability: they are"
                 f" '{chosen.reliability}' and '{qos.reliability.name.lower()}'; leave one of them out"
             )
-        self._subscription = node.create_subscription(
+        self._subscription = self._node.create_subscription(
             self._kind,
             self.topic,
             # Up to Humble, rclpy tells nothing about a message but its content.
@@ -111,8 +101,8 @@ class Input:
         now = time.monotonic()
         self._statistics.count_received()
         self._count_missing(info.get("publication_sequence_number"))
-        parameters = self._parameters()
-        if not self._enabled():
+        parameters = self._camera.parameters
+        if not self._camera.enabled:
             self._statistics.count_skipped()
             return
         admitted = self._judge(message)
@@ -121,7 +111,7 @@ class Input:
         if not self._pacer.admits(now, parameters.rate):
             self._statistics.count_skipped()
             return
-        pushed_out = self._mailbox.put(Arrival(message, self._kind, now, admitted))
+        pushed_out = self._mailbox.put(self._camera, Arrival(message, self._kind, now, admitted))
         if not pushed_out:
             return
         if parameters.policy == "latest":
@@ -137,7 +127,7 @@ class Input:
     def _judge(self, message: bytes) -> Admitted | None:
         """Judge the time of an image; None where it is late, and counted."""
         try:
-            admitted = self._admit(Fraction(stamp_in(message), SECOND))
+            admitted = self._camera.stream.admit(Fraction(stamp_in(message), SECOND))
         except LateFrameError as error:
             self._statistics.count_dropped(Drop.LATE)
             if not self._warn_of_publishers():
@@ -155,7 +145,7 @@ class Input:
             self._log.warning(
                 "publishers",
                 f"{self.topic} has {publishers} publishers, whose stamps do not go together: {self._late_so_far}; give"
-                " each camera a topic, and a node, of its own",
+                " each camera a topic of its own (cameras)",
             )
         return publishers > 1
 
@@ -190,7 +180,7 @@ class Input:
         )
 
 
-def topic_of(node: Node, parameters: Parameters) -> str:
-    """Full name of the topic that images are expected on."""
-    base = node.resolve_topic_name("image")
+def topic_of(node: Node, camera: str, parameters: Parameters) -> str:
+    """Full name of the topic that images of a camera are expected on."""
+    base = node.resolve_topic_name(f"{camera}/image" if camera else "image")
     return f"{base}{COMPRESSED_SUFFIX}" if parameters.image_transport == "compressed" else base

@@ -1,41 +1,55 @@
-"""Hand-over of images from the subscription, which never waits, to the worker."""
+"""Hand-over of images from the subscriptions, which never wait, to the worker."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+_Sender = TypeVar("_Sender")
 _Item = TypeVar("_Item")
 
 
-class Mailbox(Generic[_Item]):
-    """A queue of at most `capacity` items in which the oldest gives way: 1 is "the newest wins"."""
+class Mailbox(Generic[_Sender, _Item]):
+    """A queue of at most `capacity` items for each sender, in which the oldest gives way: 1 is "the newest wins"."""
 
-    def __init__(self, capacity: int) -> None:
-        self._items: deque[_Item] = deque()
+    def __init__(self, senders: Iterable[_Sender], capacity: int) -> None:
+        self._queues: dict[_Sender, deque[_Item]] = {sender: deque() for sender in senders}
         self._capacity = capacity
         self._closed = False
         self._changed = threading.Condition()
+        self._since = 0.0  # when the first item came that waits, by time.monotonic
 
-    def put(self, item: _Item) -> int:
-        """Add `item` without waiting and return how many older items it pushed out."""
+    def put(self, sender: _Sender, item: _Item) -> int:
+        """Add `item` without waiting and return how many older items of its sender it pushed out."""
         with self._changed:
-            self._items.append(item)
+            if not any(self._queues.values()):
+                self._since = time.monotonic()
+            self._queues[sender].append(item)
             self._changed.notify()
-            return self._shrink()
+            return self._shrink(sender)
 
-    def take(self) -> _Item | None:
-        """Wait for the oldest item and return it, or None once the mailbox is closed, whatever it still holds."""
+    def take(self, window: float = 0.0) -> dict[_Sender, _Item] | None:
+        """Wait for an item, and return the oldest of each sender that has one.
+
+        window: how long an item waits for those of the senders that have none (s). Returns None once the mailbox is
+        closed, whatever it still holds.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
-            return None if self._closed else self._items.popleft()
+            self._changed.wait_for(lambda: self._closed or any(self._queues.values()))
+            left = self._since + window - time.monotonic()
+            self._changed.wait_for(lambda: self._closed or all(self._queues.values()), max(0.0, left))
+            if self._closed:
+                return None
+            return {sender: queue.popleft() for sender, queue in self._queues.items() if queue}
 
-    def resize(self, capacity: int) -> int:
-        """Change the capacity and return how many items were pushed out by it."""
+    def resize(self, capacity: int) -> dict[_Sender, int]:
+        """Change the capacity and return how many items of each sender were pushed out by it."""
         with self._changed:
             self._capacity = capacity
-            return self._shrink()
+            return {sender: self._shrink(sender) for sender in self._queues}
 
     def close(self) -> None:
         """End all waiting: `take` returns None from now on."""
@@ -43,10 +57,11 @@ class Mailbox(Generic[_Item]):
             self._closed = True
             self._changed.notify_all()
 
-    def _shrink(self) -> int:
-        excess = max(0, len(self._items) - self._capacity)
+    def _shrink(self, sender: _Sender) -> int:
+        queue = self._queues[sender]
+        excess = max(0, len(queue) - self._capacity)
         for _ in range(excess):
-            self._items.popleft()
+            queue.popleft()
         return excess
 
 

@@ -1,4 +1,4 @@
-"""The node's output topics: a message is made only for topics that somebody subscribes to."""
+"""A camera's output topics: a message is made only for topics that somebody subscribes to."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ if TYPE_CHECKING:
     from eomt_ros.node.qos import QosOverrides
 
 RESULTS = {
-    "~/semantic": Image,
-    "~/panoptic": Image,
-    "~/instances": InstanceArray,
-    "~/confidence": Image,
-    "~/semantic_color": Image,
-    "~/overlay": Image,
-    "~/overlay/compressed": CompressedImage,
+    "semantic": Image,
+    "panoptic": Image,
+    "instances": InstanceArray,
+    "confidence": Image,
+    "semantic_color": Image,
+    "overlay": Image,
+    "overlay/compressed": CompressedImage,
 }
-LABEL_INFO = "~/label_info"
+LABEL_INFO = "label_info"
 
 
 class ResultPublisher:
-    """Publishes the results of one configured node; `publish` may be called from another thread than the executor's.
+    """Publishes the results of one camera; `publish` may be called from another thread than the executor's.
 
-    Raises ParameterError for an override of the quality of service that cannot be.
+    camera: its name, which is a step of the topics' names; "" for none. Raises ParameterError for an override of the
+    quality of service that cannot be.
     """
 
-    def __init__(self, node: Node, segmenter: Segmenter, depth: int, overrides: QosOverrides) -> None:
+    def __init__(self, node: Node, segmenter: Segmenter, depth: int, overrides: QosOverrides, camera: str = "") -> None:
         self._node = node
         self._segmenter = segmenter
         self._sequence = 0
@@ -56,22 +57,24 @@ class ResultPublisher:
         # Reliable, because RViz and Nav2 ask for it, and subscribers that want best effort connect as well.
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
         latched = QoSProfile(depth=1, reliability=qos.reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        topics = {topic: (kind, overrides.of_publisher(topic, qos)) for topic, kind in RESULTS.items()}
+        root = f"~/{camera}/" if camera else "~/"
+        topics = {topic: (kind, overrides.of_publisher(root + topic, qos)) for topic, kind in RESULTS.items()}
         if LabelInfo is None:
-            node.get_logger().info("vision_msgs is not installed (ros-$ROS_DISTRO-vision-msgs): no ~/label_info")
+            told = "vision_msgs is not installed (ros-$ROS_DISTRO-vision-msgs): no ~/label_info"
+            node.get_logger().info(told, once=True)
         else:
-            topics[LABEL_INFO] = LabelInfo, overrides.of_publisher(LABEL_INFO, latched)
+            topics[LABEL_INFO] = LabelInfo, overrides.of_publisher(root + LABEL_INFO, latched)
         self._publishers: dict[str, Publisher[Any]] = {
-            topic: node.create_publisher(kind, topic, quality) for topic, (kind, quality) in topics.items()
+            topic: node.create_publisher(kind, root + topic, quality) for topic, (kind, quality) in topics.items()
         }
 
     def wants_masks(self) -> bool:
         """Say whether anybody would receive instance masks."""
-        return self._is_wanted("~/instances")
+        return self._is_wanted("instances")
 
     def wants_confidence(self) -> bool:
         """Say whether anybody would receive confidences."""
-        return self._is_wanted("~/confidence")
+        return self._is_wanted("confidence")
 
     def publish_label_info(self) -> None:
         """Tell the class names to present and future subscribers, where vision_msgs is installed."""
@@ -105,9 +108,9 @@ class ResultPublisher:
         segmenter = self._segmenter
         drawn = functools.cache(lambda: overlay.draw(image, result, segmenter.labels, alpha=overlay_alpha))
         messages: dict[str, Callable[[], Any]] = {
-            "~/semantic": lambda: write_image(result.semantic, header),
-            "~/panoptic": lambda: write_image(result.panoptic, header),
-            "~/instances": lambda: instance_array(
+            "semantic": lambda: write_image(result.semantic, header),
+            "panoptic": lambda: write_image(result.panoptic, header),
+            "instances": lambda: instance_array(
                 result,
                 header,
                 sequence=self._sequence,
@@ -117,10 +120,10 @@ class ResultPublisher:
                 identity=segmenter.identity,
             ),
             # None for somebody who subscribed while the frame was in work.
-            "~/confidence": lambda: None if result.confidence is None else write_image(result.confidence, header),
-            "~/semantic_color": lambda: write_image(overlay.color_classes(result.semantic, segmenter.labels), header),
-            "~/overlay": lambda: write_image(drawn(), header),
-            "~/overlay/compressed": lambda: jpeg_image(drawn(), header),
+            "confidence": lambda: None if result.confidence is None else write_image(result.confidence, header),
+            "semantic_color": lambda: write_image(overlay.color_classes(result.semantic, segmenter.labels), header),
+            "overlay": lambda: write_image(drawn(), header),
+            "overlay/compressed": lambda: jpeg_image(drawn(), header),
         }
         for topic, make in messages.items():
             if self._is_wanted(topic) and (message := make()) is not None:

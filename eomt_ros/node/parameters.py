@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,22 @@ class Parameters(ModelOptions):
         True, "Configure and activate at start. False: wait for lifecycle transitions, as under a lifecycle manager."
     )
 
+    cameras: tuple[str, ...] = option(
+        ("",),
+        "Names of the cameras, whose images go through the network together. For each, as 'front', the topics are"
+        " 'front/image' and ~/front/semantic and so on. ['']: one camera without a name, on 'image'.",
+    )
+    sync_window: float = option(
+        0.0,
+        "Longest time that an image waits for those of the other cameras, so that they go through the network together"
+        " (s): for cameras that are triggered together.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
     rate: float = option(
         0.0,
-        "Highest rate of processed frames (Hz); frames beyond it are skipped. 0: no limit.",
+        "Highest rate of processed frames of each camera (Hz); frames beyond it are skipped. 0: no limit.",
         minimum=0.0,
         maximum=1000.0,
         live=True,
@@ -50,7 +64,8 @@ class Parameters(ModelOptions):
     )
     queue_size: int = option(
         100,
-        "Frames that may wait under policy 'every_frame'; where more come, the oldest is dropped, with a warning.",
+        "Frames of a camera that may wait under policy 'every_frame'; where more come, the oldest is dropped, with a"
+        " warning.",
         minimum=1,
         maximum=10000,
         live=True,
@@ -88,10 +103,11 @@ class Parameters(ModelOptions):
 
     @property
     def capacity(self) -> int:
-        """Number of frames that may wait for the network."""
+        """Number of frames of a camera that may wait for the network."""
         return 1 if self.policy == "latest" else self.queue_size
 
 
+CAMERA_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 RULES = rules_of(Parameters)
 DEFAULTS = Parameters()
 
@@ -107,7 +123,7 @@ def declare(node: Node) -> Parameters:
         if given.value is not None:
             raise ParameterError(f"parameter {name} is gone: {advice}")
     node.declare_parameters(
-        "", [(name, getattr(DEFAULTS, name), _descriptor(name, rule)) for name, rule in RULES.items()]
+        "", [(name, _as_ros(getattr(DEFAULTS, name)), _descriptor(name, rule)) for name, rule in RULES.items()]
     )
     for name in node._parameter_overrides:
         if not node.has_parameter(name) and not name.startswith("qos_overrides."):
@@ -140,10 +156,17 @@ def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -
 
 
 def parse_value(name: str, text: str) -> Any:
-    """The value of the parameter `name` that a user wrote as `text`. Raises ParameterError if it is not acceptable."""
+    """The value of the parameter `name` that a user wrote as `text`, a list with commas.
+
+    Raises ParameterError if it is not acceptable.
+    """
     kind = type(getattr(DEFAULTS, name))
+    value: Any
     try:
-        value = {"true": True, "false": False}[text] if kind is bool else kind(text)
+        if kind is tuple:
+            value = text.split(",")
+        else:
+            value = {"true": True, "false": False}[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
         value = text
     return _checked(name, value)
@@ -164,7 +187,31 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if name == "cameras" and value is None:
+        value = []  # ROS tells no type of an empty list, and so no value
     try:
-        return accepted(name, value, getattr(DEFAULTS, name), RULES[name])
+        value = accepted(name, value, getattr(DEFAULTS, name), RULES[name])
     except ValueError as error:
         raise ParameterError(f"parameter {error}") from error
+    if name == "cameras":
+        _check_cameras(value)
+    return value
+
+
+def _check_cameras(names: tuple[str, ...]) -> None:
+    if names == DEFAULTS.cameras:
+        return
+    twice = sorted({name for name in names if names.count(name) > 1})
+    nameless = [name for name in names if not CAMERA_NAME.fullmatch(name)]
+    if twice:
+        raise ParameterError(f"parameter cameras: {quoted(tuple(twice))} stands twice in {list(names)}; rename one")
+    if nameless or not names:
+        got = f"{nameless[0]!r} in {list(names)}" if names else "an empty list"
+        raise ParameterError(
+            f"parameter cameras: got {got}, expected names of letters, digits and underscores that begin with a letter,"
+            " or [''] for one camera without a name"
+        )
+
+
+def _as_ros(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from eomt_ros.engine import FrameResult
 
-LATENCY_WINDOW = 300  # frames
+LATENCY_WINDOW = 300  # frames, or batches
 
 
 class Drop(enum.Enum):
@@ -57,9 +57,64 @@ class FrameLatency(NamedTuple):
         )
 
 
+class BatchLatency(NamedTuple):
+    """Seconds that the frames of one batch spent in each stage, and from its begin to the end of publishing."""
+
+    decode: float
+    preprocess: float
+    network: float
+    postprocess: float
+    identity: float
+    publish: float
+    total: float
+
+    @classmethod
+    def of(cls, results: list[FrameResult], *, taken: float, decoded: float, segmented: float) -> BatchLatency:
+        """Combine what node and engine measured, at the end of publishing; moments are by time.monotonic.
+
+        results: at least one.
+        """
+        now, timings = time.monotonic(), [result.timings for result in results]
+        return cls(
+            decode=decoded - taken,
+            preprocess=max(each.preprocess for each in timings),  # the frames of a batch share it, and the network
+            network=max(each.network for each in timings),
+            postprocess=sum(each.postprocess for each in timings),
+            identity=sum(each.identity for each in timings),
+            publish=now - segmented,
+            total=now - taken,
+        )
+
+
+class BatchStatistics:
+    """Counts the batches of frames that went through the engine; any thread may call any method."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches = 0
+        self._recent: deque[tuple[int, BatchLatency]] = deque(maxlen=LATENCY_WINDOW)
+
+    def count(self, frames: int, latency: BatchLatency) -> None:
+        """Count a batch with so many results."""
+        with self._lock:
+            self._batches += 1
+            self._recent.append((frames, latency))
+
+    @property
+    def batches(self) -> int:
+        """Number of batches since the node was configured."""
+        return self._batches
+
+    @property
+    def recent(self) -> list[tuple[int, BatchLatency]]:
+        """Results and latencies of the last batches, oldest first."""
+        with self._lock:
+            return list(self._recent)
+
+
 @dataclass
 class ImageCounts:
-    """Numbers of images since the node was configured."""
+    """Numbers of images of a camera since the node was configured."""
 
     received: int = 0
     processed: int = 0
@@ -69,7 +124,7 @@ class ImageCounts:
 
 
 class Statistics:
-    """Counts images and keeps the latencies of the last frames; any thread may call any method."""
+    """Counts images of a camera and keeps the latencies of its last frames; any thread may call any method."""
 
     def __init__(self) -> None:
         self.failure: str | None = None
@@ -77,6 +132,7 @@ class Statistics:
         self._lock = threading.Lock()
         self._counts = ImageCounts()
         self._latencies: deque[FrameLatency] = deque(maxlen=LATENCY_WINDOW)
+        self._last_result: float | None = None
         self.restart_silence()
 
     def count_received(self) -> None:
@@ -111,6 +167,7 @@ class Statistics:
             self._counts.processed += 1
             self._latencies.append(latency)
         self.failure = None
+        self._last_result = time.monotonic()
         self.restart_silence()
 
     def restart_silence(self) -> None:
@@ -128,6 +185,11 @@ class Statistics:
         """The last frames' latencies, oldest first."""
         with self._lock:
             return list(self._latencies)
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last result was published; None before the first."""
+        return None if self._last_result is None else time.monotonic() - self._last_result
 
     @property
     def silence(self) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["eomt_ros.node.segment_node", "eomt_ros.node.outputs", "eomt_ros.node.worker"])
+_forks.set_forkserver_preload(["eomt_ros.node.segment_node", "eomt_ros.node.camera", "eomt_ros.node.worker"])
 
 
 class ForkedNode:

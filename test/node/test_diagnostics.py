@@ -119,17 +119,6 @@ def test_lost_images_are_a_warning_only_while_they_are_lost() -> None:
     assert reporter.report(statistics, ACTIVE).level == DiagnosticStatus.OK
 
 
-def test_rates_start_again_when_the_node_is_configured_anew() -> None:
-    before, after = Statistics(), Statistics()
-    for _ in range(100):
-        before.count_received()
-    reporter = Reporter("node: segmentation")
-    reporter.observe(before)
-    reporter.observe(after)
-    values = {pair.key: pair.value for pair in reporter.report(after, ACTIVE).values}
-    assert values["rate in (Hz)"] == "0.00"
-
-
 def test_a_frame_is_measured_in_every_stage() -> None:
     timings = Timings(preprocess=0.002, network=0.010, postprocess=0.003, identity=0.001)
     nothing = np.zeros((2, 2), np.uint8)

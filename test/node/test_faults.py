@@ -16,12 +16,12 @@ from sensor_msgs.msg import Image
 
 from eomt_ros.engine import Segmenter
 from eomt_ros.msg import InstanceArray
+from eomt_ros.node.camera import Camera
 from eomt_ros.node.inputs import Arrival
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.parameters import DEFAULTS
 from eomt_ros.node.qos import QosOverrides
-from eomt_ros.node.statistics import Drop, Statistics
+from eomt_ros.node.statistics import BatchStatistics, Drop
 from eomt_ros.node.worker import Worker
 from test.engine.checkpoints import write_checkpoint
 from test.node.conftest import StartRobot
@@ -86,12 +86,10 @@ def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_strea
     ros: Context, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: Drop
 ) -> None:
     segmenter = Segmenter.load(checkpoint)
-    stream = segmenter.open_stream()
-    mailbox: Mailbox[Arrival] = Mailbox(10)
-    statistics = Statistics()
     node = Node("full_device", context=ros)
-    outputs = ResultPublisher(node, segmenter, 1, QosOverrides(node))
-    worker = Worker(stream, mailbox, outputs, statistics, lambda: DEFAULTS, node.get_logger())
+    camera = Camera(node, "", segmenter, lambda: DEFAULTS, QosOverrides(node))
+    mailbox: Mailbox[Camera, Arrival] = Mailbox([camera], 10)
+    worker = Worker(segmenter, mailbox, BatchStatistics(), lambda: DEFAULTS)
     convolve = torch.nn.Conv2d.forward
     fails = iter([True])
 
@@ -102,17 +100,16 @@ def test_image_that_the_device_fails_is_dropped_and_counted_and_resets_the_strea
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
     for stamp in (1.0, 1.1):
-        mailbox.put(
-            Arrival(serialize_message(stamped(picture(1), stamp)), Image, time.monotonic(), stream.admit(stamp))
-        )
+        message = serialize_message(stamped(picture(1), stamp))
+        mailbox.put(camera, Arrival(message, Image, time.monotonic(), camera.stream.admit(stamp)))
     worker.start()
     deadline = time.monotonic() + PATIENCE
-    while not statistics.counts.processed:
+    while not camera.statistics.counts.processed:
         assert time.monotonic() < deadline, "the image after the one that failed was not processed"
         time.sleep(0.01)
     worker.stop()
     node.destroy_node()
 
-    counts = statistics.counts
+    counts = camera.statistics.counts
     assert (counts.processed, dict(counts.dropped)) == (1, {reason: 1})
-    assert stream.epoch == 1
+    assert camera.stream.epoch == 1

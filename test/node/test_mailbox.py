@@ -7,56 +7,87 @@ import threading
 import pytest
 
 from eomt_ros.node.mailbox import Mailbox, Pacer
+from test.patience import PATIENCE
 
 
 def test_capacity_of_one_keeps_the_newest_and_counts_the_others() -> None:
-    mailbox: Mailbox[int] = Mailbox(1)
-    assert [mailbox.put(item) for item in (1, 2, 3)] == [0, 1, 1]
-    assert mailbox.take() == 3
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 1)
+    assert [mailbox.put("front", item) for item in (1, 2, 3)] == [0, 1, 1]
+    assert mailbox.take() == {"front": 3}
 
 
 def test_larger_capacity_keeps_the_order_and_gives_up_the_oldest() -> None:
-    mailbox: Mailbox[int] = Mailbox(3)
-    assert [mailbox.put(item) for item in (1, 2, 3, 4)] == [0, 0, 0, 1]
-    assert [mailbox.take() for _ in range(3)] == [2, 3, 4]
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 3)
+    assert [mailbox.put("front", item) for item in (1, 2, 3, 4)] == [0, 0, 0, 1]
+    assert [mailbox.take() for _ in range(3)] == [{"front": 2}, {"front": 3}, {"front": 4}]
+
+
+def test_each_sender_has_a_queue_of_its_own_and_gives_one_item_at_a_time() -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front", "rear", "left"], 2)
+    assert [mailbox.put("front", item) for item in (1, 2, 3)] == [0, 0, 1]
+    assert mailbox.put("rear", 9) == 0
+    assert mailbox.take() == {"front": 2, "rear": 9}
+    assert mailbox.take() == {"front": 3}
 
 
 def test_shrinking_keeps_the_newest_and_counts_the_others() -> None:
-    mailbox: Mailbox[int] = Mailbox(5)
+    mailbox: Mailbox[str, int] = Mailbox(["front", "rear"], 5)
     for item in (1, 2, 3):
-        mailbox.put(item)
-    assert mailbox.resize(1) == 2
-    assert mailbox.take() == 3
+        mailbox.put("front", item)
+    mailbox.put("rear", 9)
+    assert mailbox.resize(1) == {"front": 2, "rear": 0}
+    assert mailbox.take() == {"front": 3, "rear": 9}
 
 
 def test_take_waits_for_an_item() -> None:
-    mailbox: Mailbox[str] = Mailbox(1)
-    taken: list[str | None] = []
+    mailbox: Mailbox[str, str] = Mailbox(["front", "rear"], 1)
+    taken: list[dict[str, str] | None] = []
     taker = threading.Thread(target=lambda: taken.append(mailbox.take()))
     taker.start()
-    mailbox.put("image")
-    taker.join(10)
-    assert taken == ["image"]
+    mailbox.put("rear", "image")
+    taker.join(PATIENCE)
+    assert taken == [{"rear": "image"}]
+
+
+def test_an_item_waits_for_the_other_senders_within_the_window() -> None:
+    mailbox: Mailbox[str, str] = Mailbox(["front", "rear"], 1)
+    mailbox.put("front", "image")
+    taken: list[dict[str, str] | None] = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take(window=PATIENCE)))
+    taker.start()
+    mailbox.put("rear", "another")
+    taker.join(PATIENCE)
+    assert taken == [{"front": "image", "rear": "another"}]
+
+
+def test_the_window_begins_when_the_first_item_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("eomt_ros.node.mailbox.time.monotonic", lambda: clock[0])
+    mailbox: Mailbox[str, int] = Mailbox(["front", "silent"], 1)
+    mailbox.put("front", 1)
+    clock[0] += 10.0  # as where the taker is busy
+    mailbox.put("front", 2)
+    assert mailbox.take(window=10.0) == {"front": 2}
 
 
 def test_closing_ends_a_waiting_take_and_leaves_what_waits() -> None:
-    mailbox: Mailbox[str] = Mailbox(1)
-    taken: list[str | None] = ["nothing yet"]
+    mailbox: Mailbox[str, str] = Mailbox(["front"], 1)
+    taken: list[dict[str, str] | None] = [{}]
     taker = threading.Thread(target=lambda: taken.append(mailbox.take()))
     taker.start()
     mailbox.close()
-    taker.join(10)
-    assert taken == ["nothing yet", None]
-    mailbox.put("image")
+    taker.join(PATIENCE)
+    assert taken == [{}, None]
+    mailbox.put("front", "image")
     assert mailbox.take() is None
 
 
 def test_two_threads_hand_over_every_item_in_order() -> None:
-    mailbox: Mailbox[int] = Mailbox(10_000)
-    giver = threading.Thread(target=lambda: [mailbox.put(item) for item in range(10_000)])
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 10_000)
+    giver = threading.Thread(target=lambda: [mailbox.put("front", item) for item in range(10_000)])
     giver.start()
-    assert [mailbox.take() for _ in range(10_000)] == list(range(10_000))
-    giver.join(10)
+    assert [mailbox.take() for _ in range(10_000)] == [{"front": item} for item in range(10_000)]
+    giver.join(PATIENCE)
 
 
 @pytest.mark.parametrize(

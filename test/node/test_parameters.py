@@ -15,6 +15,9 @@ from rclpy.parameter import Parameter
 
 from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, Rule, changed, parse_value
 
+CAMERA_NAMES = (
+    "expected names of letters, digits and underscores that begin with a letter, or [''] for one camera without a name"
+)
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "segment.yaml"
 
 
@@ -35,6 +38,11 @@ def change(**values: Any) -> Any:
         ("model", 7, "parameter model: got 7 (int), expected a string (quote it)"),
         ("publish_masks", 1, "parameter publish_masks: got 1 (int), expected a boolean"),
         ("policy", "newest", "parameter policy: got 'newest', expected one of 'latest', 'every_frame'"),
+        ("cameras", ["front", "front"], "parameter cameras: 'front' stands twice in ['front', 'front']; rename one"),
+        ("cameras", ["front", ""], f"parameter cameras: got '' in ['front', ''], {CAMERA_NAMES}"),
+        ("cameras", [], f"parameter cameras: got an empty list, {CAMERA_NAMES}"),
+        ("cameras", None, f"parameter cameras: got an empty list, {CAMERA_NAMES}"),
+        ("cameras", "front", "parameter cameras: got 'front' (str), expected a list of strings"),
     ],
 )
 def test_bad_value_is_refused_with_name_value_and_what_is_expected(name: str, value: Any, expected: str) -> None:
@@ -59,7 +67,14 @@ def test_a_rate_slower_than_max_gap_is_taken_because_skipped_images_are_no_gap()
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
-    [("rate", "15", 15.0), ("depth", "50", 50), ("model", "2024", "2024"), ("autostart", "false", False)],
+    [
+        ("rate", "15", 15.0),
+        ("depth", "50", 50),
+        ("model", "2024", "2024"),
+        ("autostart", "false", False),
+        ("cameras", "front,rear", ("front", "rear")),
+        ("cameras", "", ("",)),
+    ],
 )
 def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) -> None:
     found = parse_value(name, text)
@@ -74,6 +89,11 @@ def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) 
         ("rate", "nan", "parameter rate: got nan, expected 0.0 to 1000.0"),
         ("autostart", "yes", "parameter autostart: got 'yes' (str), expected a boolean"),
         ("policy", "newest", "parameter policy: got 'newest', expected one of 'latest', 'every_frame'"),
+        ("cameras", "front,front", "parameter cameras: 'front' stands twice in ['front', 'front']; rename one"),
+        ("cameras", "front,", f"parameter cameras: got '' in ['front', ''], {CAMERA_NAMES}"),
+        ("cameras", "front, rear", f"parameter cameras: got ' rear' in ['front', ' rear'], {CAMERA_NAMES}"),
+        ("cameras", "2nd", f"parameter cameras: got '2nd' in ['2nd'], {CAMERA_NAMES}"),
+        ("cameras", "front/left", f"parameter cameras: got 'front/left' in ['front/left'], {CAMERA_NAMES}"),
     ],
 )
 def test_text_of_no_use_is_refused_with_name_value_and_what_is_expected(name: str, text: str, expected: str) -> None:
@@ -86,7 +106,8 @@ def test_parameters_of_others_are_left_alone() -> None:
 
 
 def test_config_file_lists_every_parameter_with_its_default() -> None:
-    assert yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"] == vars(DEFAULTS)
+    listed = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
+    assert {**listed, "cameras": tuple(listed["cameras"])} == vars(DEFAULTS)
 
 
 @pytest.mark.parametrize(("name", "rule"), RULES.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from eomt_ros.continuity import Admitted
 from eomt_ros.engine import Segmenter
-from eomt_ros.node.inputs import Input
+from eomt_ros.node.camera import Camera
 from eomt_ros.node.mailbox import Mailbox
 from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.parameters import DEFAULTS, ParameterError, changed
 from eomt_ros.node.qos import QosOverrides
-from eomt_ros.node.statistics import Statistics
 from test.node.conftest import StartRobot
 from test.node.robot import NodeProcess
 
@@ -44,20 +41,33 @@ def start_node(ros: Context) -> Iterator[StartNode]:
         node.destroy_node()
 
 
-def unjudged(stamp: Fraction) -> Admitted:
-    raise AssertionError(f"no image is sent, but one of {stamp} s came")
+@pytest.fixture(scope="module")
+def segmenter(checkpoint: Path) -> Segmenter:
+    """Any model: nothing is segmented."""
+    return Segmenter.load(checkpoint, device="cpu")
 
 
-def subscribed(node: Node, overrides: QosOverrides, **chosen: Any) -> QoSProfile:
-    """The quality of service that the image subscription has with parameters of the node."""
-    parameters = changed(DEFAULTS, [Parameter(name, value=value) for name, value in chosen.items()])
-    listener = Input(node, unjudged, Mailbox(1), Statistics(), lambda: parameters, lambda: True, overrides)
-    quality = next(one.qos_profile for one in node.subscriptions if one.topic_name == "/image")
-    listener.destroy()
-    return quality
+Subscribed = Callable[..., QoSProfile]
 
 
-def test_what_is_set_after_the_first_configure_acts_at_the_next(start_node: StartNode) -> None:
+@pytest.fixture
+def subscribed(segmenter: Segmenter) -> Subscribed:
+    """A function that returns the quality of service of a camera's subscription with parameters of the node."""
+
+    def subscribe(node: Node, overrides: QosOverrides, name: str = "", **chosen: Any) -> QoSProfile:
+        parameters = changed(DEFAULTS, [Parameter(name, value=value) for name, value in chosen.items()])
+        camera = Camera(node, name, segmenter, lambda: parameters, overrides)
+        try:
+            topic = camera.open(Mailbox([camera], 1)).topic
+            return next(one.qos_profile for one in node.subscriptions if one.topic_name == topic)
+        finally:
+            camera.close()
+            camera.destroy()
+
+    return subscribe
+
+
+def test_what_is_set_after_the_first_configure_acts_at_the_next(start_node: StartNode, subscribed: Subscribed) -> None:
     node = start_node()
     overrides = QosOverrides(node)
     first = subscribed(node, overrides)
@@ -67,7 +77,7 @@ def test_what_is_set_after_the_first_configure_acts_at_the_next(start_node: Star
     assert not node.get_parameters_by_prefix("qos_overrides")
 
 
-def test_every_policy_of_a_subscription_can_be_overridden(start_node: StartNode) -> None:
+def test_every_policy_of_a_subscription_can_be_overridden(start_node: StartNode, subscribed: Subscribed) -> None:
     given = {"reliability": "reliable", "durability": "transient_local", "history": "keep_last", "depth": 7}
     given["deadline"] = 10**9
     node = start_node(**{f"qos_overrides./image.subscription.{policy}": value for policy, value in given.items()})
@@ -78,7 +88,7 @@ def test_every_policy_of_a_subscription_can_be_overridden(start_node: StartNode)
     assert quality.deadline.nanoseconds == 10**9
 
 
-def test_reliability_that_an_override_contradicts_is_refused(start_node: StartNode) -> None:
+def test_reliability_that_an_override_contradicts_is_refused(start_node: StartNode, subscribed: Subscribed) -> None:
     node = start_node(**{"qos_overrides./image.subscription.reliability": "best_effort"})
     overrides = QosOverrides(node)
     assert subscribed(node, overrides).reliability == ReliabilityPolicy.BEST_EFFORT
@@ -97,25 +107,27 @@ def test_reliability_that_an_override_contradicts_is_refused(start_node: StartNo
         ("lifespan", 10, "there is no policy lifespan"),
     ],
 )
-def test_an_override_of_no_use_is_refused(start_node: StartNode, policy: str, value: Any, complaint: str) -> None:
+def test_an_override_of_no_use_is_refused(
+    start_node: StartNode, subscribed: Subscribed, policy: str, value: Any, complaint: str
+) -> None:
     node = start_node(**{f"qos_overrides./image.subscription.{policy}": value})
     with pytest.raises(ParameterError, match=f"parameter qos_overrides./image.subscription.{policy}: {complaint}"):
         subscribed(node, QosOverrides(node))
 
 
-def test_an_override_is_for_its_topic_alone(start_node: StartNode, checkpoint: Path) -> None:
+def test_an_override_is_for_its_topic_alone(start_node: StartNode, segmenter: Segmenter) -> None:
     node = start_node(**{"qos_overrides./qos/semantic.publisher.reliability": "best_effort"})
-    outputs = ResultPublisher(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
+    outputs = ResultPublisher(node, segmenter, 5, QosOverrides(node))
     quality = {one.topic_name: one.qos_profile.reliability for one in node.publishers}
     assert quality["/qos/semantic"] == ReliabilityPolicy.BEST_EFFORT
     assert quality["/qos/panoptic"] == quality["/qos/overlay"] == ReliabilityPolicy.RELIABLE
     outputs.destroy()
 
 
-def test_label_info_takes_overrides_too(start_node: StartNode, checkpoint: Path) -> None:
+def test_label_info_takes_overrides_too(start_node: StartNode, segmenter: Segmenter) -> None:
     pytest.importorskip("vision_msgs")
     node = start_node(**{"qos_overrides./qos/label_info.publisher.durability": "volatile"})
-    outputs = ResultPublisher(node, Segmenter.load(checkpoint, device="cpu"), 5, QosOverrides(node))
+    outputs = ResultPublisher(node, segmenter, 5, QosOverrides(node))
     quality = {one.topic_name: one.qos_profile.durability for one in node.publishers}
     assert quality["/qos/label_info"] == DurabilityPolicy.VOLATILE
     outputs.destroy()

@@ -1,0 +1,173 @@
+"""One camera of the node: the road of its images from the subscription to the published results."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
+from eomt_ros.node.cdr import read_image
+from eomt_ros.node.inputs import Arrival, Input
+from eomt_ros.node.log import SparingLog
+from eomt_ros.node.outputs import ResultPublisher
+from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
+from eomt_ros.printable import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rclpy.node import Node
+    from std_msgs.msg import Header
+
+    from eomt_ros.continuity import Admitted
+    from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.node.mailbox import Mailbox
+    from eomt_ros.node.parameters import Parameters
+    from eomt_ros.node.qos import QosOverrides
+
+LONGEST_TRACE = 4000  # characters of the end of a traceback
+MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the network, so their number is bounded
+
+# The first that fits counts.
+_REASONS: dict[type[Exception], Drop] = {
+    UnsupportedEncodingError: Drop.UNSUPPORTED_ENCODING,
+    ImageError: Drop.BAD_IMAGE,
+    NotFiniteError: Drop.NOT_FINITE,
+    OutOfMemoryError: Drop.OUT_OF_MEMORY,
+    DeviceLostError: Drop.DEVICE_LOST,
+    EngineError: Drop.ENGINE_ERROR,
+    Exception: Drop.INTERNAL_ERROR,
+}
+
+
+class Picture(NamedTuple):
+    """An image that is ready for the network, and what is to be known of it afterwards."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    header: Header
+    admitted: Admitted
+    arrived: float
+    taken: float
+    decoded: float
+    """Moments by time.monotonic."""
+
+
+class Camera:
+    """A camera's stream, result topics and counts; and, while the node is active, its image subscription.
+
+    The executor's thread opens and closes it; `prepare`, `publish` and `fail` are for the worker's. Raises
+    ParameterError for an override of the quality of service that cannot be.
+
+    name: a step of its topics' names; "" for the only one of a node. parameters: those of the node at this moment.
+    """
+
+    def __init__(
+        self, node: Node, name: str, segmenter: Segmenter, parameters: Callable[[], Parameters], overrides: QosOverrides
+    ) -> None:
+        self.node = node
+        self.name = name
+        self.overrides = overrides
+        self.enabled = True
+        """False: its images are skipped."""
+        self.logger = node.get_logger().get_child(name) if name else node.get_logger()
+        self.statistics = Statistics()
+        self._parameters = parameters
+        self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap)
+        self.outputs = ResultPublisher(node, segmenter, self.parameters.depth, overrides, name)
+        self.input: Input | None = None
+        """None while the node is not active."""
+        self._reset_wanted = threading.Event()
+        self._log = SparingLog(self.logger)
+        self._told_encodings: set[str] = set()
+
+    @property
+    def parameters(self) -> Parameters:
+        """The node's, at this moment."""
+        return self._parameters()
+
+    def open(self, mailbox: Mailbox[Camera, Arrival]) -> Input:
+        """Begin to put images into `mailbox`. Raises ParameterError, see `Input`."""
+        self.input = Input(self, mailbox)
+        self.outputs.publish_label_info()
+        self.statistics.restart_silence()
+        return self.input
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self.input is not None:
+            self.input.destroy()
+            self.input = None
+
+    def destroy(self) -> None:
+        """Withdraw the result topics."""
+        self.outputs.destroy()
+
+    def reset(self) -> int:
+        """Begin a new epoch with the next image that is taken, and return its number."""
+        self._reset_wanted.set()
+        return self.stream.epoch + 1
+
+    def prepare(self, arrival: Arrival) -> Picture:
+        """Decode an image. Raises ImageError."""
+        taken = time.monotonic()
+        message = read_image(arrival.message, arrival.kind)
+        pixels = decode(message)
+        if self._reset_wanted.is_set():
+            self._reset_wanted.clear()
+            self.stream.reset()
+            self._tell_reset("reset asked for", "asked for by ~/reset")
+        return Picture(pixels, message.header, arrival.admitted, arrival.time, taken, time.monotonic())
+
+    def publish(self, picture: Picture, result: FrameResult, segmented: float) -> None:
+        """Publish the result of an image; segmented: when the engine gave it, by time.monotonic."""
+        if result.reset_reason:
+            self._tell_reset("reset", result.reset_reason)
+        dropped = self.statistics.counts.dropped.total()
+        alpha = self.parameters.overlay_alpha
+        self.outputs.publish(picture.pixels, result, picture.header, dropped=dropped, overlay_alpha=alpha)
+        latency = FrameLatency.of(
+            result, arrived=picture.arrived, taken=picture.taken, decoded=picture.decoded, segmented=segmented
+        )
+        self.statistics.count_processed(latency)
+
+    @contextmanager
+    def dropping(self) -> Iterator[None]:
+        """Within the block, whatever fails drops the image."""
+        try:
+            yield
+        except Exception as error:
+            # Whatever it is, a robot is better off without one frame than without its eyes; the log tells it all.
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Count and tell that an image is dropped for `error`."""
+        reason = next(drop for kind, drop in _REASONS.items() if isinstance(error, kind))
+        message = printable(str(error))
+        self.statistics.count_failed(reason, message)
+        if reason is Drop.UNSUPPORTED_ENCODING:
+            self._tell_encoding(message)
+            return
+        if reason is Drop.BAD_IMAGE:
+            self._log.warning(reason.value, f"image dropped: {message}")
+            return
+        # What is propagated from this frame on may be spoilt.
+        self.stream.reset()
+        self._log.error(reason.value, f"image dropped and stream reset, epoch {self.stream.epoch} begins: {message}")
+        if reason is Drop.INTERNAL_ERROR:
+            self._log.error("traceback", "".join(traceback.format_exception(error))[-LONGEST_TRACE:])
+
+    def _tell_reset(self, kind: str, reason: str) -> None:
+        self._log.warning(kind, f"stream reset, epoch {self.stream.epoch} begins: {reason}")
+
+    def _tell_encoding(self, message: str) -> None:
+        if message in self._told_encodings:
+            return
+        if len(self._told_encodings) < MOST_ENCODINGS:
+            self._told_encodings.add(message)
+        self._log.error(Drop.UNSUPPORTED_ENCODING.value, f"images dropped: {message}")

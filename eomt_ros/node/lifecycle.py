@@ -1,0 +1,326 @@
+"""The lifecycle node `segment`: its transitions, parameters, services and diagnostics."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from std_srvs.srv import SetBool, Trigger
+
+from eomt_ros.errors import UserError
+from eomt_ros.model_options import ModelOptions, rules_of
+from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter, engine_status, memory
+from eomt_ros.node.inputs import Arrival, topic_of
+from eomt_ros.node.log import SparingLog
+from eomt_ros.node.mailbox import Mailbox
+from eomt_ros.node.parameters import ParameterError, Parameters, changed, check_change, declare
+from eomt_ros.node.presence import Presence
+from eomt_ros.node.qos import QosOverrides
+from eomt_ros.node.statistics import BatchStatistics, Drop, Statistics
+
+if TYPE_CHECKING:
+    from rclpy.lifecycle.node import LifecycleState
+    from rclpy.parameter import Parameter
+    from rclpy.service import Service
+
+    from eomt_ros.engine import Segmenter
+    from eomt_ros.node.camera import Camera
+    from eomt_ros.node.worker import Worker
+
+WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
+EXIT_TIMEOUT = 2.0  # s that a thread gets to come out of ROS when the process is to end
+
+
+@dataclass(frozen=True)
+class Configured:
+    """The model, and the cameras that share it: from configure to cleanup."""
+
+    segmenter: Segmenter
+    cameras: Sequence[Camera]
+    services: Sequence[Service[Any, Any]]
+    """Those of single cameras."""
+    statistics: BatchStatistics
+
+
+@dataclass(frozen=True)
+class Active:
+    """The way of the images from the subscriptions to the worker: from activate to deactivate."""
+
+    mailbox: Mailbox[Camera, Arrival]
+    worker: Worker
+
+
+class SegmentNode(LifecycleNode):
+    """Segments the images of one camera or several.
+
+    unconfigured -> configure: loads the model -> inactive -> activate: listens and processes -> active;
+    deactivate and cleanup undo the same. While active, the network runs whether anybody subscribes or not, because ids
+    would not last otherwise; ~/enable pauses it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("segment")
+        self.parameters = declare(self)
+        self._overrides = QosOverrides(self)
+        self.presence = Presence()
+        """Of the thread that serves the node."""
+        self._enabled = True
+        self._configured: Configured | None = None
+        self._active: Active | None = None
+        self._reporters: dict[str, Reporter] = {}
+        """By name of the camera, since the node was configured."""
+        self.add_on_set_parameters_callback(self._set_parameters_callback)
+        self.create_service(Trigger, "~/reset", self._reset_callback)
+        self.create_service(SetBool, "~/enable", self._enable_callback)
+        self._log = SparingLog(self.get_logger())
+        self._silent: set[Camera] = set()
+        """Those of which it has been told."""
+        qos = self._overrides.of_publisher("/diagnostics", QoSProfile(depth=10))
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos)
+        # Not the node's clock: with use_sim_time that one stands still until somebody publishes /clock.
+        self.create_timer(1.0, self._diagnostics_callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def autostart(self) -> bool:
+        """Configure and activate, and say whether that worked; the reason is in the log if it did not."""
+        succeeded = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == succeeded and self.trigger_activate() == succeeded
+
+    def destroy_node(self) -> None:
+        """Leave the network and what is shared with it, without waiting for a frame in work or a model that loads."""
+        if self._active is not None:
+            self._active.worker.abandon(EXIT_TIMEOUT)
+        super().destroy_node()
+        # rclpy forgets it, and as long as it is there Fast DDS keeps its shared memory.
+        self._state_machine.destroy_when_not_in_use()
+
+    # Lifecycle transitions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and offer the output topics."""
+        return self._try("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to listen and to process images."""
+        return self._try("activate", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and processing, at the end of the frame in work."""
+        self._deactivate()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Withdraw the output topics and free the model."""
+        self._clean_up()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from any state."""
+        self._deactivate()
+        self._clean_up()
+        return TransitionCallbackReturn.SUCCESS
+
+    on_error = on_shutdown
+
+    def _try(self, transition: str, step: Callable[[], None]) -> TransitionCallbackReturn:
+        # All exceptions, because rclpy turns them into a transition that fails without a word.
+        try:
+            step()
+        except Exception as error:
+            self.get_logger().error(f"cannot {transition}: {_explanation(error)}")
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        chosen = self.parameters
+        self.get_logger().info(f"loading the model {chosen.model}")
+        with self.presence.away():
+            segmenter = _load(chosen)
+            from eomt_ros.node.camera import Camera
+        with ExitStack() as undo:
+            undo.callback(segmenter.close)
+            cameras = []
+            for name in chosen.cameras:
+                cameras.append(Camera(self, name, segmenter, lambda: self.parameters, self._overrides))
+                undo.callback(cameras[-1].destroy)
+                cameras[-1].enabled = self._enabled
+            undo.pop_all()
+        services = [
+            self.create_service(Trigger, f"~/{camera.name}/reset", partial(self._reset_callback, camera=camera))
+            for camera in cameras
+            if camera.name
+        ]
+        self._configured = Configured(segmenter, cameras, services, BatchStatistics())
+        self._apply_parameters()
+        classes = len(segmenter.labels.class_names)
+        named = f", cameras {', '.join(chosen.cameras)}" if any(chosen.cameras) else ""
+        self.get_logger().info(
+            f"configured: {segmenter.name}, {segmenter.task}, {classes} classes, {segmenter.device}{named}"
+        )
+
+    def _activate(self) -> None:
+        from eomt_ros.node.worker import Worker
+
+        configured = self._configured
+        assert configured is not None  # or the state machine would not have let us come here
+        mailbox: Mailbox[Camera, Arrival] = Mailbox(configured.cameras, self.parameters.capacity)
+        worker = Worker(configured.segmenter, mailbox, configured.statistics, lambda: self.parameters)
+        topics = []
+        with ExitStack() as undo:
+            for camera in configured.cameras:
+                topics.append(camera.open(mailbox).topic)
+                undo.callback(camera.close)
+            undo.pop_all()
+        self._overrides.warn_of_unused()
+        self._active = Active(mailbox, worker)
+        worker.start()
+        self.get_logger().info(f"active: waiting for images on {', '.join(topics)}")
+
+    def _deactivate(self) -> None:
+        if self._active is None or self._configured is None:
+            return
+        for camera in self._configured.cameras:
+            camera.close()
+        with self.presence.away():
+            self._active.worker.stop()
+        self._active = None
+        # What comes after the pause is another scene, and its ids must not be taken for those of this one.
+        for camera in self._configured.cameras:
+            camera.stream.reset()
+
+    def _clean_up(self) -> None:
+        if self._configured is None:
+            return
+        for service in self._configured.services:
+            self.destroy_service(service)
+        for camera in self._configured.cameras:
+            camera.destroy()
+        self._reporters = {}
+        self._configured.segmenter.close()
+        self._configured = None
+
+    # Parameters and services
+
+    def _set_parameters_callback(self, changes: list[Parameter[Any]]) -> SetParametersResult:
+        try:
+            wanted = changed(self.parameters, changes)
+            check_change(self.parameters, wanted, configured=self._configured is not None)
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        self.parameters = wanted
+        self._apply_parameters()
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self) -> None:
+        chosen = self.parameters
+        if self._configured is not None:
+            segmenter = self._configured.segmenter
+            live = {name: getattr(chosen, name) for name, rule in rules_of(ModelOptions).items() if rule.live}
+            segmenter.options = dataclasses.replace(segmenter.options, **live)
+            for camera in self._configured.cameras:
+                camera.stream.max_gap = chosen.max_gap
+        if self._active is not None:
+            for camera, pushed_out in self._active.mailbox.resize(chosen.capacity).items():
+                camera.statistics.count_dropped(Drop.OVERTAKEN, pushed_out)
+
+    def _reset_callback(
+        self, request: Trigger.Request, response: Trigger.Response, camera: Camera | None = None
+    ) -> Trigger.Response:
+        if self._active is None or self._configured is None:
+            response.success, response.message = False, "the node is not active, so there is no stream to reset"
+            return response
+        cameras = self._configured.cameras if camera is None else [camera]
+        epochs = [f"{each.reset()}{each.name and f' of {each.name}'}" for each in cameras]
+        response.success, response.message = True, f"epoch {', '.join(epochs)} begins with the next image"
+        return response
+
+    def _enable_callback(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        for camera in self._configured.cameras if self._configured is not None else ():
+            camera.enabled = request.data
+            camera.statistics.restart_silence()
+        response.success, response.message = True, "images are processed" if request.data else "images are skipped"
+        return response
+
+    # Diagnostics
+
+    def _diagnostics_callback(self) -> None:
+        statuses = [self._status(name, camera) for name, camera in self._by_name().items()]
+        if self._configured is not None and any(self.parameters.cameras):
+            segmenter, statistics = self._configured.segmenter, self._configured.statistics
+            statuses.append(engine_status(self._status_name("engine"), statistics, segmenter.device))
+        if self._diagnostics.get_subscription_count():
+            message = DiagnosticArray(status=statuses)
+            message.header.stamp = self.get_clock().now().to_msg()
+            self._diagnostics.publish(message)
+
+    def _by_name(self) -> dict[str, Camera | None]:
+        """The cameras; None for each while the node is not configured."""
+        if self._configured is None:
+            return dict.fromkeys(self.parameters.cameras)
+        return {camera.name: camera for camera in self._configured.cameras}
+
+    def _status_name(self, part: str) -> str:
+        return f"{self.get_fully_qualified_name().lstrip('/')}: {part}"
+
+    def _status(self, name: str, camera: Camera | None) -> DiagnosticStatus:
+        """Look at a camera, and warn of it if it is silent."""
+        statistics = Statistics() if camera is None else camera.statistics
+        reporter = self._reporters.setdefault(name, Reporter(self._status_name(name or "segmentation")))
+        reporter.observe(statistics)
+        activity = self._activity(name, camera)
+        if camera is not None:
+            self._warn_of_silence(camera)
+        return reporter.report(statistics, activity, {} if name else memory(activity.device))
+
+    def _activity(self, name: str, camera: Camera | None) -> Activity:
+        topic = topic_of(self, name, self.parameters)
+        publishers = self.count_publishers(topic)
+        if camera is None or self._configured is None:
+            return Activity("unconfigured", topic, publishers, self._enabled)
+        segmenter = self._configured.segmenter
+        return Activity(
+            "inactive" if self._active is None else "active",
+            topic,
+            publishers,
+            self._enabled,
+            segmenter.name,
+            segmenter.task,
+            segmenter.device,
+            segmenter.score_threshold,
+            camera.stream.epoch,
+        )
+
+    def _warn_of_silence(self, camera: Camera) -> None:
+        if camera.input is None or not camera.enabled or camera.statistics.silence < SILENCE:
+            self._silent.discard(camera)
+        elif camera not in self._silent:
+            self._silent.add(camera)
+            topic, why = camera.input.topic, camera.input.why_silent()
+            self._log.warning(f"silence {camera.name}", f"no image on {topic} for {SILENCE:.0f} s: {why}")
+
+
+def _load(chosen: Parameters) -> Segmenter:
+    # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
+    from eomt_ros.engine import Segmenter
+
+    segmenter = Segmenter.load(chosen)
+    segmenter.warm_up(*WARM_UP_SIZE, images=len(chosen.cameras))
+    return segmenter
+
+
+def _explanation(error: Exception) -> str:
+    """The message of an error that is meant for users, the traceback of any other."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error}; install it for {sys.executable}"
+    return str(error) if isinstance(error, (UserError, ValueError)) else traceback.format_exc()
