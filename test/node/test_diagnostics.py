@@ -9,8 +9,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from eomt_ros.engine import FrameResult, Labels, Timings
-from eomt_ros.node.diagnostics import Activity, Reporter
-from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
+from eomt_ros.node.diagnostics import Activity, Reporter, engine_status
+from eomt_ros.node.statistics import BatchLatency, BatchStatistics, Drop, FrameLatency, Statistics
 
 ACTIVE = Activity("active", "/camera/image", publishers=1, model="demo", task="panoptic", device="cpu", epoch=3)
 
@@ -42,6 +42,42 @@ def test_percentiles_forget_what_is_long_past() -> None:
     for number in range(1000):
         statistics.count_processed(latency(9.0 if number < 700 else 0.02))
     assert told(statistics)[1]["total p99 (ms)"] == "20.00"
+
+
+def test_the_age_of_the_last_result_is_told_from_the_first_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = Statistics()
+    assert "age of the last result (s)" not in told(statistics)[1]
+    clock = [100.0]
+    with monkeypatch.context() as patch:
+        patch.setattr("eomt_ros.node.statistics.time.monotonic", lambda: clock[0])
+        statistics.count_processed(latency(0.02))
+        clock[0] += 2.5
+        assert told(statistics)[1]["age of the last result (s)"] == "2.50"
+
+
+def test_batches_are_told_with_their_sizes_and_stages() -> None:
+    statistics = BatchStatistics()
+    for frames in (1, 4, 4):
+        statistics.count(frames, BatchLatency(0.001, 0.002, 0.010, 0.003, 0.0, 0.001, 0.017))
+    status = engine_status("node: engine", statistics, "cpu")
+    values = {pair.key: pair.value for pair in status.values}
+    assert (status.name, status.hardware_id) == ("node: engine", "cpu")
+    assert (values["batches"], values["frames per batch"], values["largest batch"]) == ("3", "3.00", "4")
+    assert (values["network p50 (ms)"], values["total max (ms)"]) == ("10.00", "17.00")
+    assert int(values["memory (MiB)"]) > 0
+
+
+def test_a_batch_is_measured_once_where_its_frames_share_a_stage() -> None:
+    nothing = np.zeros((2, 2), np.uint8)
+    labels = Labels("toy", ("floor",), (False,), ((0, 0, 0),), "panoptic")
+    timings = [Timings(0.002, 0.010, 0.003, 0.001), Timings(0.002, 0.010, 0.005, 0.001)]
+    results = [FrameResult(nothing, nothing.astype(np.uint16), nothing, [], 0, each, labels) for each in timings]
+    now = time.monotonic()
+    measured = BatchLatency.of(results, taken=now - 3.5, decoded=now - 3.25, segmented=now - 1.0)
+    assert measured.decode == 0.25
+    assert measured[1:5] == pytest.approx((0.002, 0.010, 0.008, 0.002))
+    assert measured.publish >= 1.0
+    assert measured.total == pytest.approx(measured.publish + 2.5)
 
 
 def test_drops_are_told_by_reason_and_together() -> None:
