@@ -11,18 +11,10 @@ import pytest
 from demo import CLASS_NAMES
 from eomt_ros.evaluation.bag import Bag
 from test.engine.checkpoints import WRITERS
-from test.replay.test_evaluate_bag import (
-    EVERY_FRAME,
-    FRAMES,
-    INSTANCES,
-    PROCESSED,
-    evaluate_through_node,
-    played,
-    running_node,
-    variables,
-)
+from test.replay.both_ways import EVERY_FRAME, evaluate_through_node, running_node
+from test.replay.test_evaluate_bag import FRAMES, INSTANCES, PROCESSED, played
 
-__all__ = ["played", "variables"]  # fixtures
+__all__ = ["played"]  # a fixture
 
 
 IDENTITY = {"videomt": "query", "eomt": "overlap", "eomt_dinov3": "overlap", "mask2former": "overlap"}
