@@ -12,7 +12,7 @@ from environment.process import run_logged
 # Compiled: a change of their content needs a build.
 BUILT = ("CMakeLists.txt", "package.xml", "msg/*.msg")
 # Installed as links: a new or removed file needs a build, an edit does not.
-LINKED = ("eomt_ros/**/*.py", "config/**/*", "launch/*", "scripts/*", "demo/bag/*", "demo/checkpoint/*")
+LINKED = ("eomt_ros/**/*.py", "config/**/*", "launch/*", "scripts/*", "demo/bag/*", "demo/rig/*", "demo/checkpoint/*")
 
 
 def content_key() -> str:

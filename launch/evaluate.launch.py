@@ -2,9 +2,11 @@
 
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG policy:=latest  # as a robot runs it: what would it have lost?
+ros2 launch eomt_ros evaluate.launch.py bag:=BAG cameras:=front,rear topic:=/{camera}/image/compressed
 """
 
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -15,12 +17,15 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from eomt_ros.node.launching import (
+    EMPTY,
     LaunchArgumentError,
     check_choices,
     checked,
     full_node_name,
     is_launched_by_itself,
+    parsed,
     shutting_down,
+    topics_of,
 )
 from eomt_ros.node.parameters import RULES
 
@@ -50,7 +55,16 @@ ARGUMENTS = [
         " was recorded with 'latest'.",
     ),
     DeclareLaunchArgument(
-        "topic", default_value="", description="Topic of the images in the bag. Empty: that of its only camera."
+        "topic",
+        default_value="",
+        description="Topic of the images in the bag; {camera} stands for the name of each of the cameras. Empty: that"
+        " of its only camera.",
+    ),
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="Names of the bag's cameras, with commas between them: front,rear. Empty: one camera without a"
+        " name, whatever params_file says.",
     ),
     DeclareLaunchArgument(
         "truth_classes",
@@ -92,6 +106,8 @@ IMAGE_OPTIONS = {name: "--" + name.replace("_", "-") for name in ("topic", *TRUT
 OPTIONS = {**IMAGE_OPTIONS, "truth": "--truth", "rate": "--rate", "out": "--out"}
 # With every_frame nothing may be lost; with latest the node is to be as it is on the robot.
 LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}
+# Values of launch arguments; of `topic`, one for each camera.
+Words = Mapping[str, Sequence[str]]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -105,13 +121,20 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     check_choices(arguments, CHOICES)
     if "bag" not in given:  # launch would leave processes behind, see `checked`
         raise LaunchArgumentError("launch argument bag: not given, expected a rosbag2")
-    image_topic, image_transport = _images(given)
+    cameras = parsed("cameras", given.get("cameras", EMPTY))
+    several = len(cameras) > 1
+    topics = topics_of("topic", arguments["topic"], cameras) if several or "topic" in given else []
+    words = {**{name: [value] for name, value in given.items()}, "topic": topics}
+    image_topic, image_transport = _images(given["bag"], words)
+    if several:
+        image_topic = given["topic"].removesuffix("/compressed" if image_transport == "compressed" else "")
     by_itself = is_launched_by_itself(context, __file__)
     segment = IncludeLaunchDescription(
         str(SHARE / "launch" / "segment.launch.py"),
         launch_arguments={
             "image_topic": image_topic,
             "image_transport": image_transport,
+            "cameras": given.get("cameras", EMPTY),
             # All that has a name here too, because an included file sees the arguments of this one.
             **{name: arguments[name] for name in (*PARAMETERS, "policy", "params_file")},
             **(LOSSLESS if given["policy"] == "every_frame" else dict.fromkeys(LOSSLESS, "")),
@@ -129,7 +152,7 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable="evaluate_bag",
         arguments=[
             given["bag"],
-            *_options(OPTIONS, given),
+            *_options(OPTIONS, words),
             *(["--overwrite"] if given["overwrite"] == "true" else []),
         ],
         output="screen",
@@ -144,12 +167,13 @@ def _is_node(action: LaunchDescriptionEntity, name: str) -> bool:
     return isinstance(action, Node) and action.node_name == name
 
 
-def _images(given: dict[str, str]) -> tuple[str, str]:
-    command = ["python3", "-m", "eomt_ros.replay.bag_images", given["bag"], *_options(IMAGE_OPTIONS, given)]
+def _images(bag: str, words: Words) -> tuple[str, str]:
+    """The values of image_topic, of the first camera if there are several, and of image_transport."""
+    command = ["python3", "-m", "eomt_ros.replay.bag_images", bag, *_options(IMAGE_OPTIONS, words)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise LaunchArgumentError(f"launch argument {_named_as_here(answer.stderr.strip())}")
-    image_topic, image_transport = answer.stdout.splitlines()
+    image_topic, *_, image_transport = answer.stdout.splitlines()
     return image_topic, image_transport
 
 
@@ -161,5 +185,5 @@ def _named_as_here(complaint: str) -> str:
     return f"bag: {complaint}"
 
 
-def _options(options: dict[str, str], given: dict[str, str]) -> list[str]:
-    return [word for name, option in options.items() if name in given for word in (option, given[name])]
+def _options(options: dict[str, str], words: Words) -> list[str]:
+    return [each for name, option in options.items() for word in words.get(name, []) for each in (option, word)]

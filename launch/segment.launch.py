@@ -1,14 +1,17 @@
-"""The segmentation node on a camera topic, and RViz beside it if wanted.
+"""The segmentation node on the topics of one camera or several, and RViz beside it if wanted.
 
 ros2 launch eomt_ros segment.launch.py image_topic:=/camera/image_raw model:=tue-mps/videomt-dinov2-small-ytvis2019
+ros2 launch eomt_ros segment.launch.py cameras:=front,rear image_topic:=/{camera}/image_raw
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument
-from launch.logging import get_logger
+from launch.logging import get_logger, launch_config
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -17,15 +20,16 @@ from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.node.launching import (
     LaunchArgumentError,
     check_choices,
-    check_params_file,
-    check_topic,
     checked,
     full_node_name,
     has_ros_package,
     is_launched_by_itself,
+    parameters_in,
+    parsed,
     shutting_down,
+    topics_of,
 )
-from eomt_ros.node.parameters import RULES, ParameterError, parse_value
+from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, checked_value
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 RESPAWN_DELAY = 2.0  # s
@@ -36,6 +40,7 @@ PARAMETERS = (
     "model",
     "task",
     "rate",
+    "sync_window",
     "policy",
     "device",
     "backend",
@@ -53,7 +58,16 @@ CHOICES = {
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "image_topic", default_value="image", description="Topic of the images, without the ending /compressed."
+        "image_topic",
+        default_value="",
+        description="Topic of the images, without the ending /compressed. {camera} stands for the name of each of the"
+        " cameras. Not given: image, or {camera}/image of cameras.",
+    ),
+    DeclareLaunchArgument(
+        "cameras",
+        default_value="",
+        description="Names of the cameras, with commas between them: front,rear. Two quotes, '': one camera without a"
+        " name. Not given: as in params_file.",
     ),
     *(
         DeclareLaunchArgument(name, default_value="", description=f"{RULES[name].text} Not given: as in params_file.")
@@ -99,27 +113,34 @@ def _nodes(context: LaunchContext) -> list[Node]:
     check_choices(arguments, CHOICES)
     if arguments["respawn"] == "true" and arguments["on_exit"] == "shutdown":
         raise LaunchArgumentError("launch arguments respawn:=true and on_exit:=shutdown exclude each other")
-    namespace, image_topic = arguments["namespace"], given.get("image_topic", "image")
-    check_topic("image_topic", image_topic)
-    check_params_file(arguments["params_file"], full_node_name(context, namespace, "segment"))
+    node_name = full_node_name(context, arguments["namespace"], "segment")
+    in_file = parameters_in(arguments["params_file"], node_name)
     parameters = _parameters(given)
+    cameras = parameters.get("cameras") or _cameras_in(arguments["params_file"], in_file)
     segment = Node(
         package="eomt_ros",
         executable="segment_node",
         name="segment",
-        namespace=namespace,
-        parameters=[arguments["params_file"], parameters],
-        remappings=[("image", image_topic)],
+        namespace=arguments["namespace"],
+        parameters=[arguments["params_file"], {name: _typed(value) for name, value in parameters.items()}],
+        remappings=_remappings(given.get("image_topic"), cameras),
         additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         output="screen",
         respawn=arguments["respawn"] == "true",
         respawn_delay=RESPAWN_DELAY,
         on_exit=shutting_down("the segmentation node") if _ends_all(context, arguments) else None,
     )
-    return [segment, *_rviz(arguments, parameters)]
+    return [segment, *_rviz(arguments, parameters, cameras, node_name)]
 
 
-def _rviz(arguments: dict[str, str], parameters: dict[str, Any]) -> list[Node]:
+def _remappings(image_topic: str | None, cameras: Sequence[str]) -> list[tuple[str, str]]:
+    if image_topic is None:
+        return []
+    topics = topics_of("image_topic", image_topic, cameras)
+    return [(f"{camera}/image".lstrip("/"), topic) for camera, topic in zip(cameras, topics, strict=True)]
+
+
+def _rviz(arguments: dict[str, str], parameters: dict[str, Any], cameras: Sequence[str], node_name: str) -> list[Node]:
     if arguments["rviz"] == "false":
         return []
     if not has_ros_package("rviz2"):
@@ -127,29 +148,61 @@ def _rviz(arguments: dict[str, str], parameters: dict[str, Any]) -> list[Node]:
             "rviz2 is not installed, so nothing is shown: sudo apt install ros-$ROS_DISTRO-rviz2, or rviz:=false"
         )
         return []
+    config = SHARE / "config" / "segment.rviz"
+    shown = yaml.safe_load(config.read_text(encoding="utf-8"))
+    if any(cameras):
+        _show_each(cameras, shown)
+        config = Path(launch_config.log_dir) / f"{node_name.strip('/').replace('/', '.')}.rviz"
+        config.write_text(yaml.safe_dump(shown, sort_keys=False), encoding="utf-8")
+    topics = [display["Topic"]["Value"] for display in shown["Visualization Manager"]["Displays"]]
     return [
         Node(
             package="rviz2",
             executable="rviz2",
             namespace=arguments["namespace"],
-            arguments=["-d", str(SHARE / "config" / "segment.rviz")],
+            arguments=["-d", str(config)],
             parameters=[{name: value for name, value in parameters.items() if name == "use_sim_time"}],
             # The file names the topics of a node without a namespace.
-            remappings=[(f"/segment/{topic}", f"segment/{topic}") for topic in ("overlay", "semantic_color")],
+            remappings=[(topic, topic.removeprefix("/")) for topic in topics],
             additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         )
     ]
 
 
+def _show_each(cameras: Sequence[str], shown: dict[str, Any]) -> None:
+    """Put the displays of every camera, and their panels, in place of those of a camera without a name."""
+    manager, panels = shown["Visualization Manager"], shown["Window Geometry"]
+    for display in manager["Displays"]:
+        panels.pop(display["Name"], None)
+    manager["Displays"] = [_display_of(camera, display) for camera in cameras for display in manager["Displays"]]
+    panels.update({display["Name"]: {"collapsed": False} for display in manager["Displays"]})
+
+
+def _display_of(camera: str, display: dict[str, Any]) -> dict[str, Any]:
+    topic = display["Topic"]
+    value = topic["Value"].replace("/segment/", f"/segment/{camera}/", 1)
+    return {**display, "Name": f"{display['Name']} {camera}", "Topic": {**topic, "Value": value}}
+
+
 def _parameters(given: dict[str, str]) -> dict[str, Any]:
-    try:
-        values = {name: parse_value(name, given[name]) for name in PARAMETERS if name in given}
-    except ParameterError as error:
-        raise LaunchArgumentError(str(error).replace("parameter", "launch argument", 1)) from error
+    values = {name: parsed(name, given[name]) for name in ("cameras", *PARAMETERS) if name in given}
     if "use_sim_time" in given:
         values["use_sim_time"] = TRUE_OR_FALSE[given["use_sim_time"]]
-    # Typed, because launch_ros reads a bare value as YAML: a model named 2024 would arrive as a number.
-    return {name: ParameterValue(value, value_type=type(value)) for name, value in values.items()}
+    return values
+
+
+def _typed(value: Any) -> ParameterValue:
+    # launch_ros reads a bare value as YAML: a model named 2024 would arrive as a number.
+    if isinstance(value, tuple):
+        return ParameterValue(list(value), value_type=list[str])
+    return ParameterValue(value, value_type=type(value))
+
+
+def _cameras_in(path: str, parameters: dict[str, Any]) -> Sequence[str]:
+    try:
+        return checked_value("cameras", parameters.get("cameras", DEFAULTS.cameras))
+    except ParameterError as error:
+        raise LaunchArgumentError(f"launch argument params_file: '{path}', {error}") from error
 
 
 def _ends_all(context: LaunchContext, arguments: dict[str, str]) -> bool:

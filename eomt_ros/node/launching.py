@@ -19,6 +19,12 @@ from rclpy.exceptions import InvalidNamespaceException, InvalidTopicNameExceptio
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
+from eomt_ros.node.parameters import ParameterError, parse_value
+
+CAMERA = "{camera}"
+"""Stands for the name of each camera in the argument that says where images come from."""
+EMPTY = "''"
+"""The value of an argument for an empty text; one without characters is not given."""
 MOST_NAMES = 5  # of a file, in a complaint
 
 Entities = Iterable[LaunchDescriptionEntity]
@@ -97,18 +103,46 @@ def check_choices(arguments: Mapping[str, str], choices: Mapping[str, Sequence[s
             raise LaunchArgumentError(f"launch argument {name}: got '{arguments[name]}', expected {quoted}")
 
 
-def check_topic(argument: str, topic: str) -> None:
-    """Raise LaunchArgumentError if `topic` is no name of a topic."""
+def parsed(name: str, text: str) -> Any:
+    """The value of the node's parameter that has a launch argument of the same name. Raises LaunchArgumentError."""
+    try:
+        return parse_value(name, "" if text == EMPTY else text)
+    except ParameterError as error:
+        raise LaunchArgumentError(str(error).replace("parameter", "launch argument", 1)) from error
+
+
+def topics_of(argument: str, topic: str, cameras: Sequence[str]) -> list[str]:
+    """The topic of each camera: `topic`, with the camera's name where it has `{camera}`. Raises LaunchArgumentError."""
+    complaint = f"launch argument {argument}: got '{topic}'"
+    if not any(cameras) and CAMERA in topic:
+        raise LaunchArgumentError(
+            f"{complaint}, but no camera has a name; name them, as in cameras:=front,rear, or leave {CAMERA} out"
+        )
+    if len(cameras) > 1 and CAMERA not in topic:
+        raise LaunchArgumentError(
+            f"{complaint} for the cameras {', '.join(cameras)}; write {CAMERA} where each has its name, as in"
+            f" {argument}:=/{CAMERA}/image_raw"
+        )
+    topics = [topic.replace(CAMERA, camera) for camera in cameras]
+    for each in topics:
+        _check_topic(argument, each)
+    return topics
+
+
+def _check_topic(argument: str, topic: str) -> None:
     try:
         validate_topic_name(topic)
     except InvalidTopicNameException as error:
         raise LaunchArgumentError(f"launch argument {argument}: got '{topic}', {_reason(error)}") from error
+    if "{" in topic:  # rclpy takes names in braces, and rcl ends a node that is remapped to one
+        raise LaunchArgumentError(f"launch argument {argument}: got '{topic}', expected no braces but {{camera}}")
 
 
-def check_params_file(path: str, node_name: str) -> None:
-    """Raise LaunchArgumentError if the file has no parameters for the node, whose name comes with its namespace.
+def parameters_in(path: str, node_name: str) -> dict[str, Any]:
+    """The parameters that a file has for the node, whose name comes with its namespace.
 
-    launch_ros and rcl would take that for a node that is to have its defaults.
+    Raises LaunchArgumentError if it has none: launch_ros and rcl would take that for a node that is to have its
+    defaults.
     """
     complaint = "launch argument params_file:"
     if not Path(path).is_file():
@@ -117,24 +151,26 @@ def check_params_file(path: str, node_name: str) -> None:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LaunchArgumentError(f"{complaint} '{path}' cannot be read: {' '.join(str(error).split())}") from error
-    names = list(_nodes_of(content))
-    if any(_matches(name, node_name) for name in names):
-        return
+    sections = list(_sections_of(content))
+    fitting = [parameters for name, parameters in sections if _matches(name, node_name)]
+    if fitting:  # of those that have a parameter the last one counts, as for rclpy
+        return {name: value for parameters in fitting for name, value in parameters.items()}
+    names = [name for name, _ in sections]
     has = f"has parameters of {', '.join(names[:MOST_NAMES])}" if names else "has no ros__parameters"
     raise LaunchArgumentError(
         f"{complaint} '{path}' {has}, but none of {node_name}; name its section '{node_name}', or '/**' for any node"
     )
 
 
-def _nodes_of(content: Any, above: str = "") -> Iterator[str]:
+def _sections_of(content: Any, above: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(content, dict):
         return
     for key, value in content.items():
         name = str(key).strip("/")
         if name == "ros__parameters":
-            yield above
+            yield above, value if isinstance(value, dict) else {}
         else:
-            yield from _nodes_of(value, f"{above}/{name}" if name else above)
+            yield from _sections_of(value, f"{above}/{name}" if name else above)
 
 
 def _matches(pattern: str, node_name: str) -> bool:

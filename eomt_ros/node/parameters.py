@@ -137,7 +137,7 @@ def changed(current: Parameters, changes: Iterable[Parameter[Any]]) -> Parameter
 
     Raises ParameterError if a value is not acceptable.
     """
-    values = {change.name: _checked(change.name, change.value) for change in changes if change.name in RULES}
+    values = {change.name: checked_value(change.name, change.value) for change in changes if change.name in RULES}
     return dataclasses.replace(current, **values)
 
 
@@ -169,11 +169,24 @@ def parse_value(name: str, text: str) -> Any:
             value = {"true": True, "false": False}[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
         value = text
-    return _checked(name, value)
+    return checked_value(name, value)
+
+
+def checked_value(name: str, value: Any) -> Any:
+    """The value of the parameter `name`, as the type of its default. Raises ParameterError if it is not acceptable."""
+    if name == "cameras" and value is None:
+        value = []  # ROS tells no type of an empty list, and so no value
+    try:
+        value = accepted(name, value, getattr(DEFAULTS, name), RULES[name])
+    except ValueError as error:
+        raise ParameterError(f"parameter {error}") from error
+    if name == "cameras":
+        _check_cameras(value)
+    return value
 
 
 def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
-    # Static typing would refuse `rate:=15`, which every user writes sooner or later: `_checked` looks at types instead.
+    # Static typing would refuse `rate:=15`, which every user writes sooner or later: `checked_value` looks at types.
     descriptor = ParameterDescriptor(description=rule.description, dynamic_typing=True)
     if rule.choices:
         descriptor.additional_constraints = f"One of: {quoted(rule.choices)}."
@@ -184,18 +197,6 @@ def _descriptor(name: str, rule: Rule) -> ParameterDescriptor:
     else:
         descriptor.integer_range = [IntegerRange(from_value=int(rule.minimum), to_value=int(rule.maximum), step=1)]
     return descriptor
-
-
-def _checked(name: str, value: Any) -> Any:
-    if name == "cameras" and value is None:
-        value = []  # ROS tells no type of an empty list, and so no value
-    try:
-        value = accepted(name, value, getattr(DEFAULTS, name), RULES[name])
-    except ValueError as error:
-        raise ParameterError(f"parameter {error}") from error
-    if name == "cameras":
-        _check_cameras(value)
-    return value
 
 
 def _check_cameras(names: tuple[str, ...]) -> None:

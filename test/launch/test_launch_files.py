@@ -32,11 +32,11 @@ from test.patience import PATIENCE
 pytestmark = pytest.mark.slow
 
 ARGUMENTS = {
-    "segment": "image_topic image_transport model task rate policy device backend reliability depth autostart namespace"
-    " params_file use_sim_time rviz respawn on_exit",
-    "evaluate": "bag out overwrite policy rate topic truth_classes truth_instances truth truth_map truth_tolerance "
-    "model task device params_file",
-    "demo": "rviz",
+    "segment": "image_topic cameras image_transport model task rate sync_window policy device backend reliability depth"
+    " autostart namespace params_file use_sim_time rviz respawn on_exit",
+    "evaluate": "bag out overwrite policy rate topic cameras truth_classes truth_instances truth truth_map"
+    " truth_tolerance model task device params_file",
+    "demo": "rviz cameras",
 }
 
 
@@ -285,6 +285,15 @@ def test_an_evaluation_ends_by_itself_with_a_report(policy, scene, tmp_path):
         assert replay["processed"] == found["frames_scored"] == FRAMES
         assert (settings["reliability"], settings["rate"]) == ("reliable", 0.0)
     assert (out / "report.html").exists()
+
+
+def test_an_evaluation_is_of_one_camera_also_with_the_params_file_of_a_rig(scene, tmp_path):
+    rig = tmp_path / "rig.yaml"
+    rig.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"cameras": ["front", "rear"]}}}))
+    out = tmp_path / "out"
+    with launched({**scene, "out": str(out), "params_file": str(rig)}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() == 0, launch.output
+    assert json.loads((out / "metrics.json").read_text())["frames_scored"] == FRAMES
 
 
 def test_an_evaluation_in_a_launch_file_of_others_ends_with_its_node_and_nobody_else(scene, tmp_path):
