@@ -2,6 +2,7 @@
 #     make demo    make test ROS_DISTRO=jazzy    make build PYTHON=python3.12
 
 PYTHON ?= python3
+CAMERAS ?= 1
 export ROS_DISTRO
 
 define IN_ENVIRONMENT
@@ -13,7 +14,7 @@ endef
 
 help:
 	@echo "make build   set up Python and ROS 2, build the messages and the package"
-	@echo "make demo    run the node on the demo bag; leaves demo_out/overlay.mp4 and overlay.png"
+	@echo "make demo    run the node on the demo bag; leaves demo_out/overlay.mp4 and overlay.png (CAMERAS=2: on two cameras)"
 	@echo "make test    run the tests, ruff and mypy"
 	@echo "make check   run those of them that are fast: a few minutes"
 	@echo "make bench   measure speed beside the reference; leaves bench/results/"
@@ -24,7 +25,7 @@ build:
 	$(IN_ENVIRONMENT)
 
 demo:
-	$(IN_ENVIRONMENT) python -m demo.run
+	$(IN_ENVIRONMENT) python -m demo.run --cameras "$(CAMERAS)"
 
 test:
 	$(IN_ENVIRONMENT) python -m pytest

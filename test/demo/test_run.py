@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -33,6 +34,8 @@ pytestmark = pytest.mark.slow
 
 FRAMES = 15
 TOPICS = {"/segment/semantic", "/segment/panoptic", "/segment/instances"}
+RIG_FRAMES = {"front": 15, "rear": 12}
+COUNTS = ("published", "processed", "dropped")
 
 
 def command(*arguments: object) -> list[str]:
@@ -156,6 +159,68 @@ def test_it_ends_with_the_figures_and_the_path_of_the_report(run: Run) -> None:
     assert found["frames"] == run.number("processed")
     assert "report.html" in run.printed
     assert "<html" in (run.out / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def rig_run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("rig_run")
+    bag = bags.write_rig(folder / "rig", RIG_FRAMES)
+    done = run_demo("--cameras", 2, "--bag", bag, "--model", model, "--out", folder / "demo_out")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return Run(folder / "demo_out", done.stdout, set())
+
+
+def test_with_two_cameras_every_frame_of_each_is_processed_or_counted_as_dropped(rig_run: Run) -> None:
+    replays = json.loads((rig_run.out / "metrics.json").read_text())["replays"]
+    with Bag(rig_run.out / "bag") as bag:
+        assert set(bag.topics) == {topic.replace("t/", f"t/{camera}/") for topic in TOPICS for camera in RIG_FRAMES}
+        for camera, frames in RIG_FRAMES.items():
+            stamps = [message.stamp for message in bag.messages(f"/segment/{camera}/instances")]
+            assert set(stamps) <= {bags.stamp(number) for number in range(frames)}
+            replay = replays[camera]
+            assert (replay["published"], replay["processed"]) == (frames, len(stamps))
+            assert replay["processed"] + replay["dropped"] == frames
+            row = re.search(rf"^ *{camera} +(\d+) +(\d+) +(\d+)", rig_run.printed.split("through the node")[1], re.M)
+            assert row is not None
+            assert [int(cell) for cell in row.groups()] == [replay[name] for name in COUNTS]
+
+
+def test_with_two_cameras_the_video_has_a_picture_for_every_moment_of_either_side_by_side(rig_run: Run) -> None:
+    with Bag(rig_run.out / "bag") as bag:
+        stamps = {message.stamp for camera in RIG_FRAMES for message in bag.messages(f"/segment/{camera}/instances")}
+    frames = list(read_video(rig_run.out / "overlay.mp4"))
+    expected = [(stamp - min(stamps)) * 1e-9 for stamp in sorted(stamps)]
+    assert [frame.stamp * 1e-9 for frame in frames] == pytest.approx(expected, abs=1e-3)
+    height, width, _ = frames[0].image.shape
+    assert height > 48
+    assert width > 2 * 64
+    assert {path.name for path in rig_run.out.iterdir()} >= {"overlay.png", "report.html"}
+    assert "data:video/mp4" in (rig_run.out / "report.html").read_text()
+
+
+def test_a_bag_that_lacks_one_of_two_cameras_is_refused_before_the_node_starts(tmp_path: Path) -> None:
+    bag = bags.write_rig(tmp_path / "half", {"front": 1})
+    done = run_demo("--cameras", 2, "--bag", bag, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"demo: --topic /rear/image/compressed: {bag} has no such topic; it has /front/")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("cameras", ["0", "3", "two", ""])
+def test_any_other_number_of_cameras_is_refused_in_one_line(cameras: str, tmp_path: Path) -> None:
+    done = run_demo("--cameras", cameras, "--out", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr == f"demo: CAMERAS is '{cameras}', expected 1 or 2: the demo has two worlds\n"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("given", "passed"), [((), "1"), (("CAMERAS=2",), "2")])
+def test_make_passes_the_number_of_cameras_on(given: tuple[str, ...], passed: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CAMERAS"}
+    done = subprocess.run(
+        ["make", "--dry-run", "demo", *given], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert f'-m demo.run --cameras "{passed}"' in done.stdout
 
 
 @fast_dds
