@@ -287,6 +287,33 @@ def test_an_evaluation_ends_by_itself_with_a_report(policy, scene, tmp_path):
     assert (out / "report.html").exists()
 
 
+def test_an_evaluation_of_a_rig_scores_every_camera(scene, tmp_path):
+    bag, out = bags.write_rig(tmp_path / "rig", {"front": FRAMES, "rear": FRAMES}), tmp_path / "out"
+    rig = {**scene, "bag": str(bag), "cameras": "front,rear", "topic": bags.rig_topic("{camera}")}
+    with launched({**rig, "out": str(out)}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() == 0, launch.output
+    found = json.loads((out / "metrics.json").read_text())
+    assert [each["frames_scored"] for each in found["recordings"]] == [FRAMES, FRAMES]
+    assert found["replay"]["processed"] == 2 * FRAMES
+    assert found["settings"]["cameras"] == ["front", "rear"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"cameras": "front,rear"}, "topic: got '' for the cameras front, rear; write {camera} where each has its"),
+        ({"topic": "/{camera}/image"}, "topic: got '/{camera}/image', but no camera has a name; name them, as in"),
+        ({"cameras": "front,rear", "topic": "/{camera}/nothing"}, "topic:=/front/nothing"),
+        ({"cameras": "front,front", "topic": "/{camera}/image"}, "cameras: 'front' stands twice"),
+    ],
+)
+def test_cameras_that_are_not_in_the_bag_are_refused_and_nothing_is_started(arguments, complaint, scene, tmp_path):
+    with launched({**scene, **arguments, "out": str(tmp_path / "out")}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() != 0
+        assert f"launch argument {complaint}" in launch.output
+        assert "process started" not in launch.output
+
+
 def test_an_evaluation_is_of_one_camera_also_with_the_params_file_of_a_rig(scene, tmp_path):
     rig = tmp_path / "rig.yaml"
     rig.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"cameras": ["front", "rear"]}}}))
