@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import engine, evaluation, families, growth, node, page, postprocess, precision, table, topics
+from bench import cameras, engine, evaluation, families, growth, node, page, postprocess, precision, table, topics
 from bench.targets import TARGETS, judge
 from bench.timing import Row
 
@@ -15,6 +15,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "families": families.rows,
     "node": node.rows,
     "topics": topics.rows,
+    "cameras": cameras.rows,
     "growth": growth.rows,
     "evaluation": evaluation.rows,
     "precision": precision.rows,

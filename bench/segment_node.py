@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import randint
 
+from eomt_ros.node.fast_dds import VARIABLES, profile_variables
+
 ROOT = Path(__file__).parent.parent
+PROFILE = ROOT / "config" / "fastdds.xml"
 PATIENCE = 60.0
 """Seconds that it gets to end."""
 
@@ -22,10 +25,16 @@ def isolated() -> dict[str, str]:
     return {**os.environ, "ROS_DOMAIN_ID": str(randint(1, 100)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
+def isolated_with(*, profile: bool) -> dict[str, str]:
+    """The same, with the Fast DDS profile that ships with the package or without any."""
+    environment = {name: value for name, value in isolated().items() if name not in VARIABLES}
+    return {**environment, **profile_variables(PROFILE)} if profile else environment
+
+
 @contextmanager
-def segment_node(environment: dict[str, str], **parameters: str) -> Iterator[int]:
+def segment_node(environment: dict[str, str], namespace: str = "/", **parameters: str) -> Iterator[int]:
     """Runs the node with some parameters; gives its process id. Raises `RuntimeError` if it ended by itself."""
-    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
+    command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args", "-r", f"__ns:={namespace}"]
     for name, value in parameters.items():
         command += ["-p", f"{name}:={value}"]
     with tempfile.TemporaryFile("w+") as log:

@@ -51,6 +51,46 @@ class GrowsAtMost:
         return row.growth_mib is not None and row.growth_mib <= self.mib
 
 
+@dataclass(frozen=True)
+class Within:
+    """Ratios that are 1 up to so much."""
+
+    part: float
+
+    def __str__(self) -> str:
+        return f"within {self.part:.0%}"
+
+    def met(self, row: Row) -> bool:
+        """True if the lowest and the highest of the row's ratios are; False for a row without any."""
+        if row.ratio_low is None or row.ratio_high is None:
+            return False
+        return row.ratio_low >= 1 - self.part and row.ratio_high <= 1 + self.part
+
+
+@dataclass(frozen=True)
+class NoSlower:
+    """A time that is not longer than the reference's beyond noise: not in every pair."""
+
+    def __str__(self) -> str:
+        return "no slower"
+
+    def met(self, row: Row) -> bool:
+        """True if ours was as quick in one of the row's pairs; False for a row without any."""
+        return row.ratio_high is not None and row.ratio_high >= 1
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Results that are the reference's in every pixel."""
+
+    def __str__(self) -> str:
+        return "all pixels"
+
+    def met(self, row: Row) -> bool:
+        """True if the row's results are; False for a row that compared none."""
+        return row.differing == 0
+
+
 class Target(Protocol):
     """A figure that a row has to reach."""
 
@@ -77,6 +117,11 @@ TARGETS: dict[str, Target] = {
     "node beyond the engine, 1920x1080, raw, profile": AtMost(25),
     "node beside the engine's own loop, demo, 640x480": AtLeast(0.95),
     "node, demo, 424x240": AtMost(50),
+    "4 cameras in a batch, each beside itself alone": Equal(),
+    "4 cameras in one node, demo, 640x480, beside a node each": AtLeast(1.15),
+    "memory of a node with 4 cameras beside one with 1": AtLeast(0.8),  # 1.25 x as much
+    "shares of 4 cameras in an overloaded node": Within(0.1),
+    "latency of a 10 Hz camera beside 3 silent ones": NoSlower(),
     "memory over 10000 frames": GrowsAtMost(2),
     "evaluation, demo bag, beside the engine": AtLeast(0.87),  # 15 % on top
     "memory of an evaluation over 10000 frames": GrowsAtMost(2),

@@ -26,6 +26,8 @@ class Row:
     pairs: int = 0
     """Number of measured times."""
     growth_mib: float | None = None
+    differing: int | None = None
+    """Number of pixels in which ours and the reference differ, where that is what is measured."""
     note: str = ""
     target: str = ""
     met: bool | None = None

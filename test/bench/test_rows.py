@@ -10,7 +10,18 @@ import pytest
 
 from bench import gpu
 from bench.table import line
-from bench.targets import GPU_TARGETS, TARGETS, AtLeast, AtMost, GrowsAtMost, PerSecond, judge
+from bench.targets import (
+    GPU_TARGETS,
+    TARGETS,
+    AtLeast,
+    AtMost,
+    Equal,
+    GrowsAtMost,
+    NoSlower,
+    PerSecond,
+    Within,
+    judge,
+)
 from bench.timing import Row, compare
 
 
@@ -48,6 +59,16 @@ def test_ours_and_the_reference_take_turns_after_a_warm_up_that_does_not_count()
         (GrowsAtMost(2), Row("r", growth_mib=-1.0), True),
         (GrowsAtMost(2), Row("r", growth_mib=2.1), False),
         (GrowsAtMost(2), Row("r"), False),
+        (Within(0.1), Row("r", ratio_low=0.9, ratio_high=1.1), True),
+        (Within(0.1), Row("r", ratio_low=0.89, ratio_high=1.0), False),
+        (Within(0.1), Row("r", ratio_low=1.0, ratio_high=1.11), False),
+        (Within(0.1), Row("r"), False),
+        (NoSlower(), Row.of("r", [1.0, 1.1], [1.0, 1.0]), True),
+        (NoSlower(), Row.of("r", [1.1, 1.1], [1.0, 1.0]), False),
+        (NoSlower(), Row.of("r", [1.0]), False),
+        (Equal(), Row("r", differing=0), True),
+        (Equal(), Row("r", differing=1), False),
+        (Equal(), Row("r"), False),
     ],
 )
 def test_a_target_is_met_from_its_limit_on_and_never_by_what_was_not_measured(target, row, met):
