@@ -24,7 +24,7 @@ from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter, engine_status
 from eomt_ros.node.inputs import Arrival, topic_of
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.parameters import ParameterError, Parameters, changed, check_change, declare
+from eomt_ros.node.parameters import ENGINE, ParameterError, Parameters, changed, check_change, declare
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.statistics import BatchStatistics, Drop, Statistics
@@ -258,7 +258,7 @@ class SegmentNode(LifecycleNode):
         statuses = [self._status(name, camera) for name, camera in self._by_name().items()]
         if self._configured is not None and any(self.parameters.cameras):
             segmenter, statistics = self._configured.segmenter, self._configured.statistics
-            statuses.append(engine_status(self._status_name("engine"), statistics, segmenter.device))
+            statuses.append(engine_status(self._status_name(ENGINE), statistics, segmenter.device))
         if self._diagnostics.get_subscription_count():
             message = DiagnosticArray(status=statuses)
             message.header.stamp = self.get_clock().now().to_msg()

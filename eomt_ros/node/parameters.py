@@ -108,6 +108,8 @@ class Parameters(ModelOptions):
 
 
 CAMERA_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+ENGINE = "engine"
+"""Name of the status of what the cameras share, in /diagnostics."""
 RULES = rules_of(Parameters)
 DEFAULTS = Parameters()
 
@@ -147,6 +149,7 @@ def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -
         value = getattr(wanted, name)
         if rule.live or value == getattr(current, name):
             continue
+        value = _as_ros(value)
         if name == "autostart":
             raise ParameterError(f"parameter {name}: cannot become {value!r}, it is looked at when the node starts")
         if configured:
@@ -206,6 +209,11 @@ def _check_cameras(names: tuple[str, ...]) -> None:
     nameless = [name for name in names if not CAMERA_NAME.fullmatch(name)]
     if twice:
         raise ParameterError(f"parameter cameras: {quoted(tuple(twice))} stands twice in {list(names)}; rename one")
+    if ENGINE in names:
+        raise ParameterError(
+            f"parameter cameras: got {ENGINE!r} in {list(names)}, which is the status of what they share in"
+            " /diagnostics; rename the camera"
+        )
     if nameless or not names:
         got = f"{nameless[0]!r} in {list(names)}" if names else "an empty list"
         raise ParameterError(
