@@ -274,9 +274,9 @@ class Robot:
         """Call ~/enable."""
         return self.call(SetBool, "enable", SetBool.Request(data=on))
 
-    def diagnostics(self) -> Diagnostics:
-        """Listen to the node's diagnostics."""
-        return Diagnostics(self.listen(DiagnosticArray, "/diagnostics"), f"{self.process.namespace}/{self._name}")
+    def diagnostics(self, of: str = "segmentation") -> Diagnostics:
+        """Listen to the node's diagnostics; of: the name of a camera, or `engine`, where the node has several."""
+        return Diagnostics(self.listen(DiagnosticArray, "/diagnostics"), f"{self.process.namespace}/{self._name}: {of}")
 
     def next_stamp(self, step: float = 0.1) -> float:
         """The stamp of the next image, in seconds."""
@@ -324,7 +324,7 @@ class Diagnostics:
 
     def __init__(self, inbox: Inbox, name: str) -> None:
         self._inbox = inbox
-        self._name = f"{name.lstrip('/')}: segmentation"
+        self._name = name.lstrip("/")
 
     def wait_for(self, wanted: Callable[[Any, dict[str, str]], bool], what: str) -> tuple[Any, dict[str, str]]:
         """Wait for a status for which `wanted(status, values)` is true, and return both."""

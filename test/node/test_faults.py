@@ -36,10 +36,9 @@ def plain(grey: int) -> Pixels:
     return np.full((HEIGHT, WIDTH, 3), grey, np.uint8)
 
 
-@pytest.fixture(scope="module")
-def overflowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of finite weights whose numbers overflow float32 for images that are bright."""
-    folder = write_checkpoint(tmp_path_factory.mktemp("overflowing"))
+def write_overflowing(folder: Path) -> Path:
+    """Write a checkpoint of finite weights whose numbers overflow float32 for images that are bright."""
+    write_checkpoint(folder)
     weights = load_file(folder / "model.safetensors")
     # After normalising, blue is -1.8 (black) to 2.6 (white). This makes it 0 to 1.3e20 in the first number of a token,
     # and beyond about 6e19 the sum of squares in a layer norm is too much for float32.
@@ -50,8 +49,9 @@ def overflowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_image_that_gives_nan_is_dropped_counted_and_reported_and_resets_the_stream(
-    start_robot: StartRobot, overflowing: Path
+    start_robot: StartRobot, tmp_path: Path
 ) -> None:
+    overflowing = write_overflowing(tmp_path / "overflowing")
     parameters = {"model": str(overflowing), "policy": "every_frame", "reliability": "reliable", "depth": 100}
     with start_robot(parameters) as robot:
         camera, instances = robot.camera(), robot.listen(InstanceArray, "~/instances")
