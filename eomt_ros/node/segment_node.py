@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -20,6 +21,8 @@ from eomt_ros.node.lifecycle import EXIT_TIMEOUT, SegmentNode
 from eomt_ros.node.log import RosLogHandler
 from eomt_ros.node.parameters import ParameterError
 from eomt_ros.openmp import wait_asleep
+
+EXIT_LIMIT = 20.0  # s from the signal to the end of the process, whatever hangs
 
 
 class Spinner(threading.Thread):
@@ -61,8 +64,14 @@ def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM and end the process: exit code 1 if it could not start, else 0."""
     wait_asleep()
     stop = threading.Event()
+
+    def ask_to_end(*_: object) -> None:
+        # It needs no lock of Python's: in one end of a thousand, on a busy machine, something hangs in C++.
+        faulthandler.dump_traceback_later(EXIT_LIMIT, exit=True)
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ask_to_end)
     free_shared_memory_of_the_dead()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

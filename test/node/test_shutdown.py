@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -183,3 +184,29 @@ def test_ctrl_c_while_ros_is_imported(domain: dict[str, str]) -> None:
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "Traceback" not in output, output
+
+
+def test_a_node_that_hangs_at_its_end_says_where_and_ends(domain: dict[str, str]) -> None:
+    program = (
+        "import threading; from eomt_ros.node import segment_node as process\n"
+        "process.EXIT_LIMIT = 0.5\n"
+        "def hang(node): threading.Event().wait()\n"
+        "process.SegmentNode.destroy_node = hang\n"
+        "process.main(['--ros-args', '-p', 'autostart:=false'])"
+    )
+
+    def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    node = NodeProcess(f"/hangs{os.getpid()}", {}, {}, name="segment", start=start)
+    node.wait_for_output("waiting for a lifecycle transition")
+    node.signal(signal.SIGINT)
+    assert node.wait_for_end() == 1
+    assert re.search(r"^Timeout(.|\n)* in hang$", node.output, re.MULTILINE), node.output
