@@ -197,9 +197,7 @@ class Segmenter:
 
     def warm_up(self, height: int, width: int, images: int = 1) -> None:
         """Runs so many black images of that size at once, so that the first real ones do not pay for what is done once,
-        capture included, nor find out that the device has no memory for so many.
-
-        Raises as `segment_batch`.
+        capture included, nor find out that there is no memory for so many. Raises as `segment_batch`.
         """
         batch = [np.zeros((height, width, 3), np.uint8)] * images
         precision = self.precision
@@ -282,9 +280,12 @@ class Segmenter:
     ) -> Any:
         """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
 
-        The images may differ in size. return_exceptions: whether to give the exception of a frame that fails in place
-        of its result, as `asyncio.gather` does: its stream is then as before, and the others go on. Otherwise the first
-        is raised, and all streams are as before.
+        The images may differ in size. A result is that of the camera alone: exactly in float32 on a CPU, and with
+        OpenVINO and ONNX Runtime, which take frame by frame; else sums round otherwise and move an edge by a pixel.
+
+        return_exceptions: whether to give the exception of a frame that fails in place of its result, as
+        `asyncio.gather` does; its stream is then as before, and the others go on. Otherwise the first one is raised,
+        and all streams are as before.
 
         Raises `ValueError` where images, streams and stamps differ in number, or a stream is named twice.
         """

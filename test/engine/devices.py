@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -19,6 +20,10 @@ from eomt_ros.engine.networks import StepResult
 
 LOST = "CUDA error: an illegal memory access was encountered"
 OUT_OF_MEMORY = "CUDA out of memory. Tried to allocate 2 GiB.\nMore"
+ROUNDING = 1e-4
+"""What may differ where float32 is summed in another order, as torch does for several frames at once in networks as
+small as those of tests.
+"""
 WHITE = 2.1
 """Every channel of white is above, normalised."""
 
@@ -55,7 +60,7 @@ class Device:
         return []
 
 
-def on_device(model: Path, **options: Any) -> tuple[Segmenter, Device]:
+def on_device(model: str | Path, **options: Any) -> tuple[Segmenter, Device]:
     """A segmenter as `Segmenter.load` makes it, and the device that it runs on."""
     asked = ModelOptions(str(model), backend="torch", **options)
     loaded = load_checkpoint(asked.model, asked.labels or None)
@@ -74,12 +79,17 @@ def alone(segmenter: Segmenter, images: Sequence[Any], stream: Stream | None = N
     return [segmenter.segment(image, stream) for image in images]
 
 
-def assert_same(found: Sequence[FrameResult | Exception], expected: Sequence[FrameResult]) -> None:
-    """To the last bit, but for the times."""
-    assert any(each.segments for each in expected), "nothing to compare"
+def assert_same(
+    found: Sequence[FrameResult | Exception], expected: Sequence[FrameResult], rounding: float = ROUNDING
+) -> None:
+    """To the last bit, but for the times; rounding: the share of the pixels that may be others, and of a score."""
     for one, other in zip(found, expected, strict=True):
         assert isinstance(one, FrameResult), one
         assert (one.epoch, one.reset_reason) == (other.epoch, other.reset_reason)
-        assert one.segments == other.segments
-        for name in ("semantic", "panoptic", "confidence"):
-            assert np.array_equal(getattr(one, name), getattr(other, name)), name
+        for name in ("id", "class_id", "age", "is_thing"):
+            assert [getattr(each, name) for each in one.segments] == [getattr(each, name) for each in other.segments]
+        scores = [[segment.score for segment in each.segments] for each in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], rel=rounding, abs=0)
+        for name, levels in (("semantic", 0), ("panoptic", 0), ("confidence", rounding > 0)):
+            apart = np.abs(getattr(one, name).astype(int) - getattr(other, name)) > levels
+            assert np.count_nonzero(apart) <= rounding * apart.size, name

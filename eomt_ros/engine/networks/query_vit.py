@@ -95,7 +95,7 @@ class QueryVit(nn.Module):
         """Mask logits (batch, queries, h, w) and class logits (batch, queries, classes + 1) of normalised tokens."""
         queries = self._queries(tokens)
         patches = tokens[:, self.settings.num_queries + 1 + self.settings.num_register_tokens :]
-        features = self.upscale_block(patches.transpose(1, 2).reshape(len(patches), -1, *grid))
+        features = self.upscale_block(patches.reshape(len(patches), *grid, -1).permute(0, 3, 1, 2))
         mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(queries), features)
         return mask_logits, self.class_predictor(queries)
 
