@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ pytest.importorskip("ros2launch")
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -39,6 +41,7 @@ except (PackageNotFoundError, ModuleNotFoundError):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SEGMENT, EVALUATE, DEMO = (ROOT / "launch" / f"{name}.launch.py" for name in ("segment", "evaluate", "demo"))
+ASK_AGAIN = 5.0  # s
 PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
@@ -137,11 +140,15 @@ class Beside:
         self.node = node
         self._executor = executor
 
-    def wait_for(self, future: Future, what: str) -> Any:
-        """Serve the node until `future` is done, and return its result."""
-        self._executor.spin_until_future_complete(future, PATIENCE)
-        assert future.done(), what
-        return future.result()
+    def ask(self, client: Client, request: Any) -> Any:
+        """Ask a service until it answers: on a busy machine an answer is lost if its reader is not known yet."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            answer = client.call_async(request)
+            self._executor.spin_until_future_complete(answer, ASK_AGAIN)
+            if answer.done():
+                return answer.result()
+        raise AssertionError(f"{client.srv_name} did not answer")
 
     def publish_images(self, topic: str, frame_id: str) -> None:
         """Publish a black image five times a second, while the node is served."""
@@ -157,7 +164,9 @@ class Beside:
             InstanceArray, topic, lambda message: came.done() or came.set_result(message), 1
         )
         try:
-            return self.wait_for(came, f"nothing came on {topic}")
+            self._executor.spin_until_future_complete(came, PATIENCE)
+            assert came.done(), f"nothing came on {topic}"
+            return came.result()
         finally:
             self.node.destroy_subscription(subscription)
 
@@ -182,7 +191,5 @@ def parameters_of(node: str, names: list[str]) -> dict[str, object]:
     with beside() as robot:
         client = robot.node.create_client(GetParameters, f"{node}/get_parameters")
         assert client.wait_for_service(PATIENCE), f"the node {node} did not appear"
-        answer = robot.wait_for(
-            client.call_async(GetParameters.Request(names=names)), f"the node {node} did not answer"
-        )
+        answer = robot.ask(client, GetParameters.Request(names=names))
         return {name: parameter_value_to_python(value) for name, value in zip(names, answer.values, strict=True)}

@@ -22,10 +22,11 @@ def with_cameras(path: Path, cameras: object) -> str:
     return str(path)
 
 
-def remappings(launch: Launched, node: str = "/segment") -> list[str]:
+def remappings(launch: Launched) -> list[str]:
     """The remappings that the node was started with, but for those of its own name."""
-    parameters_of(node, ["depth"])  # its process is launch's own until it begins
-    words = Path(f"/proc/{launch.running()['segment_node-1']}/cmdline").read_text().split("\0")
+    started = launch.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
+    parameters_of("/segment", ["depth"])  # the process is launch's own until it begins
+    words = Path(f"/proc/{started[1]}/cmdline").read_text().split("\0")
     given = [word for option, word in pairwise(words) if option == "-r"]
     return [word for word in given if not word.startswith("__")]
 
@@ -43,12 +44,12 @@ def test_images_of_every_camera_come_back_as_results_of_that_camera():
 def test_cameras_and_their_window_reach_the_node_and_override_the_params_file(idle):
     given = {**RIG, "sync_window": "0.05", "params_file": with_cameras(idle, ["left", "right"])}
     with launched(given) as launch:
+        assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
         assert parameters_of("/segment", ["cameras", "sync_window", "depth"]) == {
             "cameras": ["front", "rear"],
             "sync_window": 0.05,
             "depth": 9,
         }
-        assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
 
 
 def test_the_cameras_of_the_params_file_have_their_names_in_the_topic(idle):
@@ -56,6 +57,17 @@ def test_the_cameras_of_the_params_file_have_their_names_in_the_topic(idle):
     with launched(given) as launch:
         assert remappings(launch) == ["left/image:=cam/left/left_raw", "right/image:=cam/right/right_raw"]
         assert parameters_of("/segment", ["cameras"]) == {"cameras": ["left", "right"]}
+
+
+@pytest.mark.parametrize("sections", [("/**", "/segment"), ("/segment", "/**")])
+def test_of_two_sections_for_the_node_the_last_counts_for_the_node_and_for_its_topics(sections, tmp_path):
+    path = tmp_path / "parameters.yaml"
+    cameras = dict(zip(sections, (["left", "right"], ["front", "rear"]), strict=True))
+    content = {name: {"ros__parameters": {"autostart": False, "cameras": names}} for name, names in cameras.items()}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with launched({"params_file": str(path), "image_topic": "/{camera}/image_raw"}) as launch:
+        assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
+        assert parameters_of("/segment", ["cameras"]) == {"cameras": ["front", "rear"]}
 
 
 @pytest.mark.parametrize(
