@@ -115,6 +115,22 @@ def test_streams_in_a_batch_do_not_influence_each_other():
                 assert (alone[0] - batched[index]).abs().max() <= TOLERANCE
 
 
+PUBLISHED = {"num_attention_heads": 6, "hidden_size": 384, "mlp_ratio": 4, "num_queries": 200, "image_size": 256}
+"""The sizes of the small model, on a smaller image; it has more of the same layers."""
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("batch", [2, 4])
+def test_at_the_sizes_of_published_models_a_batch_is_its_frames_to_the_last_bit(batch):
+    _, network = pair(**PUBLISHED)
+    first = clip_of(network, batch, 2)
+    together = step_through(network, first)
+    for stream in range(batch):
+        for one, whole in zip(step_through(network, first[stream : stream + 1].clone()), together, strict=True):
+            for name, part in one._asdict().items():
+                assert torch.equal(part[0], getattr(whole, name)[stream]), name
+
+
 @torch.no_grad()
 def test_what_a_stream_carries_does_not_grow():
     _, ours = pair()
