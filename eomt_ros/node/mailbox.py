@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 _Sender = TypeVar("_Sender")
@@ -31,15 +31,15 @@ class Mailbox(Generic[_Sender, _Item]):
             self._changed.notify()
             return self._shrink(sender)
 
-    def take(self, window: float = 0.0) -> dict[_Sender, _Item] | None:
+    def take(self, window: Callable[[], float] = lambda: 0.0) -> dict[_Sender, _Item] | None:
         """Wait for an item, and return the oldest of each sender that has one.
 
-        window: how long an item waits for those of the senders that have none (s). Returns None once the mailbox is
-        closed, whatever it still holds.
+        window: gives how long an item waits for those of the senders that have none (s); asked when there is an item,
+        because it may change until then. Returns None once the mailbox is closed, whatever it still holds.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or any(self._queues.values()))
-            left = self._since + window - time.monotonic()
+            left = self._since + window() - time.monotonic()
             self._changed.wait_for(lambda: self._closed or all(self._queues.values()), max(0.0, left))
             if self._closed:
                 return None

@@ -57,7 +57,7 @@ class Worker:
 
     def _take(self) -> dict[Camera, Arrival] | None:
         with self._presence.away():
-            return self._mailbox.take(self._parameters().sync_window)
+            return self._mailbox.take(lambda: self._parameters().sync_window)
 
     def _process(self, arrivals: dict[Camera, Arrival]) -> None:
         taken = time.monotonic()

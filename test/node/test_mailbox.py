@@ -53,8 +53,22 @@ def test_an_item_waits_for_the_other_senders_within_the_window() -> None:
     mailbox: Mailbox[str, str] = Mailbox(["front", "rear"], 1)
     mailbox.put("front", "image")
     taken: list[dict[str, str] | None] = []
-    taker = threading.Thread(target=lambda: taken.append(mailbox.take(window=PATIENCE)))
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take(window=lambda: PATIENCE)))
     taker.start()
+    mailbox.put("rear", "another")
+    taker.join(PATIENCE)
+    assert taken == [{"front": "image", "rear": "another"}]
+
+
+def test_the_window_is_that_of_the_moment_when_an_item_comes() -> None:
+    window = [0.0]
+    mailbox: Mailbox[str, str] = Mailbox(["front", "rear"], 1)
+    taken: list[dict[str, str] | None] = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take(window=lambda: window[0])))
+    taker.start()
+    taker.join(0.1)  # until it waits for an item; if that takes longer, the test is the easier
+    window[0] = PATIENCE
+    mailbox.put("front", "image")
     mailbox.put("rear", "another")
     taker.join(PATIENCE)
     assert taken == [{"front": "image", "rear": "another"}]
@@ -67,7 +81,7 @@ def test_the_window_begins_when_the_first_item_comes(monkeypatch: pytest.MonkeyP
     mailbox.put("front", 1)
     clock[0] += 10.0  # as where the taker is busy
     mailbox.put("front", 2)
-    assert mailbox.take(window=10.0) == {"front": 2}
+    assert mailbox.take(window=lambda: 10.0) == {"front": 2}
 
 
 def test_closing_ends_a_waiting_take_and_leaves_what_waits() -> None:
