@@ -41,7 +41,7 @@ setup(
     ],
     extras_require={
         "coco": ["pycocotools>=2.0.8"],
-        "demo": ["mujoco>=3.1", "PyOpenGL>=3.1"],
+        "demo": ["mujoco>=4.0", "PyOpenGL>=3.1"],
         "evaluation": [
             "av>=11",
             "backports.zstd>=1.0; python_version < '3.14'",

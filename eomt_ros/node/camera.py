@@ -121,7 +121,7 @@ class Camera:
         if self._reset_wanted.is_set():
             self._reset_wanted.clear()
             self.stream.reset()
-            self._tell_reset("reset asked for", "asked for by ~/reset")
+            self._tell_reset("reset asked for", "asked for by a service")
         return Picture(pixels, message.header, arrival.admitted, arrival.time, taken, time.monotonic())
 
     def publish(self, picture: Picture, result: FrameResult, segmented: float) -> None:
