@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from eomt_ros.evaluation.results import Recording, Results
     from eomt_ros.evaluation.sources.sequence import FrameSequence
 
-MOST_RECORDINGS = 16
+MOST_LINES = 16
 """Recordings that have a line each in a terminal."""
 
 
@@ -170,13 +170,12 @@ def _recording_lines(recordings: Sequence[Recording], figures: Sequence[Figure])
     """A table of the recordings, without the longest of lists."""
     rows = [("recording", "frames", *(figure.name for figure in figures))]
     rows += [
-        (each.name, f"{each.frames:,}", *(figure.text(each) for figure in figures))
-        for each in recordings[:MOST_RECORDINGS]
+        (each.name, f"{each.frames:,}", *(figure.text(each) for figure in figures)) for each in recordings[:MOST_LINES]
     ]
     name, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = [
         "  ".join((f"  {row[0]:<{name}}", *(text.rjust(width) for text, width in zip(row[1:], widths, strict=True))))
         for row in rows
     ]
-    left_out = len(recordings) - MOST_RECORDINGS
+    left_out = len(recordings) - MOST_LINES
     return [*lines, *([f"  and {left_out:,} more, which report.html and metrics.json have"] if left_out > 0 else [])]

@@ -45,7 +45,7 @@ _REASONS: dict[type[Exception], Drop] = {
 }
 
 
-class Picture(NamedTuple):
+class DecodedImage(NamedTuple):
     """An image that is ready for the network, and what is to be known of it afterwards."""
 
     pixels: npt.NDArray[np.uint8]
@@ -113,7 +113,7 @@ class Camera:
         self._reset_wanted.set()
         return self.stream.epoch + 1
 
-    def prepare(self, arrival: Arrival) -> Picture:
+    def prepare(self, arrival: Arrival) -> DecodedImage:
         """Decode an image. Raises ImageError."""
         taken = time.monotonic()
         message = read_image(arrival.message, arrival.kind)
@@ -122,9 +122,9 @@ class Camera:
             self._reset_wanted.clear()
             self.stream.reset()
             self._tell_reset("reset asked for", "asked for by a service")
-        return Picture(pixels, message.header, arrival.admitted, arrival.time, taken, time.monotonic())
+        return DecodedImage(pixels, message.header, arrival.admitted, arrival.time, taken, time.monotonic())
 
-    def publish(self, picture: Picture, result: FrameResult, segmented: float) -> None:
+    def publish(self, picture: DecodedImage, result: FrameResult, segmented: float) -> None:
         """Publish the result of an image; segmented: when the engine gave it, by time.monotonic."""
         if result.reset_reason:
             self._tell_reset("reset", result.reset_reason)

@@ -12,7 +12,7 @@ from eomt_ros.node.statistics import BatchLatency, BatchStatistics
 
 if TYPE_CHECKING:
     from eomt_ros.engine import FrameResult, Segmenter
-    from eomt_ros.node.camera import Camera, Picture
+    from eomt_ros.node.camera import Camera, DecodedImage
     from eomt_ros.node.inputs import Arrival
     from eomt_ros.node.mailbox import Mailbox
     from eomt_ros.node.parameters import Parameters
@@ -61,7 +61,7 @@ class Worker:
 
     def _process(self, arrivals: dict[Camera, Arrival]) -> None:
         taken = time.monotonic()
-        pictures: dict[Camera, Picture] = {}
+        pictures: dict[Camera, DecodedImage] = {}
         for camera, arrival in arrivals.items():
             with camera.dropping():
                 pictures[camera] = camera.prepare(arrival)
@@ -81,7 +81,7 @@ class Worker:
             latency = BatchLatency.of(results, taken=taken, decoded=decoded, segmented=segmented)
             self._statistics.count(len(results), latency)
 
-    def _segmented(self, pictures: dict[Camera, Picture]) -> Sequence[FrameResult | Exception]:
+    def _segmented(self, pictures: dict[Camera, DecodedImage]) -> Sequence[FrameResult | Exception]:
         """The result of each picture, or why there is none."""
         with_masks = self._parameters().publish_masks and any(camera.outputs.wants_masks() for camera in pictures)
         with_confidence = any(camera.outputs.wants_confidence() for camera in pictures)

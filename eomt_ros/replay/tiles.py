@@ -9,17 +9,14 @@ from itertools import chain, groupby
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from eomt_ros.evaluation.video import Picture
+from eomt_ros.overlay import FONT
 from eomt_ros.video import TimedImage
 
 CAPTION_HEIGHT = 22
 MARGIN = 4
-FONT = cv2.FONT_HERSHEY_SIMPLEX
 BACKGROUND = 32
-
-Picture = npt.NDArray[np.uint8]
-"""(H, W, 3) RGB."""
 
 
 def captioned(picture: Picture, caption: str) -> Picture:
