@@ -146,8 +146,8 @@ def changed(current: Parameters, changes: Iterable[Parameter[Any]]) -> Parameter
 def check_change(current: Parameters, wanted: Parameters, *, configured: bool) -> None:
     """Raise ParameterError if a value is to change that cannot, now or at all, while the node runs."""
     for name, rule in RULES.items():
-        value = _as_ros(getattr(wanted, name))
-        if rule.live or value == _as_ros(getattr(current, name)):
+        value = getattr(wanted, name)
+        if rule.live or value == getattr(current, name):
             continue
         value = _as_ros(value)
         if name == "autostart":
