@@ -20,10 +20,10 @@ from eomt_ros.evaluation.sources import TruthSource, open_sequences
 
 CAMERAS = ("front", "rear", "left", "right")
 SIZE = (480, 640)
-COMPARED = 25
+COMPARED = 15
 """Frames of each camera whose results are held to those of the camera alone."""
 TURNS = 5
-SECONDS = 3.0
+SECONDS = 2.5
 """Of images, in each turn."""
 OVERLOAD = 2.0
 """Times what the node can do."""
