@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytest.importorskip("launch_ros")
+
 from eomt_ros.node.launching import has_ros_package
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
