@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 import pytest
+import torch
 
 from eomt_ros.continuity import Admitted, Continuity, LateFrameError
 from eomt_ros.engine.stream import State
@@ -38,7 +39,7 @@ def breaks(frames: Sequence[Admitted | None], sizes: Sequence[tuple[int, int]] =
     """Why the stream breaks at each of the frames that are processed, empty where it does not."""
     state, found = State(), []
     for frame, size in zip_longest([frame for frame in frames if frame is not None], sizes, fillvalue=SIZE):
-        state = state.before(frame, size)
+        state = state.before(frame, size, torch.device("cpu"))
         found.append(state.reset_reason)
     return found
 
