@@ -78,7 +78,7 @@ def equality() -> Row:
         images = frames[number::COMPARED]
         for image, stream, ours in zip(images, apart, segmenter.segment_batch(images, together), strict=True):
             alone = segmenter.segment(image, stream)
-            differing += np.count_nonzero((ours.semantic != alone.semantic) | (ours.panoptic != alone.panoptic))
+            differing += int(np.count_nonzero((ours.semantic != alone.semantic) | (ours.panoptic != alone.panoptic)))
             pixels += alone.semantic.size
     note = f"{differing:,} of {pixels:,} pixels differ in class or id; {segmenter.backend} {segmenter.precision}"
     return Row(f"{len(CAMERAS)} cameras in a batch, each beside itself alone", differing=differing, note=note)
