@@ -49,8 +49,7 @@ class Reporter:
 
     def observe(self, statistics: Statistics) -> None:
         """Note the counts of this moment; meant to be called about once a second."""
-        counts = statistics.counts
-        self._history.append((time.monotonic(), counts))
+        self._history.append((time.monotonic(), statistics.counts))
 
     def report(
         self, statistics: Statistics, activity: Activity, more: Mapping[str, str] | None = None

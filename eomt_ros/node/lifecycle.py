@@ -24,7 +24,7 @@ from eomt_ros.node.diagnostics import SILENCE, Activity, Reporter, engine_status
 from eomt_ros.node.inputs import Arrival, topic_of
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.mailbox import Mailbox
-from eomt_ros.node.parameters import ENGINE, ParameterError, Parameters, changed, check_change, declare
+from eomt_ros.node.parameters import ALONE, ENGINE, ParameterError, Parameters, changed, check_change, declare
 from eomt_ros.node.presence import Presence
 from eomt_ros.node.qos import QosOverrides
 from eomt_ros.node.statistics import BatchStatistics, Drop, Statistics
@@ -255,12 +255,14 @@ class SegmentNode(LifecycleNode):
     # Diagnostics
 
     def _diagnostics_callback(self) -> None:
-        statuses = [self._status(name, camera) for name, camera in self._by_name().items()]
-        if self._configured is not None and any(self.parameters.cameras):
-            segmenter, statistics = self._configured.segmenter, self._configured.statistics
-            statuses.append(engine_status(self._status_name(ENGINE), statistics, segmenter.device))
+        cameras = self._by_name()
+        for name, camera in cameras.items():
+            reporter = self._reporters.setdefault(name, Reporter(self._status_name(name or ALONE)))
+            reporter.observe(Statistics() if camera is None else camera.statistics)
+            if camera is not None:
+                self._warn_of_silence(camera)
         if self._diagnostics.get_subscription_count():
-            message = DiagnosticArray(status=statuses)
+            message = DiagnosticArray(status=self._statuses(cameras))
             message.header.stamp = self.get_clock().now().to_msg()
             self._diagnostics.publish(message)
 
@@ -273,15 +275,17 @@ class SegmentNode(LifecycleNode):
     def _status_name(self, part: str) -> str:
         return f"{self.get_fully_qualified_name().lstrip('/')}: {part}"
 
-    def _status(self, name: str, camera: Camera | None) -> DiagnosticStatus:
-        """Look at a camera, and warn of it if it is silent."""
-        statistics = Statistics() if camera is None else camera.statistics
-        reporter = self._reporters.setdefault(name, Reporter(self._status_name(name or "segmentation")))
-        reporter.observe(statistics)
-        activity = self._activity(name, camera)
-        if camera is not None:
-            self._warn_of_silence(camera)
-        return reporter.report(statistics, activity, {} if name else memory(activity.device))
+    def _statuses(self, cameras: dict[str, Camera | None]) -> list[DiagnosticStatus]:
+        statuses = []
+        for name, camera in cameras.items():
+            statistics = Statistics() if camera is None else camera.statistics
+            activity = self._activity(name, camera)
+            shared = {} if name else memory(activity.device)
+            statuses.append(self._reporters[name].report(statistics, activity, shared))
+        if self._configured is not None and any(cameras):
+            segmenter, batches = self._configured.segmenter, self._configured.statistics
+            statuses.append(engine_status(self._status_name(ENGINE), batches, segmenter.device))
+        return statuses
 
     def _activity(self, name: str, camera: Camera | None) -> Activity:
         topic = topic_of(self, name, self.parameters)

@@ -108,6 +108,8 @@ class Parameters(ModelOptions):
 
 
 CAMERA_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+ALONE = "segmentation"
+"""Name of the status of a camera without a name, in /diagnostics."""
 ENGINE = "engine"
 """Name of the status of what the cameras share, in /diagnostics."""
 RULES = rules_of(Parameters)

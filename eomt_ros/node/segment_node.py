@@ -66,7 +66,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     stop = threading.Event()
 
     def ask_to_end(*_: object) -> None:
-        # It needs no lock of Python's: in one end of a thousand, on a busy machine, something hangs in C++.
+        # It needs no lock of Python's: in one end of thousands, on a busy machine, something hangs in C++.
         faulthandler.dump_traceback_later(EXIT_LIMIT, exit=True)
         stop.set()
 

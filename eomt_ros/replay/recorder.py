@@ -21,13 +21,13 @@ from eomt_ros.evaluation.results import Percentiles
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.diagnostics import PERCENTILES
+from eomt_ros.node.parameters import ALONE
 from eomt_ros.node.statistics import Drop
 
 _KINDS: tuple[tuple[type[Any], str], ...] = ((Image, IMAGE), (Image, IMAGE), (InstanceArray, INSTANCE_ARRAY))
 """Class and type of the messages on each of `ResultTopics`."""
 _STATUS = f"{NODE.lstrip('/')}: "
-"""Beginning of the names of the node's statuses; the name of the camera follows, or `_ALONE`."""
-_ALONE = "segmentation"
+"""Beginning of the names of the node's statuses; the name of the camera follows, or `ALONE`."""
 _DEPTH = 1000
 """Results that may wait here while others are written: all that an evaluation could be behind by."""
 
@@ -126,7 +126,7 @@ class Recorder:
                 camera = status.name.removeprefix(_STATUS)
                 # Of the engine that cameras share, of another program, or of another version.
                 with contextlib.suppress(KeyError, ValueError):
-                    self.reports["" if camera == _ALONE else camera] = _report(status)
+                    self.reports["" if camera == ALONE else camera] = _report(status)
 
 
 def _report(status: DiagnosticStatus) -> Report:

@@ -15,6 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from rclpy.context import Context
 
+    from eomt_ros.engine import Segmenter
     from test.node.robot import Robot, Station
 
 if find_spec("rclpy") is None:
@@ -103,3 +104,16 @@ def station(station_of_run: Station) -> Station:
     """The shared node, with nothing received yet and the stream in a fresh epoch."""
     station_of_run.start_over()
     return station_of_run
+
+
+@pytest.fixture(scope="module")
+def segmenter(checkpoint: Path) -> Iterator[Segmenter]:
+    """The engine that the node should agree with, in as many threads."""
+    import torch
+
+    from eomt_ros.engine import Segmenter
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Segmenter.load(checkpoint, precision="float32", device="cpu")
+    torch.set_num_threads(threads)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import Image
 
@@ -42,15 +41,6 @@ def rig(rig_of_module: Rig) -> Iterator[Rig]:
     yield rig_of_module
     for camera in rig_of_module.cameras:
         camera.assert_nothing_of_others()
-
-
-@pytest.fixture(scope="module")
-def segmenter(checkpoint: Path) -> Iterator[Segmenter]:
-    """The engine that the node should agree with, in as many threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Segmenter.load(checkpoint, precision="float32", device="cpu")
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from sensor_msgs.msg import Image
 
 from eomt_ros import overlay
 from eomt_ros.engine import FrameResult, Segmenter
 from test.node.robot import HEIGHT, WIDTH, Station, picture, pixels_of, stamped
-
-
-@pytest.fixture(scope="module")
-def segmenter(checkpoint: Path) -> Iterator[Segmenter]:
-    """The engine that the node should agree with, in as many threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Segmenter.load(checkpoint, precision="float32", device="cpu")
-    torch.set_num_threads(threads)
 
 
 def test_every_output_carries_the_header_and_the_size_of_the_input(station: Station) -> None:

@@ -269,15 +269,7 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_waited_for(
     bag: str, arguments: list[object], code: int, complaint: str, variables: dict[str, str], tmp_path: Path
 ) -> None:
     bags.write_scene(tmp_path / "played", 3)
-    done = subprocess.run(
-        command(tmp_path / bag, tmp_path / "out", *arguments),
-        cwd=ROOT,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    done = evaluate_through_node(tmp_path / bag, tmp_path / "out", variables, *arguments)
     assert done.returncode == code
     assert complaint.format(bag=tmp_path / bag) in done.stderr
     assert "Traceback" not in done.stderr

@@ -144,6 +144,12 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+def moments(log: Path, topic: str) -> list[int]:
+    """When each message of a topic was published, in nanoseconds of time.monotonic."""
+    with log.open(newline="") as file:
+        return [int(row[-1]) for row in csv.reader(file) if row[0] == topic]
+
+
 def test_subscriber_gets_every_message_as_it_was_recorded(listener: Listener, bag: Path) -> None:
     done = play(bag, "--wait-for", bags.IMAGES, "--rate", 5)
     assert done.returncode == 0, done.stderr
@@ -262,8 +268,7 @@ def test_images_are_held_back_until_results_come(
     assert player.returncode == 0, errors
     listener.wait_for_images(FRAMES)
     assert listener.stamps == STAMPS
-    with (tmp_path / "log.csv").open(newline="") as file:
-        published = [int(row[-1]) for row in csv.reader(file) if row[0] == bags.IMAGES]
+    published = moments(tmp_path / "log.csv", bags.IMAGES)
     assert all(held > result for held, result in zip(published[2:], answered, strict=True))
 
 
@@ -290,10 +295,8 @@ def test_images_of_each_of_several_cameras_are_held_back_until_results_of_their_
     assert player.returncode == 0, errors
     listener.wait_for_images(FRAMES)
     assert listener.stamps == STAMPS
-    with (tmp_path / "log.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
     for topic, results in answered.items():
-        published = [int(row[-1]) for row in rows if row[0] == topic]
+        published = moments(tmp_path / "log.csv", topic)
         assert all(held > result for held, result in zip(published[2:], results, strict=True))
 
 
