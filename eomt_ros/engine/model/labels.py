@@ -38,6 +38,9 @@ MOST_CLASSES = 10_000
 LONGEST_NAME = 200
 """Characters of a class's name, which is in every message with that class."""
 
+ROLES = ("obstacle", "ground", "none")
+"""The roles of a class for a robot: what it must not drive into, what it drives on, and neither."""
+
 HUE_STEP = 0.618034
 """Step round the colour circle (the golden ratio): no hue comes near those just used."""
 
@@ -59,6 +62,16 @@ class Labels:
     """Pixels of the shorter side in the evaluation of VidEoMT's authors; None where there is none."""
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     """Glob patterns of the names of models that the table is for, each with the task of those models."""
+    roles: tuple[str, ...] = ()
+    """One of `ROLES` for each class. Left out: things are obstacles, stuff has the role none."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """For each class the names of the groups that it belongs to. Left out: none."""
+
+    def __post_init__(self) -> None:
+        if not self.roles:
+            object.__setattr__(self, "roles", tuple("obstacle" if thing else "none" for thing in self.is_thing))
+        if not self.groups:
+            object.__setattr__(self, "groups", ((),) * len(self.class_names))
 
 
 def labels_for(model: str, class_names: Sequence[str], table: str | Path | None = None) -> Labels:

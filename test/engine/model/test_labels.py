@@ -328,3 +328,10 @@ def test_generated_colours_differ_and_neighbours_in_the_list_are_far_apart():
     for nearby in zip(*(colors[offset:] for offset in range(5)), strict=False):
         for one, other in itertools.combinations(nearby, 2):
             assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) > 60, (one, other)
+
+
+def test_without_a_taxonomy_things_are_obstacles_and_no_class_is_in_a_group():
+    labels = Labels("yard", ("gravel", "forklift"), (False, True), distinct_colors(2), "panoptic")
+
+    assert labels.roles == ("none", "obstacle")
+    assert labels.groups == ((), ())
