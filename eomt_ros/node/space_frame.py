@@ -1,0 +1,40 @@
+"""A segmented image together with its depth: what a camera's topics in metres are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from std_msgs.msg import Header
+
+    from eomt_ros.engine import FrameResult
+    from eomt_ros.space.pinhole import Pinhole  # type: ignore[import-not-found]
+    from eomt_ros.space.pose import Pose  # type: ignore[import-not-found]
+
+
+@dataclass(frozen=True, eq=False)
+class SpaceFrame:
+    """An image, what was found in it, and where that is."""
+
+    pixels: npt.NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    result: FrameResult
+    header: Header
+    """The image's; its frame is the camera's optical frame."""
+    depth: npt.NDArray[np.float32]
+    """(H, W) metres along the optical axis, NaN where unknown."""
+    pinhole: Pinhole
+    """Of the image's size."""
+    pose: Pose | None
+    """The optical frame in `frame_id` at the image's stamp; None: the identity, or not known, see `located`."""
+    frame_id: str
+    """The parameter target_frame; the optical frame where that is empty."""
+    fixed: bool
+    """True where the pose in target_frame is known: only then do velocities mean anything."""
+    located: bool = True
+    """False: target_frame is set and the pose in it is not known, so there are no objects, only points."""
+    jumps: int = 0
+    """How often the pose has jumped so far: with another number than before, tracks are of another place."""
