@@ -83,6 +83,11 @@ class Motion:
         part = max(0.0, place - before)
         return State(*(a + part * (b - a) for a, b in zip(vars(first).values(), vars(second).values(), strict=True)))
 
+    def velocities(self, time: float) -> Array:
+        """The velocities `(N, 2)` of things at `time` in m/s: the mean over the `STEP` around it."""
+        begin, end = max(0.0, time - STEP / 2), time + STEP / 2
+        return (self.at(end).positions - self.at(begin).positions) / (end - begin)
+
     def _next(self, state: State) -> State:
         robot = self._drive(state)
         positions, headings = state.positions.copy(), state.headings.copy()

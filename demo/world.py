@@ -23,6 +23,7 @@ from demo.builder import CAMERA, FIELD_OF_VIEW
 from demo.layout import BALL, make_layout
 from demo.motion import Motion, State
 from demo.scene import build_scene
+from demo.truth import WHOLE, Shapes, TrueObject
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Frame:
     `stamp`: seconds from the start. `image (H, W, 3) uint8` RGB. `classes (H, W) uint8`: class ids, every pixel
     has one. `instances (H, W) uint16`: ids of things that last the whole world, 0 where there is none. `depth (H, W)
     float32`: metres along the optical axis, None where not asked for. `position (3,)` in metres and `orientation (4,)`
-    xyzw: the camera's pose in the odom frame, its own axes x forward, y left, z up.
+    xyzw: the camera's pose in the odom frame, its own axes x forward, y left, z up. `objects`: the things in view, by
+    their ids, in the odom frame.
     """
 
     stamp: float
@@ -42,6 +44,7 @@ class Frame:
     depth: NDArray[np.float32] | None
     position: NDArray[np.float64]
     orientation: NDArray[np.float64]
+    objects: tuple[TrueObject, ...]
 
 
 class World:
@@ -58,6 +61,7 @@ class World:
         self._pitch = np.radians(look_rng.uniform(0.0, 5.0))
         self._scene = build_scene(self.layout, look_rng, width, height, fine)
         self._data = mujoco.MjData(self._scene.model)
+        self._shapes = Shapes(self._scene.model, self._data, self._scene.instances[:-1])
         self._renderer = mujoco.Renderer(self._scene.model, height, width, max_geom=self._scene.model.ngeom + 50)
         focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
         self.camera_matrix = np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
@@ -91,9 +95,28 @@ class World:
             renderer.enable_depth_rendering()
             depth = renderer.render()
             renderer.disable_depth_rendering()
-        return Frame(
-            stamp, image, self._scene.classes[geoms], self._scene.instances[geoms], depth, position, orientation
-        )
+        classes, instances = self._scene.classes[geoms], self._scene.instances[geoms]
+        objects = tuple(self._objects(stamp, instances))
+        return Frame(stamp, image, classes, instances, depth, position, orientation, objects)
+
+    def _objects(self, stamp: float, instances: NDArray[np.uint16]) -> Iterator[TrueObject]:
+        """The things in a picture of what is now in the scene."""
+        optical = np.diag([1.0, -1.0, -1.0]) @ self._data.cam_xmat[0].reshape(3, 3).T  # OpenGL looks along -z
+        projection = self.camera_matrix @ optical @ np.hstack([np.eye(3), -self._data.cam_xpos[0][:, None]])
+        velocities = self.motion.velocities(stamp)
+        border = np.concatenate([instances[[0, -1]].ravel(), instances[:, [0, -1]].ravel()])
+        for number, points in zip(*np.unique(instances[instances > 0], return_counts=True), strict=True):
+            low, high = self._shapes.box(number)
+            partial = number in border or points < WHOLE * self._shapes.outline(number, projection, *instances.shape)
+            yield TrueObject(
+                id=int(number),
+                class_id=self.layout.things[number - 1].class_id,
+                position=(low + high) / 2,
+                size=high - low,
+                velocity=np.append(velocities[number - 1], 0.0),
+                partial=bool(partial),
+                points=int(points),
+            )
 
     def _pose(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Put everything where `state` says; returns the camera's position and orientation (xyzw)."""
