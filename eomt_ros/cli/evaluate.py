@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eomt_ros.evaluation.results import Recording, Results
     from eomt_ros.evaluation.sources.sequence import FrameSequence
 
+TRUTH = "truth"
+"""The value of --predictions that is no bag."""
 MOST_LINES = 16
 """Recordings that have a line each in a terminal."""
 
@@ -60,9 +62,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument(
         "--predictions",
-        type=Path,
         metavar="BAG",
-        help="score what a node published and somebody recorded, instead of running a model",
+        help="score what a node published and somebody recorded, instead of running a model; truth: the ground truth "
+        "itself, for what perfect masks would give (a bag of that name is ./truth)",
     )
     parser.add_argument(
         "--min-object-area",
@@ -88,15 +90,16 @@ def run(options: argparse.Namespace) -> int:
     from eomt_ros.evaluation.results import nothing_scored
     from eomt_ros.evaluation.sources import open_sequences
 
-    if options.predictions is not None and options.save_bag:
-        raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
+    recorded = None if options.predictions in (None, TRUTH) else Path(options.predictions)
+    if recorded is not None and options.save_bag:
+        raise UserError(f"--save-bag writes what a model finds, and --predictions {recorded} runs none")
     stop = threading.Event()
     truth = truth_source(options)
     sequences = open_sequences(options.input, topics=options.topics, truth=truth, split=options.split)
-    inputs = [path for path in (*options.input, options.truth, options.predictions) if path is not None]
+    inputs = [path for path in (*options.input, options.truth, recorded) if path is not None]
     make_ready(options.out, inputs, overwrite=options.overwrite)
     with nothing_half(options.out):
-        found = _evaluate(options, sequences, stop)
+        found = _evaluate(options, sequences, recorded, stop)
     print(summary(found))
     print(f"\n{write_report(options.out)}")
     if stop.is_set():
@@ -106,11 +109,14 @@ def run(options: argparse.Namespace) -> int:
     return int(any(sequence.problems.incomplete for sequence in sequences))
 
 
-def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop: threading.Event) -> Results:
+def _evaluate(
+    options: argparse.Namespace, sequences: list[FrameSequence], recorded: Path | None, stop: threading.Event
+) -> Results:
     from eomt_ros.evaluation.metrics import ObjectLimits
     from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
     from eomt_ros.evaluation.recorded import RecordedPredictions
     from eomt_ros.evaluation.run import EvaluationOptions, evaluate
+    from eomt_ros.evaluation.true_masks import TrueMasks
 
     settings: dict[str, Any] = {
         "command": ["eomt-ros", *options.words],
@@ -122,9 +128,11 @@ def _evaluate(options: argparse.Namespace, sequences: list[FrameSequence], stop:
         raise UserError(str(error)) from error
     with ExitStack() as stack:
         predictions: Predictions
-        if options.predictions is not None:
-            labels = options.labels or None
-            predictions = stack.enter_context(RecordedPredictions(options.predictions, sequences, labels))
+        labels = options.labels or None
+        if options.predictions == TRUTH:
+            predictions = TrueMasks(options.model, labels)
+        elif recorded is not None:
+            predictions = stack.enter_context(RecordedPredictions(recorded, sequences, labels))
         else:
             predictions = EnginePredictions(load_model(options))
         stack.enter_context(first_sets(stop))

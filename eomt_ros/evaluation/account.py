@@ -6,12 +6,13 @@ import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eomt_ros.engine import FrameResult, Timings
 from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.frame import Prediction
+from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
 from eomt_ros.evaluation.output_bag import OutputBag
@@ -23,6 +24,9 @@ from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
+
+if TYPE_CHECKING:
+    from eomt_ros.space.locator import Locator
 
 
 @dataclass
@@ -65,6 +69,7 @@ class Account:
         self._bag_problems: list[str] = []
         self._pace = Pace()
         self._held: tuple[SourceFrame, FrameResult] | None = None
+        self._locator: Locator | None = None
 
     def __enter__(self) -> Account:
         return self
@@ -82,6 +87,7 @@ class Account:
         self._bag = None if bag is None else Beside(bag, OutputBag)
         self._pace = Pace()
         self._held = None
+        self._locator = None
         self._sequence_frames = 0
 
     def add(self, frame: SourceFrame, found: FrameResult) -> None:
@@ -204,14 +210,29 @@ class Account:
         return total
 
     def _score(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> PartialScores | None:
+        objects = self._in_metres(frame, found)
         if frame.truth is None:
             return None
         segments = None if self._predictions.task == "semantic" else found.panoptic
         predicted = Prediction(found.semantic, segments, found.epoch)
         try:
-            score = self.scores.update(frame.truth, predicted, begin=moment.begin, seconds=moment.seconds)
+            score = self.scores.update(
+                frame.truth, predicted, begin=moment.begin, seconds=moment.seconds, objects=objects
+            )
         except ValueError as error:
             self._unscored.add(f"at {frame.stamp} ns: {error}")
             return None
         self.sequences[-1].frames_scored += 1
         return score
+
+    def _in_metres(self, frame: SourceFrame, found: FrameResult) -> ObjectsInMetres | None:
+        """Locates the things that were found; None where the frame has no depth or no true boxes."""
+        if frame.space is None:
+            return None
+        if self._locator is None:
+            from eomt_ros.space.locator import Locator
+
+            self._locator = Locator()
+        space = frame.space
+        located = self._locator.locate(found, space.depth, space.pinhole, space.pose, frame.stamp * 1e-9, fixed=True)
+        return ObjectsInMetres(space.truth, located, space.pose.translation)

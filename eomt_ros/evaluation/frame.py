@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from eomt_ros.space.locator import LocatedObject
+
 LabelImage = npt.NDArray[np.integer]
 """(H, W), unsigned: class ids, where the type's largest value (255, 65535) means unlabelled; or ids, 0 none."""
+Vector = npt.NDArray[np.float64]
+"""(3,) x, y, z."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,3 +40,26 @@ class Prediction:
     """(H, W) ids of segments, of things and perhaps of stuff, 0 none; None in the semantic task."""
     epoch: int = 0
     """Ids of different epochs are different ids."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrueObject:
+    """The box of a thing of the ground truth, its edges along the axes of a frame that does not move."""
+
+    position: Vector
+    """Its centre, in metres."""
+    size: Vector
+    """Its edges, in metres."""
+    velocity: Vector
+    """Of its centre, in metres per second."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectsInMetres:
+    """The things of one frame, true and predicted, in one frame that does not move."""
+
+    truth: Mapping[int, TrueObject]
+    """By the ids in the ground truth's image."""
+    located: Sequence[LocatedObject]
+    camera: Vector
+    """Position of the camera, in metres."""

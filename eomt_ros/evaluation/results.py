@@ -79,6 +79,32 @@ class ObjectTimeline:
     spans: tuple[IdSpan, ...]
 
 
+Path2D = tuple[tuple[float, float], ...]
+"""Points (x, y) on the ground, in metres, of one stretch of time."""
+
+
+@dataclass(frozen=True)
+class MappedObject:
+    """One thing of the ground truth on the ground, and where it was located."""
+
+    object_id: int
+    class_name: str
+    size: tuple[float, float]
+    """Edges of its true box along x and y, in metres."""
+    truth: tuple[Path2D, ...]
+    """Of a thing that stands still a single point, as in `located`, where it is the median."""
+    located: tuple[Path2D, ...]
+
+
+@dataclass(frozen=True)
+class GroundMap:
+    """One sequence from above, in the odometry's frame."""
+
+    sequence: str
+    robot: Path2D
+    objects: tuple[MappedObject, ...]
+
+
 @dataclass(frozen=True)
 class WorstFrame:
     """One of the frames with the lowest mIoU, with its pictures in the output folder."""
@@ -127,6 +153,62 @@ class Predicted:
     """Time from the first to the last frame with an id of a thing; median over ids."""
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Percentiles of an error; NaN where there was none to measure."""
+
+    p50: float
+    p90: float
+    p95: float
+
+
+@dataclass(frozen=True)
+class VelocityErrors:
+    """In m/s."""
+
+    moving: Spread
+    """Of things that move, once they have been in view for a second."""
+    still: Spread
+    """Of things that stand still for at least a second: the speed that they are said to have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetreFigures:
+    """Errors in metres of true things in view, each thing in each frame counted once."""
+
+    things: int
+    """Things in view, summed over frames."""
+    located_share: float | None
+    """Share within `located_within_m` of the truth, of those that were found in the image; None where none was."""
+    located_share_of_all: float | None
+    """The same of all things in view."""
+    position_error_m: Spread
+    """Distance of the centres of the true and the located box."""
+    size_error_m: Spread
+    """Mean difference of the three edges of these boxes."""
+    velocity_error_mps: VelocityErrors
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetresByDistance(MetreFigures):
+    """The same of things at a distance from the camera."""
+
+    from_m: float
+    to_m: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectsInMetresFigures(MetreFigures):
+    """The same of things within `within_m` of the camera, and of parts of them."""
+
+    within_m: float
+    located_within_m: float
+    by_distance: tuple[MetresByDistance, ...] = ()
+    """Also of things beyond `within_m`."""
+    by_class: Mapping[str, MetreFigures] = field(default_factory=dict)
+    """Within `within_m`; classes with things in view only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """The scores of predictions. None where one cannot be known: without ground truth, or in the semantic task."""
@@ -165,6 +247,8 @@ class Figures:
     idf1: float | None = None
     shared_ids: int | None = None
     """Ids that were matched with more than one object of a sequence."""
+    objects_in_metres: ObjectsInMetresFigures | None = None
+    """None where a recording lacks depth, odometry, or the true boxes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +295,8 @@ class Results(Figures):
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()
     timelines: tuple[ObjectTimeline, ...] = ()
+    maps: tuple[GroundMap, ...] = ()
+    """Of the first sequences with figures in metres."""
     worst_frames: tuple[WorstFrame, ...] = ()
     replay: ReplayFigures | None = None
     replays: Mapping[str, ReplayFigures] = field(default_factory=dict)

@@ -186,6 +186,7 @@ class _Evaluation:
             drift=account.drift.drift(),
             intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
             timelines=tuple(account.scores.timelines()),
+            maps=tuple(account.scores.maps()),
         )
 
     def _settings(self) -> dict[str, Any]:

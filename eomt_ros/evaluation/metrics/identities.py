@@ -22,7 +22,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from eomt_ros.evaluation.metrics.overlap import Flags, Key, Overlap, spared
+from eomt_ros.evaluation.metrics.overlap import Key, Overlap, spared
 
 PredictedId = tuple[int, int]
 """(epoch, id)"""
@@ -57,10 +57,10 @@ class IdMatches:
         self._predicted = 0
         self._matched: Counter[tuple[Key, PredictedId]] = Counter()
 
-    def update(self, overlap: Overlap, in_view: Flags, smallest: float) -> None:
-        """Counts one frame. in_view: by true segment. smallest: pixels that a predicted thing must have."""
+    def update(self, overlap: Overlap, in_view: Collection[Key], smallest: float) -> None:
+        """Counts one frame. in_view: the true things that are. smallest: pixels that a predicted thing must have."""
         self._frames += 1
-        shown = {key for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True) if is_in_view}
+        shown = set(in_view)
         self._true.update(shown)
         matches = {predicted: true for true, predicted in overlap.matches.items()}
         sizes = overlap.counts.sum(axis=0)

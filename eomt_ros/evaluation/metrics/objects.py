@@ -103,16 +103,18 @@ class ObjectScore:
         self._ids = IdMatches()
         self._courses: dict[Key, ObjectCourse] = {}
         self._frame = 0
+        self.in_view: list[Key] = []
+        """The objects in view in the last frame."""
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
         smallest = self._limits.min_area * int(overlap.counts.sum())
         in_view = overlap.truth.are_things & (overlap.counts.sum(axis=1) >= smallest)
-        self._ids.update(overlap, in_view, smallest)
-        for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True):
-            if is_in_view:
-                course = self._courses.setdefault(key, ObjectCourse(key))
-                course.advance(self._frame, overlap.matches.get(key), begin, seconds)
+        self.in_view = [key for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True) if is_in_view]
+        self._ids.update(overlap, self.in_view, smallest)
+        for key in self.in_view:
+            course = self._courses.setdefault(key, ObjectCourse(key))
+            course.advance(self._frame, overlap.matches.get(key), begin, seconds)
         self._frame += 1
 
     @property

@@ -9,16 +9,20 @@ from statistics import median
 import numpy as np
 
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
+from eomt_ros.evaluation.metrics.metres import MetreScore, metre_figures
 from eomt_ros.evaluation.metrics.mvc import Consistency, WindowCounts
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import TubeCounts, Tubes
-from eomt_ros.evaluation.results import Figures, ObjectTimeline
+from eomt_ros.evaluation.results import Figures, GroundMap, ObjectTimeline
+
+MOST_MAPS = 20
+"""Sequences that a report shows from above."""
 
 
 class PartialScores:
@@ -62,6 +66,7 @@ class _Sequence:
     windows: WindowCounts
     association: Association
     objects: ObjectScore
+    metres: MetreScore
 
 
 class Scores:
@@ -93,12 +98,21 @@ class Scores:
         self._tubes = Tubes(self._is_thing)
         partial = PartialScores.empty(len(self._class_names))
         association, objects = Association(self._convention), ObjectScore(self._limits)
-        self._sequences.append(_Sequence(name, partial, self._consistency.counts, association, objects))
+        self._sequences.append(_Sequence(name, partial, self._consistency.counts, association, objects, MetreScore()))
 
-    def update(self, truth: Truth, prediction: Prediction, *, begin: float, seconds: float) -> PartialScores:
+    def update(
+        self,
+        truth: Truth,
+        prediction: Prediction,
+        *,
+        begin: float,
+        seconds: float,
+        objects: ObjectsInMetres | None = None,
+    ) -> PartialScores:
         """Counts the next frame of the sequence.
 
-        begin: seconds from the start of the sequence. seconds: how long the frame stands for.
+        begin: seconds from the start of the sequence. seconds: how long the frame stands for. objects: the same frame's
+        in metres; None where these are not known.
 
         Raises `ValueError`, and counts nothing, where the images differ in shape or have unknown class ids.
         """
@@ -111,6 +125,9 @@ class Scores:
             tubes = self._tubes.update(overlap)
             self._sequences[-1].association.update(overlap, truth.listed_first)
             self._sequences[-1].objects.update(overlap, begin=begin, seconds=seconds)
+            if objects is not None:
+                in_view = self._sequences[-1].objects.in_view
+                self._sequences[-1].metres.update(overlap, in_view, objects, begin=begin)
         else:
             # A window has no hole.
             self._tubes = Tubes(self._is_thing)
@@ -172,6 +189,7 @@ class Scores:
             ghosts_per_frame=_share(ids.predicted - ids.matched, ids.frames),
             idf1=_share(2 * ids.agreed, ids.true + ids.predicted),
             shared_ids=ids.shared_ids,
+            objects_in_metres=metre_figures([sequence.metres for sequence in sequences], self._class_names),
         )
 
     @property
@@ -186,6 +204,11 @@ class Scores:
             for sequence in self._sequences
             for timeline in sequence.objects.timelines(sequence.name, self._class_names)
         ]
+
+    def maps(self) -> list[GroundMap]:
+        """The maps of the first sequences that have figures in metres, `MOST_MAPS` at most."""
+        measured = [sequence for sequence in self._sequences if sequence.metres.is_measured]
+        return [each.metres.sketch.map(each.name, self._class_names) for each in measured[:MOST_MAPS]]
 
     def id_switches(self, sequence: str, begin: float, end: float) -> int:
         """Number of id switches in a part of a sequence, from `begin` to before `end`, in seconds."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from eomt_ros.errors import UserError
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
@@ -14,6 +15,7 @@ from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
 from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matched_beside, unmatched
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
+from eomt_ros.evaluation.sources.space import TOLERANCE, SpaceReader, SpaceTopics, space_topics
 from eomt_ros.evaluation.sources.truth import (
     CLASSES_TOPIC,
     INSTANCES_TOPIC,
@@ -60,8 +62,10 @@ def _frames(bag: Bag, camera: BagCamera, problems: Problems, *, alone: bool) -> 
         raise _both_image_and_truth(bag, topic)
     topics = [] if camera.truth is None or truth.folder else truth_topics(bag, truth, topic, problems, alone=alone)
     folder = None if truth.folder is None else TruthFolder(truth, truth.folder, count=bag.count(topic))
+    # Boxes are told apart by the ids in the images.
+    space = space_topics(bag, topic, problems, alone=alone) if len(topics) > 1 else None
     # One of its own, because the frames of two cameras may be read side by side.
-    return _Frames(Bag(bag.path), topic, topics, folder, truth.tolerance)
+    return _Frames(Bag(bag.path), topic, topics, folder, truth.tolerance, space)
 
 
 def _expect_apart(bag: Bag, cameras: Sequence[_Frames]) -> None:
@@ -111,6 +115,7 @@ class _Frames:
     """Topic of classes, and perhaps of ids."""
     folder: TruthFolder | None
     tolerance: int | None
+    space: SpaceTopics | None
 
     def read(self, problems: Problems) -> Iterator[SourceFrame]:
         with self.bag:
@@ -123,7 +128,11 @@ class _Frames:
 
     def _scored(self, problems: Problems) -> Iterator[SourceFrame]:
         """Reads the bag for its stamps first: how far from its image a ground truth was recorded does not matter."""
-        truth = enumerate(self._truth_messages(problems))
+        moments = self._moments(problems)
+        frames = moments[self.topic]
+        places = {topic: self._match(topic, frames, moments[topic], problems) for topic in self.truth_topics}
+        truth = enumerate(zip(*(self._in_order(topic, places[topic]) for topic in self.truth_topics), strict=True))
+        space = self._in_space(moments, problems)
         # What is damaged has been said with the stamps.
         for index, frame in self._images(problems, Problems()):
             messages = next(each for place, each in truth if place == index)
@@ -133,16 +142,32 @@ class _Frames:
                     found = _decoded(messages)
             except LabelImageError as error:
                 problems.tally(*UNREADABLE_TRUTH, f"at {frame.stamp} ns {error}")
-            yield replace(frame, truth=found)
+            frame = replace(frame, truth=found)
+            yield frame if space is None else space.place(index, frame)
 
-    def _truth_messages(self, problems: Problems) -> Iterator[tuple[Any, ...]]:
-        """The messages of the truth topics for every image, None where a topic has none."""
-        moments: dict[str, list[Moment]] = {topic: [] for topic in (self.topic, *self.truth_topics)}
+    def _moments(self, problems: Problems) -> Mapping[str, list[Moment]]:
+        beside = [] if self.space is None else [self.space.depth, self.space.objects]
+        moments: dict[str, list[Moment]] = {topic: [] for topic in (self.topic, *self.truth_topics, *beside)}
         for topic, recorded, message in self._messages(moments, problems):
             moments[topic].append(Moment(message.stamp, recorded))
-        frames = moments.pop(self.topic)
-        places = {topic: self._match(topic, frames, truth, problems) for topic, truth in moments.items()}
-        return zip(*(self._in_order(topic, places[topic]) for topic in self.truth_topics), strict=True)
+        return moments
+
+    def _in_space(self, moments: Mapping[str, list[Moment]], problems: Problems) -> SpaceReader | None:
+        if self.space is None:
+            return None
+        topics = self.space
+        matched = (
+            self._in_order(topic, match(moments[self.topic], moments[topic], TOLERANCE))
+            for topic in (topics.depth, topics.objects)
+        )
+        odometry = (message for _, _, message in self._messages([topics.odometry], problems))
+        try:
+            return SpaceReader(
+                next(self.bag.messages(topics.camera_info)).content, odometry, zip(*matched, strict=True), problems
+            )
+        except UserError as error:
+            problems.append(f"{topics.objects} is not used: {error}")
+            return None
 
     def _match(self, topic: str, frames: list[Moment], truth: list[Moment], problems: Problems) -> list[int | None]:
         unstamped = [each for each in (self.topic, topic) if self.bag.is_unstamped(each)]

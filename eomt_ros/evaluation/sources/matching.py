@@ -160,4 +160,4 @@ def in_order(read: Callable[[], Iterator[Any]], wanted: Sequence[int]) -> Iterat
 
 
 def _size(message: Any) -> int:
-    return 0 if message is None else len(message.data)
+    return len(getattr(message, "data", ()))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.frame import LabelImage, Truth
+from eomt_ros.evaluation.frame import LabelImage, TrueObject, Truth
 from eomt_ros.evaluation.label_image import LabelImageError
 from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap
+
+if TYPE_CHECKING:
+    from eomt_ros.space.pinhole import Pinhole
+    from eomt_ros.space.pose import Pose
 
 
 class UnfitError(Exception):
@@ -21,6 +26,20 @@ class UnfitError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+@dataclass(frozen=True, eq=False)
+class FrameInSpace:
+    """What is known about a picture in metres."""
+
+    depth: npt.NDArray[np.float32]
+    """(H, W) of the picture's size, in metres, NaN where unknown."""
+    pinhole: Pinhole
+    """The view of this size."""
+    pose: Pose
+    """The camera's optical frame in one that does not move."""
+    truth: Mapping[int, TrueObject]
+    """The true boxes there, by the ids in the ground truth's image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +52,8 @@ class SourceFrame:
     """(H, W, 3) RGB, not to be written to."""
     truth: Truth | None = None
     """None where the frame cannot be scored."""
+    space: FrameInSpace | None = None
+    """None where the recording has no depth, odometry or true boxes of the frame."""
 
 
 @dataclass

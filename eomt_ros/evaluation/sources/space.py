@@ -1,0 +1,179 @@
+"""What a bag has to score objects in metres: depth, intrinsics, odometry, and the true boxes of things.
+
+They belong to a frame by their stamps. The camera is taken to be at the origin of the frame that the odometry moves
+(its `child_frame_id`), looking along its x axis: TF is not read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eomt_ros.errors import UserError
+from eomt_ros.evaluation.bag import Bag, BagError, Stamped
+from eomt_ros.evaluation.frame import TrueObject, Vector
+from eomt_ros.evaluation.sources.sequence import FrameInSpace, Problems, SourceFrame
+from eomt_ros.printable import printable
+
+if TYPE_CHECKING:
+    from eomt_ros.space.pose import Pose
+
+OBJECTS_TOPIC = "/ground_truth/objects"
+OBJECTS_TYPE = "eomt_ros/msg/ObjectArray"
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
+
+TOLERANCE = 50_000_000
+"""ns by which depth and true boxes may be beside their frame, as `depth_slop` of the node."""
+LONGEST_GAP = 500_000_000
+"""ns between two messages of odometry, between which a pose is known."""
+
+NOT_IN_METRES = "its objects are not scored in metres", "their objects are not scored in metres"
+
+
+class SpaceTopics(NamedTuple):
+    """The topics of a camera."""
+
+    depth: str
+    camera_info: str
+    odometry: str
+    objects: str
+
+
+def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> SpaceTopics | None:
+    """The topics that belong to those images; None where there are no true boxes, or where the rest is not clear.
+
+    Depth and intrinsics are in the namespace of the images, and of odometry there is one topic. The true boxes are
+    there too, or, if the camera is `alone`, in no namespace.
+    """
+    there = {topic: kind for topic, kind in bag.topics.items() if bag.count(topic)}
+    space = images.removesuffix("/compressed").rpartition("/")[0]
+    objects = OBJECTS_TOPIC if alone and OBJECTS_TOPIC in there else space + OBJECTS_TOPIC
+    if there.get(objects) != OBJECTS_TYPE:
+        return None
+    beside = {topic: kind for topic, kind in there.items() if topic.startswith(f"{space}/")}
+    depths = [topic for topic in bag.image_topics if topic in beside and "depth" in topic.removeprefix(space).lower()]
+    found = {
+        "an image topic of depth": [topic for topic in depths if topic.rpartition("/")[0] not in depths],
+        CAMERA_INFO_TYPE: [topic for topic, kind in beside.items() if kind == CAMERA_INFO_TYPE],
+        ODOMETRY_TYPE: [topic for topic, kind in there.items() if kind == ODOMETRY_TYPE],
+    }
+    for what, topics in found.items():
+        if len(topics) != 1:
+            where = "" if what == ODOMETRY_TYPE else f" in {space or '/'}"
+            problems.append(
+                f"{objects} is not used: expected one topic of {what}{where}, found "
+                f"{printable(', '.join(sorted(topics))) or 'none'}"
+            )
+            return None
+    depth, camera_info, odometry = (topic for (topic,) in found.values())
+    chosen = SpaceTopics(depth, camera_info, odometry, objects)
+    fault = _fault(bag, images, chosen)
+    problems += [f"{objects} is not used: {fault}"] if fault else []
+    return None if fault else chosen
+
+
+def _fault(bag: Bag, images: str, topics: SpaceTopics) -> str | None:
+    """Why these topics do not go together, by their first messages; None where they do."""
+    frames = {}
+    for topic in (images, *topics):
+        if bag.is_unstamped(topic):
+            return f"the headers of {topic} have no stamps"
+        try:
+            frames[topic] = next(bag.messages(topic)).content.header.frame_id
+        except (BagError, StopIteration) as error:
+            return f"{topic}: {error}"
+    for topic, other in ((topics.depth, images), (topics.objects, topics.odometry)):
+        if frames[topic] != frames[other]:
+            return (
+                f"{topic} is in the frame {printable(frames[topic], 60)!r}, {other} in {printable(frames[other], 60)!r}"
+            )
+    return None
+
+
+class SpaceReader:
+    """Adds to frames what is known of them in metres.
+
+    info: a CameraInfo. odometry: all messages. messages: of depth and of true boxes for every frame, None where there
+    is none. Raises `UserError` where the intrinsics cannot be used.
+    """
+
+    def __init__(
+        self, info: Any, odometry: Iterable[Stamped[Any]], messages: Iterable[tuple[Any, Any]], problems: Problems
+    ) -> None:
+        from eomt_ros.space.pinhole import Pinhole
+
+        self._pinhole = Pinhole.of(info)
+        self._motion = _Motion(odometry)
+        self._messages = enumerate(messages)
+        self._problems = problems
+
+    def place(self, index: int, frame: SourceFrame) -> SourceFrame:
+        """The frame, the `index`-th of all, with what is known of it; frames come in order."""
+        depth, objects = next(each for place, each in self._messages if place == index)
+        return replace(frame, space=self._read(frame, depth, objects))
+
+    def _read(self, frame: SourceFrame, depth: Any, objects: Any) -> FrameInSpace | None:
+        from eomt_ros.space.depth import decode_depth, depth_at
+
+        at = f"at {frame.stamp} ns"
+        pose = self._motion.at(frame.stamp)
+        for what, known in (("depth", depth), ("true boxes", objects), ("odometry", pose)):
+            if known is None:
+                self._leave_out(f"without {what}", at)
+                return None
+        assert pose is not None
+        height, width, _ = frame.image.shape
+        try:
+            image = depth_at(decode_depth(depth), height, width)
+            pinhole = self._pinhole.at(height, width)
+        except UserError as error:
+            self._leave_out("whose depth cannot be used", f"{at} {error}")
+            return None
+        return FrameInSpace(image, pinhole, pose, _true_objects(objects))
+
+    def _leave_out(self, what: str, example: str) -> None:
+        one, many = NOT_IN_METRES
+        self._problems.tally(f"frame is {what}: {one}", f"frames are {what}: {many}", example)
+
+
+class _Motion:
+    """Where the camera was, by the odometry."""
+
+    def __init__(self, odometry: Iterable[Stamped[Any]]) -> None:
+        from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
+
+        known = {}
+        for message in odometry:
+            place, turn = message.content.pose.pose.position, message.content.pose.pose.orientation
+            body = Pose.of((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
+            known[message.stamp] = body @ OPTICAL_IN_BODY
+        self._stamps = sorted(known)
+        self._poses = [known[stamp] for stamp in self._stamps]
+
+    def at(self, stamp: int) -> Pose | None:
+        """The camera in the odometry's frame; None where no message is near enough."""
+        from eomt_ros.space.pose import Pose
+
+        place = bisect_left(self._stamps, stamp)
+        if place < len(self._stamps) and self._stamps[place] == stamp:
+            return self._poses[place]
+        if not 0 < place < len(self._stamps):
+            return None
+        before, after = self._stamps[place - 1 : place + 1]
+        if after - before > LONGEST_GAP:
+            return None
+        share = (stamp - before) / (after - before)
+        return Pose.between(self._poses[place - 1], self._poses[place], share)
+
+
+def _true_objects(message: Any) -> dict[int, TrueObject]:
+    return {each.id: TrueObject(_xyz(each.position), _xyz(each.size), _xyz(each.velocity)) for each in message.objects}
+
+
+def _xyz(vector: Any) -> Vector:
+    return np.array([vector.x, vector.y, vector.z], np.float64)
