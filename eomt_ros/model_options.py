@@ -19,8 +19,9 @@ _KINDS = {
     int: "whole number",
     float: "number",
     str: "string (quote it)",
-    tuple: "list of strings",
+    tuple: "list",
 }
+_ITEMS = {str: "strings", float: "numbers"}
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,15 @@ def accepted(name: str, value: Any, default: Any, rule: Rule) -> Any:
         value = kind(value)
     if kind is str and isinstance(value, Path):
         value = str(value.expanduser().absolute())
-    if kind is tuple and isinstance(value, list) and all(isinstance(each, str) for each in value):
-        value = tuple(value)
+    if kind is tuple and isinstance(value, (list, tuple)):
+        item = type(default[0])
+        numbers = item is float and all(isinstance(each, Real) and not isinstance(each, bool) for each in value)
+        if numbers or all(type(each) is item for each in value):
+            return tuple(map(item, value))
+        raise ValueError(f"{name}: got {value!r}, expected a {_KINDS[kind]} of {_ITEMS[item]}")
     if type(value) is not kind:
-        raise ValueError(f"{name}: got {value!r} ({type(value).__name__}), expected a {_KINDS[kind]}")
+        items = f" of {_ITEMS[type(default[0])]}" if kind is tuple else ""
+        raise ValueError(f"{name}: got {value!r} ({type(value).__name__}), expected a {_KINDS[kind]}{items}")
     if fault := rule.fault(value):
         raise ValueError(f"{name}: {fault}")
     return value

@@ -105,7 +105,7 @@ TRUTH = ("truth_classes", "truth_instances", "truth_map", "truth_tolerance")
 IMAGE_OPTIONS = {name: "--" + name.replace("_", "-") for name in ("topic", *TRUTH)}
 OPTIONS = {**IMAGE_OPTIONS, "truth": "--truth", "rate": "--rate", "out": "--out"}
 # With every_frame nothing may be lost; with latest the node is to be as it is on the robot.
-LOSSLESS = {"rate": "0", "reliability": "reliable", "depth": "100"}
+LOSSLESS = {"rate": "0", "reliability": "reliable", "qos_depth": "100"}
 # Values of launch arguments; of `topic`, one for each camera.
 Words = Mapping[str, Sequence[str]]
 

@@ -45,7 +45,7 @@ PARAMETERS = (
     "device",
     "backend",
     "reliability",
-    "depth",
+    "qos_depth",
     "autostart",
 )
 TRUE_OR_FALSE = {"true": True, "false": False}

@@ -46,6 +46,28 @@ MESSAGES = {
         uint32 width
         Instance[] instances
     """,
+    "Object": """
+        uint32 id
+        uint16 class_id
+        string class_name
+        float32 score
+        geometry_msgs/Point position
+        float64[9] position_covariance
+        geometry_msgs/Vector3 size
+        float64[9] size_covariance
+        bool velocity_known
+        geometry_msgs/Vector3 velocity
+        float64[9] velocity_covariance
+        bool moving
+        bool partial
+        uint32 points
+        uint32 age
+    """,
+    "ObjectArray": """
+        std_msgs/Header header
+        uint32 epoch
+        Object[] objects
+    """,
 }
 
 

@@ -79,7 +79,7 @@ class Camera:
         self.statistics = Statistics()
         self._parameters = parameters
         self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap)
-        self.outputs = ResultPublisher(node, segmenter, self.parameters.depth, overrides, name)
+        self.outputs = ResultPublisher(node, segmenter, self.parameters.qos_depth, overrides, name)
         self.input: Input | None = None
         """None while the node is not active."""
         self._reset_wanted = threading.Event()

@@ -82,7 +82,7 @@ class Reporter:
             message = f"{late} of the last {arrived} images dropped: older than those before them{several}"
             return DiagnosticStatus.WARN, message
         if lost := newest.lost - oldest.lost:
-            message = f"{lost} images lost before they arrived: see depth, and docs/troubleshooting.md, Large images"
+            message = f"{lost} images lost before they arrived: qos_depth, and docs/troubleshooting.md, Large images"
             return DiagnosticStatus.WARN, message
         return DiagnosticStatus.OK, "processing images"
 

@@ -62,7 +62,7 @@ class Input:
         self.topic = topic_of(self._node, camera.name, chosen)
         self._kind: type[Any] = CompressedImage if chosen.image_transport == "compressed" else Image
         self._wanted = ReliabilityPolicy[chosen.reliability.upper()]
-        qos = camera.overrides.of_subscription(self.topic, QoSProfile(depth=chosen.depth, reliability=self._wanted))
+        qos = camera.overrides.of_subscription(self.topic, QoSProfile(depth=chosen.qos_depth, reliability=self._wanted))
         self._reliability = qos.reliability
         if self._wanted != qos.reliability and chosen.reliability != DEFAULTS.reliability:
             raise ParameterError(

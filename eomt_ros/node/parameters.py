@@ -58,7 +58,7 @@ class Parameters(ModelOptions):
     policy: str = option(
         "latest",
         "'latest': the newest frame wins, older ones that wait are dropped (for robots). 'every_frame': all in order"
-        " (for evaluation, with reliability 'reliable' and a large depth).",
+        " (for evaluation, with reliability 'reliable' and a large qos_depth).",
         choices=("latest", "every_frame"),
         live=True,
     )
@@ -90,7 +90,45 @@ class Parameters(ModelOptions):
         " for what got lost.",
         choices=("best_effort", "reliable", "system_default"),
     )
-    depth: int = option(5, "Queue length of every topic, in and out.", minimum=1, maximum=1000)
+    qos_depth: int = option(5, "Queue length of every topic, in and out.", minimum=1, maximum=1000)
+
+    depth: str = option(
+        "none",
+        "Depth that is registered to the image. 'raw': sensor_msgs/Image (16UC1 in mm, 32FC1 in m) on 'depth'."
+        " 'compressed': CompressedImage (PNG or compressedDepth) on 'depth'/compressed. With it there are ~/points,"
+        " ~/obstacles, ~/objects, ~/detections_3d and ~/markers; 'camera_info' is needed then.",
+        choices=("none", "raw", "compressed"),
+    )
+    depth_slop: float = option(
+        0.05,
+        "Longest time between the stamps of an image and its depth (s), where none has the same stamp.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
+    target_frame: str = option(
+        "",
+        "Frame of ~/objects, ~/detections_3d and ~/markers: a fixed one, such as 'odom' or 'map', so that they have"
+        " velocities. Empty: the camera's optical frame, without velocities.",
+    )
+    motion: str = option(
+        "tf",
+        "Where the camera's pose in target_frame comes from. 'tf': tf2_ros. 'odometry': nav_msgs/Odometry on 'odom',"
+        " with camera_pose.",
+        choices=("tf", "odometry"),
+    )
+    camera_pose: tuple[float, ...] = option(
+        (0.0,) * 6,
+        "With motion 'odometry': x y z (m) roll pitch yaw (rad) of the camera (x forward, y left, z up) in the"
+        " odometry's child frame; with several cameras six numbers for each, or six for all.",
+    )
+    obstacle_voxel: float = option(
+        0.05,
+        "Edge of the cubes of which ~/obstacles has one point each (m).",
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
+    )
 
     publish_masks: bool = option(False, "Fill mask_rle of every instance.", live=True)
     overlay_alpha: float = option(
@@ -169,7 +207,8 @@ def parse_value(name: str, text: str) -> Any:
     value: Any
     try:
         if kind is tuple:
-            value = text.split(",")
+            item = type(getattr(DEFAULTS, name)[0])
+            value = [item(each) for each in text.split(",")]
         else:
             value = {"true": True, "false": False}[text] if kind is bool else kind(text)
     except (KeyError, ValueError):
@@ -181,6 +220,8 @@ def checked_value(name: str, value: Any) -> Any:
     """The value of the parameter `name`, as the type of its default. Raises ParameterError if it is not acceptable."""
     if name == "cameras" and value is None:
         value = []  # ROS tells no type of an empty list, and so no value
+    if name == "depth" and isinstance(value, int):
+        raise ParameterError(f"parameter depth: got {value!r}; the length of the queues is the parameter qos_depth now")
     try:
         value = accepted(name, value, getattr(DEFAULTS, name), RULES[name])
     except ValueError as error:

@@ -180,7 +180,7 @@ class Replayer:
         command += ["--wait-for", *self._cameras.values(), "--hold", "--log", str(log)]
         if every_frame:
             # So that no queue on the way, the node's included, has more to hold than it can.
-            ahead = min(AHEAD, parameters["queue_size"], parameters["depth"])
+            ahead = min(AHEAD, parameters["queue_size"], parameters["qos_depth"])
             command += ["--ahead", str(ahead), "--of", *self._results, "--patience", f"{RESULT_PATIENCE:g}"]
             command += ["--max-gap", str(parameters["max_gap"])]
         return command

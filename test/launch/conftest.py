@@ -10,7 +10,7 @@ import yaml
 @pytest.fixture
 def idle(tmp_path: Path) -> Path:
     """A params_file with values of its own, under which the node loads no model."""
-    values = {"autostart": False, "model": "from_the_file", "rate": 7.0, "policy": "every_frame", "depth": 9}
+    values = {"autostart": False, "model": "from_the_file", "rate": 7.0, "policy": "every_frame", "qos_depth": 9}
     path = tmp_path / "parameters.yaml"
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
     return path

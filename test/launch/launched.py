@@ -88,7 +88,7 @@ class Launched:
 
     def environment_of_node(self) -> dict[str, str]:
         """The node's environment variables, once it is there."""
-        parameters_of("/segment", ["depth"])  # launch loses track of a process that is interrupted while it starts
+        parameters_of("/segment", ["qos_depth"])  # launch loses track of a process that is interrupted while it starts
         started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
         pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)

@@ -25,7 +25,7 @@ def with_cameras(path: Path, cameras: object) -> str:
 def remappings(launch: Launched) -> list[str]:
     """The remappings that the node was started with, but for those of its own name."""
     started = launch.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
-    parameters_of("/segment", ["depth"])  # the process is launch's own until it begins
+    parameters_of("/segment", ["qos_depth"])  # the process is launch's own until it begins
     words = Path(f"/proc/{started[1]}/cmdline").read_text().split("\0")
     given = [word for option, word in pairwise(words) if option == "-r"]
     return [word for word in given if not word.startswith("__")]
@@ -45,10 +45,10 @@ def test_cameras_and_their_window_reach_the_node_and_override_the_params_file(id
     given = {**RIG, "sync_window": "0.05", "params_file": with_cameras(idle, ["left", "right"])}
     with launched(given) as launch:
         assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
-        assert parameters_of("/segment", ["cameras", "sync_window", "depth"]) == {
+        assert parameters_of("/segment", ["cameras", "sync_window", "qos_depth"]) == {
             "cameras": ["front", "rear"],
             "sync_window": 0.05,
-            "depth": 9,
+            "qos_depth": 9,
         }
 
 
@@ -140,7 +140,7 @@ def test_rviz_shows_every_camera_of_the_node_in_its_namespace(idle, rviz):
     arguments = {**RIG, "params_file": str(idle), "namespace": "robot", "rviz": "true"}
     with launched(arguments, rviz) as launch:
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
-        parameters_of("/robot/segment", ["depth"])
+        parameters_of("/robot/segment", ["qos_depth"])
     shown = yaml.safe_load(Path(re.search(r"-d (\S+\.rviz)", given)[1]).read_text())
     of_one = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())
     assert {display["Name"]: display["Topic"]["Value"] for display in shown["Visualization Manager"]["Displays"]} == {

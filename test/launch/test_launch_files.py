@@ -54,18 +54,18 @@ def test_show_args_describes_every_argument(name):
 
 def test_what_is_not_given_is_as_in_the_params_file(idle):
     with launched({"params_file": str(idle)}):
-        assert parameters_of("/segment", ["model", "rate", "policy", "depth", "use_sim_time"]) == {
+        assert parameters_of("/segment", ["model", "rate", "policy", "qos_depth", "use_sim_time"]) == {
             "model": "from_the_file",
             "rate": 7.0,
             "policy": "every_frame",
-            "depth": 9,
+            "qos_depth": 9,
             "use_sim_time": False,
         }
 
 
 def test_what_is_given_overrides_the_params_file(idle):
     given = {"model": "2024", "rate": "15", "task": "instance", "image_transport": "compressed", "use_sim_time": "true"}
-    quality = {"reliability": "reliable", "depth": "50"}
+    quality = {"reliability": "reliable", "qos_depth": "50"}
     idle.write_text(idle.read_text().replace("autostart: false", "autostart: true"))
     held = {"params_file": str(idle), "namespace": "front", "device": "cpu", "autostart": "false"}
     with launched({**held, **given, **quality}):
@@ -76,7 +76,7 @@ def test_what_is_given_overrides_the_params_file(idle):
             "image_transport": "compressed",
             "use_sim_time": True,
             "reliability": "reliable",
-            "depth": 50,
+            "qos_depth": 50,
             "device": "cpu",
             "policy": "every_frame",
             "autostart": False,
@@ -100,7 +100,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_launch_with_an_error():
 BAD_ARGUMENTS = {
     "params_file": ("/there/is/no/such/file.yaml", "params_file: there is no file '/there/is/no/such/file.yaml'"),
     "rate": ("fast", "rate: got 'fast' (str), expected a number"),
-    "depth": ("abc", "depth: got 'abc' (str), expected a whole number"),
+    "qos_depth": ("abc", "qos_depth: got 'abc' (str), expected a whole number"),
     "task": ("everything", "task: got 'everything', expected one of '', 'semantic', 'instance', 'panoptic'"),
     "autostart": ("maybe", "autostart: got 'maybe' (str), expected a boolean"),
     "use_sim_time": ("yes", "use_sim_time: got 'yes', expected 'true' or 'false'"),
@@ -148,7 +148,7 @@ def test_a_fast_dds_profile_of_the_user_is_kept(variable, idle, tmp_path):
 def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, rviz):
     with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, rviz) as launch:
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
-        parameters_of("/front/segment", ["depth"])
+        parameters_of("/front/segment", ["qos_depth"])
     shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
     topics = ("overlay", "semantic_color")
     assert [display["Topic"]["Value"] for display in shown] == [f"/segment/{topic}" for topic in topics]
@@ -201,28 +201,28 @@ def launched_with_others(folder: Path, included: list[tuple[Path, dict[str, str]
 def test_a_node_that_dies_takes_nobody_down_in_a_launch_file_that_includes_ours(number, idle, tmp_path):
     cameras = [(SEGMENT, {"params_file": str(idle), "namespace": name}) for name in ("front", "rear")]
     with launched_with_others(tmp_path, cameras) as launch:
-        parameters_of("/front/segment", ["depth"])
+        parameters_of("/front/segment", ["qos_depth"])
         launch.kill("segment_node-2", number)
         launch.wait_for_output(r"\[segment_node-2\]: process has (died|finished)(.|\n)*an image")
-        assert parameters_of("/rear/segment", ["depth"]) == {"depth": 9}
+        assert parameters_of("/rear/segment", ["qos_depth"]) == {"qos_depth": 9}
         assert {"driver-1", "segment_node-3", "navigation-4"} <= set(launch.running())
 
 
 def test_a_node_that_is_worth_it_ends_a_launch_file_that_includes_ours(idle, tmp_path):
     camera = (SEGMENT, {"params_file": str(idle), "on_exit": "shutdown"})
     with launched_with_others(tmp_path, [camera]) as launch:
-        parameters_of("/segment", ["depth"])
+        parameters_of("/segment", ["qos_depth"])
         launch.kill("segment_node-2", signal.SIGKILL)
         assert launch.wait_for_end() != 0
 
 
 def test_a_node_that_dies_is_started_again_if_wanted(idle):
     with launched({"params_file": str(idle), "respawn": "true"}) as launch:
-        parameters_of("/segment", ["depth"])
+        parameters_of("/segment", ["qos_depth"])
         first = launch.running()["segment_node-1"]
         launch.kill("segment_node-1", signal.SIGKILL)
         launch.wait_for_output(r"process has died(.|\n)*\[segment_node-1\]: process started")
-        assert parameters_of("/segment", ["depth"]) == {"depth": 9}
+        assert parameters_of("/segment", ["qos_depth"]) == {"qos_depth": 9}
         assert launch.running()["segment_node-1"] != first
 
 

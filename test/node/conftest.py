@@ -94,7 +94,7 @@ def station_of_run(start_robot: StartRobot, checkpoint: Path) -> Iterator[Statio
 
     # float32 is the reference, which the tests compare with to the last bit.
     parameters = {"model": str(checkpoint), "precision": "float32"}
-    parameters |= {"policy": "every_frame", "reliability": "reliable", "depth": 100}
+    parameters |= {"policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
     with start_robot(parameters) as robot:
         yield Station(robot)
 

@@ -16,7 +16,7 @@ from eomt_ros.msg import InstanceArray
 from test.node.robot import Inbox, Pixels, Robot, picture, pixels_of, stamped
 
 NAMES = ("front", "rear", "left", "right")
-PARAMETERS = {"cameras": list(NAMES), "policy": "every_frame", "reliability": "reliable", "depth": 100}
+PARAMETERS = {"cameras": list(NAMES), "policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
 OUTPUTS = {
     "semantic": Image,
     "panoptic": Image,

@@ -52,7 +52,7 @@ def test_image_that_gives_nan_is_dropped_counted_and_reported_and_resets_the_str
     start_robot: StartRobot, tmp_path: Path
 ) -> None:
     overflowing = write_overflowing(tmp_path / "overflowing")
-    parameters = {"model": str(overflowing), "policy": "every_frame", "reliability": "reliable", "depth": 100}
+    parameters = {"model": str(overflowing), "policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
     with start_robot(parameters) as robot:
         camera, instances = robot.camera(), robot.listen(InstanceArray, "~/instances")
         diagnostics = robot.diagnostics()

@@ -21,7 +21,7 @@ LONG = "\x1b[31mred\n" * 20_000
 @pytest.fixture(scope="module")
 def robot(start_robot: StartRobot, checkpoint: Path) -> Iterator[Robot]:
     """Beside a node that takes every raw image."""
-    parameters = {"model": str(checkpoint), "policy": "every_frame", "reliability": "reliable", "depth": 300}
+    parameters = {"model": str(checkpoint), "policy": "every_frame", "reliability": "reliable", "qos_depth": 300}
     with start_robot({**parameters, "queue_size": 300}) as robot:
         yield robot
 

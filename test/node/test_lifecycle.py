@@ -19,7 +19,7 @@ UNREACHABLE = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_DISABLE_TELEMETRY": 
 @pytest.fixture(scope="module")
 def robot(start_robot: StartRobot) -> Iterator[Robot]:
     """Beside a node that waits for lifecycle transitions, and has no way to the hub."""
-    parameters = {"autostart": False, "policy": "every_frame", "reliability": "reliable", "depth": 100}
+    parameters = {"autostart": False, "policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
     with start_robot(parameters, UNREACHABLE) as robot:
         yield robot
 
@@ -143,7 +143,7 @@ def test_life_of_a_node(robot: Robot, checkpoint: Path) -> None:
         ({"mask_threshold": 7.0}, "mask_threshold"),
         ({"precision": "float8"}, "parameter precision: got 'float8', expected one of 'auto', 'float32'"),
         ({"compile": False}, "parameter compile is gone: frames run as CUDA graphs without it; leave it out"),
-        ({"qos_overrides./nobody.subscription.depth": "many", "depth": 0}, "depth"),
+        ({"qos_overrides./nobody.subscription.depth": "many", "qos_depth": 0}, "qos_depth"),
     ],
 )
 def test_node_that_cannot_start_ends_with_one_message_and_a_code(

@@ -18,7 +18,8 @@ BURST = 300
     get_rmw_implementation_identifier() != "rmw_fastrtps_cpp", reason="other middleware may not number messages"
 )
 def test_every_image_of_a_burst_is_received_or_counted_as_lost(start_robot: StartRobot, checkpoint: Path) -> None:
-    parameters = {"model": str(checkpoint), "policy": "every_frame", "queue_size": 10000, "depth": 1, "max_gap": 0.0}
+    parameters = {"model": str(checkpoint), "policy": "every_frame", "queue_size": 10000}
+    parameters |= {"qos_depth": 1, "max_gap": 0.0}
     with start_robot(parameters) as robot:
         instances, diagnostics = robot.listen(InstanceArray, "~/instances"), robot.diagnostics()
         camera = robot.camera(reliable=False)

@@ -31,8 +31,8 @@ def change(**values: Any) -> Any:
         ("rate", -1.0, "parameter rate: got -1.0, expected 0.0 to 1000.0"),
         ("mask_threshold", 1.5, "parameter mask_threshold: got 1.5, expected 0.0 to 1.0"),
         ("mask_threshold", float("nan"), "parameter mask_threshold: got nan, expected 0.0 to 1.0"),
-        ("depth", 0, "parameter depth: got 0, expected 1 to 1000"),
-        ("depth", 2.5, "parameter depth: got 2.5 (float), expected a whole number"),
+        ("qos_depth", 0, "parameter qos_depth: got 0, expected 1 to 1000"),
+        ("qos_depth", 2.5, "parameter qos_depth: got 2.5 (float), expected a whole number"),
         ("rate", "fast", "parameter rate: got 'fast' (str), expected a number"),
         ("rate", True, "parameter rate: got True (bool), expected a number"),
         ("model", 7, "parameter model: got 7 (int), expected a string (quote it)"),
@@ -43,6 +43,9 @@ def change(**values: Any) -> Any:
         ("cameras", [], f"parameter cameras: got an empty list, {CAMERA_NAMES}"),
         ("cameras", None, f"parameter cameras: got an empty list, {CAMERA_NAMES}"),
         ("cameras", "front", "parameter cameras: got 'front' (str), expected a list of strings"),
+        ("cameras", [1, 2], "parameter cameras: got [1, 2], expected a list of strings"),
+        ("camera_pose", ["high"], "parameter camera_pose: got ['high'], expected a list of numbers"),
+        ("depth", 5, "parameter depth: got 5; the length of the queues is the parameter qos_depth now"),
     ],
 )
 def test_bad_value_is_refused_with_name_value_and_what_is_expected(name: str, value: Any, expected: str) -> None:
@@ -69,11 +72,12 @@ def test_a_rate_slower_than_max_gap_is_taken_because_skipped_images_are_no_gap()
     ("name", "text", "value"),
     [
         ("rate", "15", 15.0),
-        ("depth", "50", 50),
+        ("qos_depth", "50", 50),
         ("model", "2024", "2024"),
         ("autostart", "false", False),
         ("cameras", "front,rear", ("front", "rear")),
         ("cameras", "", ("",)),
+        ("camera_pose", "0,0,1.5,0,0.2,0", (0.0, 0.0, 1.5, 0.0, 0.2, 0.0)),
     ],
 )
 def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) -> None:
@@ -84,8 +88,8 @@ def test_text_is_read_as_the_parameter_has_it(name: str, text: str, value: Any) 
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
-        ("depth", "abc", "parameter depth: got 'abc' (str), expected a whole number"),
-        ("depth", "0", "parameter depth: got 0, expected 1 to 1000"),
+        ("qos_depth", "abc", "parameter qos_depth: got 'abc' (str), expected a whole number"),
+        ("qos_depth", "0", "parameter qos_depth: got 0, expected 1 to 1000"),
         ("rate", "nan", "parameter rate: got nan, expected 0.0 to 1000.0"),
         ("autostart", "yes", "parameter autostart: got 'yes' (str), expected a boolean"),
         ("policy", "newest", "parameter policy: got 'newest', expected one of 'latest', 'every_frame'"),
@@ -107,7 +111,8 @@ def test_parameters_of_others_are_left_alone() -> None:
 
 def test_config_file_lists_every_parameter_with_its_default() -> None:
     listed = yaml.safe_load(CONFIG.read_text())["/**"]["ros__parameters"]
-    assert {**listed, "cameras": tuple(listed["cameras"])} == vars(DEFAULTS)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in listed.items()}
+    assert values == vars(DEFAULTS)
 
 
 @pytest.mark.parametrize(("name", "rule"), RULES.items())

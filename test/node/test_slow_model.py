@@ -20,7 +20,7 @@ def robot(start_robot: StartRobot, tmp_path_factory: pytest.TempPathFactory) -> 
     many_tokens = {"image_size": 1280, "num_hidden_layers": 6, "num_attention_heads": 1}
     model = write_checkpoint(tmp_path_factory.mktemp("slow"), **many_tokens)
     # The depth is for a test machine so busy that even the node's callbacks have to wait.
-    with start_robot({"model": str(model), "max_gap": 0.0, "depth": 50}) as robot:
+    with start_robot({"model": str(model), "max_gap": 0.0, "qos_depth": 50}) as robot:
         yield robot
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from test import ROOT
 from test.patience import PATIENCE
 
-EVERY_FRAME = {"policy": "every_frame", "reliability": "reliable", "depth": 100}
+EVERY_FRAME = {"policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
 
 
 @contextmanager
