@@ -21,6 +21,7 @@ from eomt_ros.node.lifecycle import EXIT_TIMEOUT, SegmentNode
 from eomt_ros.node.log import RosLogHandler
 from eomt_ros.node.parameters import ParameterError
 from eomt_ros.openmp import wait_asleep
+from eomt_ros.signalled_event import SignalledEvent
 
 EXIT_LIMIT = 20.0  # s from the signal to the end of the process, whatever hangs
 
@@ -31,7 +32,7 @@ class Spinner(threading.Thread):
     `ended` is set at the end; `failed` is True then if nobody had asked for it.
     """
 
-    def __init__(self, node: SegmentNode, ended: threading.Event) -> None:
+    def __init__(self, node: SegmentNode, ended: SignalledEvent) -> None:
         super().__init__(name="spinner", daemon=True)
         self.failed = False
         self._node = node
@@ -63,7 +64,7 @@ class Spinner(threading.Thread):
 def main(args: list[str] | None = None) -> NoReturn:
     """Run the node until SIGINT or SIGTERM and end the process: exit code 1 if it could not start, else 0."""
     wait_asleep()
-    stop = threading.Event()
+    stop = SignalledEvent()
 
     def ask_to_end(*_: object) -> None:
         # It needs no lock of Python's: in one end of thousands, on a busy machine, something hangs in C++.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from eomt_ros.cli.stopping import SIGNALS, STOPPED, StoppedError, exit_code_of
+from eomt_ros.signalled_event import SignalledEvent
 
 CLOCK_RATE = 40.0  # Hz, as `ros2 bag play --clock`
 STOP_PATIENCE = 3.0  # s that the player gets to leave the network and close its log
@@ -24,7 +25,7 @@ STOP_PATIENCE = 3.0  # s that the player gets to leave the network and close its
 
 def main() -> NoReturn:
     """Play until the end, SIGINT or SIGTERM, and end the process."""
-    stop, over = threading.Event(), threading.Event()
+    stop, over = threading.Event(), SignalledEvent()
 
     def signalled(*_: object) -> None:
         stop.set()

@@ -186,6 +186,17 @@ def test_ctrl_c_while_ros_is_imported(domain: dict[str, str]) -> None:
     assert "Traceback" not in output, output
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_node_ends_whichever_of_its_threads_the_signal_interrupts(
+    domain: dict[str, str], number: signal.Signals
+) -> None:
+    process = NodeProcess(f"/interrupted{os.getpid()}", {"autostart": False}, {}, name="segment")
+    process.wait_for_output("waiting for a lifecycle transition")
+    threads = [int(thread.name) for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+    os.kill(next(thread for thread in threads if thread != process.pid), number)
+    assert process.wait_for_end() == 0
+
+
 def test_a_node_that_hangs_at_its_end_says_where_and_ends(domain: dict[str, str]) -> None:
     program = (
         "import threading; from eomt_ros.node import segment_node as process\n"

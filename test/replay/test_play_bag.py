@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -252,6 +253,17 @@ def test_a_signal_ends_it_whatever_it_waits_for(
     _, errors = player.communicate(timeout=PATIENCE)
     assert player.returncode == 130
     assert errors == ""
+
+
+def test_a_signal_that_interrupts_another_of_its_threads_ends_it(
+    listener: Listener, start: Callable[..., subprocess.Popen[str]], bag: Path
+) -> None:
+    player = start(bag, "--wait-for", bags.IMAGES, "--hold")
+    listener.wait_for_publisher()
+    threads = [int(thread.name) for thread in Path(f"/proc/{player.pid}/task").iterdir()]
+    os.kill(next(thread for thread in threads if thread != player.pid), signal.SIGINT)
+    player.communicate(timeout=PATIENCE)
+    assert player.returncode == 130
 
 
 def test_images_are_held_back_until_results_come(
