@@ -1,4 +1,4 @@
-"""Records a world as a rosbag2 with the truth about every pixel: `python -m demo.record --seed 8 --seconds 20 OUT_BAG`.
+"""Records a world as a rosbag2 with the truth about it: `python -m demo.record --seed 8 --seconds 20 OUT_BAG`.
 
 | topic | type | content |
 | --- | --- | --- |
@@ -8,12 +8,13 @@
 | `/odom` | Odometry | pose and velocity of `camera_link` (x forward, y left, z up, at the camera's centre) in `odom` |
 | `/ground_truth/semantic` | Image mono8 | class ids, see `config/labels/demo.yaml` |
 | `/ground_truth/panoptic` | Image 16UC1 | ids of things that last the whole bag, 0 for stuff |
+| `/ground_truth/objects` | eomt_ros/ObjectArray | true boxes and velocities of the things in view, in `odom` |
 
-All six have the same stamps, `RATE` a second. Pictures are in `camera_optical` (x right, y down, z ahead).
+All seven have the same stamps, `RATE` a second. Pictures are in `camera_optical` (x right, y down, z ahead).
 
 `--camera front=8 --camera rear=9` records a rig instead, whose cameras are in worlds of their own, at the same stamps:
-`/front/image/compressed`, `/front/ground_truth/semantic` and `/front/ground_truth/panoptic` in `front_optical`, and the
-same of `/rear`.
+all topics are in the namespace of their camera, such as `/front/odom` and `/front/ground_truth/objects`, and so are the
+frames, `front_optical`, `front_link` and `front_odom`.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +31,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 from tqdm import tqdm
 
-from demo import BAG_SEED
+from demo import BAG_SEED, CLASS_NAMES
+from demo.truth import ThingInView
 from demo.world import Frame, World
+from eomt_ros.evaluation.bag.types import typestore
 
 RATE = 10.0
 EPOCH = 1_700_000_000
@@ -42,44 +45,40 @@ PNG_SETTINGS = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 STEREO_BASELINE = 0.12
 DISPARITY_STEP = 1 / 8
 
+MOVING = 0.05  # m/s from which on a thing is said to move
+
 TOPICS = {
-    "/camera/image/compressed": "sensor_msgs/msg/CompressedImage",
-    "/camera/camera_info": "sensor_msgs/msg/CameraInfo",
-    "/camera/depth/compressed": "sensor_msgs/msg/CompressedImage",
-    "/odom": "nav_msgs/msg/Odometry",
-    "/ground_truth/semantic": "sensor_msgs/msg/Image",
-    "/ground_truth/panoptic": "sensor_msgs/msg/Image",
-}
-RIG_TOPICS = {
     "image/compressed": "sensor_msgs/msg/CompressedImage",
+    "camera_info": "sensor_msgs/msg/CameraInfo",
+    "depth/compressed": "sensor_msgs/msg/CompressedImage",
+    "odom": "nav_msgs/msg/Odometry",
     "ground_truth/semantic": "sensor_msgs/msg/Image",
     "ground_truth/panoptic": "sensor_msgs/msg/Image",
+    "ground_truth/objects": "eomt_ros/msg/ObjectArray",
 }
-"""Of each camera of a rig, in its namespace."""
+"""In the namespace of a rig's camera; of a single camera the first three are in `/camera`, the others in none."""
 
-# Humble's definitions of these messages are those of every later distribution.
-_STORE = get_typestore(Stores.ROS2_HUMBLE)
+_STORE = typestore()
 
 
 def write_bag(path: Path, frames: Iterable[Frame], camera_matrix: NDArray[np.float64]) -> None:
     """Write `frames`, which need their depth, as a new bag; `rosbags.rosbag2.WriterError` where `path` exists."""
-    before = None
-    with _new_bag(path, TOPICS) as write:
-        for frame in frames:
-            for topic, message in _messages(frame, before, camera_matrix).items():
-                write(topic, frame.stamp, message)
-            before = frame
+    topics = [f"/{topic}" if topic.startswith(("odom", "ground_truth")) else f"/camera/{topic}" for topic in TOPICS]
+    with _new_bag(path, dict(zip(topics, TOPICS.values(), strict=True))) as write:
+        for stamp, messages in _Camera(camera_matrix, JPEG_QUALITY).messages(frames):
+            for topic, message in zip(topics, messages, strict=True):
+                write(topic, stamp, message)
 
 
-def write_rig(path: Path, cameras: Mapping[str, Iterable[Frame]]) -> None:
+def write_rig(path: Path, cameras: Mapping[str, Iterable[Frame]], camera_matrix: NDArray[np.float64]) -> None:
     """Write the frames of several cameras, by their names, as a new bag; raises as `write_bag` does."""
-    topics = {f"/{camera}/{topic}": kind for camera in cameras for topic, kind in RIG_TOPICS.items()}
+    topics = {f"/{camera}/{topic}": kind for camera in cameras for topic, kind in TOPICS.items()}
+    streams = [_Camera(camera_matrix, RIG_JPEG_QUALITY, name).messages(frames) for name, frames in cameras.items()]
     with _new_bag(path, topics) as write:
-        for frames in zip(*cameras.values(), strict=True):
-            for camera, frame in zip(cameras, frames, strict=True):
-                seen = _image_and_truth(frame, _header(frame.stamp, f"{camera}_optical"), RIG_JPEG_QUALITY)
-                for topic, message in zip(RIG_TOPICS, seen, strict=True):
-                    write(f"/{camera}/{topic}", frame.stamp, message)
+        for seen in zip(*streams, strict=True):
+            for camera, (stamp, messages) in zip(cameras, seen, strict=True):
+                for topic, message in zip(TOPICS, messages, strict=True):
+                    write(f"/{camera}/{topic}", stamp, message)
 
 
 def stereo_depth(depth: NDArray[np.float32], focal: float) -> NDArray[np.uint16]:
@@ -109,30 +108,49 @@ def _new_bag(path: Path, topics: Mapping[str, str]) -> Iterator[Callable[[str, f
         yield write
 
 
-def _messages(frame: Frame, before: Frame | None, camera_matrix: NDArray[np.float64]) -> dict[str, Any]:
-    if frame.depth is None:
-        raise ValueError(f"frame at {frame.stamp} s has no depth; ask World.frames for it with depth=True")
-    header = _header(frame.stamp, "camera_optical")
-    image, semantic, panoptic = _image_and_truth(frame, header, JPEG_QUALITY)
-    png = _encoded(".png", stereo_depth(frame.depth, camera_matrix[0, 0]), PNG_SETTINGS)
-    return {
-        "/camera/image/compressed": image,
-        "/camera/camera_info": _camera_info(header, frame, camera_matrix),
-        "/camera/depth/compressed": _STORE.types["sensor_msgs/msg/CompressedImage"](
-            header, "16UC1; png compressed ", png
-        ),
-        "/odom": _odometry(frame, before),
-        "/ground_truth/semantic": semantic,
-        "/ground_truth/panoptic": panoptic,
-    }
+@dataclass
+class _Camera:
+    """The messages of one camera."""
+
+    matrix: NDArray[np.float64]
+    jpeg_quality: int
+    name: str = ""
+    """Of one of several, before the names of its frames."""
+
+    def messages(self, frames: Iterable[Frame]) -> Iterator[tuple[float, list[Any]]]:
+        """The stamp and the messages of each frame, in the order of `TOPICS`. Raises ValueError without depth."""
+        first_seen: dict[int, int] = {}
+        before = None
+        for number, frame in enumerate(frames):
+            if frame.depth is None:
+                raise ValueError(f"frame at {frame.stamp} s has no depth; ask World.frames for it with depth=True")
+            picture, world = (_header(frame.stamp, self._frame_id(name)) for name in ("optical", "odom"))
+            jpeg = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+            depth = stereo_depth(frame.depth, self.matrix[0, 0])
+            ages = [number - first_seen.setdefault(thing.id, number) for thing in frame.objects]
+            objects = [_object(thing, age) for thing, age in zip(frame.objects, ages, strict=True)]
+            yield (
+                frame.stamp,
+                [
+                    _compressed(picture, "rgb8; jpeg compressed bgr8", _encoded(".jpg", frame.image[..., ::-1], jpeg)),
+                    _camera_info(picture, frame, self.matrix),
+                    _compressed(picture, "16UC1; png compressed ", _encoded(".png", depth, PNG_SETTINGS)),
+                    _odometry(world, self._frame_id("link"), frame, before),
+                    _image(picture, frame.classes, "mono8"),
+                    _image(picture, frame.instances, "16UC1"),
+                    _STORE.types["eomt_ros/msg/ObjectArray"](world, 0, objects),
+                ],
+            )
+            before = frame
+
+    def _frame_id(self, name: str) -> str:
+        if self.name:
+            return f"{self.name}_{name}"
+        return name if name == "odom" else f"camera_{name}"
 
 
-def _image_and_truth(frame: Frame, header: Any, quality: int) -> tuple[Any, Any, Any]:
-    """The messages of the picture, of its classes and of its ids."""
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
-    jpeg = _encoded(".jpg", frame.image[..., ::-1], settings)
-    image = _STORE.types["sensor_msgs/msg/CompressedImage"](header, "rgb8; jpeg compressed bgr8", jpeg)
-    return image, _image(header, frame.classes, "mono8"), _image(header, frame.instances, "16UC1")
+def _compressed(header: Any, kind: str, data: NDArray[np.uint8]) -> Any:
+    return _STORE.types["sensor_msgs/msg/CompressedImage"](header, kind, data)
 
 
 def _header(stamp: float, frame_id: str) -> Any:
@@ -173,7 +191,29 @@ def _camera_info(header: Any, frame: Frame, camera_matrix: NDArray[np.float64]) 
     )
 
 
-def _odometry(frame: Frame, before: Frame | None) -> Any:
+def _object(thing: ThingInView, age: int) -> Any:
+    types, exact = _STORE.types, np.zeros(9)
+    vector = types["geometry_msgs/msg/Vector3"]
+    return types["eomt_ros/msg/Object"](
+        id=thing.id,
+        class_id=thing.class_id,
+        class_name=CLASS_NAMES[thing.class_id],
+        score=1.0,
+        position=types["geometry_msgs/msg/Point"](*thing.position),
+        position_covariance=exact,
+        size=vector(*thing.size),
+        size_covariance=exact,
+        velocity_known=True,
+        velocity=vector(*thing.velocity),
+        velocity_covariance=exact,
+        moving=bool(np.linalg.norm(thing.velocity) >= MOVING),
+        partial=thing.partial,
+        points=thing.points,
+        age=age,
+    )
+
+
+def _odometry(header: Any, child: str, frame: Frame, before: Frame | None) -> Any:
     types = _STORE.types
     vector = types["geometry_msgs/msg/Vector3"]
     linear, angular = (np.zeros(3), np.zeros(3)) if before is None else _velocity(before, frame)
@@ -182,8 +222,8 @@ def _odometry(frame: Frame, before: Frame | None) -> Any:
     )
     twist = types["geometry_msgs/msg/Twist"](vector(*linear), vector(*angular))
     return types["nav_msgs/msg/Odometry"](
-        _header(frame.stamp, "odom"),
-        "camera_link",
+        header,
+        child,
         types["geometry_msgs/msg/PoseWithCovariance"](pose, np.zeros(36)),
         types["geometry_msgs/msg/TwistWithCovariance"](twist, np.zeros(36)),
     )
@@ -255,10 +295,10 @@ def main() -> None:
     with ExitStack() as stack:
         worlds = [stack.enter_context(World(seed, fine=True)) for seed in rig.values() or (arguments.seed,)]
         # The first alone tells how far it is: the others keep pace with it.
-        first, *others = (world.frames(arguments.seconds, RATE, depth=not rig) for world in worlds)
+        first, *others = (world.frames(arguments.seconds, RATE) for world in worlds)
         frames = [tqdm(first, total=count, unit="frame"), *others]
         if rig:
-            write_rig(arguments.bag, dict(zip(rig, frames, strict=True)))
+            write_rig(arguments.bag, dict(zip(rig, frames, strict=True)), worlds[0].camera_matrix)
         else:
             write_bag(arguments.bag, frames[0], worlds[0].camera_matrix)
 

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class TrueObject:
+class ThingInView:
     """A thing that is at least partly in view.
 
     `id` as in the frame's `instances`. `position (3,)`: centre of its box, `size (3,)`: the box's edges, in metres.

@@ -23,7 +23,7 @@ from demo.builder import CAMERA, FIELD_OF_VIEW
 from demo.layout import BALL, make_layout
 from demo.motion import Motion, State
 from demo.scene import build_scene
-from demo.truth import WHOLE, Shapes, TrueObject
+from demo.truth import WHOLE, Shapes, ThingInView
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Frame:
     depth: NDArray[np.float32] | None
     position: NDArray[np.float64]
     orientation: NDArray[np.float64]
-    objects: tuple[TrueObject, ...]
+    objects: tuple[ThingInView, ...]
 
 
 class World:
@@ -99,7 +99,7 @@ class World:
         objects = tuple(self._objects(stamp, instances))
         return Frame(stamp, image, classes, instances, depth, position, orientation, objects)
 
-    def _objects(self, stamp: float, instances: NDArray[np.uint16]) -> Iterator[TrueObject]:
+    def _objects(self, stamp: float, instances: NDArray[np.uint16]) -> Iterator[ThingInView]:
         """The things in a picture of what is now in the scene."""
         optical = np.diag([1.0, -1.0, -1.0]) @ self._data.cam_xmat[0].reshape(3, 3).T  # OpenGL looks along -z
         projection = self.camera_matrix @ optical @ np.hstack([np.eye(3), -self._data.cam_xpos[0][:, None]])
@@ -108,7 +108,7 @@ class World:
         for number, points in zip(*np.unique(instances[instances > 0], return_counts=True), strict=True):
             low, high = self._shapes.box(number)
             partial = number in border or points < WHOLE * self._shapes.outline(number, projection, *instances.shape)
-            yield TrueObject(
+            yield ThingInView(
                 id=int(number),
                 class_id=self.layout.things[number - 1].class_id,
                 position=(low + high) / 2,

@@ -17,6 +17,7 @@ PICTURES = "/camera/image/compressed"
 DEPTH = "/camera/depth/compressed"
 SEMANTIC = "/ground_truth/semantic"
 PANOPTIC = "/ground_truth/panoptic"
+OBJECTS = "/ground_truth/objects"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_it_takes_at_most_six_megabytes() -> None:
 
 
 def test_all_topics_have_the_same_stamps_ten_a_second_for_twenty_seconds(messages: dict[str, list[Any]]) -> None:
-    assert set(messages) == {PICTURES, "/camera/camera_info", DEPTH, "/odom", SEMANTIC, PANOPTIC}
+    assert set(messages) == {PICTURES, "/camera/camera_info", DEPTH, "/odom", SEMANTIC, PANOPTIC, OBJECTS}
     stamps = [stamp(message) for message in messages[PICTURES]]
     assert len(stamps) == 200
     assert set(np.diff(stamps)) == {100_000_000}
@@ -75,6 +76,31 @@ def test_the_truth_labels_every_pixel_and_its_ids_keep_their_class(messages: dic
         for instance, class_id in pairs.T.tolist():
             assert class_of.setdefault(instance, class_id) == class_id
     assert set(class_of.values()) == set(range(FIRST_THING, len(CLASS_NAMES)))
+
+
+def test_the_true_boxes_hold_what_depth_shows_of_their_things(messages: dict[str, list[Any]]) -> None:
+    checked = 0
+    for number in range(0, 200, 20):
+        info, odometry = messages["/camera/camera_info"][number], messages["/odom"][number]
+        depth = cv2.imdecode(messages[DEPTH][number].data, cv2.IMREAD_UNCHANGED) / 1000.0
+        ids = label_image(messages[PANOPTIC][number])
+        q, place = odometry.pose.pose.orientation, odometry.pose.pose.position
+        cross = np.array([[0.0, -q.z, q.y], [q.z, 0.0, -q.x], [-q.y, q.x, 0.0]])
+        rotation = np.eye(3) + 2 * q.w * cross + 2 * cross @ cross
+        objects = {thing.id: thing for thing in messages[OBJECTS][number].objects}
+        assert set(objects) == set(np.unique(ids)) - {0}
+        for thing in objects.values():
+            rows, columns = np.nonzero((ids == thing.id) & (depth > 0) & (depth < 4.0))
+            if not len(rows):
+                continue
+            rays = np.stack([columns, rows, np.ones(len(rows))]) * depth[rows, columns]
+            x, y, z = np.linalg.inv(info.k.reshape(3, 3)) @ rays
+            points = (rotation @ np.stack([z, -x, -y])).T + np.array([place.x, place.y, place.z])
+            half = np.array([thing.size.x, thing.size.y, thing.size.z]) / 2
+            outside = np.abs(points - [thing.position.x, thing.position.y, thing.position.z]) - half
+            assert outside.max() < 0.05, "half a step of a stereo camera's disparity at 4 m is 3.3 cm"
+            checked += 1
+    assert checked > 20
 
 
 def test_things_leave_the_view_and_come_back(messages: dict[str, list[Any]]) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
-from demo import EVALUATION_SEEDS
+from demo import CLASS_NAMES, EVALUATION_SEEDS
 
 pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
 from demo.record import main, stereo_depth, write_bag, write_rig
 from demo.world import Frame, World
 from test.patience import PATIENCE
+
+CAMERA_MATRIX = np.diag([64.0, 64.0, 1.0])
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def frames() -> list[Frame]:
 @pytest.fixture(scope="module")
 def bag(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     path = tmp_path_factory.mktemp("record") / "bag"
-    write_bag(path, frames, np.diag([64.0, 64.0, 1.0]))
+    write_bag(path, frames, CAMERA_MATRIX)
     found: dict[str, list[Any]] = {}
     with AnyReader([path]) as reader:
         for connection, _, raw in reader.messages():
@@ -45,25 +47,47 @@ def test_truth_is_kept_to_the_bit_and_pictures_nearly(frames: list[Frame], bag: 
         assert np.abs(picture.astype(int) - frame.image).mean() < 8
 
 
-def test_a_rig_has_picture_and_truth_of_each_camera_in_its_namespace_and_frame(
-    frames: list[Frame], tmp_path: Path
-) -> None:
+def test_objects_are_in_the_bag_as_the_world_has_them(frames: list[Frame], bag: dict[str, list[Any]]) -> None:
+    seen: dict[int, int] = {}
+    for number, (frame, message) in enumerate(zip(frames, bag["/ground_truth/objects"], strict=True)):
+        assert message.header.frame_id == bag["/odom"][number].header.frame_id == "odom"
+        assert [thing.id for thing in message.objects] == [thing.id for thing in frame.objects]
+        for found, thing in zip(message.objects, frame.objects, strict=True):
+            assert found.class_name == CLASS_NAMES[found.class_id] == CLASS_NAMES[thing.class_id]
+            assert (found.position.x, found.position.y, found.position.z) == tuple(thing.position)
+            assert (found.size.x, found.size.y, found.size.z) == tuple(thing.size)
+            assert (found.velocity.x, found.velocity.y, found.velocity.z) == tuple(thing.velocity)
+            assert (found.partial, found.points) == (thing.partial, thing.points)
+            assert found.moving == (np.linalg.norm(thing.velocity) >= 0.05)
+            assert found.age == number - seen.setdefault(found.id, number)
+    assert seen
+
+
+def test_a_rig_has_what_each_camera_sees_in_its_namespace_and_frames(frames: list[Frame], tmp_path: Path) -> None:
     seen = {"front": frames, "rear": list(reversed(frames))}
     stamped = {name: [replace(each, stamp=n / 10) for n, each in enumerate(of)] for name, of in seen.items()}
-    write_rig(tmp_path / "rig", stamped)
+    write_rig(tmp_path / "rig", stamped, CAMERA_MATRIX)
     found: dict[str, list[Any]] = {}
     with AnyReader([tmp_path / "rig"]) as reader:
         for connection, _, raw in reader.messages():
             found.setdefault(connection.topic, []).append(reader.deserialize(raw, connection.msgtype))
-    assert len(found) == 6
+    assert len(found) == 2 * 7
     for camera, of in stamped.items():
         for number, frame in enumerate(of):
             semantic = found[f"/{camera}/ground_truth/semantic"][number]
             panoptic = found[f"/{camera}/ground_truth/panoptic"][number]
             assert semantic.data.tobytes() == frame.classes.tobytes()
             assert panoptic.data.tobytes() == frame.instances.astype("<u2").tobytes()
-            image = found[f"/{camera}/image/compressed"][number]
-            assert {each.header.frame_id for each in (image, semantic, panoptic)} == {f"{camera}_optical"}
+            objects = found[f"/{camera}/ground_truth/objects"][number]
+            assert [thing.id for thing in objects.objects] == [thing.id for thing in frame.objects]
+            image, depth, info, odometry = (
+                found[f"/{camera}/{topic}"][number]
+                for topic in ("image/compressed", "depth/compressed", "camera_info", "odom")
+            )
+            seen_in = (image, depth, info, semantic, panoptic)
+            assert {each.header.frame_id for each in seen_in} == {f"{camera}_optical"}
+            assert {each.header.frame_id for each in (objects, odometry)} == {f"{camera}_odom"}
+            assert odometry.child_frame_id == f"{camera}_link"
             picture = cv2.imdecode(image.data, cv2.IMREAD_COLOR)[..., ::-1]
             assert np.abs(picture.astype(int) - frame.image).mean() < 8
 
@@ -130,8 +154,12 @@ def test_cameras_that_make_no_rig_are_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [("--seed", "101"), ("--camera", "left=101", "--camera", "right=102")])
-def test_the_command_writes_a_bag_and_replaces_it_when_told_to(world: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("world", "cameras"), [(("--seed", "101"), 1), (("--camera", "left=101", "--camera", "right=102"), 2)]
+)
+def test_the_command_writes_a_bag_and_replaces_it_when_told_to(
+    world: tuple[str, ...], cameras: int, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "demo.record", *world, "--seconds", "0.2", str(tmp_path / "bag")]
     for arguments in (command, [*command, "--overwrite"]):
         done = subprocess.run(
@@ -139,4 +167,4 @@ def test_the_command_writes_a_bag_and_replaces_it_when_told_to(world: tuple[str,
         )
         assert done.returncode == 0, done.stderr
     with AnyReader([tmp_path / "bag"]) as reader:
-        assert reader.message_count == 2 * 6
+        assert reader.message_count == 2 * 7 * cameras

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
 from eomt_ros.evaluation.bag import Bag, Stamped
+from eomt_ros.evaluation.bag.types import typestore
 from eomt_ros.evaluation.label_image import decode_labels
 from eomt_ros.images import decode
 
-STORE = get_typestore(Stores.ROS2_HUMBLE)
+STORE = typestore()
 START = 1_700_000_000 * 10**9
 """Stamp of the first frame, in nanoseconds."""
 PERIOD = 10**8

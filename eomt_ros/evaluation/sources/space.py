@@ -47,8 +47,8 @@ class SpaceTopics(NamedTuple):
 def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> SpaceTopics | None:
     """The topics that belong to those images; None where there are no true boxes, or where the rest is not clear.
 
-    Depth and intrinsics are in the namespace of the images, and of odometry there is one topic. The true boxes are
-    there too, or, if the camera is `alone`, in no namespace.
+    Depth and intrinsics are in the namespace of the images; so is odometry, or there is one topic of it elsewhere. The
+    true boxes are there too, or, if the camera is `alone`, in no namespace.
     """
     there = {topic: kind for topic, kind in bag.topics.items() if bag.count(topic)}
     space = images.removesuffix("/compressed").rpartition("/")[0]
@@ -57,10 +57,11 @@ def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> S
         return None
     beside = {topic: kind for topic, kind in there.items() if topic.startswith(f"{space}/")}
     depths = [topic for topic in bag.image_topics if topic in beside and "depth" in topic.removeprefix(space).lower()]
+    odometries = [topic for topic, kind in there.items() if kind == ODOMETRY_TYPE]
     found = {
         "an image topic of depth": [topic for topic in depths if topic.rpartition("/")[0] not in depths],
         CAMERA_INFO_TYPE: [topic for topic, kind in beside.items() if kind == CAMERA_INFO_TYPE],
-        ODOMETRY_TYPE: [topic for topic, kind in there.items() if kind == ODOMETRY_TYPE],
+        ODOMETRY_TYPE: [topic for topic in odometries if topic in beside] or odometries,
     }
     for what, topics in found.items():
         if len(topics) != 1:
