@@ -154,12 +154,19 @@ def _evaluate(
 def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
     from eomt_ros.evaluation.counting import counted
-    from eomt_ros.evaluation.report.figures import headline, recording_figures
+    from eomt_ros.evaluation.report.figures import Kind, as_text, headline, recording_figures
 
     lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
     for figure in headline(found):
         missing = f"  ({figure.why_missing(found)})" if figure.value(found) is None else ""
         lines.append(f"  {figure.name:<22}{figure.text(found):>12}{missing}")
+    if found.objects_in_metres is not None:
+        error, located = found.objects_in_metres.position_error_m, found.objects_in_metres.located_share
+        lines.append(
+            f"  {'position error':<22}{as_text(error.p50, Kind.METRES):>12}  (90 %: {as_text(error.p90, Kind.METRES)}; "
+            f"{as_text(located, Kind.SHARE)} of the things found within {found.objects_in_metres.within_m:g} m are "
+            f"within {found.objects_in_metres.located_within_m:g} m)"
+        )
     if found.drift is not None:
         for name, first, last in (
             ("mIoU", found.drift.first_miou, found.drift.last_miou),

@@ -50,8 +50,8 @@ class TrueObject:
     """Its centre, in metres."""
     size: Vector
     """Its edges, in metres."""
-    velocity: Vector
-    """Of its centre, in metres per second."""
+    velocity: Vector | None
+    """Of its centre, in metres per second; None where it is not known."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,10 +31,10 @@ def stamp(number: int) -> int:
     return START + number * PERIOD
 
 
-def header(nanoseconds: int) -> Any:
+def header(nanoseconds: int, frame_id: str = "camera") -> Any:
     """A header with that stamp."""
     time = STORE.types["builtin_interfaces/msg/Time"](*divmod(nanoseconds, 10**9))
-    return STORE.types["std_msgs/msg/Header"](time, "camera")
+    return STORE.types["std_msgs/msg/Header"](time, frame_id)
 
 
 def image(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,21 @@ from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
     Drift,
     Figures,
+    GroundMap,
     IdSpan,
     Interval,
+    MappedObject,
+    MetreFigures,
+    MetresByDistance,
+    ObjectsInMetresFigures,
     ObjectTimeline,
     Percentiles,
     Predicted,
     Recording,
     ReplayFigures,
     Results,
+    Spread,
+    VelocityErrors,
     WorstFrame,
 )
 from eomt_ros.evaluation.video import VideoWriter
@@ -132,6 +140,55 @@ def recording(name: str, run: Results, **changes: Any) -> Recording:
         **figures,
     )
     return replace(whole, **changes)
+
+
+def spread(scale: float) -> Spread:
+    """Percentiles that differ."""
+    return Spread(scale, 2.5 * scale, 3.5 * scale)
+
+
+def metre_figures(scale: float, things: int) -> dict[str, Any]:
+    """The figures of a part of a run in metres."""
+    return {
+        "things": things,
+        "located_share": 0.9123,
+        "located_share_of_all": 0.7345,
+        "position_error_m": spread(scale),
+        "size_error_m": spread(1.5 * scale),
+        "velocity_error_mps": VelocityErrors(spread(4 * scale), spread(scale / 4)),
+    }
+
+
+def run_in_metres() -> Results:
+    """The same as `short_run`, with depth: one thing stands still, one was never located, one walks."""
+    nothing = Spread(math.nan, math.nan, math.nan)
+    near = MetresByDistance(**metre_figures(0.0313, 120), from_m=0.0, to_m=2.0)
+    far = MetresByDistance(
+        **{**metre_figures(0.0717, 60), "velocity_error_mps": VelocityErrors(nothing, nothing)}, from_m=2.0, to_m=5.0
+    )
+    beyond = MetresByDistance(**metre_figures(0.2, 0), from_m=5.0, to_m=10.0)
+    figures = ObjectsInMetresFigures(
+        **metre_figures(0.0419, 180),
+        within_m=5.0,
+        located_within_m=0.3,
+        by_distance=(near, far, beyond),
+        by_class={
+            "box": MetreFigures(**metre_figures(0.0515, 80)),
+            "person": MetreFigures(**metre_figures(0.0616, 100)),
+        },
+    )
+    walk = tuple((0.1 * step, 2.0 + 0.05 * step) for step in range(30))
+    beside = tuple((x + 0.1, y) for x, y in walk)
+    drawn = GroundMap(
+        "bag",
+        tuple((0.05 * step, 0.0) for step in range(40)),
+        (
+            MappedObject(11, "box", (0.5, 0.4), (((3.0, 1.0),),), (((2.9, 1.0),),)),
+            MappedObject(13, "box", (0.3, 0.3), (((4.0, -1.0),),), ()),
+            MappedObject(12, "person", (0.5, 0.5), (walk[:10], walk[15:]), (beside[:10], beside[15:20])),
+        ),
+    )
+    return short_run(objects_in_metres=figures, maps=(drawn,))
 
 
 def rig_run(run: Results | None = None) -> Results:

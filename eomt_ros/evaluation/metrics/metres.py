@@ -124,7 +124,7 @@ class MetreScore:
         if course is None or begin - course.last > SETTLED:
             course = self._courses[key] = _Course(begin, begin)
         course.last = begin
-        if np.linalg.norm(true.velocity) >= MOVING:
+        if true.velocity is not None and np.linalg.norm(true.velocity) >= MOVING:
             course.moved = begin
         return course
 
@@ -134,7 +134,7 @@ def _count_errors(counts: MetreCounts, true: TrueObject, found: LocatedObject, c
     counts.located += error <= LOCATED_WITHIN
     counts.position.add(error)
     counts.size.add(float(np.abs(found.size - true.size).mean()))
-    if found.velocity is None:
+    if found.velocity is None or true.velocity is None:
         return
     error = float(np.linalg.norm(found.velocity - true.velocity))
     if course.moved == begin and begin - course.seen >= SETTLED:

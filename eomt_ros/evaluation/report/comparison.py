@@ -24,7 +24,11 @@ from eomt_ros.evaluation.results import Results
 
 SPEED_VARIES = 0.03
 """Share by which the speeds of two equal runs differ easily; smaller differences count as the same."""
-SMALLEST = {Kind.SCORE: 0.0005, Kind.SHARE: 0.0005, Kind.COUNT: 0.5, Kind.RATIO: 0.005, Kind.SECONDS: 0.005}
+SMALLEST = {
+    **dict.fromkeys((Kind.SCORE, Kind.SHARE, Kind.METRES, Kind.SPEED), 0.0005),
+    **dict.fromkeys((Kind.RATIO, Kind.SECONDS), 0.005),
+    Kind.COUNT: 0.5,
+}
 """Smaller differences do not show in the printed figure, and count as the same."""
 SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area", "min_object_frames")
 """Settings that must agree, or the runs answer different questions."""

@@ -22,9 +22,10 @@ from eomt_ros.evaluation.report.figures import (
     recording_figures,
     why_missing,
 )
+from eomt_ros.evaluation.report.ground import ground_charts
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.timeline import id_chart
-from eomt_ros.evaluation.results import ReplayFigures, Results
+from eomt_ros.evaluation.results import MetreFigures, ObjectsInMetresFigures, ReplayFigures, Results
 
 SMALLEST_AREA = 0.0005
 """Smallest share of the image for which the area of a class is shown."""
@@ -84,6 +85,8 @@ def render(results: Results, folder: Path) -> str:
         speed=latency_over_time(results),
         histogram=latency_histogram(results.latency_histogram, results.latency_ms),
         ids=id_chart(results),
+        metres=_metre_rows(results.objects_in_metres),
+        grounds=ground_charts(results),
         embedded=lambda path: embedded(folder / path),
         overlay=overlay,
         overlay_size=size,
@@ -127,6 +130,15 @@ def _fates(replays: Sequence[ReplayFigures]) -> list[tuple[str, list[str]]]:
         if count
     ]
     return [*lines, ("lost on the way to it", [f"{each.lost_on_the_way:,}" for each in replays])]
+
+
+def _metre_rows(found: ObjectsInMetresFigures | None) -> dict[str, list[tuple[str, MetreFigures]]]:
+    """Groups of rows of the figures in metres, with their names."""
+    if found is None:
+        return {}
+    near = f"within {found.within_m:g} m"
+    distances = [(f"{each.from_m:g} to {each.to_m:g} m", each) for each in found.by_distance if each.things]
+    return {"By distance": [*distances, (f"all {near}", found)], f"By class, {near}": list(found.by_class.items())}
 
 
 def _limits(settings: Mapping[str, Any]) -> str | None:

@@ -32,6 +32,8 @@ class Kind(Enum):
     SECONDS = "{:,.2f} s"
     MILLISECONDS = "{:,.1f} ms"
     RATE = "{:,.1f}"
+    METRES = "{:.3f} m"
+    SPEED = "{:.3f} m/s"
 
 
 class Needs(Enum):
@@ -41,6 +43,7 @@ class Needs(Enum):
     IDS = "a task that has objects"
     CLASSES = "ground truth"
     OBJECTS = "ground truth with ids of objects, and a task that has objects"
+    METRES = "the same, and depth, odometry and true boxes"
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def headline(results: Results) -> list[Figure]:
 
 def recording_figures(results: Results) -> list[Figure]:
     """The figures of a run that say how its recordings differ."""
-    return _figures(OF_RECORDINGS if results.frames_scored else OF_RECORDINGS_WITHOUT_TRUTH)
+    in_metres = OF_RECORDINGS_IN_METRES if results.objects_in_metres is not None else ()
+    return _figures((*OF_RECORDINGS, *in_metres) if results.frames_scored else OF_RECORDINGS_WITHOUT_TRUTH)
 
 
 def _figures(paths: Iterable[str]) -> list[Figure]:
@@ -121,13 +125,23 @@ def _figures(paths: Iterable[str]) -> list[Figure]:
 
 
 def groups(results: Results) -> dict[str, list[Figure]]:
-    """The figures of a run by group: without a ground truth none that needs one."""
-    needs = Needs if results.frames_scored else (Needs.RUN, Needs.IDS)
+    """The figures of a run by group: without a ground truth none that needs one, without depth none in metres."""
+    needs = set(Needs) if results.frames_scored else {Needs.RUN, Needs.IDS}
+    needs -= {Needs.METRES} if results.objects_in_metres is None else set()
     chosen = {name: [figure for figure in figures if figure.needs in needs] for name, figures in GROUPS.items()}
     return {name: figures for name, figures in chosen.items() if figures}
 
 
+def _errors(field: str, name: str, kind: Kind, high: str = "p90") -> tuple[Figure, Figure]:
+    """The median and a high percentile of an error in metres."""
+    return (
+        Figure(f"objects_in_metres.{field}.p50", f"{name}, median", kind, Better.LOWER, Needs.METRES),
+        Figure(f"objects_in_metres.{field}.{high}", f"{name}, {high}", kind, Better.LOWER, Needs.METRES),
+    )
+
+
 OBJECTS_GROUP = "What a robot sees"
+METRES_GROUP = "In metres"
 PREDICTIONS_GROUP = "What the model says"
 GROUPS: dict[str, tuple[Figure, ...]] = {
     "Classes": (
@@ -157,6 +171,15 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure("switches_per_30_seconds", "id switches per 30 s", Kind.RATIO, Better.LOWER, Needs.OBJECTS),
         Figure("fragmentations", "fragmentations", Kind.COUNT, Better.LOWER, Needs.OBJECTS),
         Figure("wrong_ids_after_reentry", "wrong ids after re-entry", Kind.COUNT, Better.LOWER, Needs.OBJECTS),
+    ),
+    METRES_GROUP: (
+        Figure("objects_in_metres.things", "things in view, in all frames", Kind.COUNT, Better.NEITHER, Needs.METRES),
+        Figure("objects_in_metres.located_share", "located, of those found", Kind.SHARE, Better.HIGHER, Needs.METRES),
+        Figure("objects_in_metres.located_share_of_all", "located, of all", Kind.SHARE, Better.HIGHER, Needs.METRES),
+        *_errors("position_error_m", "position error", Kind.METRES),
+        *_errors("size_error_m", "size error", Kind.METRES),
+        *_errors("velocity_error_mps.moving", "velocity error, moving", Kind.SPEED),
+        *_errors("velocity_error_mps.still", "speed of still things", Kind.SPEED, "p95"),
     ),
     PREDICTIONS_GROUP: (
         Figure("predicted.things_per_frame", "things per frame", Kind.RATIO, Better.NEITHER, Needs.IDS),
@@ -189,6 +212,8 @@ HEADLINE_WITHOUT_TRUTH = (*(figure.path for figure in GROUPS[PREDICTIONS_GROUP])
 """The same where nothing was scored."""
 OF_RECORDINGS = ("miou", "vpq", "stq", "objects_found", "idf1", "id_switches")
 """The figures of each recording, where there are several."""
+OF_RECORDINGS_IN_METRES = ("objects_in_metres.position_error_m.p50", "objects_in_metres.located_share")
+"""And these where they are known."""
 OF_RECORDINGS_WITHOUT_TRUTH = tuple(figure.path for figure in GROUPS[PREDICTIONS_GROUP])
 """The same where nothing was scored."""
 REPLAY_GROUP = (
@@ -227,6 +252,19 @@ MEANINGS = {
     "switches_per_30_seconds": "How often an object that is in view for 30 s is given another id.",
     "fragmentations": "How often an object in view was lost for a while and then found again.",
     "wrong_ids_after_reentry": "How often an object left the view and came back under another id.",
+    "objects_in_metres.things": "Things of the ground truth within 5 m of the camera, each counted in every frame.",
+    "objects_in_metres.located_share": "Share of the things found in the image whose centre is within 0.3 m of the "
+    "true one.",
+    "objects_in_metres.located_share_of_all": "The same share of all things in view.",
+    "objects_in_metres.position_error_m.p50": "From the true centre to the located one.",
+    "objects_in_metres.position_error_m.p90": "90 of 100 are not farther off.",
+    "objects_in_metres.size_error_m.p50": "Difference of the true box's edges and the located one's, mean of three.",
+    "objects_in_metres.size_error_m.p90": "90 of 100 do not differ more.",
+    "objects_in_metres.velocity_error_mps.moving.p50": "Of things that move, once they were in view for a second.",
+    "objects_in_metres.velocity_error_mps.moving.p90": "90 of 100 are not farther off.",
+    "objects_in_metres.velocity_error_mps.still.p50": "How fast things seem that have stood still for a second. What "
+    "the robot's own motion adds shows here.",
+    "objects_in_metres.velocity_error_mps.still.p95": "95 of 100 seem no faster.",
     "predicted.things_per_frame": "How many things the model found in a frame.",
     "predicted.ids": "Different ids that the model gave to things. Many more than there are things: it loses them.",
     "predicted.id_seconds": "From the first to the last frame with an id; median over ids.",

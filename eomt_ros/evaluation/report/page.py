@@ -30,8 +30,10 @@ def fill_in(template: str, **content: Any) -> str:
     environment.filters |= {
         "clock": clock,
         "counted": counted,
+        "metres": lambda value: as_text(value, Kind.METRES).removesuffix(" m"),
         "ms": lambda value: as_text(value, Kind.MILLISECONDS).removesuffix(" ms"),
         "place": _place,
+        "share": lambda value: as_text(value, Kind.SHARE),
         "score": lambda value: as_text(value, Kind.SCORE),
     }
     return environment.get_template(template).render(**content)

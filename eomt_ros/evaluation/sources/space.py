@@ -32,8 +32,6 @@ TOLERANCE = 50_000_000
 LONGEST_GAP = 500_000_000
 """ns between two messages of odometry, between which a pose is known."""
 
-NOT_IN_METRES = "its objects are not scored in metres", "their objects are not scored in metres"
-
 
 class SpaceTopics(NamedTuple):
     """The topics of a camera."""
@@ -138,8 +136,9 @@ class SpaceReader:
         return FrameInSpace(image, pinhole, pose, _true_objects(objects))
 
     def _leave_out(self, what: str, example: str) -> None:
-        one, many = NOT_IN_METRES
-        self._problems.tally(f"frame is {what}: {one}", f"frames are {what}: {many}", example)
+        self._problems.tally(
+            f"frame {what} is not scored in metres", f"frames {what} are not scored in metres", example
+        )
 
 
 class _Motion:
@@ -173,7 +172,10 @@ class _Motion:
 
 
 def _true_objects(message: Any) -> dict[int, TrueObject]:
-    return {each.id: TrueObject(_xyz(each.position), _xyz(each.size), _xyz(each.velocity)) for each in message.objects}
+    return {
+        each.id: TrueObject(_xyz(each.position), _xyz(each.size), _xyz(each.velocity) if each.velocity_known else None)
+        for each in message.objects
+    }
 
 
 def _xyz(vector: Any) -> Vector:

@@ -19,7 +19,15 @@ from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Percentiles, ReplayFigures, Results
-from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run, write_pictures
+from test.evaluation.examples import (
+    long_run,
+    recording,
+    rig_run,
+    run_in_metres,
+    run_without_truth,
+    short_run,
+    write_pictures,
+)
 
 VOID = {"meta", "link", "img"}
 
@@ -204,7 +212,11 @@ def degenerate(value: Any, random: Random) -> Any:
     return random.choice([value, 0.0]) if isinstance(value, float) else value
 
 
-@pytest.mark.parametrize("run", [short_run(), long_run(), run_without_truth()], ids=["short", "long", "without_truth"])
+@pytest.mark.parametrize(
+    "run",
+    [short_run(), long_run(), run_without_truth(), run_in_metres()],
+    ids=["short", "long", "without_truth", "in_metres"],
+)
 @pytest.mark.parametrize("seed", range(8))
 def test_no_figure_however_odd_keeps_the_page_from_being_made(run: Results, seed: int) -> None:
     odd = degenerate(run, Random(seed))
@@ -278,7 +290,7 @@ def test_pictures_and_video_that_are_gone_are_said_to_be(tmp_path: Path) -> None
     assert "The video overlay.mp4 is not in the output folder any more" in page.text
 
 
-@pytest.mark.parametrize("run", [short_run(), long_run(), run_without_truth()])
+@pytest.mark.parametrize("run", [short_run(), long_run(), run_without_truth(), run_in_metres()])
 def test_nothing_is_loaded_from_elsewhere(run: Results, tmp_path: Path) -> None:
     write_pictures(run, tmp_path)
     page = page_of(run, tmp_path)
@@ -337,6 +349,36 @@ def test_each_camera_of_a_replay_has_its_column_and_its_ages(tmp_path: Path) -> 
 def test_classes_are_shown_best_first_and_those_without_truth_are_named(tmp_path: Path) -> None:
     text = page_of(short_run(), tmp_path).text
     assert "floor 0.922 wall 0.833 box 0.644 person 0.456 Not in the ground truth: ball." in text
+
+
+def test_errors_in_metres_are_shown_by_distance_and_by_class(tmp_path: Path) -> None:
+    page = page_of(run_in_metres(), tmp_path)
+    for row in (
+        "0 to 2 m 120 91.2 % 73.5 % 0.031 0.078 0.047 0.117 0.125 0.313 0.008 0.027",
+        "2 to 5 m 60 91.2 % 73.5 % 0.072 0.179 0.108 0.269 — — — —",
+        "all within 5 m 180 91.2 %",
+        "person 100 91.2 %",
+        "position error, median 0.042 m From the true centre to the located one.",
+        "speed of still things, p95 0.037 m/s",
+    ):
+        assert row in page.text, row
+    # Where nothing was in view there is no line.
+    assert "5 to 10 m" not in page.text
+    assert "Things and the camera's way from above" in [each.get("aria-label") for each in page.all("svg")]
+
+
+def test_without_depth_or_true_boxes_nothing_in_metres_is_on_the_page(tmp_path: Path) -> None:
+    page = page_of(short_run(), tmp_path)
+    for text in ("In metres", "position error", "From above", "m/s"):
+        assert text not in page.text, text
+
+
+def test_recordings_have_their_errors_in_metres_where_there_are_some(tmp_path: Path) -> None:
+    run = run_in_metres()
+    parts = tuple(recording(name, run) for name in ("monday", "tuesday"))
+    page = page_of(replace(run, recordings=parts, sequences=("monday", "tuesday")), tmp_path)
+    assert "tuesday 0.711 0.602 0.682 66.7 % 0.612 1 0.042 m 91.2 % 100 0:10.0" in page.text
+    assert "position error" not in page_of(rig_run(), tmp_path).text
 
 
 def test_every_object_has_its_row_of_ids(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.results import Results
-from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run, write_pictures
+from test.evaluation.examples import (
+    long_run,
+    recording,
+    rig_run,
+    run_in_metres,
+    run_without_truth,
+    short_run,
+    write_pictures,
+)
 from test.evaluation.report.browser import PROGRAM, Browser
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")]
@@ -25,6 +33,7 @@ RUNS = {
     "long": long_run(),
     "without truth": run_without_truth(),
     "rig": rig_run(),
+    "in metres": run_in_metres(),
     "unbroken": short_run(
         settings={"model": UNBROKEN, "input": [UNBROKEN], UNBROKEN: UNBROKEN, "command": [UNBROKEN]},
         problems=(UNBROKEN,),
@@ -163,7 +172,7 @@ def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
-    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", "rig", UNBROKEN)
+    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", "rig", "in metres", UNBROKEN)
     page = tmp_path / "comparison.html"
     page.write_text(
         comparison_page(compare([ComparedRun(name, run) for name, run in zip(names, RUNS.values(), strict=True)]))
