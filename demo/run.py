@@ -98,7 +98,7 @@ def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) ->
         "policy": "latest",
         "image_transport": image_transport,
         "reliability": "reliable",
-        "depth": "100",
+        "qos_depth": "100",
         **({"cameras": f"[{', '.join(cameras)}]"} if cameras else {}),
     }
     names = [f"{camera}/image" for camera in cameras] or ["image"]
