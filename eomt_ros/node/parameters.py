@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -220,6 +221,8 @@ def checked_value(name: str, value: Any) -> Any:
     """The value of the parameter `name`, as the type of its default. Raises ParameterError if it is not acceptable."""
     if name == "cameras" and value is None:
         value = []  # ROS tells no type of an empty list, and so no value
+    if isinstance(value, array):  # a list of numbers that came in a message
+        value = list(value)
     if name == "depth" and isinstance(value, int):
         raise ParameterError(f"parameter depth: got {value!r}; the length of the queues is the parameter qos_depth now")
     try:

@@ -72,7 +72,7 @@ def test_what_is_set_after_the_first_configure_acts_at_the_next(start_node: Star
     overrides = QosOverrides(node)
     first = subscribed(node, overrides)
     assert (first.reliability, first.depth) == (ReliabilityPolicy.BEST_EFFORT, 5)
-    second = subscribed(node, overrides, reliability="reliable", depth=20)
+    second = subscribed(node, overrides, reliability="reliable", qos_depth=20)
     assert (second.reliability, second.depth) == (ReliabilityPolicy.RELIABLE, 20)
     assert not node.get_parameters_by_prefix("qos_overrides")
 
@@ -81,7 +81,7 @@ def test_every_policy_of_a_subscription_can_be_overridden(start_node: StartNode,
     given = {"reliability": "reliable", "durability": "transient_local", "history": "keep_last", "depth": 7}
     given["deadline"] = 10**9
     node = start_node(**{f"qos_overrides./image.subscription.{policy}": value for policy, value in given.items()})
-    quality = subscribed(node, QosOverrides(node), depth=20)
+    quality = subscribed(node, QosOverrides(node), qos_depth=20)
     assert quality.reliability == ReliabilityPolicy.RELIABLE
     assert quality.durability == DurabilityPolicy.TRANSIENT_LOCAL
     assert (quality.history, quality.depth) == (HistoryPolicy.KEEP_LAST, 7)
