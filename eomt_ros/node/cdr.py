@@ -1,4 +1,4 @@
-"""Messages as they travel, in CDR: stamps and images read in place, images written with one copy of the pixels.
+"""Messages as they travel, in CDR: stamps and images read in place, images and clouds written with one copy.
 
 rclpy would copy the pixels twice for each message that comes and three times for each that goes, between CDR, a C
 structure and the Python object. Source: DDSI-RTPS 10.5 for the first four bytes, CORBA 15.3 (CDR) for the rest.
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from eomt_ros.images import ImageError
@@ -26,6 +26,13 @@ _START = 4
 
 _ENCODINGS = {("uint8", 2): "mono8", ("uint16", 2): "16UC1", ("uint8", 3): "rgb8"}
 """By type and number of dimensions of an array."""
+
+_FIELD_TYPES = {
+    "uint8": PointField.UINT8,
+    "uint16": PointField.UINT16,
+    "uint32": PointField.UINT32,
+    "float32": PointField.FLOAT32,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +104,31 @@ def write_image(pixels: npt.NDArray[Any], header: Header) -> bytes:
     return b"".join((fields, length, pixels.data.cast("B")))
 
 
+def write_cloud(points: npt.NDArray[np.void], header: Header) -> bytes:
+    """A sensor_msgs/PointCloud2 of points, to publish as it is.
+
+    points: (H, W), or (N,) for points without an order, of a structured type whose fields are the cloud's, in the order
+    of their places. Those that are unknown are NaN: the message says that it is not dense.
+    """
+    points = np.ascontiguousarray(points)
+    height, width = (1, *points.shape)[-2:]
+    empty = PointCloud2(
+        header=header,
+        height=height,
+        width=width,
+        fields=_point_fields(points.dtype),
+        is_bigendian=sys.byteorder == "big",
+        point_step=points.dtype.itemsize,
+        row_step=points.dtype.itemsize * width,
+        is_dense=False,
+    )
+    # The data's length, 0 so far, comes before the last field, a byte. What may come after that fills up to 4 bytes.
+    fields = bytes(serialize_message(empty))
+    at = (len(fields) - 5) // 4 * 4
+    length = struct.pack(f"{_byte_order(fields)}I", points.nbytes)
+    return b"".join((fields[:at], length, points.view(np.uint8).data, bytes([empty.is_dense])))
+
+
 def stamp_in(message: bytes) -> int:
     """The header's stamp in nanoseconds, of any message that begins with a header; 0 where it is cut before that."""
     if len(message) < _START + 8:
@@ -139,6 +171,14 @@ class _Fields:
             raise struct.error(f"{length} bytes were announced, and {len(found)} came")
         self._at += length
         return found
+
+
+def _point_fields(kind: np.dtype[np.void]) -> list[PointField]:
+    assert kind.fields is not None
+    return [
+        PointField(name=name, offset=offset, datatype=_FIELD_TYPES[part.name], count=1)
+        for name, (part, offset, *_) in kind.fields.items()
+    ]
 
 
 def _byte_order(message: bytes) -> str:

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import CompressedImage, RegionOfInterest
 
-from eomt_ros.msg import Instance, InstanceArray
+from eomt_ros.msg import Instance, InstanceArray, Object, ObjectArray
 from eomt_ros.overlay import to_jpeg
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import numpy.typing as npt
     from std_msgs.msg import Header
 
     from eomt_ros.engine import FrameResult, Segment
+    from eomt_ros.space.locator import LocatedObject
 
 
 def jpeg_image(picture: npt.NDArray[np.uint8], header: Header) -> CompressedImage:
     """A picture, (H, W, 3) uint8 RGB, with the format by which image_transport knows it."""
     # The setter of `data` checks every element of anything but an array.array.
     return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array("B", to_jpeg(picture)))
+
+
+def vector(kind: type[Any], values: Iterable[float]) -> Any:
+    """Three numbers as a geometry_msgs Point or Vector3."""
+    x, y, z = map(float, values)
+    return kind(x=x, y=y, z=z)
 
 
 def instance_array(
@@ -41,6 +51,33 @@ def instance_array(
         width=width,
         instances=[_instance(segment) for segment in result.segments],
     )
+
+
+def object_array(objects: Iterable[LocatedObject], header: Header, epoch: int) -> ObjectArray:
+    """The things of one image in metres."""
+    return ObjectArray(header=header, epoch=epoch, objects=[_object(each) for each in objects])
+
+
+def _object(each: LocatedObject) -> Object:
+    message = Object(
+        id=each.id,
+        class_id=each.class_id,
+        class_name=each.class_name,
+        score=each.score,
+        position=vector(Point, each.position),
+        position_covariance=each.position_covariance.ravel(),
+        size=vector(Vector3, each.size),
+        size_covariance=each.size_covariance.ravel(),
+        partial=each.partial,
+        points=each.points,
+        age=each.age,
+    )
+    if each.velocity is not None and each.velocity_covariance is not None:
+        message.velocity_known = True
+        message.velocity = vector(Vector3, each.velocity)
+        message.velocity_covariance = each.velocity_covariance.ravel()
+        message.moving = each.moving
+    return message
 
 
 def _instance(segment: Segment) -> Instance:

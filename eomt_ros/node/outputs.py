@@ -5,29 +5,24 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
 from eomt_ros import overlay
 from eomt_ros.msg import InstanceArray
 from eomt_ros.node.cdr import write_image
 from eomt_ros.node.messages import instance_array, jpeg_image
-
-try:
-    from vision_msgs.msg import LabelInfo, VisionClass
-except ImportError:  # an optional dependency: Nav2 brings it along
-    LabelInfo = None
+from eomt_ros.node.topics import Topics
+from eomt_ros.node.vision_messages import MISSING, Detection2DArray, LabelInfo, detections, label_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     import numpy.typing as npt
     from rclpy.node import Node
-    from rclpy.publisher import Publisher
-    from std_msgs.msg import Header
 
-    from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.engine import FrameResult, Labels, Segmenter
     from eomt_ros.node.qos import QosOverrides
 
 RESULTS = {
@@ -40,6 +35,9 @@ RESULTS = {
     "overlay/compressed": CompressedImage,
 }
 LABEL_INFO = "label_info"
+DETECTIONS = "detections"
+MASKS = "masks/"
+"""In front of the name of a group of classes."""
 
 
 class ResultPublisher:
@@ -49,45 +47,37 @@ class ResultPublisher:
     quality of service that cannot be.
     """
 
-    def __init__(self, node: Node, segmenter: Segmenter, depth: int, overrides: QosOverrides, camera: str = "") -> None:
+    def __init__(
+        self, node: Node, segmenter: Segmenter, qos_depth: int, overrides: QosOverrides, camera: str = ""
+    ) -> None:
         self._node = node
         self._segmenter = segmenter
         self._sequence = 0
         self._frame_id = ""
-        # Reliable, because RViz and Nav2 ask for it, and subscribers that want best effort connect as well.
-        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.RELIABLE)
-        latched = QoSProfile(depth=1, reliability=qos.reliability, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        root = f"~/{camera}/" if camera else "~/"
-        topics = {topic: (kind, overrides.of_publisher(root + topic, qos)) for topic, kind in RESULTS.items()}
+        self._groups = _groups_of(segmenter.labels)
+        kinds: dict[str, type[Any]] = RESULTS | {MASKS + group: Image for group in self._groups}
         if LabelInfo is None:
-            told = "vision_msgs is not installed (ros-$ROS_DISTRO-vision-msgs): no ~/label_info"
-            node.get_logger().info(told, once=True)
+            node.get_logger().info(f"{MISSING}: no ~/{LABEL_INFO}, no ~/{DETECTIONS}", once=True)
         else:
-            topics[LABEL_INFO] = LabelInfo, overrides.of_publisher(root + LABEL_INFO, latched)
-        self._publishers: dict[str, Publisher[Any]] = {
-            topic: node.create_publisher(kind, root + topic, quality) for topic, (kind, quality) in topics.items()
-        }
+            kinds |= {DETECTIONS: Detection2DArray, LABEL_INFO: LabelInfo}
+        self._topics = Topics(node, kinds, qos_depth, overrides, camera, latched=[LABEL_INFO])
 
     def wants_masks(self) -> bool:
         """Say whether anybody would receive instance masks."""
-        return self._is_wanted("instances")
+        return self._topics.is_wanted("instances")
 
     def wants_confidence(self) -> bool:
         """Say whether anybody would receive confidences."""
-        return self._is_wanted("confidence")
+        return self._topics.is_wanted("confidence")
 
     def publish_label_info(self) -> None:
         """Tell the class names to present and future subscribers, where vision_msgs is installed."""
-        if LABEL_INFO not in self._publishers:
+        if LABEL_INFO not in self._topics:
             return
-        info = LabelInfo(threshold=float(self._segmenter.score_threshold))
-        info.header.frame_id = self._frame_id
-        info.header.stamp = self._node.get_clock().now().to_msg()
-        info.class_map = [
-            VisionClass(class_id=number, class_name=name)
-            for number, name in enumerate(self._segmenter.labels.class_names)
-        ]
-        self._publishers[LABEL_INFO].publish(info)
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
+        threshold = float(self._segmenter.score_threshold)
+        info = label_info(self._segmenter.labels.class_names, header, threshold)
+        self._topics.send(LABEL_INFO, info)
 
     def publish(
         self,
@@ -124,16 +114,25 @@ class ResultPublisher:
             "semantic_color": lambda: write_image(overlay.color_classes(result.semantic, segmenter.labels), header),
             "overlay": lambda: write_image(drawn(), header),
             "overlay/compressed": lambda: jpeg_image(drawn(), header),
+            DETECTIONS: lambda: detections(result, header),
         }
-        for topic, make in messages.items():
-            if self._is_wanted(topic) and (message := make()) is not None:
-                self._publishers[topic].publish(message)
+        for group, members in self._groups.items():
+            messages[MASKS + group] = functools.partial(_mask, result, members, header)
+        self._topics.publish(messages)
         self._sequence += 1
 
     def destroy(self) -> None:
         """Withdraw the topics."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+        self._topics.destroy()
 
-    def _is_wanted(self, topic: str) -> bool:
-        return self._publishers[topic].get_subscription_count() > 0
+
+def _groups_of(labels: Labels) -> dict[str, npt.NDArray[np.uint8]]:
+    """By name of each group: 255 for a class of it, 0 for another, one for each class."""
+    names = sorted({name for groups in labels.groups for name in groups})
+    return {name: np.array([255 * (name in groups) for groups in labels.groups], np.uint8) for name in names}
+
+
+def _mask(result: FrameResult, members: npt.NDArray[np.uint8], header: Header) -> bytes:
+    table = np.zeros(np.iinfo(result.semantic.dtype).max + 1, np.uint8)
+    table[: len(members)] = members
+    return write_image(table.take(result.semantic), header)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from bench.messages import to_image
 from eomt_ros.images import ImageError, decode
-from eomt_ros.node.cdr import read_image, write_image
+from eomt_ros.node.cdr import read_image, write_cloud, write_image
 from test.evaluation import bags
 from test.node.robot import picture, stamped
 
@@ -68,6 +68,36 @@ def test_image_is_written_so_that_ros_reads_what_it_would_have_written(
     expected = to_image(pixels, encoding, stamped(picture(1), 12.5, frame_id=frame_id).header)
     written = write_image(pixels, expected.header)
     assert deserialize_message(written, Image) == expected
+    assert len(serialize_message(expected)) - len(written) in range(4)  # which fill up, and are no field
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1), (4,), (0,)])
+@pytest.mark.parametrize("frame_id", FRAME_IDS)
+def test_cloud_is_written_so_that_ros_reads_what_it_would_have_written(shape: tuple[int, ...], frame_id: str) -> None:
+    parts = {"names": ["far", "id", "kind"], "formats": ["f4", "u2", "u1"], "offsets": [0, 8, 10], "itemsize": 12}
+    points = np.zeros(shape, np.dtype(parts))  # type: ignore[call-overload]
+    points["far"].flat = np.arange(points.size) / 4
+    points["id"].flat = np.arange(points.size) * 257
+    points["kind"] = 7
+    header = stamped(picture(1), 12.5, frame_id=frame_id).header
+    width = shape[-1]
+    expected = PointCloud2(
+        header=header,
+        height=points.size // width if width else 1,
+        width=width,
+        fields=[
+            PointField(name="far", offset=0, datatype=PointField.FLOAT32, count=1),
+            PointField(name="id", offset=8, datatype=PointField.UINT16, count=1),
+            PointField(name="kind", offset=10, datatype=PointField.UINT8, count=1),
+        ],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * width,
+        data=points.tobytes(),
+        is_dense=False,
+    )
+    written = write_cloud(points, header)
+    assert deserialize_message(written, PointCloud2) == expected
     assert len(serialize_message(expected)) - len(written) in range(4)  # which fill up, and are no field
 
 
