@@ -56,8 +56,9 @@ def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> S
     beside = {topic: kind for topic, kind in there.items() if topic.startswith(f"{space}/")}
     depths = [topic for topic in bag.image_topics if topic in beside and "depth" in topic.removeprefix(space).lower()]
     odometries = [topic for topic, kind in there.items() if kind == ODOMETRY_TYPE]
+    own_odometry = {topic: kind for topic, kind in beside.items() if kind == ODOMETRY_TYPE}
     found = {
-        "an image topic of depth": [topic for topic in depths if topic.rpartition("/")[0] not in depths],
+        "depth images": [topic for topic in depths if topic.rpartition("/")[0] not in depths],
         CAMERA_INFO_TYPE: [topic for topic, kind in beside.items() if kind == CAMERA_INFO_TYPE],
         ODOMETRY_TYPE: [topic for topic in odometries if topic in beside] or odometries,
     }

@@ -190,7 +190,7 @@ def test_a_gap_in_the_odometry_is_not_bridged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("topic", "expected"),
     [
-        (DEPTH, "one topic of an image topic of depth in /camera, found none"),
+        (DEPTH, "one topic of depth images in /camera, found none"),
         (INFO, "one topic of sensor_msgs/msg/CameraInfo in /camera, found none"),
         (ODOMETRY, "one topic of nav_msgs/msg/Odometry, found none"),
     ],
@@ -261,6 +261,15 @@ def test_each_camera_of_a_rig_has_the_boxes_in_its_namespace(tmp_path: Path) -> 
     assert front == [True] * FRAMES
     assert rear == [False] * FRAMES
     assert [sequence.problems for sequence in sequences] == [[], []]
+
+
+def test_the_odometry_in_the_cameras_namespace_goes_before_others(tmp_path: Path) -> None:
+    def messages(number: int) -> list[Message]:
+        return [*beside(number), ("/camera/odom", stamp(number), odometry(stamp(number), 7.0))]
+
+    found, problems = spaces(bag_with(tmp_path / "bag", messages))
+    assert problems == []
+    assert [None if space is None else float(space.pose.translation[0]) for space in found] == [7.0] * FRAMES
 
 
 def test_an_evaluation_with_true_masks_locates_every_thing(tmp_path: Path) -> None:
