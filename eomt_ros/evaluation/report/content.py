@@ -146,7 +146,7 @@ def _limits(settings: Mapping[str, Any]) -> str | None:
     area, frames = settings.get("min_object_area"), settings.get("min_object_frames")
     if area is None or frames is None:
         return None
-    side = round(math.sqrt(640 * 480 * area))
+    side = math.ceil(math.sqrt(640 * 480 * area))
     return (
         f"An object is in view, and a prediction can be a ghost, from {100 * area:g} % of the image on, which is "
         f"{side}x{side} of 640x480 pixels. Objects in view for fewer than {counted(frames, 'frame')} are left out."
