@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.space.cloud import organised
-from eomt_ros.space.measure import measure
+from eomt_ros.space.measure import sight
 from eomt_ros.space.pinhole import Pinhole
-from eomt_ros.space.pose import Pose
+from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
+from eomt_ros.space.shape import placed
+from eomt_ros.space.tracks import GAP, Tracks
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -83,7 +84,11 @@ class Locator:
 
     def __init__(self) -> None:
         self._epoch: int | None = None
-        self._ages: dict[int, int] = {}
+        self._stamp = -np.inf
+        self._tracks = Tracks()
+        self._lately: dict[
+            int, tuple[LocatableSegment, bool]
+        ] = {}  # what was seen until GAP seconds ago, and if partial
 
     def locate(
         self,
@@ -98,38 +103,59 @@ class Locator:
         """Give the things of a frame, and those that were seen until at most a second ago.
 
         depth: (H, W) float32 m, NaN unknown, of the size of the panoptic image and of the pinhole. pose: of the
-        camera's optical frame in the target frame at the image's stamp, None where they are the same. stamp: the
-        image's, in seconds. fixed: the target frame stands still in the world, its z up, so that a velocity means
-        something. A new epoch, or a stamp that goes back, forgets everything.
+        camera's optical frame in the target frame, whose z is up, at the image's stamp; None for the optical frame
+        itself. stamp: the image's, in seconds. fixed: the target frame stands still in the world, so that a velocity
+        means something. A new epoch, or a stamp that goes back, forgets everything.
         """
-        if result.epoch != self._epoch:
-            self._epoch, self._ages = result.epoch, {}
-        points = organised(depth, pinhole)
-        found = []
-        for segment in result.segments:
-            if not segment.is_thing:
-                continue
-            seen = measure(result.panoptic == segment.id, points, pose or Pose(np.eye(3), np.zeros(3)), segment.box)
-            if seen is None:
-                continue
-            age = self._ages[segment.id] = self._ages.get(segment.id, -1) + 1
-            variance = np.diag(seen.low_variance + seen.high_variance)
-            found.append(
-                LocatedObject(
-                    segment.id,
-                    segment.class_id,
-                    segment.class_name,
-                    segment.score,
-                    (seen.low + seen.high) / 2,
-                    variance / 4,
-                    seen.high - seen.low,
-                    variance,
-                    np.zeros(3) if fixed else None,
-                    np.eye(3) if fixed else None,
-                    False,
-                    seen.partial,
-                    seen.points,
-                    age,
-                )
+        if result.epoch != self._epoch or stamp < self._stamp:
+            self._tracks, self._lately = Tracks(), {}
+        self._epoch, self._stamp = result.epoch, stamp
+        tracks, upright = self._tracks, OPTICAL_IN_BODY if pose is None else pose
+        things = [segment for segment in result.segments if segment.is_thing]
+        seen = sight(result.panoptic, [thing.id for thing in things], depth, pinhole, upright.rotation)
+        things = [things[place] for place in seen.places]
+        rows = tracks.rows([thing.id for thing in things], [thing.class_id for thing in things])
+        shapes = tracks.shapes.take(rows)
+        found = placed(seen, upright.translation, shapes, tracks.moving[rows], stamp - tracks.stamp[rows])
+        tracks.shapes.put(rows, shapes)
+        tracks.update(rows, stamp, found)
+        partial = np.any(seen.cut, axis=1).tolist()
+        self._lately.update((thing.id, (thing, part)) for thing, part in zip(things, partial, strict=True))
+        points = {thing.id: int(number) for thing, number in zip(things, seen.points, strict=True)}
+        return self._objects(points, stamp, None if pose is not None else OPTICAL_IN_BODY.inverse().rotation, fixed)
+
+    def _objects(self, points: dict[int, int], stamp: float, turn: Matrix | None, fixed: bool) -> list[LocatedObject]:
+        """What is known at `stamp`, predicted where it is not in `points`; turn: of the result, by right angles."""
+        tracks = self._tracks
+        ids = list(self._lately)
+        rows = tracks.rows(ids, [self._lately[each][0].class_id for each in ids])
+        recent = stamp - tracks.stamp[rows] <= GAP
+        self._lately = {each: self._lately[each] for each, kept in zip(ids, recent, strict=True) if kept}
+        rows = rows[recent]
+        position, position_covariance, velocity, velocity_covariance = tracks.at(rows, stamp)
+        size, size_covariance = tracks.shapes.boxes(rows)
+        if turn is not None:
+            position, velocity = position @ turn.T, velocity @ turn.T
+            size = size @ np.abs(turn).T
+            position_covariance, velocity_covariance, size_covariance = (
+                turn @ each @ turn.T for each in (position_covariance, velocity_covariance, size_covariance)
             )
-        return found
+        return [
+            LocatedObject(
+                id=thing.id,
+                class_id=thing.class_id,
+                class_name=thing.class_name,
+                score=thing.score,
+                position=position[number],
+                position_covariance=position_covariance[number],
+                size=size[number],
+                size_covariance=size_covariance[number],
+                velocity=velocity[number] if fixed else None,
+                velocity_covariance=velocity_covariance[number] if fixed else None,
+                moving=fixed and bool(tracks.moving[rows[number]]),
+                partial=partial,
+                points=points.get(thing.id, 0),
+                age=int(tracks.age[rows[number]]),
+            )
+            for number, (thing, partial) in enumerate(self._lately.values())
+        ]

@@ -289,7 +289,7 @@ def test_an_evaluation_with_true_masks_locates_every_thing(tmp_path: Path) -> No
     figures = account.scores.figures().objects_in_metres
     assert figures is not None
     assert figures.things == FRAMES
-    assert figures.position_error_m.p95 < 1.0
+    assert figures.position_error_m.p95 < 1.5  # the scene puts the mask a metre beside its true box
     assert [drawn.sequence for drawn in account.scores.maps()] == ["bag"]
 
 
