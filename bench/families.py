@@ -19,7 +19,7 @@ from eomt_ros.engine.model.families import FAMILIES
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
 from eomt_ros.engine.postprocess.frame import postprocess
-from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.preprocess.geometry import Fit, Placement, keep_aspect, stretch
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from test.engine import reference
@@ -100,7 +100,7 @@ def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator
         classes,
         placement,
         task=task,
-        is_thing=(True,) * CLASSES[task],
+        classes=ResultClasses.same((True,) * CLASSES[task]),
         score_threshold=threshold,
         mask_threshold=0.5,
         overlap_threshold=0.8,

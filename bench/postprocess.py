@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.timing import Row, compare
 from eomt_ros.engine.model.families import VIDEOMT
 from eomt_ros.engine.postprocess.frame import postprocess
-from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.preprocess.geometry import stretch
 from test.engine import reference
 
@@ -53,7 +53,7 @@ def row(
         class_logits[None],
         stretch(SAMPLES)(size),
         task=task,
-        is_thing=(True,) * classes,
+        classes=ResultClasses.same((True,) * classes),
         score_threshold=VIDEOMT.score_thresholds.get(task, 0.0),
         mask_threshold=0.5,
         overlap_threshold=0.8,

@@ -182,3 +182,17 @@ class ModelOptions(Options):
         minimum=0,
         maximum=10000,
     )
+    taxonomy: str = option(
+        "",
+        "What the robot calls things: a YAML file, or the name of one of config/taxonomies. Empty: the model's own"
+        " classes.",
+    )
+    classes: tuple[str, ...] = option(
+        ("",),
+        "Names of the classes to keep, those of the taxonomy where there is one; the others are unlabelled. ['']: all.",
+    )
+    ignore_mask: str = option(
+        "",
+        "A PNG of the images' size, black where the robot sees itself: there nothing is labelled. '{camera}' in it"
+        " stands for each camera's name.",
+    )

@@ -28,11 +28,17 @@ def _flag(name: str) -> str:
 
 def _keywords(rule: Rule, default: Any) -> dict[str, Any]:
     """The arguments of argparse's `add_argument` for an option."""
-    said = rule.text if default in ("", -1.0) else f"{rule.text} (default: {default})"
+    said = rule.text if default in ("", -1.0, ("",)) else f"{rule.text} (default: {default})"
     found: dict[str, Any] = {"help": said.replace("%", "%%")}
     if isinstance(default, bool):
         return {**found, "action": argparse.BooleanOptionalAction}
+    if isinstance(default, tuple):
+        return {**found, "type": _listed, "metavar": "NAME,NAME"}
     return {**found, "type": type(default)}
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 class _Gone(argparse.Action):

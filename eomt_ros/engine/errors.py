@@ -17,11 +17,15 @@ class CheckpointError(EngineError):
 
 
 class LabelsError(EngineError):
-    """A label table is not there, is malformed, or does not fit the checkpoint."""
+    """A label table or a taxonomy is not there, is malformed, or does not fit the checkpoint."""
 
 
 class UnfitImageError(EngineError, ValueError):
     """The image cannot be brought to the network's input."""
+
+
+class IgnoreMaskError(UnfitImageError):
+    """An ignore mask is not there, is none, or has another size than the image."""
 
 
 class NotFiniteError(EngineError):

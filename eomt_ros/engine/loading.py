@@ -1,14 +1,21 @@
-"""From the options that were asked for, and a checkpoint, to a backend and its fallbacks."""
+"""From the options that were asked for, and a checkpoint, to a backend, its fallbacks and their pipelines."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 from eomt_ros.engine.backends import Backend, open_after_overflow, open_backend, open_on_cpu
-from eomt_ros.engine.fallback import OpenFallback
-from eomt_ros.engine.model.checkpoint import Checkpoint
+from eomt_ros.engine.cuda import open_pipeline
+from eomt_ros.engine.fallback import OpenFallback, PipelineWithFallback
+from eomt_ros.engine.ignore_mask import CAMERA, load_ignore_mask
+from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.model.families import Family
+from eomt_ros.engine.model.taxonomy import RobotLabels, robot_labels
+from eomt_ros.engine.pipeline import Pipeline, Task
+from eomt_ros.engine.postprocess.label_map import ResultClasses
+from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.model_options import ModelOptions
 
 log = logging.getLogger(__name__)
@@ -17,7 +24,41 @@ Fallbacks = tuple[OpenFallback | None, OpenFallback | None]
 """For a device that fails, and for an overflow of float16; None: there is none."""
 
 
-def chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
+class Loaded(NamedTuple):
+    """All that a segmenter is made of."""
+
+    checkpoint: Checkpoint
+    robot: RobotLabels
+    """The classes of results."""
+    options: ModelOptions
+    """With what was left to the model."""
+    task: Task
+    pipeline: PipelineWithFallback
+
+
+def load(asked: ModelOptions) -> Loaded:
+    """Loads a model as asked for; raises as `Segmenter.load`."""
+    checkpoint = load_checkpoint(asked.model, asked.labels or None)
+    options = _chosen_for(checkpoint, asked)
+    robot = robot_labels(checkpoint.labels, asked.taxonomy, asked.classes)
+    if CAMERA not in asked.ignore_mask:
+        load_ignore_mask(asked.ignore_mask)  # now, since it may be long until the first stream is opened
+    task = Task(
+        name=options.task,
+        family=checkpoint.family,
+        place=checkpoint.family.fit(
+            checkpoint.settings, checkpoint.processor, options.task, options.fit, checkpoint.labels.short_side
+        ),
+        classes=ResultClasses(robot.class_ids, checkpoint.labels.is_thing, len(robot.labels.class_names)),
+        score_memory=options.score_memory,
+        top_k=options.top_k,
+    )
+    opened = _backend_for(checkpoint, asked)
+    pipeline = pipeline_for(checkpoint, task, opened, fallbacks_for(checkpoint, asked, opened))
+    return Loaded(checkpoint, robot, options, task, pipeline)
+
+
+def _chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
     """The options with what they leave to the model. Raises `ValueError` where they do not go together."""
     family = loaded.family
     options = replace(asked, task=asked.task or loaded.task)
@@ -58,7 +99,7 @@ def _torch_alone(loaded: Checkpoint, asked: ModelOptions) -> str | None:
     return None
 
 
-def backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
+def _backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
     """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
     backend = "torch" if _torch_alone(loaded, asked) else asked.backend
     return open_backend(loaded, backend, asked.device, asked.precision)
@@ -78,3 +119,15 @@ def fallbacks_for(loaded: Checkpoint, asked: ModelOptions, opened: Backend) -> F
 
     overflows = (precision, opened.name, opened.precision) == ("auto", "torch", "float16")
     return open_after_device_failure if asked.device == "auto" else None, open_in_other_precision if overflows else None
+
+
+def pipeline_for(loaded: Checkpoint, task: Task, opened: Backend, fallbacks: Fallbacks) -> PipelineWithFallback:
+    """The pipeline of a backend, and of those that take over."""
+    processor = loaded.processor
+
+    def pipeline_on(step: Backend) -> Pipeline:
+        preprocess = Preprocessor(processor.image_mean, processor.image_std, device=step.device, dtype=step.dtype)
+        return open_pipeline(step, preprocess, task)
+
+    on_device_failure, on_overflow = fallbacks
+    return PipelineWithFallback(opened, pipeline_on, on_device_failure=on_device_failure, on_overflow=on_overflow)

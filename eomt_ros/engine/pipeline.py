@@ -17,7 +17,7 @@ from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.model.families import Family
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.postprocess.frame import postprocess
-from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.preprocess.geometry import Fit, Placement
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.engine.results import Logits
@@ -33,15 +33,9 @@ class Task:
     """ "semantic", "instance" or "panoptic"."""
     family: Family
     place: Fit
-    is_thing: tuple[bool, ...]
-    """One entry per class."""
+    classes: ResultClasses
     score_memory: float
     top_k: int
-
-    @property
-    def classes(self) -> int:
-        """The number of classes."""
-        return len(self.is_thing)
 
     @property
     def of_instances(self) -> dict[str, Any]:
@@ -58,6 +52,8 @@ class FrameInput(NamedTuple):
     queries: Tensor
     """(1, queries, hidden), what the frame starts from; of any precision."""
     memory: Memory | None
+    seen: np.ndarray | None = None
+    """(H, W) uint8, 0 where the robot sees itself, else 1; None for 1 everywhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +104,7 @@ class StepwisePipeline:
         before = prepared - begin, time.perf_counter() - prepared
         frames = []
         for frame, output, memory in zip(request.frames, outputs, memories, strict=True):
-            find = partial(segmented, self.task, scored(output, memory), frame.placement, request)
+            find = partial(segmented, self.task, scored(output, memory), frame, request)
             frames.append(finished(find, output, memory, request, before))
         return frames
 
@@ -156,16 +152,17 @@ def scored(output: StepResult, memory: Memory | None) -> StepResult:
     return output if memory is None else output._replace(class_logits=memory.class_logits)
 
 
-def segmented(task: Task, output: StepResult, placement: Placement, request: Request) -> LabelMap:
+def segmented(task: Task, output: StepResult, frame: FrameInput, request: Request) -> LabelMap:
     """The network's answer to one frame, post-processed; raises `NotFiniteError`."""
     options = request.options
     return postprocess(
         output.mask_logits,
         output.class_logits,
-        placement,
+        frame.placement,
         task=task.name,
-        is_thing=task.is_thing,
+        classes=task.classes,
         rules=task.family.rules,
+        seen=frame.seen,
         with_masks=request.with_masks,
         with_confidence=request.with_confidence,
         score_threshold=options.score_threshold,

@@ -14,14 +14,13 @@ import numpy as np
 
 from eomt_ros.continuity import MAX_GAP, Admitted
 from eomt_ros.engine.backends import Backend
-from eomt_ros.engine.cuda import open_pipeline
 from eomt_ros.engine.device import free_devices
 from eomt_ros.engine.errors import EngineError, NotFiniteError
 from eomt_ros.engine.fallback import PipelineWithFallback
-from eomt_ros.engine.loading import Fallbacks, backend_for, chosen_for, fallbacks_for, with_score_threshold
-from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
-from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Pipeline, Request, Task
-from eomt_ros.engine.preprocess.pixels import Preprocessor, as_image
+from eomt_ros.engine.ignore_mask import IgnoreMask, load_ignore_mask
+from eomt_ros.engine.loading import Loaded, load, with_score_threshold
+from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Request
+from eomt_ros.engine.preprocess.pixels import as_image
 from eomt_ros.engine.results import FrameResult, Timings
 from eomt_ros.engine.stream import State, Stream
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
@@ -66,35 +65,22 @@ class Segmenter:
     """A network with all that belongs to it. It keeps nothing of a camera, so any number of streams can share it.
 
     Made by `load`. A `with` block closes it at its end.
+
+    `labels`: the classes of results. `model_labels`: those of the network. `class_ids`: for each of the network's its
+    class in `labels`, -1 where it has none.
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: ModelOptions, backend: Backend, fallbacks: Fallbacks) -> None:
+    def __init__(self, loaded: Loaded) -> None:
         """Private: `load` makes one."""
-        self.name = checkpoint.name
-        self.folder = checkpoint.folder
-        self.labels = checkpoint.labels
-        self._options = options
-        self._family = checkpoint.family
-        processor = checkpoint.processor
-        task = self._task = Task(
-            name=options.task,
-            family=checkpoint.family,
-            place=checkpoint.family.fit(
-                checkpoint.settings, processor, options.task, options.fit, checkpoint.labels.short_side
-            ),
-            is_thing=tuple(checkpoint.labels.is_thing),
-            score_memory=options.score_memory,
-            top_k=options.top_k,
-        )
-
-        def pipeline_on(step: Backend) -> Pipeline:
-            preprocess = Preprocessor(processor.image_mean, processor.image_std, device=step.device, dtype=step.dtype)
-            return open_pipeline(step, preprocess, task)
-
-        on_device_failure, on_overflow = fallbacks
-        self._pipeline: PipelineWithFallback | None = PipelineWithFallback(
-            backend, pipeline_on, on_device_failure=on_device_failure, on_overflow=on_overflow
-        )
+        self.name = loaded.checkpoint.name
+        self.folder = loaded.checkpoint.folder
+        self.labels = loaded.robot.labels
+        self.model_labels = loaded.checkpoint.labels
+        self.class_ids = loaded.robot.class_ids
+        self._options = loaded.options
+        self._family = loaded.checkpoint.family
+        self._task = loaded.task
+        self._pipeline: PipelineWithFallback | None = loaded.pipeline
 
     @classmethod
     def load(cls, model: str | Path | ModelOptions = "demo", **options: Any) -> Segmenter:
@@ -106,9 +92,9 @@ class Segmenter:
         names them, and which is kept next to the checkpoint or in the user's cache. Every load holds its answer to
         torch's in float32.
 
-        Raises `CheckpointError` or `LabelsError` for what cannot be loaded, `BackendError` for a backend that was asked
-        for by name and is not installed or fails, `OutOfMemoryError` where a device that was asked for by name has no
-        memory left, `ValueError` for an option with a value that is none of its.
+        Raises `CheckpointError`, `LabelsError` or `IgnoreMaskError` for what cannot be loaded, `BackendError` for a
+        backend that was asked for by name and is not installed or fails, `OutOfMemoryError` where a device that was
+        asked for by name has no memory left, `ValueError` for an option with a value that is none of its.
         """
         names = [field.name for field in fields(ModelOptions)]
         for name in options:
@@ -116,11 +102,7 @@ class Segmenter:
                 advice = GONE_NAMES.get(name, f"expected some of {', '.join(names)}")
                 raise TypeError(f"Segmenter.load takes no {name!r}: {advice}")
         given = {name: getattr(model, name) for name in names} if isinstance(model, ModelOptions) else {"model": model}
-        asked = ModelOptions(**{**given, **options})
-        loaded = load_checkpoint(asked.model, asked.labels or None)
-        chosen = chosen_for(loaded, asked)
-        opened = backend_for(loaded, asked)
-        return cls(loaded, chosen, opened, fallbacks_for(loaded, asked, opened))
+        return cls(load(ModelOptions(**{**given, **options})))
 
     def __enter__(self) -> Segmenter:
         return self
@@ -191,9 +173,16 @@ class Segmenter:
             return "none"
         return "query" if self._family.propagates else "overlap"
 
-    def open_stream(self, *, max_gap: float = MAX_GAP) -> Stream:
-        """A stream for one camera; max_gap: as `Stream.max_gap`."""
-        return Stream(self, Identities() if self._family.propagates else OverlapIdentities(), max_gap)
+    def open_stream(self, *, max_gap: float = MAX_GAP, camera: str = "") -> Stream:
+        """A stream for one camera.
+
+        max_gap: as `Stream.max_gap`. camera: its name, where the option `ignore_mask` has a mask for each. Raises
+        `IgnoreMaskError` where there is no such mask.
+        """
+        return self._open_stream(max_gap, load_ignore_mask(self._options.ignore_mask, camera))
+
+    def _open_stream(self, max_gap: float, ignored: IgnoreMask | None) -> Stream:
+        return Stream(self, Identities() if self._family.propagates else OverlapIdentities(), max_gap, ignored)
 
     def warm_up(self, height: int, width: int, images: int = 1) -> None:
         """Runs so many black images of that size at once, so that the first real ones do not pay for what is done once,
@@ -202,12 +191,12 @@ class Segmenter:
         batch = [np.zeros((height, width, 3), np.uint8)] * images
         precision = self.precision
         try:
-            self.segment_batch(batch, [self.open_stream() for _ in batch])
+            self.segment_batch(batch, [self._open_stream(MAX_GAP, None) for _ in batch])
         except NotFiniteError as error:
             if self.precision == precision:
                 raise
             log.warning("%s", error)
-            self.segment_batch(batch, [self.open_stream() for _ in batch])
+            self.segment_batch(batch, [self._open_stream(MAX_GAP, None) for _ in batch])
 
     def segment(
         self,
@@ -349,14 +338,15 @@ class Segmenter:
     def _begin(
         self, image: np.ndarray | PilImage, stream: Stream, stamp: Stamp | Admitted | None, step: Backend
     ) -> _Begun:
-        """Raises `ValueError` for what is no image, and for a stamp that is not finite."""
+        """Raises `ValueError` for what is no image or not of its mask's size, and for a stamp that is not finite."""
         array = as_image(image)
         size = array.shape[0], array.shape[1]
         admitted = stamp if isinstance(stamp, Admitted) else None
         time = stamp.stamp if isinstance(stamp, Admitted) else nanoseconds(stamp)
+        seen = None if stream._ignored is None else stream._ignored.of_size(size)
         start = stream._state.before(admitted, size, step.device)
         queries = step.first_queries if start.queries is None else start.queries
-        return _Begun(stream, start, time, FrameInput(array, self._task.place(size), queries, start.memory))
+        return _Begun(stream, start, time, FrameInput(array, self._task.place(size), queries, start.memory, seen))
 
     def _result(self, frame: FrameOutput, begun: _Begun, request: Request) -> FrameResult:
         """The frame with ids, and the stream behind it."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PilImage
 
+    from eomt_ros.engine.ignore_mask import IgnoreMask
     from eomt_ros.engine.results import FrameResult
     from eomt_ros.engine.segmenter import Segmenter
 
@@ -79,10 +80,13 @@ class Stream:
     `max_gap`: seconds that may be between two frames; 0 for any. It may be changed at any time.
     """
 
-    def __init__(self, segmenter: Segmenter, identities: Identities, max_gap: float = MAX_GAP) -> None:
+    def __init__(
+        self, segmenter: Segmenter, identities: Identities, max_gap: float = MAX_GAP, ignored: IgnoreMask | None = None
+    ) -> None:
         self.max_gap = max_gap
         self._segmenter = segmenter
         self._identities = identities
+        self._ignored = ignored
         self._continuity = Continuity()
         self._state = State()
 

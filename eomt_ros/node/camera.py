@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from eomt_ros.engine import DeviceLostError, EngineError, NotFiniteError, OutOfMemoryError
+from eomt_ros.engine import DeviceLostError, EngineError, IgnoreMaskError, NotFiniteError, OutOfMemoryError
 from eomt_ros.images import ImageError, UnsupportedEncodingError, decode
 from eomt_ros.node.cdr import read_image
 from eomt_ros.node.inputs import Arrival, Input
@@ -37,6 +37,7 @@ MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the
 _REASONS: dict[type[Exception], Drop] = {
     UnsupportedEncodingError: Drop.UNSUPPORTED_ENCODING,
     ImageError: Drop.BAD_IMAGE,
+    IgnoreMaskError: Drop.BAD_IMAGE,
     NotFiniteError: Drop.NOT_FINITE,
     OutOfMemoryError: Drop.OUT_OF_MEMORY,
     DeviceLostError: Drop.DEVICE_LOST,
@@ -78,7 +79,7 @@ class Camera:
         self.logger = node.get_logger().get_child(name) if name else node.get_logger()
         self.statistics = Statistics()
         self._parameters = parameters
-        self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap)
+        self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap, camera=name)
         self.outputs = ResultPublisher(node, segmenter, self.parameters.qos_depth, overrides, name)
         self.input: Input | None = None
         """None while the node is not active."""

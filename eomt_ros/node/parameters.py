@@ -219,7 +219,7 @@ def parse_value(name: str, text: str) -> Any:
 
 def checked_value(name: str, value: Any) -> Any:
     """The value of the parameter `name`, as the type of its default. Raises ParameterError if it is not acceptable."""
-    if name == "cameras" and value is None:
+    if name in ("cameras", "classes") and value is None:
         value = []  # ROS tells no type of an empty list, and so no value
     if isinstance(value, array):  # a list of numbers that came in a message
         value = list(value)

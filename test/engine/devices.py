@@ -14,8 +14,7 @@ from torch import Tensor
 
 from eomt_ros.engine import FrameResult, ModelOptions, Segmenter, Stream
 from eomt_ros.engine.backends import Backend
-from eomt_ros.engine.loading import backend_for, chosen_for, fallbacks_for
-from eomt_ros.engine.model.checkpoint import load_checkpoint
+from eomt_ros.engine.loading import fallbacks_for, load, pipeline_for
 from eomt_ros.engine.networks import StepResult
 
 LOST = "CUDA error: an illegal memory access was encountered"
@@ -63,11 +62,11 @@ class Device:
 def on_device(model: str | Path, **options: Any) -> tuple[Segmenter, Device]:
     """A segmenter as `Segmenter.load` makes it, and the device that it runs on."""
     asked = ModelOptions(str(model), backend="torch", **options)
-    loaded = load_checkpoint(asked.model, asked.labels or None)
-    chosen = chosen_for(loaded, asked)
-    opened = backend_for(loaded, asked)
+    loaded = load(asked)
+    opened = loaded.pipeline.active.step
     device = Device(opened)
-    return Segmenter(loaded, chosen, device, fallbacks_for(loaded, asked, opened)), device
+    fallbacks = fallbacks_for(loaded.checkpoint, asked, opened)
+    return Segmenter(loaded._replace(pipeline=pipeline_for(loaded.checkpoint, loaded.task, device, fallbacks))), device
 
 
 LoadOnDevice = Callable[..., tuple[Segmenter, Device]]

@@ -25,6 +25,7 @@ from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_me
 from eomt_ros.engine.errors import NotFiniteError, first_line
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import (
+    FrameInput,
     FrameOutput,
     Request,
     StepwisePipeline,
@@ -38,7 +39,7 @@ from eomt_ros.engine.pipeline import (
 )
 from eomt_ros.engine.postprocess.fixed_shape import FixedShape
 from eomt_ros.engine.postprocess.frame import check_finite, winners_of
-from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
+from eomt_ros.engine.postprocess.label_map import LabelMap, Winners
 from eomt_ros.engine.postprocess.select import Thresholds
 from eomt_ros.engine.preprocess.geometry import Placement
 from eomt_ros.engine.preprocess.pixels import Preprocessor
@@ -55,8 +56,8 @@ used goes, and is captured anew where it is needed again."""
 class CudaPipeline:
     """Runs the network and the post-processing as CUDA graphs, captured when the first frame of a size is served.
 
-    Frames run without graphs where there are more candidates than places, where masks of instances are asked for, and
-    from the first failure of a graph on.
+    Frames run without graphs where there are more candidates than places, where masks of instances are asked for or
+    needed for an ignore mask, and from the first failure of a graph on.
     """
 
     def __init__(self, step: TorchBackend, preprocess: Preprocessor, task: Task, capture: Capture | None) -> None:
@@ -74,7 +75,8 @@ class CudaPipeline:
     def __call__(self, request: Request) -> list[FrameOutput | NotFiniteError]:
         """Runs the frames; see `Pipeline`."""
         # An instance's mask is whole also where another covers it, which the label map does not show.
-        if self._given_up or (request.with_masks and self._task.name == "instance"):
+        whole = request.with_masks or any(frame.seen is not None for frame in request.frames)
+        if self._given_up or (whole and self._task.name == "instance"):
             return self._stepwise(request)
         try:
             with self._lock, _default_stream(self._step.device):
@@ -116,7 +118,7 @@ class CudaPipeline:
         before = prepared - begin, time.perf_counter() - prepared
         frames = []
         for index, output in enumerate(outputs):
-            find = partial(self._label_map, labels[index], answers[index], placements[index], request)
+            find = partial(self._label_map, labels[index], answers[index], request.frames[index], request)
             frames.append(finished(find, output, memories[index], request, before))
         return frames
 
@@ -132,9 +134,7 @@ class CudaPipeline:
         graph = self._graph(("labels", placement.image, answer.mask_logits.shape), step, inputs)
         return [_start_copy(part) for part in graph(*inputs)]
 
-    def _label_map(
-        self, labels: Sequence[Tensor], answer: StepResult, placement: Placement, request: Request
-    ) -> LabelMap:
+    def _label_map(self, labels: Sequence[Tensor], answer: StepResult, frame: FrameInput, request: Request) -> LabelMap:
         winner, confidence, table, head = labels
         candidates, masks_finite, classes_finite = head.tolist()
         if not masks_finite:
@@ -142,11 +142,15 @@ class CudaPipeline:
         if not classes_finite:
             check_finite("class", answer.class_logits)
         if candidates > self._places:
-            return segmented(self._task, answer, placement, request)
-        fuse_stuff = request.options.fuse_stuff and self._task.name == "panoptic"
-        fused = fused_classes(self._task.is_thing, fuse_stuff)
-        winners = Winners(winner, confidence if request.with_confidence else None, table)
-        return LabelMap.of(winners, self._task.classes, fused=fused, with_masks=request.with_masks)
+            return segmented(self._task, answer, frame, request)
+        return LabelMap.of(
+            Winners(winner, confidence if request.with_confidence else None, table),
+            self._task.classes,
+            task=self._task.name,
+            fuse_stuff=request.options.fuse_stuff,
+            seen=frame.seen,
+            with_masks=request.with_masks,
+        )
 
     def _drop_new_graphs(self) -> None:
         """Drops graphs that have never run: they hold their inputs."""

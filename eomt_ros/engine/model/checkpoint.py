@@ -84,6 +84,14 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
         raise CheckpointError(f"the checkpoint in {folder} cannot be read: {error}") from error
 
 
+def load_model_labels(model: str | Path, labels: str | Path | None = None) -> Labels:
+    """The labels that `load_checkpoint` gives a checkpoint, without its network; arguments and errors as there."""
+    folder, name = _locate(model)
+    config = _read_config(folder)
+    settings = _settings(FAMILIES[config["model_type"]], config, folder)
+    return labels_for(name, _class_names(config, settings, folder, told=labels is None), labels)
+
+
 def _locate(model: str | Path) -> tuple[Path, str]:
     """The checkpoint's folder, and the model's name."""
     if model == "demo":

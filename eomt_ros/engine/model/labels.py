@@ -47,13 +47,14 @@ HUE_STEP = 0.618034
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a checkpoint, in the order of its class logits."""
+    """The classes of a checkpoint, in the order of its class logits; or a robot's, in the order of its taxonomy."""
 
     name: str
-    """The data set, or the checkpoint where no table fits."""
+    """The data set, or the checkpoint where no table fits; or the taxonomy."""
     class_names: tuple[str, ...]
     is_thing: tuple[bool, ...]
-    """True for a class of countable objects, False for stuff (floor, sky)."""
+    """True for a class of countable objects, False for stuff (floor, sky). A robot's class that is made of both is
+    True; which of the two a segment of it is, the segment says."""
     colors: tuple[Color, ...]
     """RGB, 0..255."""
     task: str
@@ -136,7 +137,9 @@ def load_labels(path: str | Path) -> Labels:
     Raises `LabelsError` that names the file, the entry, its value and what was expected.
     """
     path = Path(path).expanduser()
-    table = _known_entries(_read(path), f"{path}: the table", TABLE_ENTRIES, {"checkpoints", "short_side"})
+    table = known_entries(
+        read_table(path, "label table"), f"{path}: the table", TABLE_ENTRIES, {"checkpoints", "short_side"}
+    )
     task = table["task"]
     if task not in TASKS:
         raise LabelsError(f"{path}: task is {reprlib.repr(task)}, expected one of {', '.join(TASKS)}")
@@ -156,16 +159,16 @@ def load_labels(path: str | Path) -> Labels:
     colors: list[Color] = []
     for index, (entry, color) in enumerate(zip(classes, distinct_colors(len(classes)), strict=True)):
         where = f"{path}: classes[{index}]"
-        entry = _known_entries(entry, where, CLASS_ENTRIES, {"color"})
-        name = _text(entry["name"], f"{where}.name")
+        entry = known_entries(entry, where, CLASS_ENTRIES, {"color"})
+        name = text_of(entry["name"], f"{where}.name")
         if places.setdefault(name, index) != index:
             raise LabelsError(f"{where}.name is {name!r}, the name of classes[{places[name]}] too, expected another")
         if not isinstance(entry["thing"], bool):
             raise LabelsError(f"{where}.thing is {reprlib.repr(entry['thing'])}, expected true or false")
         things.append(entry["thing"])
-        colors.append(_color(entry["color"], f"{where}.color") if "color" in entry else color)
+        colors.append(color_of(entry["color"], f"{where}.color") if "color" in entry else color)
     return Labels(
-        name=_text(table["name"], f"{path}: name"),
+        name=text_of(table["name"], f"{path}: name"),
         class_names=tuple(places),
         is_thing=tuple(things),
         colors=tuple(colors),
@@ -178,14 +181,14 @@ def load_labels(path: str | Path) -> Labels:
 def _checkpoints(given: Any, task: str, path: Path) -> dict[str, str]:
     """Patterns with their tasks."""
     if isinstance(given, list):
-        given = {_text(pattern, f"{path}: checkpoints[{index}]"): task for index, pattern in enumerate(given)}
+        given = {text_of(pattern, f"{path}: checkpoints[{index}]"): task for index, pattern in enumerate(given)}
     if not isinstance(given, dict):
         raise LabelsError(
             f"{path}: checkpoints is {reprlib.repr(given)}, expected a list of model name patterns, or patterns with "
             "tasks"
         )
     for pattern, made_for in given.items():
-        _text(pattern, f"{path}: checkpoints")
+        text_of(pattern, f"{path}: checkpoints")
         if made_for not in TASKS:
             raise LabelsError(
                 f"{path}: checkpoints[{pattern!r}] is {reprlib.repr(made_for)}, expected one of {', '.join(TASKS)}"
@@ -205,16 +208,18 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
     return tuple(colors)
 
 
-def _read(path: Path) -> Any:
+def read_table(path: Path, what: str) -> Any:
+    """The content of a YAML file; what: its kind, in an error's text. Raises `LabelsError`."""
     try:
         return load_plain_yaml(read_bytes(path, LARGEST_TABLE).decode("utf-8"))
     except OSError as error:
-        raise LabelsError(f"label table {path} cannot be read: {error.strerror}") from error
+        raise LabelsError(f"{what} {path} cannot be read: {error.strerror}") from error
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise LabelsError(f"{path} is not YAML: {printable(str(error))}") from error
 
 
-def _known_entries(entries: Any, where: str, needed: Collection[str], optional: Collection[str]) -> Mapping[str, Any]:
+def known_entries(entries: Any, where: str, needed: Collection[str], optional: Collection[str]) -> Mapping[str, Any]:
+    """The entries, all needed ones and no unknown ones; where: their place in an error's text. Raises `LabelsError`."""
     known = ", ".join(sorted(needed)) + "".join(f", {name} (optional)" for name in sorted(optional))
     if not isinstance(entries, dict):
         raise LabelsError(f"{where} is {reprlib.repr(entries)}, expected a mapping of {known}")
@@ -227,7 +232,8 @@ def _known_entries(entries: Any, where: str, needed: Collection[str], optional: 
     return entries
 
 
-def _text(value: Any, where: str) -> str:
+def text_of(value: Any, where: str) -> str:
+    """A name; where: as in `known_entries`. Raises `LabelsError`."""
     if not is_name(value):
         raise LabelsError(
             f"{where} is {reprlib.repr(value)}, expected text (in quotes if it looks like a number), a line of at "
@@ -241,7 +247,8 @@ def is_name(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable() and 0 < len(value.strip()) <= len(value) <= LONGEST_NAME
 
 
-def _color(value: Any, where: str) -> Color:
+def color_of(value: Any, where: str) -> Color:
+    """RGB, 0..255; where: as in `known_entries`. Raises `LabelsError`."""
     parts = value if isinstance(value, list) else []
     if len(parts) != 3 or not all(type(part) is int and 0 <= part <= 255 for part in parts):
         raise LabelsError(f"{where} is {reprlib.repr(value)}, expected [red, green, blue], whole numbers from 0 to 255")

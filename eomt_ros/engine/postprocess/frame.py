@@ -11,15 +11,16 @@ A pixel may differ where two queries tie but for the last bit of a float: none o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.postprocess.instance import instance
-from eomt_ros.engine.postprocess.label_map import LabelMap, Winners, fused_classes
+from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses, Winners
 from eomt_ros.engine.postprocess.mask2former import mask2former_instance, mask2former_panoptic
 from eomt_ros.engine.postprocess.panoptic import panoptic
 from eomt_ros.engine.postprocess.resizer import Resizer
@@ -48,12 +49,13 @@ def postprocess(
     placement: Placement,
     *,
     task: str,
-    is_thing: Sequence[bool],
+    classes: ResultClasses,
     score_threshold: float,
     mask_threshold: float,
     overlap_threshold: float,
     fuse_stuff: bool,
     rules: Rules = QUERY_RULES,
+    seen: np.ndarray | None = None,
     with_masks: bool = False,
     with_confidence: bool = True,
     **of_instances: Any,
@@ -62,17 +64,18 @@ def postprocess(
 
     mask_logits: (windows or 1, queries, h, w). class_logits: (windows or 1, queries, classes + 1), the last one "no
     object". Of any float type; the arithmetic is float32. placement: of the image. task: "semantic", "instance" or
-    "panoptic", several windows for the first only. is_thing: one entry per class. The thresholds lie in 0..1; the
-    instance task has no overlap threshold, the semantic task none at all. of_instances: `top_k` and `score_masks` of
+    "panoptic", several windows for the first only. The thresholds lie in 0..1; the instance task has no overlap
+    threshold, the semantic task none at all. seen: as in `LabelMap.of`. of_instances: `top_k` and `score_masks` of
     `postprocess.instance`. Raises `NotFiniteError` for NaN or infinity in the logits.
     """
     check_finite("mask", mask_logits)
     check_finite("class", class_logits)
     thresholds = Thresholds(score_threshold, mask_threshold, overlap_threshold)
-    resizer = Tiled(with_confidence=with_confidence, with_masks=with_masks and task == "instance")
+    # Of a mask that others cover in part, the pixels that are seen cannot be counted in the image of winners.
+    whole = task == "instance" and (with_masks or seen is not None)
+    resizer = Tiled(with_confidence=with_confidence, with_masks=whole)
     winners = winners_of(resizer, mask_logits, class_logits, placement, thresholds, task, rules, **of_instances)
-    fused = fused_classes(is_thing, fuse_stuff and task == "panoptic")
-    return LabelMap.of(winners, class_logits.shape[2] - 1, fused=fused, with_masks=with_masks)
+    return LabelMap.of(winners, classes, task=task, fuse_stuff=fuse_stuff, seen=seen, with_masks=with_masks)
 
 
 def winners_of(

@@ -55,12 +55,31 @@ def _reach(used: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
+class ResultClasses:
+    """The classes of results, by those of the network: the same ones, or a robot's."""
+
+    class_ids: tuple[int, ...]
+    """For each of the network's classes, the one of results that it is in; -1: none, its pixels are unlabelled."""
+    is_thing: tuple[bool, ...]
+    """For each of the network's classes."""
+    number: int
+    """Of the classes of results."""
+
+    @classmethod
+    def same(cls, is_thing: Sequence[bool]) -> ResultClasses:
+        """The network's own classes."""
+        return cls(tuple(range(len(is_thing))), tuple(is_thing), len(is_thing))
+
+
+@dataclass(frozen=True)
 class Region:
     """A segment before it has an id."""
 
     query: int
     """Of fused stuff, the first map's; -1 in the semantic task, where no class has a query of its own."""
     class_id: int
+    """One of the result's classes."""
+    is_thing: bool
     score: float
     """0..1; of fused stuff, the first map's; in the semantic task, the mean confidence over the class's pixels."""
     area: int
@@ -73,43 +92,67 @@ class Region:
     """Run lengths over the box of the pixels that the area counts; None unless asked for. See `rle`."""
 
 
-def regions_in(table: np.ndarray) -> list[Region]:
-    """The maps that are regions. table: of `Winners`, on the host."""
+def regions_in(table: np.ndarray, classes: ResultClasses) -> list[Region]:
+    """The maps that are regions of one of the result's classes. table: of `Winners`, on the host."""
     regions = []
     for row in table[:, 3].nonzero()[0].tolist():
-        query, class_id, score, _, area, x, y, width, height = table[row].tolist()
-        box = int(x), int(y), int(width), int(height)
-        regions.append(Region(int(query), int(class_id), score, int(area), box, (row,)))
+        query, of_network, score, _, area, x, y, width, height = table[row].tolist()
+        class_id, is_thing = classes.class_ids[int(of_network)], classes.is_thing[int(of_network)]
+        if class_id >= 0:
+            box = int(x), int(y), int(width), int(height)
+            regions.append(Region(int(query), class_id, is_thing, score, int(area), box, (row,)))
     return regions
 
 
-def fused_classes(is_thing: Sequence[bool], fuse_stuff: bool) -> set[int]:
-    """The classes whose regions are one segment. is_thing: one entry per class."""
-    return {index for index, thing in enumerate(is_thing) if fuse_stuff and not thing}
+def seen_parts(
+    regions: Iterable[Region], winner: np.ndarray, seen: np.ndarray, whole: np.ndarray | None
+) -> list[Region]:
+    """The regions, of one map each, without the pixels where the robot sees itself; those of which none is left go.
 
-
-def fuse(regions: Iterable[Region], fused: set[int]) -> list[Region]:
-    """Joins the regions of each class in `fused`, with query and score of the first."""
-    found: list[Region] = []
-    places: dict[int, int] = {}
+    winner, whole: as in `Winners`, without those pixels. seen: (H, W) uint8, 0 where the robot sees itself, else 1.
+    """
+    found = []
     for region in regions:
-        place = places.get(region.class_id)
-        if place is not None:
-            found[place] = _joined(found[place], region)
+        x, y, width, height = region.box
+        part = slice(y, y + height), slice(x, x + width)
+        if seen[part].all():
+            found.append(region)
             continue
-        if region.class_id in fused:
-            places[region.class_id] = len(found)
-        found.append(region)
+        (row,) = region.maps
+        pixels = (winner[part] == 1 + row if whole is None else whole[(row, *part)]).view(np.uint8)
+        if area := cv2.countNonZero(pixels):
+            left, top, width, height = cv2.boundingRect(pixels)
+            found.append(replace(region, area=area, box=(x + left, y + top, width, height)))
     return found
 
 
-def _joined(first: Region, other: Region) -> Region:
+def fuse(regions: Iterable[Region], *, things: bool = False) -> list[Region]:
+    """Joins the regions of stuff of each class, with query and score of the first.
+
+    things: True in the semantic task, where all regions of a class are joined and the score is that of all pixels.
+    """
+    found: list[Region] = []
+    places: dict[int, int] = {}
+    for region in regions:
+        joins = things or not region.is_thing
+        place = places.setdefault(region.class_id, len(found)) if joins else len(found)
+        if place == len(found):
+            found.append(region)
+        else:
+            found[place] = _joined(found[place], region, things)
+    return found
+
+
+def _joined(first: Region, other: Region, things: bool) -> Region:
     (x, y, width, height), box = first.box, other.box
     left, top = min(x, box[0]), min(y, box[1])
     right, bottom = max(x + width, box[0] + box[2]), max(y + height, box[1] + box[3])
+    area = first.area + other.area
     return replace(
         first,
-        area=first.area + other.area,
+        is_thing=first.is_thing or other.is_thing,
+        score=(first.score * first.area + other.score * other.area) / area if things else first.score,
+        area=area,
         box=(left, top, right - left, bottom - top),
         maps=first.maps + other.maps,
     )
@@ -125,23 +168,35 @@ class LabelMap:
     """As in `Winners`."""
     regions: tuple[Region, ...]
     classes: int
-    """Number of the network's classes."""
+    """Number of the result's classes."""
 
     @classmethod
     def of(
         cls,
         winners: Winners,
-        classes: int,
+        classes: ResultClasses,
         *,
-        fused: set[int] | None = None,
+        task: str,
+        fuse_stuff: bool,
+        seen: np.ndarray | None = None,
         with_masks: bool = False,
     ) -> LabelMap:
-        """Copies a frame to the host. fused: see `fuse`. with_masks: regions get run lengths."""
+        """Copies a frame to the host.
+
+        fuse_stuff: whether all regions of stuff of a class are one in the panoptic task. seen: as in `seen_parts`; None
+        for all. with_masks: regions get run lengths.
+        """
         winner = to_host(winners.winner)
+        winner, whole = winner.view(np.uint16) if winner.dtype == np.int16 else winner, winners.whole
         confidence = None if winners.confidence is None else to_host(winners.confidence)
-        regions = fuse(regions_in(to_host(winners.table)), fused or set())
-        found = cls(winner.view(np.uint16) if winner.dtype == np.int16 else winner, confidence, tuple(regions), classes)
-        return found._with_masks(winners.whole) if with_masks else found
+        regions = regions_in(to_host(winners.table), classes)
+        if seen is not None:
+            winner, whole = winner * seen, None if whole is None else whole & seen.view(np.bool_)
+            regions = seen_parts(regions, winner, seen, whole)
+        if task == "semantic" or (task == "panoptic" and fuse_stuff):
+            regions = fuse(regions, things=task == "semantic")
+        found = cls(winner, confidence, tuple(regions), classes.number)
+        return found._with_masks(whole) if with_masks else found
 
     def semantic(self) -> np.ndarray:
         """(H, W) uint8 class ids, 255 unlabelled; uint16 and 65535 above 254 classes."""

@@ -28,12 +28,12 @@ def segments_of(
     """
     if identities is None:
         return _named(label_map, labels, [Identity(id=0, age=0)] * len(label_map.regions))
-    observations = _observed(label_map.regions, labels.is_thing, fused, propagated)
+    observations = _observed(label_map.regions, fused, propagated)
     seen = None if propagated else label_map.index()
     return _named(label_map, labels, identities.update(observations, label_map.winner.shape[1], stamp, seen))
 
 
-def _observed(regions: Sequence[Region], is_thing: Sequence[bool], fused: bool, propagated: bool) -> list[Observation]:
+def _observed(regions: Sequence[Region], fused: bool, propagated: bool) -> list[Observation]:
     """The regions as the tracker observes them.
 
     Where place is all there is to go by, stuff of which a frame has several regions is followed like things.
@@ -41,9 +41,9 @@ def _observed(regions: Sequence[Region], is_thing: Sequence[bool], fused: bool, 
     owner = {region.query: index for index, region in enumerate(regions)}
     return [
         Observation(
-            slot=_slot(region, owns=owner[region.query] == index, fused=fused and not is_thing[region.class_id]),
+            slot=_slot(region, owns=owner[region.query] == index, fused=fused and not region.is_thing),
             class_id=region.class_id,
-            is_thing=is_thing[region.class_id] or not (fused or propagated),
+            is_thing=region.is_thing or not (fused or propagated),
             box=region.box,
         )
         for index, region in enumerate(regions)
@@ -66,7 +66,7 @@ def _named(label_map: LabelMap, labels: Labels, identities: Sequence[Identity]) 
             id=identity.id,
             class_id=region.class_id,
             class_name=labels.class_names[region.class_id],
-            is_thing=labels.is_thing[region.class_id],
+            is_thing=region.is_thing,
             score=region.score,
             area=region.area,
             box=region.box,

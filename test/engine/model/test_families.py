@@ -36,6 +36,7 @@ from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2Former, Mask2FormerSettings
 from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.label_map import ResultClasses
 from eomt_ros.engine.postprocess.rle import decode_mask
 from test.engine import reference
 from test.engine.checkpoints import SMALL, STUFF, write_checkpoint, write_eomt, write_eomt_dinov3, write_mask2former
@@ -581,7 +582,7 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
         placement,
         task="semantic",
         rules=engine_families.FAMILIES[family].rules,
-        is_thing=(True,) * classes,
+        classes=ResultClasses.same((True,) * classes),
         score_threshold=0.0,
         mask_threshold=0.5,
         overlap_threshold=0.8,
@@ -649,7 +650,7 @@ def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Pa
         placement,
         task=task,
         rules=loaded.family.rules,
-        is_thing=(True,) * 5,
+        classes=ResultClasses.same((True,) * 5),
         score_threshold=0.9,
         mask_threshold=0.5,
         overlap_threshold=0.8,

@@ -14,7 +14,7 @@ from eomt_ros.engine.model.families import VIDEOMT
 from eomt_ros.engine.postprocess import fixed_shape as module
 from eomt_ros.engine.postprocess.fixed_shape import FixedShape
 from eomt_ros.engine.postprocess.frame import QUERY_RULES, postprocess, winners_of
-from eomt_ros.engine.postprocess.label_map import LabelMap
+from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.postprocess.select import Thresholds, likely_queries
 from eomt_ros.engine.preprocess.geometry import Placement, keep_aspect, pad_to_square, sliding_windows, stretch
 from test.engine import reference
@@ -40,7 +40,7 @@ def segment(
     thresholds = Thresholds(*torch.tensor([score, mask_threshold, overlap_threshold], dtype=torch.float64))
     way = FixedShape(places or of_instances.get("top_k") or classes.shape[1])
     winners = winners_of(way, masks, classes, placement, thresholds, task, QUERY_RULES, **of_instances)
-    return Found(LabelMap.of(winners, classes.shape[2] - 1))
+    return Found(LabelMap.of(winners, ResultClasses.same([True] * (classes.shape[2] - 1)), task=task, fuse_stuff=False))
 
 
 def stretched(size: tuple[int, int]) -> Placement:
@@ -180,7 +180,7 @@ def assert_as_plain(masks: Tensor, classes: Tensor, placement: Placement, task: 
         "mask_threshold": 0.5,
         "overlap_threshold": 0.8,
     }
-    asked = {"task": task, "is_thing": [True] * CLASSES, "fuse_stuff": False, **defaults, **settings}
+    asked = {"task": task, "classes": ResultClasses.same([True] * CLASSES), "fuse_stuff": False, **defaults, **settings}
     plain = Found(postprocess(masks, classes, placement, **asked))
     ours = segment(masks, classes, placement, task, **settings)
     assert len(plain.class_ids) > 1

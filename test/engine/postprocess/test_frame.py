@@ -15,6 +15,7 @@ from transformers import VideomtConfig, VideomtForUniversalSegmentation
 from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.model.families import VIDEOMT
 from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.label_map import ResultClasses
 from eomt_ros.engine.postprocess.rle import decode_mask
 from eomt_ros.engine.preprocess.geometry import stretch
 from test.engine import reference
@@ -44,7 +45,7 @@ structures = pytest.mark.parametrize("structure", [blobs, noise])
 
 def segment(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int], task: str, **settings: Any) -> Found:
     usual = {
-        "is_thing": (IS_THING * class_logits.shape[1])[: class_logits.shape[1] - 1],
+        "classes": ResultClasses.same((IS_THING * class_logits.shape[1])[: class_logits.shape[1] - 1]),
         "score_threshold": VIDEOMT.score_thresholds.get(task, 0.0),
         "mask_threshold": 0.5,
         "overlap_threshold": 0.8,
