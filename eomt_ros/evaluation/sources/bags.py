@@ -160,11 +160,8 @@ class _Frames:
             self._in_order(topic, match(moments[self.topic], moments[topic], TOLERANCE))
             for topic in (topics.depth, topics.objects)
         )
-        odometry = (message for _, _, message in self._messages([topics.odometry], problems))
         try:
-            return SpaceReader(
-                next(self.bag.messages(topics.camera_info)).content, odometry, zip(*matched, strict=True), problems
-            )
+            return SpaceReader(self.bag, topics, zip(*matched, strict=True), problems)
         except UserError as error:
             problems.append(f"{topics.objects} is not used: {error}")
             return None

@@ -1,13 +1,13 @@
 """What a bag has to score objects in metres: depth, intrinsics, odometry, and the true boxes of things.
 
-They belong to a frame by their stamps. The camera is taken to be at the origin of the frame that the odometry moves
-(its `child_frame_id`), looking along its x axis: TF is not read.
+They belong to a frame by their stamps. Where the camera is in the frame that the odometry moves (its `child_frame_id`)
+comes from `/tf_static`; in a bag without that topic it is at the origin, looking along x.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.bag import Bag, BagError, Stamped
+from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import TrueObject, Vector
 from eomt_ros.evaluation.sources.sequence import FrameInSpace, Problems, SourceFrame
 from eomt_ros.printable import printable
@@ -26,6 +27,7 @@ OBJECTS_TOPIC = "/ground_truth/objects"
 OBJECTS_TYPE = "eomt_ros/msg/ObjectArray"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
+STATIC_TOPIC = "/tf_static"
 
 TOLERANCE = 50_000_000
 """ns by which depth and true boxes may be beside their frame, as `depth_slop` of the node."""
@@ -56,7 +58,6 @@ def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> S
     beside = {topic: kind for topic, kind in there.items() if topic.startswith(f"{space}/")}
     depths = [topic for topic in bag.image_topics if topic in beside and "depth" in topic.removeprefix(space).lower()]
     odometries = [topic for topic, kind in there.items() if kind == ODOMETRY_TYPE]
-    own_odometry = {topic: kind for topic, kind in beside.items() if kind == ODOMETRY_TYPE}
     found = {
         "depth images": [topic for topic in depths if topic.rpartition("/")[0] not in depths],
         CAMERA_INFO_TYPE: [topic for topic, kind in beside.items() if kind == CAMERA_INFO_TYPE],
@@ -98,17 +99,16 @@ def _fault(bag: Bag, images: str, topics: SpaceTopics) -> str | None:
 class SpaceReader:
     """Adds to frames what is known of them in metres.
 
-    info: a CameraInfo. odometry: all messages. messages: of depth and of true boxes for every frame, None where there
-    is none. Raises `UserError` where the intrinsics cannot be used.
+    messages: of depth and of true boxes for every frame, None where there is none. Raises `UserError` where intrinsics,
+    odometry or static transforms cannot be used.
     """
 
-    def __init__(
-        self, info: Any, odometry: Iterable[Stamped[Any]], messages: Iterable[tuple[Any, Any]], problems: Problems
-    ) -> None:
+    def __init__(self, bag: Bag, topics: SpaceTopics, messages: Iterable[tuple[Any, Any]], problems: Problems) -> None:
         from eomt_ros.space.pinhole import Pinhole
 
+        info = next(bag.messages(topics.camera_info)).content
         self._pinhole = Pinhole.of(info)
-        self._motion = _Motion(odometry)
+        self._motion = _Motion(list(bag.messages(topics.odometry)), _static(bag), info.header.frame_id)
         self._messages = enumerate(messages)
         self._problems = problems
 
@@ -143,16 +143,14 @@ class SpaceReader:
 
 
 class _Motion:
-    """Where the camera was, by the odometry."""
+    """Where the camera was, by the odometry. static: parent and pose of frames that do not move. camera: its frame."""
 
-    def __init__(self, odometry: Iterable[Stamped[Any]]) -> None:
-        from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
+    def __init__(self, odometry: list[Stamped[Any]], static: Mapping[str, tuple[str, Pose]], camera: str) -> None:
+        from eomt_ros.space.pose import OPTICAL_IN_BODY
 
-        known = {}
-        for message in odometry:
-            place, turn = message.content.pose.pose.position, message.content.pose.pose.orientation
-            body = Pose.of((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
-            known[message.stamp] = body @ OPTICAL_IN_BODY
+        body = odometry[0].content.child_frame_id
+        mounted = _between(static, body, camera) if static else OPTICAL_IN_BODY
+        known = {message.stamp: _pose_of(message.content.pose.pose) @ mounted for message in odometry}
         self._stamps = sorted(known)
         self._poses = [known[stamp] for stamp in self._stamps]
 
@@ -170,6 +168,51 @@ class _Motion:
             return None
         share = (stamp - before) / (after - before)
         return Pose.between(self._poses[place - 1], self._poses[place], share)
+
+
+def _static(bag: Bag) -> dict[str, tuple[str, Pose]]:
+    """The parent of each frame that does not move, and its pose there."""
+    if not bag.count(STATIC_TOPIC):
+        return {}
+    transforms = [each for message in bag.messages(STATIC_TOPIC) for each in message.content.transforms]
+    return {each.child_frame_id: (each.header.frame_id, _pose_of(each.transform)) for each in transforms}
+
+
+def _between(static: Mapping[str, tuple[str, Pose]], body: str, camera: str) -> Pose:
+    """The camera's frame in the body's."""
+    (root, in_root), (camera_root, camera_in_root) = _up(static, body), _up(static, camera)
+    if root != camera_root:
+        raise SourceError(
+            f"{STATIC_TOPIC} does not lead from the odometry's frame {printable(body, 60)!r} to the camera's "
+            f"{printable(camera, 60)!r}"
+        )
+    return in_root.inverse() @ camera_in_root
+
+
+def _up(static: Mapping[str, tuple[str, Pose]], frame: str) -> tuple[str, Pose]:
+    """The outermost frame, and the pose of a frame there."""
+    from eomt_ros.space.pose import Pose
+
+    pose, passed = Pose(np.eye(3), np.zeros(3)), {frame}
+    while frame in static:
+        frame, outer = static[frame]
+        if frame in passed:
+            raise SourceError(f"{STATIC_TOPIC} goes round in a circle at {printable(frame, 60)!r}")
+        passed.add(frame)
+        pose = outer @ pose
+    return frame, pose
+
+
+def _pose_of(message: Any) -> Pose:
+    """From a geometry_msgs Pose or Transform."""
+    from eomt_ros.space.pose import Pose
+
+    place, turn = (
+        (message.position, message.orientation)
+        if hasattr(message, "position")
+        else (message.translation, message.rotation)
+    )
+    return Pose.of((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
 
 
 def _true_objects(message: Any) -> dict[int, TrueObject]:

@@ -272,6 +272,52 @@ def test_the_odometry_in_the_cameras_namespace_goes_before_others(tmp_path: Path
     assert [None if space is None else float(space.pose.translation[0]) for space in found] == [7.0] * FRAMES
 
 
+def static(*transforms: tuple[str, str, float]) -> Any:
+    """A message of TF: parent, child, and metres along the parent's x; optical frames are turned as such."""
+    made = []
+    for parent, child, x in transforms:
+        turn = (-0.5, 0.5, -0.5, 0.5) if child == "camera" else (0.0, 0.0, 0.0, 1.0)
+        place = vector("Vector3", x, 0.0, 0.0)
+        transform = vector("Transform", place, vector("Quaternion", *turn))
+        made.append(vector("TransformStamped", header(stamp(0), parent), child, transform))
+    return STORE.types["tf2_msgs/msg/TFMessage"](made)
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [("camera_link", "camera", 0.3)],
+        [("camera_link", "mast", 0.2), ("mast", "camera", 0.1)],
+        # Beside each other on the robot.
+        [("base", "camera_link", 1.0), ("base", "camera", 1.3), ("base", "laser", 5.0)],
+    ],
+)
+def test_the_camera_is_where_static_transforms_put_it(transforms: list[tuple[str, str, float]], tmp_path: Path) -> None:
+    mounted = [("/tf_static", stamp(0), static(*transforms))]
+    found, problems = spaces(write(tmp_path / "bag", [[*mounted, *frame(0), *beside(0)]]))
+    assert problems == []
+    assert found[0] is not None
+    # The body looks along the odometry's y.
+    assert found[0].pose.apply(np.array([0.5, 0.0, 2.0])) == pytest.approx(np.array([0.5, 2.3, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("transforms", "said"),
+    [
+        ([("base", "camera", 0.3)], "does not lead from the odometry's frame 'camera_link' to the camera's 'camera'"),
+        ([("a", "camera", 0.3), ("camera", "a", 0.0)], "goes round in a circle"),
+    ],
+)
+def test_static_transforms_without_the_camera_are_told(
+    transforms: list[tuple[str, str, float]], said: str, tmp_path: Path
+) -> None:
+    mounted = [("/tf_static", stamp(0), static(*transforms))]
+    found, problems = spaces(write(tmp_path / "bag", [[*mounted, *frame(0), *beside(0)]]))
+    assert found == [None]
+    assert len(problems) == 1
+    assert said in problems[0]
+
+
 def test_an_evaluation_with_true_masks_locates_every_thing(tmp_path: Path) -> None:
     from eomt_ros.evaluation.account import Account
     from eomt_ros.evaluation.true_masks import TrueMasks
