@@ -16,18 +16,23 @@ from launch_ros.substitutions import FindPackageShare
 from eomt_ros.node.launching import check_choices, checked, has_ros_package, is_launched_by_itself
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
+
+
+def _topics(camera: str) -> dict[str, str]:
+    topics = {"image_topic": "image", "depth_topic": "depth", "camera_info_topic": "camera_info"}
+    return {argument: f"{camera}/{topic}" for argument, topic in topics.items()}
+
+
 # By number of cameras: the bag's folder, and what the node needs to know of its cameras.
 SCENES = {
-    "1": ("bag", {"cameras": "''", "image_topic": "/camera/image"}),
-    "2": ("rig", {"cameras": "front,rear", "image_topic": "/{camera}/image"}),
+    "1": ("bag", {"cameras": "''", **_topics("/camera")}),
+    "2": ("rig", {"cameras": "front,rear", **_topics("/{camera}")}),
 }
 
 
 def generate_launch_description() -> LaunchDescription:
     """The description that `ros2 launch` asks for."""
-    rviz = DeclareLaunchArgument(
-        "rviz", default_value="true", description="Show overlay and classes in RViz: 'true' or 'false'."
-    )
+    rviz = DeclareLaunchArgument("rviz", default_value="true", description="Show results in RViz: 'true' or 'false'.")
     cameras = DeclareLaunchArgument(
         "cameras", default_value="1", description="Number of cameras, '1' or '2', each in a world of its own."
     )
@@ -46,6 +51,7 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         launch_arguments={
             **scene,
             "image_transport": "compressed",
+            "depth": "compressed",
             "model": "demo",
             "rviz": LaunchConfiguration("rviz"),
             "on_exit": "shutdown" if by_itself else "nothing",

@@ -2,11 +2,13 @@
 
 ros2 launch eomt_ros segment.launch.py image_topic:=/camera/image_raw model:=tue-mps/videomt-dinov2-small-ytvis2019
 ros2 launch eomt_ros segment.launch.py cameras:=front,rear image_topic:=/{camera}/image_raw
+ros2 launch eomt_ros segment.launch.py image_topic:=/camera/color/image_raw target_frame:=odom depth:=raw \\
+    depth_topic:=/camera/aligned_depth_to_color/image_raw camera_info_topic:=/camera/color/camera_info
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from launch import LaunchContext, LaunchDescription
@@ -27,6 +29,7 @@ from eomt_ros.node.launching import (
     parameters_in,
     parsed,
     shutting_down,
+    topic_of,
     topics_of,
 )
 from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, checked_value
@@ -34,6 +37,8 @@ from eomt_ros.node.parameters import DEFAULTS, RULES, ParameterError, checked_va
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 RESPAWN_DELAY = 2.0  # s
 
+# Arguments for topics of each camera, and those topics.
+TOPICS = {"image_topic": "image", "depth_topic": "depth", "camera_info_topic": "camera_info"}
 # Node parameters that have a launch argument of the same name.
 PARAMETERS = (
     "image_transport",
@@ -46,6 +51,10 @@ PARAMETERS = (
     "backend",
     "reliability",
     "qos_depth",
+    "depth",
+    "target_frame",
+    "motion",
+    "camera_pose",
     "autostart",
 )
 TRUE_OR_FALSE = {"true": True, "false": False}
@@ -62,6 +71,23 @@ ARGUMENTS = [
         default_value="",
         description="Topic of the images, without the ending /compressed. {camera} stands for the name of each of the"
         " cameras. Not given: image, or {camera}/image of cameras.",
+    ),
+    DeclareLaunchArgument(
+        "depth_topic",
+        default_value="",
+        description="Topic of the depth that is registered to the image, with {camera} as in image_topic. Not given:"
+        " depth, or {camera}/depth of cameras. With depth:=compressed the ending /compressed may be left out.",
+    ),
+    DeclareLaunchArgument(
+        "camera_info_topic",
+        default_value="",
+        description="Topic of the image's CameraInfo, with {camera} as in image_topic. Not given: camera_info, or"
+        " {camera}/camera_info of cameras.",
+    ),
+    DeclareLaunchArgument(
+        "odom_topic",
+        default_value="",
+        description="Topic of the robot's odometry, with motion:=odometry. Not given: odom.",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -86,7 +112,11 @@ ARGUMENTS = [
         default_value="",
         description="Take the time from /clock: 'true' or 'false'. Not given: as in params_file.",
     ),
-    DeclareLaunchArgument("rviz", default_value="false", description="Show overlay and classes: 'true' or 'false'."),
+    DeclareLaunchArgument(
+        "rviz",
+        default_value="false",
+        description="Show overlay and classes, and with depth points and objects: 'true' or 'false'.",
+    ),
     DeclareLaunchArgument(
         "respawn",
         default_value="false",
@@ -99,6 +129,14 @@ ARGUMENTS = [
         " others alone. Not given: 'shutdown' if this file is launched by itself and without respawn, else 'nothing'.",
     ),
 ]
+
+
+class Shown(NamedTuple):
+    """The node's parameters that decide what RViz shows."""
+
+    cameras: Sequence[str]
+    depth: str
+    target_frame: str
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -116,31 +154,36 @@ def _nodes(context: LaunchContext) -> list[Node]:
     node_name = full_node_name(context, arguments["namespace"], "segment")
     in_file = parameters_in(arguments["params_file"], node_name)
     parameters = _parameters(given)
-    cameras = parameters.get("cameras") or _cameras_in(arguments["params_file"], in_file)
+    shown = Shown(*(_value(name, parameters, arguments["params_file"], in_file) for name in Shown._fields))
     segment = Node(
         package="eomt_ros",
         executable="segment_node",
         name="segment",
         namespace=arguments["namespace"],
         parameters=[arguments["params_file"], {name: _typed(value) for name, value in parameters.items()}],
-        remappings=_remappings(given.get("image_topic"), cameras),
+        remappings=_remappings(given, shown.cameras),
         additional_env=profile_variables(SHARE / "config" / "fastdds.xml"),
         output="screen",
         respawn=arguments["respawn"] == "true",
         respawn_delay=RESPAWN_DELAY,
         on_exit=shutting_down("the segmentation node") if _ends_all(context, arguments) else None,
     )
-    return [segment, *_rviz(arguments, parameters, cameras, node_name)]
+    return [segment, *_rviz(arguments, parameters, shown, node_name)]
 
 
-def _remappings(image_topic: str | None, cameras: Sequence[str]) -> list[tuple[str, str]]:
-    if image_topic is None:
-        return []
-    topics = topics_of("image_topic", image_topic, cameras)
-    return [(f"{camera}/image".lstrip("/"), topic) for camera, topic in zip(cameras, topics, strict=True)]
+def _remappings(given: dict[str, str], cameras: Sequence[str]) -> list[tuple[str, str]]:
+    remappings = [
+        (f"{camera}/{TOPICS[argument]}".lstrip("/"), topic)
+        for argument in TOPICS
+        if argument in given
+        for camera, topic in zip(cameras, topics_of(argument, given[argument], cameras), strict=True)
+    ]
+    if "odom_topic" in given:
+        remappings.append(("odom", topic_of("odom_topic", given["odom_topic"])))
+    return remappings
 
 
-def _rviz(arguments: dict[str, str], parameters: dict[str, Any], cameras: Sequence[str], node_name: str) -> list[Node]:
+def _rviz(arguments: dict[str, str], parameters: dict[str, Any], shown: Shown, node_name: str) -> list[Node]:
     if arguments["rviz"] == "false":
         return []
     if not has_ros_package("rviz2"):
@@ -148,13 +191,11 @@ def _rviz(arguments: dict[str, str], parameters: dict[str, Any], cameras: Sequen
             "rviz2 is not installed, so nothing is shown: sudo apt install ros-$ROS_DISTRO-rviz2, or rviz:=false"
         )
         return []
-    config = SHARE / "config" / "segment.rviz"
-    shown = yaml.safe_load(config.read_text(encoding="utf-8"))
-    if any(cameras):
-        _show_each(cameras, shown)
-        config = Path(launch_config.log_dir) / f"{node_name.strip('/').replace('/', '.')}.rviz"
-        config.write_text(yaml.safe_dump(shown, sort_keys=False), encoding="utf-8")
-    topics = [display["Topic"]["Value"] for display in shown["Visualization Manager"]["Displays"]]
+    content = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text(encoding="utf-8"))
+    _adapt(content, shown)
+    config = Path(launch_config.log_dir) / f"{node_name.strip('/').replace('/', '.')}.rviz"
+    config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    topics = [display["Topic"]["Value"] for display in content["Visualization Manager"]["Displays"]]
     return [
         Node(
             package="rviz2",
@@ -169,19 +210,32 @@ def _rviz(arguments: dict[str, str], parameters: dict[str, Any], cameras: Sequen
     ]
 
 
-def _show_each(cameras: Sequence[str], shown: dict[str, Any]) -> None:
-    """Put the displays of every camera, and their panels, in place of those of a camera without a name."""
-    manager, panels = shown["Visualization Manager"], shown["Window Geometry"]
-    for display in manager["Displays"]:
-        panels.pop(display["Name"], None)
-    manager["Displays"] = [_display_of(camera, display) for camera in cameras for display in manager["Displays"]]
-    panels.update({display["Name"]: {"collapsed": False} for display in manager["Displays"]})
+def _adapt(content: dict[str, Any], shown: Shown) -> None:
+    """Make of the displays of a camera without a name those of every camera.
+
+    Those in three dimensions stay only where there is depth, and a frame that all cameras have in common.
+    """
+    manager, panels = content["Visualization Manager"], content["Window Geometry"]
+    in_space = shown.depth != "none" and (len(shown.cameras) == 1 or shown.target_frame)
+    displays = [display for display in manager["Displays"] if in_space or display["Name"] in panels]
+    if shown.target_frame:
+        manager["Global Options"]["Fixed Frame"] = shown.target_frame
+    if any(shown.cameras):
+        for display in displays:
+            if panels.pop(display["Name"], None):
+                panels.update({_name_of(camera, display): {"collapsed": False} for camera in shown.cameras})
+        displays = [_display_of(camera, display) for camera in shown.cameras for display in displays]
+    manager["Displays"] = displays
 
 
 def _display_of(camera: str, display: dict[str, Any]) -> dict[str, Any]:
     topic = display["Topic"]
     value = topic["Value"].replace("/segment/", f"/segment/{camera}/", 1)
-    return {**display, "Name": f"{display['Name']} {camera}", "Topic": {**topic, "Value": value}}
+    return {**display, "Name": _name_of(camera, display), "Topic": {**topic, "Value": value}}
+
+
+def _name_of(camera: str, display: dict[str, Any]) -> str:
+    return f"{display['Name']} {camera}"
 
 
 def _parameters(given: dict[str, str]) -> dict[str, Any]:
@@ -194,13 +248,16 @@ def _parameters(given: dict[str, str]) -> dict[str, Any]:
 def _typed(value: Any) -> ParameterValue:
     # launch_ros reads a bare value as YAML: a model named 2024 would arrive as a number.
     if isinstance(value, tuple):
-        return ParameterValue(list(value), value_type=list[str])
+        return ParameterValue(list(value), value_type=list[type(value[0])])
     return ParameterValue(value, value_type=type(value))
 
 
-def _cameras_in(path: str, parameters: dict[str, Any]) -> Sequence[str]:
+def _value(name: str, parameters: dict[str, Any], path: str, in_file: dict[str, Any]) -> Any:
+    """The value that a parameter of the node will have."""
+    if name in parameters:
+        return parameters[name]
     try:
-        return checked_value("cameras", parameters.get("cameras", DEFAULTS.cameras))
+        return checked_value(name, in_file.get(name, getattr(DEFAULTS, name)))
     except ParameterError as error:
         raise LaunchArgumentError(f"launch argument params_file: '{path}', {error}") from error
 

@@ -121,12 +121,22 @@ def topics_of(argument: str, topic: str, cameras: Sequence[str]) -> list[str]:
     if len(cameras) > 1 and CAMERA not in topic:
         raise LaunchArgumentError(
             f"{complaint} for the cameras {', '.join(cameras)}; write {CAMERA} where each has its name, as in"
-            f" {argument}:=/{CAMERA}/image_raw"
+            f" {argument}:=/{CAMERA}/{topic.rpartition('/')[2] or 'image_raw'}"
         )
     topics = [topic.replace(CAMERA, camera) for camera in cameras]
     for each in topics:
         _check_topic(argument, each)
     return topics
+
+
+def topic_of(argument: str, topic: str) -> str:
+    """The one topic of an argument that is for all cameras. Raises LaunchArgumentError."""
+    if CAMERA in topic:
+        raise LaunchArgumentError(
+            f"launch argument {argument}: got '{topic}', expected one topic for all cameras, without {CAMERA}"
+        )
+    _check_topic(argument, topic)
+    return topic
 
 
 def _check_topic(argument: str, topic: str) -> None:

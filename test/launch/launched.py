@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,14 @@ class Launched:
         started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
         pairs = Path(f"/proc/{started[1]}/environ").read_text().split("\0")
         return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+    def remappings(self) -> list[str]:
+        """The remappings that the node was started with, but for those of its own name."""
+        started = self.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
+        parameters_of("/segment", ["qos_depth"])  # the process is launch's own until it begins
+        words = Path(f"/proc/{started[1]}/cmdline").read_text().split("\0")
+        given = [word for option, word in pairwise(words) if option == "-r"]
+        return [word for word in given if not word.startswith("__")]
 
     def running(self) -> dict[str, int]:
         """Names and process ids of what it has started and what still runs."""

@@ -1,13 +1,12 @@
 """Several cameras in one node, as `ros2 launch` starts it."""
 
 import re
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 
-from test.launch.launched import DEMO, SHARE, Launched, beside, launched, parameters_of
+from test.launch.launched import DEMO, SHARE, beside, launched, parameters_of
 
 pytestmark = pytest.mark.slow
 
@@ -20,15 +19,6 @@ def with_cameras(path: Path, cameras: object) -> str:
     content["/**"]["ros__parameters"]["cameras"] = cameras
     path.write_text(yaml.safe_dump(content))
     return str(path)
-
-
-def remappings(launch: Launched) -> list[str]:
-    """The remappings that the node was started with, but for those of its own name."""
-    started = launch.wait_for_output(r"\[segment_node-1\]: process started with pid \[(\d+)\]")
-    parameters_of("/segment", ["qos_depth"])  # the process is launch's own until it begins
-    words = Path(f"/proc/{started[1]}/cmdline").read_text().split("\0")
-    given = [word for option, word in pairwise(words) if option == "-r"]
-    return [word for word in given if not word.startswith("__")]
 
 
 def test_images_of_every_camera_come_back_as_results_of_that_camera():
@@ -44,7 +34,7 @@ def test_images_of_every_camera_come_back_as_results_of_that_camera():
 def test_cameras_and_their_window_reach_the_node_and_override_the_params_file(idle):
     given = {**RIG, "sync_window": "0.05", "params_file": with_cameras(idle, ["left", "right"])}
     with launched(given) as launch:
-        assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
+        assert launch.remappings() == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
         assert parameters_of("/segment", ["cameras", "sync_window", "qos_depth"]) == {
             "cameras": ["front", "rear"],
             "sync_window": 0.05,
@@ -55,7 +45,7 @@ def test_cameras_and_their_window_reach_the_node_and_override_the_params_file(id
 def test_the_cameras_of_the_params_file_have_their_names_in_the_topic(idle):
     given = {"params_file": with_cameras(idle, ["left", "right"]), "image_topic": "cam/{camera}/{camera}_raw"}
     with launched(given) as launch:
-        assert remappings(launch) == ["left/image:=cam/left/left_raw", "right/image:=cam/right/right_raw"]
+        assert launch.remappings() == ["left/image:=cam/left/left_raw", "right/image:=cam/right/right_raw"]
         assert parameters_of("/segment", ["cameras"]) == {"cameras": ["left", "right"]}
 
 
@@ -66,7 +56,7 @@ def test_of_two_sections_for_the_node_the_last_counts_for_the_node_and_for_its_t
     content = {name: {"ros__parameters": {"autostart": False, "cameras": names}} for name, names in cameras.items()}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     with launched({"params_file": str(path), "image_topic": "/{camera}/image_raw"}) as launch:
-        assert remappings(launch) == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
+        assert launch.remappings() == ["front/image:=/front/image_raw", "rear/image:=/rear/image_raw"]
         assert parameters_of("/segment", ["cameras"]) == {"cameras": ["front", "rear"]}
 
 
@@ -81,7 +71,7 @@ def test_of_two_sections_for_the_node_the_last_counts_for_the_node_and_for_its_t
 )
 def test_one_camera_takes_any_topic_and_no_topic_is_no_remapping(arguments, in_file, expected, idle):
     with launched({**arguments, "params_file": with_cameras(idle, in_file)}) as launch:
-        assert remappings(launch) == expected
+        assert launch.remappings() == expected
 
 
 @pytest.mark.parametrize(
@@ -156,11 +146,36 @@ def test_rviz_shows_every_camera_of_the_node_in_its_namespace(idle, rviz):
     assert shown["Window Geometry"].keys() == of_one["Window Geometry"].keys() - {"Overlay", "Classes"} | panels
     # All else is as in the file of one camera.
     kinds = ("Class", "Enabled", "Value")
-    expected = [[display[kind] for kind in kinds] for display in of_one["Visualization Manager"]["Displays"] * 2]
+    pictures = [each for each in of_one["Visualization Manager"]["Displays"] if each["Name"] in ("Overlay", "Classes")]
+    expected = [[display[kind] for kind in kinds] for display in pictures * 2]
     assert [[display[kind] for kind in kinds] for display in shown["Visualization Manager"]["Displays"]] == expected
     for changed in (shown, of_one):
         del changed["Visualization Manager"]["Displays"], changed["Window Geometry"]
     assert shown == of_one
+
+
+def test_rviz_shows_the_depth_of_several_cameras_only_in_a_frame_that_they_share(idle, rviz):
+    for target_frame, in_space in (("odom", {"Points", "Obstacles", "Objects"}), ("''", set())):
+        arguments = {**RIG, "params_file": str(idle), "depth": "raw", "target_frame": target_frame, "rviz": "true"}
+        with launched(arguments, rviz) as launch:
+            given = launch.wait_for_output("rviz2 was given: (.+)")[1]
+            parameters_of("/segment", ["depth"])
+        shown = yaml.safe_load(Path(re.search(r"-d (\S+\.rviz)", given)[1]).read_text())
+        names = {display["Name"] for display in shown["Visualization Manager"]["Displays"]}
+        assert names == {
+            f"{name} {camera}" for name in in_space | {"Overlay", "Classes"} for camera in ("front", "rear")
+        }
+        panels = {f"{name} {camera}" for name in ("Overlay", "Classes") for camera in ("front", "rear")}
+        assert shown["Window Geometry"].keys() == {"Displays", "Height", "Width"} | panels
+
+
+def test_every_camera_has_its_depth_and_camera_info(idle):
+    topics = {"depth_topic": "/{camera}/depth", "camera_info_topic": "/{camera}/camera_info"}
+    with launched({**RIG, **topics, "params_file": str(idle)}) as launch:
+        expected = [
+            f"{name}/{topic}:=/{name}/{topic}" for topic in ("depth", "camera_info") for name in ("front", "rear")
+        ]
+        assert launch.remappings()[2:] == expected
 
 
 def test_a_demo_of_two_cameras_has_results_of_both():

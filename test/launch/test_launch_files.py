@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,8 +35,9 @@ from test.patience import PATIENCE
 pytestmark = pytest.mark.slow
 
 ARGUMENTS = {
-    "segment": "image_topic cameras image_transport model task rate sync_window policy device backend reliability depth"
-    " autostart namespace params_file use_sim_time rviz respawn on_exit",
+    "segment": "image_topic depth_topic camera_info_topic odom_topic cameras image_transport model task rate"
+    " sync_window policy device backend reliability qos_depth depth target_frame motion camera_pose autostart"
+    " namespace params_file use_sim_time rviz respawn on_exit",
     "evaluate": "bag out overwrite policy rate topic cameras truth_classes truth_instances truth truth_map"
     " truth_tolerance model task device params_file",
     "demo": "rviz cameras",
@@ -100,6 +102,12 @@ def test_a_model_that_cannot_be_loaded_ends_the_launch_with_an_error():
 BAD_ARGUMENTS = {
     "params_file": ("/there/is/no/such/file.yaml", "params_file: there is no file '/there/is/no/such/file.yaml'"),
     "rate": ("fast", "rate: got 'fast' (str), expected a number"),
+    "depth": ("5", "depth: got '5', expected one of 'none', 'raw', 'compressed'"),
+    "motion": ("imu", "motion: got 'imu', expected one of 'tf', 'odometry'"),
+    "camera_pose": ("0,0,up", "camera_pose: got '0,0,up' (str), expected a list of numbers"),
+    "depth_topic": ("/{camera}/depth", "depth_topic: got '/{camera}/depth', but no camera has a name"),
+    "camera_info_topic": ("a b", "camera_info_topic: got 'a b', Invalid topic name"),
+    "odom_topic": ("/{camera}/odom", "odom_topic: got '/{camera}/odom', expected one topic for all cameras"),
     "qos_depth": ("abc", "qos_depth: got 'abc' (str), expected a whole number"),
     "task": ("everything", "task: got 'everything', expected one of '', 'semantic', 'instance', 'panoptic'"),
     "autostart": ("maybe", "autostart: got 'maybe' (str), expected a boolean"),
@@ -149,13 +157,52 @@ def test_rviz_shows_the_topics_of_the_node_in_its_namespace(idle, rviz):
     with launched({"params_file": str(idle), "namespace": "front", "rviz": "true"}, rviz) as launch:
         given = launch.wait_for_output("rviz2 was given: (.+)")[1]
         parameters_of("/front/segment", ["qos_depth"])
-    shown = yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())["Visualization Manager"]["Displays"]
-    topics = ("overlay", "semantic_color")
-    assert [display["Topic"]["Value"] for display in shown] == [f"/segment/{topic}" for topic in topics]
-    for topic in topics:
-        assert f"-r /segment/{topic}:=segment/{topic}" in given
-    assert f"-d {SHARE / 'config' / 'segment.rviz'}" in given
+    assert topics_shown(given) == ["overlay", "semantic_color"]
     assert "__ns:=/front" in given
+
+
+def test_rviz_shows_what_depth_gives_in_the_target_frame(idle, rviz):
+    arguments = {"params_file": str(idle), "depth": "raw", "target_frame": "odom", "rviz": "true"}
+    with launched(arguments, rviz) as launch:
+        given = launch.wait_for_output("rviz2 was given: (.+)")[1]
+        parameters_of("/segment", ["depth"])
+    assert topics_shown(given) == ["overlay", "semantic_color", "points", "obstacles", "markers"]
+    assert config_of(given)["Visualization Manager"]["Global Options"]["Fixed Frame"] == "odom"
+
+
+def test_depth_of_the_params_file_is_shown_too(idle, rviz):
+    idle.write_text(idle.read_text() + "    depth: compressed\n")
+    with launched({"params_file": str(idle), "rviz": "true"}, rviz) as launch:
+        given = launch.wait_for_output("rviz2 was given: (.+)")[1]
+        parameters_of("/segment", ["depth"])
+    assert "markers" in topics_shown(given)
+    # All else is as in the file.
+    assert config_of(given) == yaml.safe_load((SHARE / "config" / "segment.rviz").read_text())
+
+
+def config_of(given: str) -> Any:
+    """What RViz was given to show."""
+    return yaml.safe_load(Path(re.search(r"-d (\S+\.rviz)", given)[1]).read_text())
+
+
+def topics_shown(given: str) -> list[str]:
+    """The topics that RViz was given to show, each remapped to the node's namespace."""
+    topics = [display["Topic"]["Value"] for display in config_of(given)["Visualization Manager"]["Displays"]]
+    for topic in topics:
+        assert f"-r {topic}:={topic.removeprefix('/')}" in given
+    return [topic.removeprefix("/segment/") for topic in topics]
+
+
+def test_depth_reaches_the_node(idle):
+    topics = {"depth_topic": "/camera/depth", "camera_info_topic": "/camera/camera_info", "odom_topic": "/robot/odom"}
+    values = {"depth": "raw", "target_frame": "odom", "motion": "odometry", "camera_pose": "0.1,0,0.5,0,0,-1.57"}
+    with launched({"params_file": str(idle), **topics, **values}) as launch:
+        assert parameters_of("/segment", list(values)) == {
+            **values,
+            "camera_pose": [0.1, 0.0, 0.5, 0.0, 0.0, -1.57],
+        }
+        expected = ["depth:=/camera/depth", "camera_info:=/camera/camera_info", "odom:=/robot/odom"]
+        assert launch.remappings() == expected
 
 
 @pytest.mark.skipif(has_ros_package("rviz2"), reason="rviz2 is installed")
