@@ -15,6 +15,7 @@ from eomt_ros.node.cdr import read_image
 from eomt_ros.node.inputs import Arrival, Input
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.outputs import ResultPublisher
+from eomt_ros.node.parameters import ParameterError
 from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 from eomt_ros.printable import printable
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from eomt_ros.node.mailbox import Mailbox
     from eomt_ros.node.parameters import Parameters
     from eomt_ros.node.qos import QosOverrides
+    from eomt_ros.node.space_camera import SpaceCamera
+    from eomt_ros.node.space_worker import SpaceWorker
 
 LONGEST_TRACE = 4000  # characters of the end of a traceback
 MOST_ENCODINGS = 32  # that are told apart in the log: their names come from the network, so their number is bounded
@@ -81,19 +84,38 @@ class Camera:
         self._parameters = parameters
         self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap, camera=name)
         self.outputs = ResultPublisher(node, segmenter, self.parameters.qos_depth, overrides, name)
+        self.space = self._space(segmenter)
+        """None without depth."""
         self.input: Input | None = None
         """None while the node is not active."""
         self._reset_wanted = threading.Event()
         self._log = SparingLog(self.logger)
         self._told_encodings: set[str] = set()
 
+    def _space(self, segmenter: Segmenter) -> SpaceCamera | None:
+        if self.parameters.depth == "none":
+            return None
+        # Here and not at the top: without depth, nothing of it is loaded.
+        from eomt_ros.node.space_camera import SpaceCamera
+
+        try:
+            return SpaceCamera(self, segmenter)
+        except ParameterError:
+            self.outputs.destroy()
+            raise
+
     @property
     def parameters(self) -> Parameters:
         """The node's, at this moment."""
         return self._parameters()
 
-    def open(self, mailbox: Mailbox[Camera, Arrival]) -> Input:
-        """Begin to put images into `mailbox`. Raises ParameterError, see `Input`."""
+    def open(self, mailbox: Mailbox[Camera, Arrival], space: SpaceWorker | None = None) -> Input:
+        """Begin to put images into `mailbox`, and what somebody wants in metres to `space`.
+
+        Raises ParameterError, see `Input`.
+        """
+        if self.space is not None and space is not None:
+            self.space.open(space)
         self.input = Input(self, mailbox)
         self.outputs.publish_label_info()
         self.statistics.restart_silence()
@@ -104,15 +126,23 @@ class Camera:
         if self.input is not None:
             self.input.destroy()
             self.input = None
+        if self.space is not None:
+            self.space.close()
 
     def destroy(self) -> None:
         """Withdraw the result topics."""
         self.outputs.destroy()
+        if self.space is not None:
+            self.space.destroy()
 
     def reset(self) -> int:
         """Begin a new epoch with the next image that is taken, and return its number."""
         self._reset_wanted.set()
         return self.stream.epoch + 1
+
+    def wants_confidence(self) -> bool:
+        """Say whether anybody would receive confidences."""
+        return self.outputs.wants_confidence() or (self.space is not None and self.space.outputs.wants_confidence())
 
     def prepare(self, arrival: Arrival) -> DecodedImage:
         """Decode an image. Raises ImageError."""
@@ -136,6 +166,8 @@ class Camera:
             result, arrived=picture.arrived, taken=picture.taken, decoded=picture.decoded, segmented=segmented
         )
         self.statistics.count_processed(latency)
+        if self.space is not None:
+            self.space.hand_over(picture, result)
 
     @contextmanager
     def dropping(self) -> Iterator[None]:

@@ -9,14 +9,28 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from eomt_ros.node.statistics import BatchLatency, BatchStatistics, Drop, FrameLatency, ImageCounts, Statistics
+from eomt_ros.node.space_frame import Lack
+from eomt_ros.node.statistics import (
+    BatchLatency,
+    BatchStatistics,
+    Drop,
+    FrameLatency,
+    ImageCounts,
+    SpaceCounts,
+    SpaceLatency,
+    SpaceStatistics,
+    Statistics,
+)
 
 RATE_WINDOW = 5  # reports
 SILENCE = 3.0  # s without an image that are worth a warning
+NOT_ALL = {Lack.NO_POSE: "objects", Lack.DEPTH_UNKNOWN: "points"}
+"""What a frame is published without."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 
@@ -33,6 +47,8 @@ class Activity:
     device: str = ""
     score_threshold: float = 0.0
     epoch: int = 0
+    depth_topic: str = ""
+    """Empty, and no value, without depth."""
 
     @property
     def listens(self) -> bool:
@@ -45,22 +61,23 @@ class Reporter:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._history: deque[tuple[float, ImageCounts]] = deque(maxlen=RATE_WINDOW + 1)
+        self._history: deque[tuple[float, ImageCounts, SpaceCounts]] = deque(maxlen=RATE_WINDOW + 1)
 
     def observe(self, statistics: Statistics) -> None:
         """Note the counts of this moment; meant to be called about once a second."""
-        self._history.append((time.monotonic(), statistics.counts))
+        self._history.append((time.monotonic(), statistics.counts, statistics.space.counts))
 
     def report(
         self, statistics: Statistics, activity: Activity, more: Mapping[str, str] | None = None
     ) -> DiagnosticStatus:
         """Return the state of the camera at the last `observe`, with `more` values."""
         values = {
-            **{name.replace("_", " "): str(value) for name, value in dataclasses.asdict(activity).items()},
+            **{name.replace("_", " "): str(value) for name, value in _told(activity).items()},
             **self._rates(),
             **({} if statistics.age is None else {"age of the last result (s)": f"{statistics.age:.2f}"}),
             **_totals(self._history[-1][1]),
             **_percentiles(statistics.latencies),
+            **(_in_metres(self._history[-1][2], statistics.space) if activity.depth_topic else {}),
             **(more or {}),
         }
         return _status(*self._judge(statistics, activity), self._name, activity.device, values)
@@ -84,10 +101,21 @@ class Reporter:
         if lost := newest.lost - oldest.lost:
             message = f"{lost} images lost before they arrived: qos_depth, and docs/troubleshooting.md, Large images"
             return DiagnosticStatus.WARN, message
+        if lacking := self._lacking(statistics.space):
+            return DiagnosticStatus.WARN, lacking
         return DiagnosticStatus.OK, "processing images"
 
+    def _lacking(self, space: SpaceStatistics) -> str:
+        """What most of the last frames lacked in metres; empty where they lacked nothing."""
+        oldest, newest = self._history[0][2], self._history[-1][2]
+        if not (lacking := newest.lacking - oldest.lacking):
+            return ""
+        lack = max(lacking, key=lambda each: (each not in NOT_ALL, lacking[each]))
+        result, wanted = NOT_ALL.get(lack, "results in metres"), newest.wanted - oldest.wanted
+        return f"{lacking[lack]} of the last {wanted} frames without {result}: {space.explanation(lack)}"
+
     def _rates(self) -> dict[str, str]:
-        (begin, first), (end, last) = self._history[0], self._history[-1]
+        (begin, first, _), (end, last, _) = self._history[0], self._history[-1]
         elapsed = max(end - begin, 1e-9)
         return {
             "rate in (Hz)": f"{(last.received - first.received) / elapsed:.2f}",
@@ -129,7 +157,26 @@ def _totals(counts: ImageCounts) -> dict[str, str]:
     return {name: str(number) for name, number in numbers.items()}
 
 
-def _percentiles(latencies: Sequence[FrameLatency] | Sequence[BatchLatency]) -> dict[str, str]:
+def _told(activity: Activity) -> dict[str, Any]:
+    return {name: value for name, value in dataclasses.asdict(activity).items() if name != "depth_topic" or value}
+
+
+def _in_metres(counts: SpaceCounts, statistics: SpaceStatistics) -> dict[str, str]:
+    numbers = {
+        "depth received": counts.depth,
+        "space wanted": counts.wanted,
+        "space published": counts.published,
+        **{f"space lacking: {lack.value}": counts.lacking[lack] for lack in Lack},
+    }
+    return {
+        **{name: str(number) for name, number in numbers.items()},
+        **{f"space {name}": value for name, value in _percentiles(statistics.latencies).items()},
+    }
+
+
+def _percentiles(
+    latencies: Sequence[FrameLatency] | Sequence[BatchLatency] | Sequence[SpaceLatency],
+) -> dict[str, str]:
     if not latencies:
         return {}
     table = 1e3 * np.percentile(latencies, list(PERCENTILES.values()), axis=0).T

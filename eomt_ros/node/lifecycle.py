@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     from eomt_ros.engine import Segmenter
     from eomt_ros.node.camera import Camera
+    from eomt_ros.node.depth import DepthInput
+    from eomt_ros.node.inputs import Input
+    from eomt_ros.node.space_worker import SpaceWorker
     from eomt_ros.node.worker import Worker
 
 WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
@@ -59,6 +62,8 @@ class Active:
 
     mailbox: Mailbox[Camera, Arrival]
     worker: Worker
+    space: SpaceWorker | None
+    """None without depth."""
 
 
 class SegmentNode(LifecycleNode):
@@ -84,8 +89,8 @@ class SegmentNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._reset_callback)
         self.create_service(SetBool, "~/enable", self._enable_callback)
         self._log = SparingLog(self.get_logger())
-        self._silent: set[Camera] = set()
-        """Those of which it has been told."""
+        self._silent: set[str] = set()
+        """The silences that have been told."""
         qos = self._overrides.of_publisher("/diagnostics", QoSProfile(depth=10))
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos)
         # Not the node's clock: with use_sim_time that one stands still until somebody publishes /clock.
@@ -100,6 +105,8 @@ class SegmentNode(LifecycleNode):
         """Leave the network and what is shared with it, without waiting for a frame in work or a model that loads."""
         if self._active is not None:
             self._active.worker.abandon(EXIT_TIMEOUT)
+            if self._active.space is not None:
+                self._active.space.abandon(EXIT_TIMEOUT)
         super().destroy_node()
         # rclpy forgets it, and as long as it is there Fast DDS keeps its shared memory.
         self._state_machine.destroy_when_not_in_use()
@@ -143,6 +150,11 @@ class SegmentNode(LifecycleNode):
 
     def _configure(self) -> None:
         chosen = self.parameters
+        if chosen.depth != "none":
+            # Here and not at the top: without depth, nothing of it is loaded.
+            from eomt_ros.node.motion import check_motion
+
+            check_motion(chosen)
         self.get_logger().info(f"loading the model {chosen.model}")
         with self.presence.away():
             segmenter = _load(chosen)
@@ -177,22 +189,46 @@ class SegmentNode(LifecycleNode):
         worker = Worker(configured.segmenter, mailbox, configured.statistics, lambda: self.parameters)
         topics = []
         with ExitStack() as undo:
+            space = self._open_space(configured.cameras, undo)
             for camera in configured.cameras:
-                topics.append(camera.open(mailbox).topic)
                 undo.callback(camera.close)
+                topics.append(camera.open(mailbox, space).topic)
             undo.pop_all()
         self._overrides.warn_of_unused()
-        self._active = Active(mailbox, worker)
+        self._active = Active(mailbox, worker, space)
         worker.start()
+        if space is not None:
+            space.start()
         self.get_logger().info(f"active: waiting for images on {', '.join(topics)}")
+
+    def _open_space(self, cameras: Sequence[Camera], undo: ExitStack) -> SpaceWorker | None:
+        with_depth = [camera.space for camera in cameras if camera.space is not None]
+        if not with_depth:
+            return None
+        from eomt_ros.node.motion import open_motion
+        from eomt_ros.node.space_worker import SpaceWorker
+
+        worker = SpaceWorker(with_depth, lambda: self.parameters)
+        log = SparingLog(self.get_logger())
+        worker.motion = open_motion(
+            self, self.parameters, self._overrides, wake=worker.wake, tell=partial(log.warning, "motion")
+        )
+        if worker.motion is not None:
+            undo.callback(worker.motion.destroy)
+        return worker
 
     def _deactivate(self) -> None:
         if self._active is None or self._configured is None:
             return
         for camera in self._configured.cameras:
             camera.close()
+        space = self._active.space
         with self.presence.away():
             self._active.worker.stop()
+            if space is not None:
+                space.stop()
+        if space is not None and space.motion is not None:
+            space.motion.destroy()
         self._active = None
         # What comes after the pause is another scene, and its ids must not be taken for those of this one.
         for camera in self._configured.cameras:
@@ -232,6 +268,8 @@ class SegmentNode(LifecycleNode):
         if self._active is not None:
             for camera, pushed_out in self._active.mailbox.resize(chosen.capacity).items():
                 camera.statistics.count_dropped(Drop.OVERTAKEN, pushed_out)
+            if self._active.space is not None:
+                self._active.space.apply_parameters()
 
     def _reset_callback(
         self, request: Trigger.Request, response: Trigger.Response, camera: Camera | None = None
@@ -303,15 +341,25 @@ class SegmentNode(LifecycleNode):
             segmenter.device,
             segmenter.score_threshold,
             camera.stream.epoch,
+            "" if camera.space is None or camera.space.depth is None else camera.space.depth.topic,
         )
 
     def _warn_of_silence(self, camera: Camera) -> None:
-        if camera.input is None or not camera.enabled or camera.statistics.silence < SILENCE:
-            self._silent.discard(camera)
-        elif camera not in self._silent:
-            self._silent.add(camera)
-            topic, why = camera.input.topic, camera.input.why_silent()
-            self._log.warning(f"silence {camera.name}", f"no image on {topic} for {SILENCE:.0f} s: {why}")
+        if camera.input is None:
+            return
+        listens, space = camera.enabled, camera.space
+        self._tell_silence("image", camera, camera.input, camera.statistics.silence if listens else 0.0)
+        if space is not None and space.depth is not None:
+            silence = space.depth.silence if listens and space.outputs.wanted() else 0.0
+            self._tell_silence("depth", camera, space.depth, silence)
+
+    def _tell_silence(self, what: str, camera: Camera, source: Input | DepthInput, silence: float) -> None:
+        kind = f"no {what} {camera.name}"
+        if silence < SILENCE:
+            self._silent.discard(kind)
+        elif kind not in self._silent:
+            self._silent.add(kind)
+            self._log.warning(kind, f"no {what} on {source.topic} for {SILENCE:.0f} s: {source.why_silent()}")
 
 
 def _load(chosen: Parameters) -> Segmenter:

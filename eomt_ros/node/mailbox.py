@@ -1,4 +1,4 @@
-"""Hand-over of images from the subscriptions, which never wait, to the worker."""
+"""Hand-over of images from the subscriptions, which never wait, to the worker, and of its results to a next one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
+
+ASK_AGAIN = 0.02  # s
 
 _Sender = TypeVar("_Sender")
 _Item = TypeVar("_Item")
@@ -44,6 +46,31 @@ class Mailbox(Generic[_Sender, _Item]):
             if self._closed:
                 return None
             return {sender: queue.popleft() for sender, queue in self._queues.items() if queue}
+
+    def take_due(self, is_due: Callable[[_Sender, _Item], bool], *, newest: bool) -> tuple[_Sender, _Item, int] | None:
+        """Wait for an item that is due, and return its sender, it, and how many older ones of its sender it pushed out.
+
+        is_due: asked at every `put` and `wake`, and every `ASK_AGAIN`. newest: the newest that is due overtakes the
+        older ones; else all go in order, and one that is not due holds up those behind it. The senders take turns.
+        Returns None once the mailbox is closed, whatever it still holds.
+        """
+        with self._changed:
+            while not self._closed:
+                for sender, queue in self._queues.items():
+                    candidates = list(queue) if newest else list(queue)[:1]
+                    due = [number for number, item in enumerate(candidates) if is_due(sender, item)]
+                    if due:
+                        for _ in range(due[-1]):
+                            queue.popleft()
+                        self._queues[sender] = self._queues.pop(sender)
+                        return sender, queue.popleft(), due[-1]
+                self._changed.wait(ASK_AGAIN if any(self._queues.values()) else None)
+            return None
+
+    def wake(self) -> None:
+        """Let `take_due` ask again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def resize(self, capacity: int) -> dict[_Sender, int]:
         """Change the capacity and return how many items of each sender were pushed out by it."""

@@ -40,6 +40,18 @@ def why_silent(node: Node, topic: str, *, compressed: bool, reliability: str) ->
     return f"nobody publishes it; {there}; or check ROS_DOMAIN_ID and the network"
 
 
+def why_no_depth(node: Node, topic: str, *, compressed: bool) -> str:
+    """Say what to do, to a user whose node listens to `topic` for raw or compressed depth and gets none."""
+    wanted = COMPRESSED if compressed else RAW
+    offered = {end.topic_type for end in node.get_publishers_info_by_topic(topic)}
+    if wanted in offered:
+        return f"its publishers are silent, or do not match in quality of service; see: ros2 topic info -v {topic}"
+    if offered:
+        there, other = printable(", ".join(sorted(offered))), "raw" if compressed else "compressed"
+        return f"it carries {there}, expected {wanted}; remap depth, or set the parameter depth to '{other}'"
+    return "nobody publishes it; remap depth (depth_topic:=...) to the depth that is aligned to the colour image"
+
+
 def _advice(topic: str) -> str:
     topic = printable(topic)
     base = topic.removesuffix(COMPRESSED_SUFFIX)

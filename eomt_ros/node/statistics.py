@@ -9,6 +9,8 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from eomt_ros.node.space_frame import Lack
+
 if TYPE_CHECKING:
     from eomt_ros.engine import FrameResult
 
@@ -86,6 +88,15 @@ class BatchLatency(NamedTuple):
         )
 
 
+class SpaceLatency(NamedTuple):
+    """Seconds that one frame waited for its depth, in each stage, and from the image's arrival to end of publishing."""
+
+    waiting: float
+    decode: float
+    publish: float
+    total: float
+
+
 class BatchStatistics:
     """Counts the batches of frames that went through the engine; any thread may call any method."""
 
@@ -123,12 +134,74 @@ class ImageCounts:
     dropped: Counter[Drop] = field(default_factory=Counter)
 
 
+@dataclass
+class SpaceCounts:
+    """Numbers of a camera's frames in metres since the node was configured."""
+
+    depth: int = 0
+    """Depth messages that arrived."""
+    wanted: int = 0
+    """Frames of which somebody wanted something in metres."""
+    published: int = 0
+    lacking: Counter[Lack] = field(default_factory=Counter)
+
+
+class SpaceStatistics:
+    """Counts frames in metres of a camera and keeps their last latencies; any thread may call any method."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = SpaceCounts()
+        self._latencies: deque[SpaceLatency] = deque(maxlen=LATENCY_WINDOW)
+        self._explanations: dict[Lack, str] = {}
+
+    def count_depth(self) -> None:
+        """Count a depth message that arrived."""
+        with self._lock:
+            self._counts.depth += 1
+
+    def count_wanted(self) -> None:
+        """Count a frame of which somebody wants something in metres."""
+        with self._lock:
+            self._counts.wanted += 1
+
+    def count_lacking(self, lack: Lack, explanation: str, count: int = 1) -> None:
+        """Count frames that gave nothing in metres, or not all of it."""
+        with self._lock:
+            self._counts.lacking[lack] += count
+            self._explanations[lack] = explanation
+
+    def count_published(self, latency: SpaceLatency) -> None:
+        """Count a frame that was published in metres."""
+        with self._lock:
+            self._counts.published += 1
+            self._latencies.append(latency)
+
+    @property
+    def counts(self) -> SpaceCounts:
+        """A copy of the counts at this moment."""
+        with self._lock:
+            return replace(self._counts, lacking=self._counts.lacking.copy())
+
+    @property
+    def latencies(self) -> list[SpaceLatency]:
+        """The last frames' latencies, oldest first."""
+        with self._lock:
+            return list(self._latencies)
+
+    def explanation(self, lack: Lack) -> str:
+        """What was said of the last frame that lacked something."""
+        with self._lock:
+            return self._explanations[lack]
+
+
 class Statistics:
     """Counts images of a camera and keeps the latencies of its last frames; any thread may call any method."""
 
     def __init__(self) -> None:
         self.failure: str | None = None
         """Why the last frame gave no result, or None if it did."""
+        self.space = SpaceStatistics()
         self._lock = threading.Lock()
         self._counts = ImageCounts()
         self._latencies: deque[FrameLatency] = deque(maxlen=LATENCY_WINDOW)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from eomt_ros.node.presence import Presence
+from eomt_ros.node.mailbox_thread import MailboxThread
 from eomt_ros.node.statistics import BatchLatency, BatchStatistics
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from eomt_ros.node.parameters import Parameters
 
 
-class Worker:
+class Worker(MailboxThread):
     """Processes the images of a mailbox until it is closed: of every camera that has some one, all together."""
 
     def __init__(
@@ -28,36 +27,17 @@ class Worker:
         statistics: BatchStatistics,
         parameters: Callable[[], Parameters],
     ) -> None:
+        super().__init__("worker", mailbox)
         self._segmenter = segmenter
-        self._mailbox = mailbox
         self._statistics = statistics
         self._parameters = parameters
-        self._presence = Presence()
-        # A daemon, because a frame can take longer than a user who pressed Ctrl-C waits.
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
-    def start(self) -> None:
-        """Begin to take images."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take no more images, and wait for those in work."""
-        self._mailbox.close()
-        self._thread.join()
-
-    def abandon(self, patience: float) -> None:
-        """Publish nothing more, not the images in work either; waits at most `patience` seconds for what goes out."""
-        self._mailbox.close()
-        self._presence.end(patience)
-
-    def _run(self) -> None:
-        while (arrivals := self._take()) is not None:
-            self._process(arrivals)
-        self._presence.leave()
-
-    def _take(self) -> dict[Camera, Arrival] | None:
+    def _work(self) -> bool:
         with self._presence.away():
-            return self._mailbox.take(lambda: self._parameters().sync_window)
+            arrivals = self._mailbox.take(lambda: self._parameters().sync_window)
+        if arrivals is not None:
+            self._process(arrivals)
+        return arrivals is not None
 
     def _process(self, arrivals: dict[Camera, Arrival]) -> None:
         taken = time.monotonic()
@@ -84,7 +64,7 @@ class Worker:
     def _segmented(self, pictures: dict[Camera, DecodedImage]) -> Sequence[FrameResult | Exception]:
         """The result of each picture, or why there is none."""
         with_masks = self._parameters().publish_masks and any(camera.outputs.wants_masks() for camera in pictures)
-        with_confidence = any(camera.outputs.wants_confidence() for camera in pictures)
+        with_confidence = any(camera.wants_confidence() for camera in pictures)
         try:
             with self._presence.away():
                 return self._segmenter.segment_batch(

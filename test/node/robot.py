@@ -331,6 +331,10 @@ class Diagnostics:
         message = self._inbox.wait_for(lambda m: any(wanted(*pair) for pair in self._own(m)), what)
         return next(pair for pair in self._own(message) if wanted(*pair))
 
+    def messages(self) -> list[str]:
+        """What the statuses said so far."""
+        return [status.message for message in self._inbox.all() for status, _ in self._own(message)]
+
     def clear(self) -> None:
         """Forget what was reported."""
         self._inbox.clear()

@@ -104,6 +104,65 @@ def test_two_threads_hand_over_every_item_in_order() -> None:
     giver.join(PATIENCE)
 
 
+def test_the_newest_that_is_due_overtakes_the_older_ones_and_leaves_those_that_are_not_due() -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 10)
+    for item in (1, 2, 3, 4):
+        mailbox.put("front", item)
+    assert mailbox.take_due(lambda _, item: item in (1, 3), newest=True) == ("front", 3, 2)
+    assert mailbox.take_due(lambda _, item: True, newest=True) == ("front", 4, 0)
+
+
+def test_in_order_an_item_that_is_not_due_holds_up_those_behind_it_and_no_other_sender() -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front", "rear"], 10)
+    for item in (1, 2):
+        mailbox.put("front", item)
+    mailbox.put("rear", 3)
+    assert mailbox.take_due(lambda _, item: item != 1, newest=False) == ("rear", 3, 0)
+    assert mailbox.take_due(lambda _, item: True, newest=False) == ("front", 1, 0)
+    assert mailbox.take_due(lambda _, item: True, newest=False) == ("front", 2, 0)
+
+
+def test_senders_take_turns_where_all_are_due() -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front", "rear"], 10)
+    for item in (1, 2):
+        mailbox.put("front", item)
+        mailbox.put("rear", item)
+    taken = [mailbox.take_due(lambda _, item: True, newest=False) for _ in range(4)]
+    assert taken == [("front", 1, 0), ("rear", 1, 0), ("front", 2, 0), ("rear", 2, 0)]
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+def test_an_item_that_becomes_due_is_taken_also_where_nobody_wakes(wakes: bool) -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 10)
+    mailbox.put("front", 1)
+    asked, is_due = threading.Event(), threading.Event()
+
+    def ask(sender: str, item: int) -> bool:
+        asked.set()
+        return is_due.is_set()
+
+    taken: list[tuple[str, int, int] | None] = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take_due(ask, newest=True)))
+    taker.start()
+    assert asked.wait(PATIENCE)
+    is_due.set()
+    if wakes:
+        mailbox.wake()
+    taker.join(PATIENCE)
+    assert taken == [("front", 1, 0)]
+
+
+def test_closing_ends_the_wait_for_what_is_due() -> None:
+    mailbox: Mailbox[str, int] = Mailbox(["front"], 10)
+    taken: list[tuple[str, int, int] | None] = []
+    taker = threading.Thread(target=lambda: taken.append(mailbox.take_due(lambda *_: False, newest=True)))
+    taker.start()
+    mailbox.put("front", 1)
+    mailbox.close()
+    taker.join(PATIENCE)
+    assert taken == [None]
+
+
 @pytest.mark.parametrize(
     ("camera_rate", "rate", "expected"),
     [(30, 0, 30), (30, 30, 30), (30, 20, 20), (30, 15, 15), (10, 15, 10), (60, 7, 7)],
