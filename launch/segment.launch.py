@@ -44,6 +44,7 @@ PARAMETERS = (
     "image_transport",
     "model",
     "task",
+    "taxonomy",
     "rate",
     "sync_window",
     "policy",

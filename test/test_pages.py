@@ -23,10 +23,14 @@ from eomt_ros.cli.main import main
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
 from eomt_ros.node.outputs import LABEL_INFO, RESULTS
+from eomt_ros.node.space_outputs import OBJECTS, OBSTACLES, POINTS
 from test import ROOT
+from test.engine.checkpoints import write_eomt
 from test.patience import PATIENCE
 
 README = ROOT / "README.md"
+NAVIGATION = ROOT / "docs" / "navigation.md"
+TAXONOMIES = ROOT / "config" / "taxonomies"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [README, *DOCS, ROOT / "CHANGELOG.md", ROOT / "demo" / "README.md"]
 
@@ -195,6 +199,58 @@ def test_every_own_topic_that_is_named_is_one_of_the_node(page: Path) -> None:
     ours = {*rows("docs/node.md", "it publishes"), *rows("docs/node.md", "service")}
     named = {topic.replace("~/front/", "~/") for topic in re.findall(r"`(~/[\w/]+)`", text_of(page))}
     assert named - {"~/.cache/eomt_ros"} <= ours
+
+
+@each_page
+def test_every_block_of_yaml_is_yaml(page: Path) -> None:
+    for block in yaml_of(page):
+        assert isinstance(yaml.safe_load(block), (dict, list)), block
+
+
+def test_what_navigation_subscribes_to_are_topics_of_the_node() -> None:
+    named = {
+        word
+        for block in yaml_of(NAVIGATION)
+        for word in words_in(yaml.safe_load(block))
+        if word.startswith("/segment/")
+    }
+    ours = {f"/segment/{topic}" for topic in (*RESULTS, LABEL_INFO, POINTS, OBSTACLES, OBJECTS)}
+    groups = {
+        group for each in sorted(TAXONOMIES.glob("*.yaml")) for group in re.findall(r"groups: \[(\w+)\]", text_of(each))
+    }
+    assert named <= ours | {f"/segment/masks/{group}" for group in groups}
+    assert len(named) > 4
+
+
+def test_the_costs_in_navigation_are_what_the_command_prints(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = load_labels(ROOT / "config" / "labels" / "coco_panoptic.yaml").class_names
+    model = write_eomt(tmp_path / "coco", id2label=dict(enumerate(names)))
+    assert not main(["taxonomy", "indoor_coco", "--model", str(model), "--nav2"])
+    (printed,) = yaml.safe_load(capsys.readouterr().out).values()
+    (shown,) = re.findall(r"^      semantic_segmentation_layer:\n(?:        .*\n)+", text_of(NAVIGATION), re.MULTILINE)
+    assert yaml.safe_load(textwrap.dedent(shown)) == {"semantic_segmentation_layer": printed}
+
+
+@each_page
+def test_every_taxonomy_that_is_named_comes_with_the_package(page: Path) -> None:
+    for name in re.findall(r"(?:taxonomy:=|eomt-ros taxonomy |--taxonomy )(\w+)(?=[\s`])", text_of(page)):
+        assert (TAXONOMIES / f"{name}.yaml").exists(), name
+
+
+def yaml_of(page: Path) -> list[str]:
+    """The page's blocks of YAML."""
+    return re.findall(r"```yaml\n(.*?)```", text_of(page), re.DOTALL)
+
+
+def words_in(tree: object) -> list[str]:
+    """All strings in a YAML document, but not its keys."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        return [word for each in tree for word in words_in(each)]
+    return [tree] if isinstance(tree, str) else []
 
 
 def test_the_packages_it_says_to_install_are_those_of_the_optional_parts() -> None:

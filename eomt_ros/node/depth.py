@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from eomt_ros.node.parameters import Parameters
 
 MOST_KEPT = 64  # depth messages, besides one for each image that may wait: two seconds at 30 Hz
+LONGEST_SLOP = 0.3  # s that is worth a larger depth_slop: in that time a robot has moved on by a step
 TIME_JUMPS = SECOND  # depth that is older than the last by more is of another time
 COMPRESSED = ("/compressed", "/compressedDepth")
 """How topics of image_transport end that carry depth in PNG."""
@@ -145,17 +146,19 @@ class DepthInput:
         with self._lock:
             kept, last = list(self._kept), self._last_stamp
         if not kept:
-            raise LackError(Lack.NO_DEPTH, f"no depth came on {self.topic}")
+            raise LackError(Lack.NO_DEPTH, f"no depth came on {self.topic}: {self.why_silent()}")
         if stamp == last:
             text = f"the stamp of the images does not change ({stamp / SECOND:.3f} s), so that no depth can be matched"
             raise LackError(Lack.DEPTH_TOO_FAR, text)
         nearest = min(kept, key=lambda each: abs(each.stamp - stamp))
         offset, slop = (nearest.stamp - stamp) / SECOND, self._camera.parameters.depth_slop
         if abs(offset) > slop:
+            far = abs(offset) > LONGEST_SLOP
+            mend = "it has stopped, or its stamps are of another clock" if far else "raise that if it is always so far"
             raise LackError(
                 Lack.DEPTH_TOO_FAR,
                 f"the nearest depth on {self.topic} is {abs(offset):.3f} s {'newer' if offset > 0 else 'older'} than"
-                f" the image, depth_slop is {slop} s",
+                f" the image, depth_slop is {slop} s: {mend}",
             )
         return nearest.message
 

@@ -52,8 +52,8 @@ class DepthCamera:
             self.points = robot.listen(PointCloud2, f"~/{root}points")
             self.inboxes.append(self.points)
 
-    def connect(self, depth: CompressedImage | Image) -> None:
-        """Publish all three, with this depth, until points came, then forget them."""
+    def connect(self, depth: CompressedImage | Image, *more: Inbox) -> None:
+        """Publish all three, with this depth, until points came, and results in `more`; then forget them."""
 
         def send(stamp: float) -> Image:
             self.send_info()
@@ -62,29 +62,36 @@ class DepthCamera:
 
         self.depths.connect()
         self.infos.connect()
-        self.robot.connect(self.images, *self.inboxes, image=send)
+        self.robot.connect(self.images, *self.inboxes, *more, image=send)
 
-    def send(self, depth: CompressedImage | Image | None = None, *, offset: float = 0.0) -> Image:
-        """Publish the next image, and its depth `offset` seconds later; returns the image."""
-        stamp = self.robot.next_stamp(0.5)
+    def send(
+        self, depth: CompressedImage | Image | None = None, *, offset: float = 0.0, step: float = 0.5, seed: int = 0
+    ) -> Image:
+        """Publish the next image, `step` seconds after the last, and its depth, `offset` seconds later than the image.
+
+        seed: that of the picture. Returns the image.
+        """
+        stamp = self.robot.next_stamp(step)
         if depth is not None:
             self.send_depth(depth, stamp + offset)
-        return self.images.publish(stamped(picture(), stamp, frame_id=self.frame_id))
+        return self.images.publish(stamped(picture(seed), stamp, frame_id=self.frame_id))
 
     def send_depth(self, depth: CompressedImage | Image, stamp: float) -> None:
-        """Publish depth of that moment (s)."""
-        depth.header.frame_id = self.frame_id
+        """Publish depth of that moment (s), in the image's frame if it names none."""
+        depth.header.frame_id = depth.header.frame_id or self.frame_id
         depth.header.stamp.sec, depth.header.stamp.nanosec = divmod(round(stamp * SECOND), SECOND)
         self.depths.publish(depth)
 
-    def send_info(self) -> None:
-        """Publish the camera_info of the view."""
+    def send_info(self, **fields: Any) -> CameraInfo:
+        """Publish the camera_info of the view, but for these fields, and return it."""
         fx, fy, cx, cy = self.view
         info = CameraInfo(height=HEIGHT, width=WIDTH, distortion_model="plumb_bob", d=[0.0] * 5)
         info.header.frame_id = self.frame_id
         info.k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
         info.p = [fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0]
-        self.infos.publish(info)
+        for name, value in fields.items():
+            setattr(info, name, value)
+        return self.infos.publish(info)
 
     def seen(self, image: Image) -> npt.NDArray[np.float32]:
         """(H, W, 3) metres: the points of an image, once they come."""

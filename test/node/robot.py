@@ -335,6 +335,10 @@ class Diagnostics:
         """What the statuses said so far."""
         return [status.message for message in self._inbox.all() for status, _ in self._own(message)]
 
+    def last(self) -> Any:
+        """The last status so far; None where there is none."""
+        return next((status for m in reversed(self._inbox.all()) for status, _ in self._own(m)), None)
+
     def clear(self) -> None:
         """Forget what was reported."""
         self._inbox.clear()
