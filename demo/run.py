@@ -22,6 +22,7 @@ from demo.sheet import ContactSheet
 from eomt_ros.cli.evaluate import summary
 from eomt_ros.cli.stopping import StopSignals, exit_code_of
 from eomt_ros.errors import UserError
+from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_folder import OVERLAY
 from eomt_ros.node.fast_dds import profile_variables
 from eomt_ros.printable import printable
@@ -39,7 +40,9 @@ from eomt_ros.video import frame_count, read_video
 
 ROOT = Path(__file__).parent.parent
 SHEET = "overlay.png"
+SHEET_WIDTH = 1440  # pixels
 TILES = 12
+ODOMETRY, ODOMETRY_FRAME = "/odom", "odom"
 BAGS = {"1": ROOT / "demo" / "bag", "2": ROOT / "demo" / "rig"}
 """By the number of cameras."""
 
@@ -65,7 +68,7 @@ def run(options: ReplayOptions, model: str, stop: StopSignals, cameras: Sequence
         if segment.stop() != 0:
             raise segment.failure(f"did not end well: code {segment.code}")
     if OVERLAY in evaluation.results.files.values():
-        _write_sheet(options.out, columns=2 if cameras else 3)
+        _write_sheet(options.out)
     return evaluation
 
 
@@ -92,6 +95,8 @@ def _free_domain() -> int:
 
 def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) -> list[str]:
     image_topics, image_transport = listen_to(options.bag, options.topics, options.truth)
+    names = [f"{camera}/image" for camera in cameras] or ["image"]
+    remapped = dict(zip(names, image_topics, strict=True))
     parameters = {
         "model": f"'{model}'",
         "task": "panoptic",
@@ -100,21 +105,33 @@ def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) ->
         "reliability": "reliable",
         "qos_depth": "100",
         **({"cameras": f"[{', '.join(cameras)}]"} if cameras else {}),
+        **({"taxonomy": "demo"} if model == "demo" else {}),
     }
-    names = [f"{camera}/image" for camera in cameras] or ["image"]
-    remapped = [f"{name}:={topic}" for name, topic in zip(names, image_topics, strict=True)]
+    with Bag(options.bag) as bag:
+        topics = set(bag.topics)
+    spaces = {name.removesuffix("image"): topic.rpartition("/")[0] for name, topic in remapped.items()}
+    if all({f"{space}/depth/compressed", f"{space}/camera_info"} <= topics for space in spaces.values()):
+        parameters["depth"] = "compressed"
+        for name, space in spaces.items():
+            remapped |= {f"{name}depth": f"{space}/depth", f"{name}camera_info": f"{space}/camera_info"}
+        # The cameras of the rig are in worlds of their own: no odometry holds for both.
+        if not cameras and ODOMETRY in topics:
+            parameters |= {"motion": "odometry", "target_frame": ODOMETRY_FRAME}
+            remapped["odom"] = ODOMETRY
     command = [sys.executable, "-m", "eomt_ros.node.segment_node", "--ros-args"]
-    command += [word for remapping in remapped for word in ("-r", remapping)]
+    command += [word for name, topic in remapped.items() for word in ("-r", f"{name}:={topic}")]
     return command + [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
 
 
-def _write_sheet(out: Path, columns: int) -> None:
-    sheet = ContactSheet(columns=columns, tile_width=1440 // columns)
+def _write_sheet(out: Path) -> None:
     frames = frame_count(out / OVERLAY) or 1
     chosen = {round(number) for number in np.linspace(0, frames - 1, TILES)}
-    for number, frame in enumerate(read_video(out / OVERLAY)):
-        if number in chosen:
-            sheet.add(frame.image, f"{frame.stamp * 1e-9:.1f} s")
+    pictures = [frame for number, frame in enumerate(read_video(out / OVERLAY)) if number in chosen]
+    height, width, _ = pictures[0].image.shape
+    columns = 2 if width > 2 * height else 3
+    sheet = ContactSheet(columns=columns, tile_width=SHEET_WIDTH // columns)
+    for frame in pictures:
+        sheet.add(frame.image, f"{frame.stamp * 1e-9:.1f} s")
     sheet.write(out / SHEET)
 
 

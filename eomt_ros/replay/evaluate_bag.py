@@ -24,6 +24,7 @@ try:
     from eomt_ros.cli.stopping import STOPPED, StopSignals, exit_code_of
     from eomt_ros.errors import UserError
     from eomt_ros.evaluation import run
+    from eomt_ros.evaluation.bag import Bag
     from eomt_ros.evaluation.counting import counted
     from eomt_ros.evaluation.output_bag import OutputBag
     from eomt_ros.evaluation.output_folder import BAG, OVERLAY, make_ready, nothing_half
@@ -32,13 +33,14 @@ try:
     from eomt_ros.evaluation.report.figures import Kind, as_text
     from eomt_ros.evaluation.results import ReplayFigures, Results, nothing_scored, write_results
     from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
+    from eomt_ros.evaluation.sources.space import ODOMETRY_TYPE
     from eomt_ros.node.fast_dds import profile_variables
     from eomt_ros.package_data import shipped
     from eomt_ros.replay.bag_images import played_topics
     from eomt_ros.replay.children import Child
     from eomt_ros.replay.participant import Participant
     from eomt_ros.replay.replay import Replayed, Replayer
-    from eomt_ros.replay.rig_video import write_rig_video
+    from eomt_ros.replay.result_video import ResultVideo
 except ImportError as error:
     sys.exit(f"evaluate_bag: {missing(error, 'evaluation')}")
 
@@ -105,21 +107,33 @@ def _score(
     came = [each for each in sequences if each.topic not in replayed.silent]
     recorded, labels = options.out / BAG, replayed.parameters["labels"]
     table, max_gap = Path(labels) if labels else None, replayed.parameters["max_gap"]
+    target = replayed.parameters["target_frame"]
+    in_metres = replayed.cameras_in_metres if not target or _is_of_odometry(target, options.bag) else {}
+    # A video of one camera's images alone is written on the way.
+    apart = len(came) > 1 or bool(in_metres)
     scoring = run.EvaluationOptions(
         _settings(options, replayed),
-        video=options.video and len(came) == 1,
+        video=options.video and not apart,
         complete=lambda scored: _with_replay(scored, sequences, replayed),
         stop=stop.for_scores,
     )
     with RecordedPredictions(recorded, came, table, max_gap=max_gap) as predictions:
         found = run.evaluate(came, predictions, options.out, scoring)
-    if not options.video or len(came) == 1 or stop.for_scores.is_set():
+    if not options.video or not apart or stop.for_scores.is_set():
         return found
-    problem = write_rig_video(options.out / OVERLAY, came, recorded, table, max_gap, stop.for_scores)
+    video = ResultVideo(recorded, table, max_gap, in_metres, fixed=bool(target))
+    problem = video.write(options.out / OVERLAY, came, stop.for_scores)
     files = found.files if problem else {**found.files, "overlay": OVERLAY}
     found = replace(found, files=files, problems=(*found.problems, *([problem] if problem else [])))
     write_results(found, options.out)
     return found
+
+
+def _is_of_odometry(frame: str, path: Path) -> bool:
+    """True if the bag's odometry is in that frame: by it the camera's place there is known."""
+    with Bag(path) as bag:
+        topics = [topic for topic, kind in bag.topics.items() if kind == ODOMETRY_TYPE and bag.count(topic)]
+        return any(next(bag.messages(topic)).content.header.frame_id == frame for topic in topics)
 
 
 def _settings(options: ReplayOptions, replayed: Replayed) -> dict[str, Any]:

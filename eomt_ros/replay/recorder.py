@@ -8,17 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 
 from eomt_ros.evaluation.output_bag import IMAGE, INSTANCE_ARRAY, NODE, OutputBag, ResultTopics
 from eomt_ros.evaluation.results import Percentiles
-from eomt_ros.msg import InstanceArray
+from eomt_ros.msg import InstanceArray, ObjectArray
 from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.parameters import ALONE
@@ -26,10 +26,25 @@ from eomt_ros.node.statistics import Drop
 
 _KINDS: tuple[tuple[type[Any], str], ...] = ((Image, IMAGE), (Image, IMAGE), (InstanceArray, INSTANCE_ARRAY))
 """Class and type of the messages on each of `ResultTopics`."""
+_SPACE_KINDS = ((ObjectArray, "eomt_ros/msg/ObjectArray"), (PointCloud2, "sensor_msgs/msg/PointCloud2"))
+"""The same of `MetreTopics`."""
 _STATUS = f"{NODE.lstrip('/')}: "
 """Beginning of the names of the node's statuses; the name of the camera follows, or `ALONE`."""
 _DEPTH = 1000
 """Results that may wait here while others are written: all that an evaluation could be behind by."""
+
+
+class MetreTopics(NamedTuple):
+    """The topics of a node's results in metres: frames without depth have none."""
+
+    objects: str
+    obstacles: str
+
+    @classmethod
+    def of_camera(cls, name: str = "") -> MetreTopics:
+        """Those of one of several cameras; of the only camera where it has no name."""
+        space = f"{NODE}/{name}" if name else NODE
+        return cls(f"{space}/objects", f"{space}/obstacles")
 
 
 @dataclass(frozen=True)
@@ -86,13 +101,19 @@ class Recorder:
         """Number of results that came, of all cameras."""
         return sum(self.counts[ResultTopics.of_camera(camera).instances] for camera in self.arrivals)
 
-    def record(self, cameras: Iterable[str]) -> None:
-        """Begin to record the results of these cameras, and forget the reports so far."""
+    def record(self, cameras: Iterable[str], *, in_metres: bool = False) -> None:
+        """Begin to record the results of these cameras, and forget the reports so far.
+
+        in_metres: those of `MetreTopics` too.
+        """
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         for camera in cameras:
             self.arrivals[camera] = {}
             topics = ResultTopics.of_camera(camera)
-            for topic, (kind, name) in zip(topics, _KINDS, strict=True):
+            kinds = dict(zip(topics, _KINDS, strict=True))
+            if in_metres:
+                kinds |= dict(zip(MetreTopics.of_camera(camera), _SPACE_KINDS, strict=True))
+            for topic, (kind, name) in kinds.items():
                 arrivals = self.arrivals[camera] if topic == topics.instances else {}
                 self._node.create_subscription(kind, topic, self._writer(topic, name, arrivals), qos, raw=True)
         # Anew and last, because middleware tells of subscriptions in their order: a node whose report comes here knows

@@ -27,7 +27,7 @@ from eomt_ros.node.parameters import RULES
 from eomt_ros.printable import printable
 from eomt_ros.replay.children import Child, ChildError
 from eomt_ros.replay.participant import Participant
-from eomt_ros.replay.recorder import Recorder, Report
+from eomt_ros.replay.recorder import MetreTopics, Recorder, Report
 
 AHEAD = 8  # images of which results may be due: enough that the node never waits, and that a bad image holds nothing up
 START_PATIENCE = 180.0  # s for the node to load its model, or download it
@@ -36,6 +36,7 @@ INTRODUCTION_PATIENCE = 60.0  # s for the player to start, and for the node to h
 RESULT_PATIENCE = 180.0  # s for the next result: a large model takes half a minute a frame on a busy CPU
 STOPPED_PATIENCE = 3.0  # s for the same where the node may be on its way out too
 READY = ("active", "inactive")
+METRES_PATIENCE = 2.0  # s for the results in metres that follow the others
 LATE = 2.0  # s after which an image that has not reached the node is lost
 
 
@@ -57,6 +58,8 @@ class Replayed:
     """Of each camera, by the topic of its images."""
     silent: Sequence[str]
     """The topics of those that gave no result at all."""
+    cameras_in_metres: Mapping[str, str]
+    """The node's name of each camera that gave objects in metres, by the topic of its images."""
     parameters: Mapping[str, Any]
     """Parameters of the node."""
     report: Report
@@ -103,7 +106,7 @@ class Replayer:
         self.participant.serve(lambda: self._is_given_up or recorder.state != "", START_PATIENCE)
         if not self._cameras and not self._is_given_up and recorder.reports:
             self._cameras = _cameras_of(self.topics, recorder.reports)
-            recorder.record(self._cameras)
+            recorder.record(self._cameras, in_metres=self._parameters(["depth"])["depth"] != "none")
             self.participant.serve(lambda: self._is_given_up or recorder.state != "", START_PATIENCE)
         if recorder.state == "unconfigured" and not self._is_given_up:
             self._change_state("configure", "cleanup")
@@ -126,9 +129,7 @@ class Replayer:
     def play(self, images: int) -> Replayed:
         """Play the bag, which has so many images, and return the outcome. Raises as `wait_for_node` does."""
         before = self.wait_for_node()
-        parameters = self.participant.parameters_of(NODE, list(RULES), ANSWER_PATIENCE)
-        if not parameters:
-            raise ReplayError(f"the node {NODE} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
+        parameters = self._parameters(list(RULES))
         try:
             with tempfile.TemporaryDirectory(prefix="eomt_ros_replay_") as folder:
                 log = Path(folder) / "published.csv"
@@ -148,6 +149,12 @@ class Replayer:
             # It would go on to wait for images, and warn that none come, while its results are scored.
             while self._to_undo and not self._node_is_gone:
                 self.participant.change_state(NODE, self._to_undo.pop(), ANSWER_PATIENCE)
+
+    def _parameters(self, names: list[str]) -> dict[str, Any]:
+        parameters = self.participant.parameters_of(NODE, names, ANSWER_PATIENCE)
+        if not parameters:
+            raise ReplayError(f"the node {NODE} did not tell its parameters within {ANSWER_PATIENCE:.0f} s")
+        return parameters
 
     def _change_state(self, transition: str, undone_by: str) -> None:
         if not self.participant.change_state(NODE, transition, START_PATIENCE):
@@ -246,6 +253,7 @@ class Replayer:
 
         self.participant.serve(over)
         if all(map(settled, self._cameras)):
+            self.participant.serve(self._has_all_in_metres, METRES_PATIENCE)
             return True
         topics = [topic for camera in self._cameras for topic in ResultTopics.of_camera(camera)]
         counts = ", ".join(f"{recorder.counts[topic]} on {topic}" for topic in topics)
@@ -253,6 +261,15 @@ class Replayer:
             f"the node's last report does not account for all images; its results that came: {counts}"
         )
         return False
+
+    def _has_all_in_metres(self) -> bool:
+        """True if none of them is to come; where a frame had no depth, nobody can tell."""
+        counts = self._recorder.counts
+        came = [
+            (counts[MetreTopics.of_camera(each).objects], counts[ResultTopics.of_camera(each).instances])
+            for each in self._cameras
+        ]
+        return all(objects in (0, results) for objects, results in came)
 
     def _replayed(
         self,
@@ -281,6 +298,11 @@ class Replayer:
             replay=figures(self._cameras),
             by_topic={topic: figures([camera]) for camera, topic in self._cameras.items()},
             silent=silent,
+            cameras_in_metres={
+                topic: camera
+                for camera, topic in self._cameras.items()
+                if recorder.counts[MetreTopics.of_camera(camera).objects]
+            },
             parameters=parameters,
             report=max((recorder.reports[camera] for camera in self._cameras), key=_engine_time),
             results_per_second=(len(arrivals) - 1) / elapsed if elapsed else float("nan"),
