@@ -223,6 +223,31 @@ def test_make_passes_the_number_of_cameras_on(given: tuple[str, ...], passed: st
     assert f'-m demo.run --cameras "{passed}"' in done.stdout
 
 
+def test_where_the_bag_has_depth_things_and_video_are_in_metres(model: Path, tmp_path: Path) -> None:
+    bag = bags.write_beginning(tmp_path / "bag", ROOT / "demo" / "bag", FRAMES)
+    done = run_demo("--bag", bag, "--model", model, "--out", tmp_path / "out")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    with Bag(tmp_path / "out" / "bag") as recorded:
+        assert set(recorded.topics) == {*TOPICS, "/segment/objects", "/segment/obstacles"}
+        instances, objects = (list(recorded.messages(topic)) for topic in ("/segment/instances", "/segment/objects"))
+    assert [message.stamp for message in objects] == [message.stamp for message in instances]
+    assert {message.content.header.frame_id for message in objects} == {"odom"}
+    frames = list(read_video(tmp_path / "out" / "overlay.mp4"))
+    assert len(frames) == len(instances)
+    assert {frame.image.shape for frame in frames} == {(480, 848 + 480, 3)}
+
+
+def test_with_two_cameras_things_are_in_the_frame_of_each(model: Path, tmp_path: Path) -> None:
+    bag = bags.write_beginning(tmp_path / "rig", ROOT / "demo" / "rig", FRAMES)
+    done = run_demo("--cameras", 2, "--bag", bag, "--model", model, "--out", tmp_path / "out")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    with Bag(tmp_path / "out" / "bag") as recorded:
+        for camera in RIG_FRAMES:
+            frames = {message.content.header.frame_id for message in recorded.messages(f"/segment/{camera}/objects")}
+            assert frames == {f"{camera}_optical"}
+    assert next(read_video(tmp_path / "out" / "overlay.mp4")).image.shape[1] > 2 * (848 + 480)
+
+
 @fast_dds
 def test_none_of_its_processes_leaves_anything_in_shared_memory(run: Run) -> None:
     assert len(run.segments) >= 3 * 2, "the demo, the node and the player have segments, each with its lock"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,17 @@ def write_scene(path: Path, frames: int, storage: StoragePlugin = StoragePlugin.
             yield PANOPTIC, stamp(number), image(stamp(number), instances, "16UC1")
 
     return write_bag(path, messages(), storage)
+
+
+def write_beginning(path: Path, source: Path, frames: int) -> Path:
+    """Writes the first messages of every topic of a bag, so many."""
+    with Bag(source) as bag:
+        messages = [
+            (topic, message.stamp, message.content)
+            for topic in bag.topics
+            for message in islice(bag.messages(topic), frames)
+        ]
+    return write_bag(path, sorted(messages, key=lambda message: message[1]))
 
 
 def rig_topic(camera: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,7 @@ HEIGHT, WIDTH = 240, 424
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The beginning of the demo bag."""
-
-    def messages() -> Iterator[tuple[str, int, Any]]:
-        with Bag(ROOT / "demo" / "bag") as bag:
-            for topic in bag.topics:
-                for message in islice(bag.messages(topic), FRAMES):
-                    yield topic, message.stamp, message.content
-
-    return bags.write_bag(tmp_path_factory.mktemp("played") / "bag", sorted(messages(), key=lambda each: each[1]))
+    return bags.write_beginning(tmp_path_factory.mktemp("played") / "bag", ROOT / "demo" / "bag", FRAMES)
 
 
 @pytest.fixture(scope="module")
