@@ -22,8 +22,8 @@ from environment.machine import WHEEL_PYTHONS
 from eomt_ros.cli.main import main
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.extras import EXTRAS
-from eomt_ros.node.outputs import LABEL_INFO, RESULTS
-from eomt_ros.node.space_outputs import OBJECTS, OBSTACLES, POINTS
+from eomt_ros.node.outputs import DETECTIONS, LABEL_INFO, RESULTS
+from eomt_ros.node.space_outputs import DETECTIONS_3D, MARKERS, OBJECTS, OBSTACLES, POINTS
 from test import ROOT
 from test.engine.checkpoints import write_eomt
 from test.patience import PATIENCE
@@ -190,7 +190,8 @@ def test_the_topics_and_services_are_those_of_the_node() -> None:
     code = "".join(text_of(path) for path in (ROOT / "eomt_ros" / "node").glob("*.py"))
     named = set(re.findall(r'"(~/[\w/]+|/diagnostics)"', code))
     assert named
-    results = {f"~/{topic}" for topic in (*RESULTS, LABEL_INFO)}
+    results = {f"~/{topic}" for topic in (*RESULTS, LABEL_INFO, DETECTIONS)}
+    results |= {f"~/{topic}" for topic in (POINTS, OBSTACLES, OBJECTS, DETECTIONS_3D, MARKERS)}
     assert set(rows("docs/node.md", "it publishes")) | set(rows("docs/node.md", "service")) == named | results
 
 
