@@ -256,6 +256,11 @@ class Robot:
             threading.Event().wait(0.1)  # the graph has no event for a single topic
         pytest.fail(f"the node has no end of {topic}; it printed:\n{self.process.output}")
 
+    def topics(self) -> set[str]:
+        """The topics that somebody publishes in the node's namespace."""
+        names = {topic for topic, _ in self._node.get_topic_names_and_types()}
+        return {topic for topic in names if self._node.count_publishers(topic)}
+
     def transition(self, label: str) -> bool:
         """Ask for a lifecycle transition, and say whether it succeeded."""
         request = ChangeState.Request()

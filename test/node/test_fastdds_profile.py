@@ -1,4 +1,4 @@
-"""`config/fastdds.xml` does what it is for: large images arrive with best effort."""
+"""`config/fastdds.xml` does what it is for: large images and clouds arrive with best effort."""
 
 from __future__ import annotations
 
@@ -20,32 +20,41 @@ PROFILE = Path(__file__).resolve().parents[2] / "config" / "fastdds.xml"
 
 SETUP = """
     import array, sys
+    import numpy as np
     import rclpy
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
     from rclpy.qos import QoSProfile, ReliabilityPolicy
-    from sensor_msgs.msg import Image
+    from sensor_msgs.msg import Image, PointCloud2
+    from std_msgs.msg import Header
+    from eomt_ros.node.cdr import write_cloud
+    from eomt_ros.node.point_clouds import LABELLED_POINT
     from test.node.spinning import spinning
 
     best_effort = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
     matched = lambda event: print("matched", flush=True)
-    received = lambda image: print(len(image.data), flush=True)
+    received = lambda message: print(len(message.data), flush=True)
     rclpy.init()
+    KIND = {kind}
 """
 LISTENER = """
     node = rclpy.create_node("listener")
     callbacks = SubscriptionEventCallbacks(matched=matched)
-    node.create_subscription(Image, "large", received, best_effort, event_callbacks=callbacks)
+    node.create_subscription(KIND, "large", received, best_effort, event_callbacks=callbacks)
     with spinning(node):
         sys.stdin.read()
 """
 TALKER = """
     node = rclpy.create_node("talker")
     callbacks = PublisherEventCallbacks(matched=matched)
-    publisher = node.create_publisher(Image, "large", best_effort, event_callbacks=callbacks)
-    image = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=array.array("B", bytes(1080 * 5760)))
+    publisher = node.create_publisher(KIND, "large", best_effort, event_callbacks=callbacks)
+    if KIND is Image:
+        pixels = array.array("B", bytes(1080 * 5760))
+        message = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=pixels)
+    else:
+        message = write_cloud(np.zeros((1080, 1920), LABELLED_POINT), Header())
     with spinning(node):
         for _ in sys.stdin:
-            publisher.publish(image)
+            publisher.publish(message)
 """
 END = """
     node.destroy_node()
@@ -54,16 +63,17 @@ END = """
 
 
 @pytest.mark.skipif(get_rmw_implementation_identifier() != "rmw_fastrtps_cpp", reason="the profile is for Fast DDS")
-def test_best_effort_images_of_1920x1080_arrive(domain: dict[str, str]) -> None:
+@pytest.mark.parametrize(("kind", "pixel"), [("Image", 3), ("PointCloud2", 24)])
+def test_best_effort_messages_of_1920x1080_pixels_arrive(kind: str, pixel: int, domain: dict[str, str]) -> None:
     # Fast DDS renamed the variable with version 3.
     profile = {"FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE), "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE)}
-    listener = _start(LISTENER, profile)
-    talker = _start(TALKER, profile)
+    listener = _start(LISTENER, kind, profile)
+    talker = _start(TALKER, kind, profile)
     try:
         assert _line(talker) == _line(listener) == "matched\n"
         for _ in range(10):
             print("send one", file=talker.stdin, flush=True)
-            assert _line(listener) == f"{1920 * 1080 * 3}\n"
+            assert _line(listener) == f"{1920 * 1080 * pixel}\n"
     finally:
         for process in (talker, listener):
             process.communicate(timeout=PATIENCE)  # ends its input, and so it
@@ -76,9 +86,9 @@ def _line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def _start(script: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+def _start(script: str, kind: str, environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", dedent(SETUP + script + END)],
+        [sys.executable, "-c", dedent(SETUP + script + END).replace("{kind}", kind)],
         env={**os.environ, **environment},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
