@@ -29,7 +29,7 @@ from eomt_ros.node.statistics import (
 
 RATE_WINDOW = 5  # reports
 SILENCE = 3.0  # s without an image that are worth a warning
-NOT_ALL = {Lack.NO_POSE: "objects", Lack.DEPTH_UNKNOWN: "points"}
+NOT_ALL = {Lack.NO_POSE: "objects", Lack.DEPTH_UNKNOWN: "points", Lack.POSE_JUMPED: "the velocities from before"}
 """What a frame is published without."""
 PERCENTILES = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 

@@ -147,11 +147,16 @@ class SpaceCamera:
         if motion is None or self._camera.parameters.target_frame == optical:
             return None, 0
         try:
-            pose, self._jumps = motion.pose(self._camera.name, optical, frame.stamp)
+            pose, jumps = motion.pose(self._camera.name, optical, frame.stamp)
         except LackError as error:
             self._tell("no objects", error)
             return None, self._jumps
-        return pose, self._jumps
+        if jumps > self._jumps:  # the log tells by how much
+            target = printable(self._camera.parameters.target_frame)
+            text = f"the pose in target_frame '{target}' has jumped, as its source does when it finds itself anew"
+            self._statistics.count_lacking(Lack.POSE_JUMPED, text)
+        self._jumps = jumps
+        return pose, jumps
 
     def _tell(self, what: str, error: LackError) -> None:
         explanation = printable(str(error))

@@ -56,6 +56,7 @@ class Lack(enum.Enum):
     INTERNAL_ERROR = "internal_error"
     DEPTH_UNKNOWN = "depth_unknown"  # everywhere: published, without a point
     NO_POSE = "no_pose"  # in target_frame: published without objects
+    POSE_JUMPED = "pose_jumped"  # published, with objects that begin anew
 
 
 class LackError(UserError):

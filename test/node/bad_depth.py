@@ -12,7 +12,13 @@ from test.node.depth_camera import DepthCamera, raw, some_depth
 from test.node.robot import Robot
 from test.patience import PATIENCE
 
-PARAMETERS = {"depth": "raw", "policy": "every_frame", "reliability": "reliable", "qos_depth": 100}
+PARAMETERS = {
+    "precision": "float32",
+    "depth": "raw",
+    "policy": "every_frame",
+    "reliability": "reliable",
+    "qos_depth": 100,
+}
 FRAMES = 3
 """That each trouble lasts at least."""
 PERIOD = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,6 +138,8 @@ def test_odometry_that_jumps_is_told_and_gives_nothing_a_speed(station: MovingSt
         assert max(speeds(after), default=0.0) < FASTEST
     station.robot.process.wait_for_output(f"{station.robot.process.namespace}/odom.*jumped", after=printed)
     assert_shifted(positions(before), after, 50.0)
+    places = itertools.cycle((0.0, 50.0))
+    station.assert_told(lambda: station.send(next(places)), "target_frame 'odom' has jumped")
 
 
 def test_where_tf2_is_missing_a_target_frame_from_tf_is_refused_with_what_to_do(
