@@ -20,6 +20,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2, PointField
 
 from eomt_ros.engine import Segmenter
+from eomt_ros.engine.model.labels import load_labels
+from test.engine.checkpoints import TABLE
 from test.node.bad_depth import PARAMETERS
 from test.node.conftest import StartRobot
 from test.node.depth_camera import DepthCamera, raw, some_depth, xyz
@@ -162,9 +164,17 @@ class SemanticLayer:
 
 
 @pytest.fixture(scope="module")
-def robot(start_robot: StartRobot, checkpoint: Path) -> Iterator[Robot]:
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the model's classes, of which floor and wall are stuff, and so no obstacles."""
+    table = tmp_path_factory.mktemp("labels") / "labels.yaml"
+    table.write_text(TABLE)
+    return table
+
+
+@pytest.fixture(scope="module")
+def robot(start_robot: StartRobot, checkpoint: Path, labels: Path) -> Iterator[Robot]:
     """A robot whose node listens to depth."""
-    with start_robot({"model": str(checkpoint), "precision": "float32", **PARAMETERS}) as robot:
+    with start_robot({"model": str(checkpoint), "labels": str(labels), **PARAMETERS}) as robot:
         yield robot
 
 
@@ -249,7 +259,7 @@ def test_every_class_in_a_mask_has_a_name_that_the_layer_heard_before(
 
 
 def test_obstacle_layer_gets_points_of_obstacles_alone_with_the_header_of_the_image(
-    robot: Robot, camera: DepthCamera, segmenter: Segmenter
+    robot: Robot, camera: DepthCamera, labels: Path
 ) -> None:
     obstacles = robot.listen(PointCloud2, "~/obstacles", sensor_data(50))
     camera.connect(raw(some_depth()), obstacles)
@@ -257,8 +267,9 @@ def test_obstacle_layer_gets_points_of_obstacles_alone_with_the_header_of_the_im
     cloud, mask = obstacles.wait_for_stamp(image), pixels_of(camera.semantic.wait_for_stamp(image))
     assert cloud.header == image.header
     points, class_ids = xyz(cloud).reshape(-1, 3), class_ids_of(cloud)
-    roles = np.array(segmenter.labels.roles)
-    assert set(roles[np.unique(class_ids)]) == {"obstacle"}
+    is_thing = np.array(load_labels(labels).is_thing)
+    assert is_thing[class_ids].all()
+    assert not is_thing[mask[mask < len(is_thing)]].all(), "points of what is no obstacle would not show"
     assert np.isfinite(points).all()
     # Each stands for the points of its class in a voxel of 0.05 m, so it is within the voxel's diagonal of one of them.
     all_points = camera.seen(image)
