@@ -214,6 +214,15 @@ def test_a_map_has_still_things_once_and_moving_ones_as_ways() -> None:
     assert len(way) == len(moving.truth[0]) == 40
 
 
+def test_a_still_thing_is_drawn_at_the_median_of_where_it_was_located_over_time() -> None:
+    course = Course()
+    for number in range(60):
+        off = 1.0 if number < 10 else 0.1
+        course.add([(1, BOX), None], {1: true(2.0)}, located(1, vector(2.0 + off, 0, 0)))
+    (still,) = course.scores.maps()[0].objects
+    assert still.located == (((2.1, 0.0),),)
+
+
 def test_a_way_has_a_gap_where_the_thing_was_not_found_or_out_of_view() -> None:
     course = Course()
     for number in range(60):

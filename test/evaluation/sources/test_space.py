@@ -13,14 +13,16 @@ import cv2
 import numpy as np
 import pytest
 
+from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.metrics import STANDARD_LIMITS
+from eomt_ros.evaluation.metrics import STANDARD_LIMITS, Scores
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sources.sequence import FrameInSpace
+from eomt_ros.evaluation.true_masks import TrueMasks
 from test import ROOT
 from test.evaluation import bags
 from test.evaluation.bags import STORE, header, stamp
-from test.evaluation.sources.recordings import FRAMES, Message, frame, read_one, write
+from test.evaluation.sources.recordings import FRAMES, Message, frame, read, read_one, write
 
 DEPTH, INFO, ODOMETRY, OBJECTS = "/camera/depth", "/camera/camera_info", "/odom", "/ground_truth/objects"
 MILLISECOND = 10**6
@@ -318,25 +320,37 @@ def test_static_transforms_without_the_camera_are_told(
     assert said in problems[0]
 
 
-def test_an_evaluation_with_true_masks_locates_every_thing(tmp_path: Path) -> None:
-    from eomt_ros.evaluation.account import Account
-    from eomt_ros.evaluation.true_masks import TrueMasks
-
-    sequence, frames = read_one(bag_with(tmp_path / "bag", beside))
+def scores_of(*paths: Path) -> Scores:
+    """Of true masks on recordings."""
     predictions = TrueMasks("demo")
     with Account(predictions, None, Convention.STANDARD, STANDARD_LIMITS) as account:
-        account.start_sequence(sequence.name, None)
-        predictions.start_sequence(sequence.name)
-        for each in frames:
-            found = predictions.find(each)
-            assert found is not None
-            account.add(each, found)
-        account.end_sequence()
-    figures = account.scores.figures().objects_in_metres
+        for sequence, frames in read(*paths):
+            account.start_sequence(sequence.name, None)
+            predictions.start_sequence(sequence.name)
+            for each in frames:
+                found = predictions.find(each)
+                assert found is not None
+                account.add(each, found)
+            account.end_sequence()
+    return account.scores
+
+
+def test_an_evaluation_with_true_masks_locates_every_thing(tmp_path: Path) -> None:
+    scores = scores_of(bag_with(tmp_path / "bag", beside))
+    figures = scores.figures().objects_in_metres
     assert figures is not None
     assert figures.things == FRAMES
     assert figures.position_error_m.p95 < 1.5  # the scene puts the mask a metre beside its true box
-    assert [drawn.sequence for drawn in account.scores.maps()] == ["bag"]
+    assert [drawn.sequence for drawn in scores.maps()] == ["bag"]
+
+
+def test_a_recording_knows_nothing_of_the_things_of_the_one_before(tmp_path: Path) -> None:
+    # The second goes on where the first ends, but what it has under the same id is twice as far.
+    far = instead(DEPTH, lambda at: depth(at, metres=4.0))
+    one = write(tmp_path / "one", [[*frame(number), *beside(number)] for number in range(6)])
+    other = write(tmp_path / "other", [[*frame(number), *far(number)] for number in range(6, 12)])
+    alone = scores_of(other).figures().objects_in_metres
+    assert scores_of(one, other).figures_by_sequence()[1].objects_in_metres == alone
 
 
 def test_without_true_boxes_nothing_changes_and_nothing_of_space_is_imported(tmp_path: Path) -> None:
