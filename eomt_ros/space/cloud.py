@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +12,9 @@ from eomt_ros.space.pinhole import Pinhole
 
 Points = npt.NDArray[np.float32]
 
-_CELLS = 1 << 20  # voxels to each side of the camera, along an axis
+_ROWS = 32  # that are worked on at once: what fits into the processor's cache, and takes no fresh memory
+_BITS = 17
+_CELLS = 1 << _BITS - 1  # voxels to each side of the camera, along an axis
 
 
 def organised(depth: npt.NDArray[np.float32], pinhole: Pinhole) -> Points:
@@ -20,8 +23,11 @@ def organised(depth: npt.NDArray[np.float32], pinhole: Pinhole) -> Points:
     depth: (H, W) float32 of the pinhole's size.
     """
     points = np.empty((*depth.shape, 3), np.float32)
-    np.multiply(pinhole.rays(), depth[..., None], out=points[..., :2])
-    points[..., 2] = depth
+    x, y = pinhole.planes()
+    for row in range(0, len(depth), _ROWS):
+        rows = slice(row, row + _ROWS)
+        # OpenCV interleaves in a third of NumPy's time.
+        cv2.merge([x[rows] * depth[rows], y[rows] * depth[rows], depth[rows]], points[rows])
     return points
 
 
@@ -30,14 +36,34 @@ def obstacles(
 ) -> tuple[Points, npt.NDArray[Any]]:
     """The points of classes that are obstacles, one for each cube of `voxel` metres: (N, 3) float32, and classes (N,).
 
-    points: as `organised` gives them. class_ids: (H, W) of an unsigned type. is_obstacle: (classes,); ids beyond it,
-    as unlabelled has, are none.
+    Each is a point that was measured. points: as `organised` gives them. class_ids:
+    (H, W) of an unsigned type. is_obstacle: (classes,); ids beyond it, as unlabelled has, are none.
     """
     table = np.zeros(np.iinfo(class_ids.dtype).max + 1, bool)
     table[: len(is_obstacle)] = is_obstacle
-    wanted = table[class_ids] & np.isfinite(points[..., 2])
-    cells = np.full((*wanted.shape, 3), 0, np.int64)
-    cells[wanted] = np.clip(np.floor(points[wanted] / voxel), -_CELLS, _CELLS - 1) + _CELLS
-    keys = (cells[..., 0] << 42) | (cells[..., 1] << 21) | cells[..., 2]
-    _, first = np.unique(keys[wanted], return_index=True)
-    return points[wanted][first], class_ids[wanted][first]
+    blocks = [slice(row, row + _ROWS) for row in range(0, len(points), _ROWS)]
+    found = [_corners(points[block], table[class_ids[block]], voxel) for block in blocks]
+    places = np.concatenate(
+        [own + block.start * points.shape[1] for block, (own, _) in zip(blocks, found, strict=True)]
+    )
+    keys = np.concatenate([own for _, own in found])
+    order = np.argsort(keys)  # in a fifth of the time of np.unique, which sorts stably
+    kept = places[order[np.diff(keys[order], prepend=-1) != 0]]
+    return points.reshape(-1, 3)[kept], class_ids.reshape(-1)[kept]
+
+
+def _corners(
+    points: Points, wanted: npt.NDArray[np.bool_], voxel: float
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int64]]:
+    """Flat indices of some rows' wanted points but those in the cube of a neighbour, and numbers of their cubes."""
+    # Moved to where no cell is negative, so that cutting off is rounding down; unknown ones become some number.
+    cells = cv2.transform(points, np.column_stack([np.eye(3) / voxel, np.full(3, _CELLS)]))
+    with np.errstate(invalid="ignore"):
+        x, y, z = cv2.split(np.clip(cells, 0, 2 * _CELLS - 1, out=cells).astype(np.int32))
+    keys = x + (y.astype(np.int64) << _BITS) + (z.astype(np.int64) << 2 * _BITS)
+    keys[~(wanted & np.isfinite(points[..., 2]))] = -1
+    begins = keys >= 0
+    begins[:, 1:] &= keys[:, 1:] != keys[:, :-1]
+    begins[1:] &= keys[1:] != keys[:-1]
+    places = np.flatnonzero(begins)
+    return places, keys.reshape(-1)[places]

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from eomt_ros.space.measure import sight
 from eomt_ros.space.pinhole import Pinhole
+from eomt_ros.space.place import placed
 from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
-from eomt_ros.space.shape import placed
 from eomt_ros.space.tracks import GAP, Tracks
 
 Vector = npt.NDArray[np.float64]
@@ -112,11 +112,14 @@ class Locator:
         self._epoch, self._stamp = result.epoch, stamp
         tracks, upright = self._tracks, OPTICAL_IN_BODY if pose is None else pose
         things = [segment for segment in result.segments if segment.is_thing]
-        seen = sight(result.panoptic, [thing.id for thing in things], depth, pinhole, upright.rotation)
+        ids, boxes = [thing.id for thing in things], [thing.box for thing in things]
+        seen = sight(result.panoptic, ids, boxes, depth, pinhole, upright.rotation)
         things = [things[place] for place in seen.places]
         rows = tracks.rows([thing.id for thing in things], [thing.class_id for thing in things])
         shapes = tracks.shapes.take(rows)
-        found = placed(seen, upright.translation, shapes, tracks.moving[rows], stamp - tracks.stamp[rows])
+        found = placed(
+            seen, upright.translation, tracks.shapes.ground(), shapes, tracks.moving[rows], stamp - tracks.stamp[rows]
+        )
         tracks.shapes.put(rows, shapes)
         tracks.update(rows, stamp, found)
         partial = np.any(seen.cut, axis=1).tolist()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from eomt_ros.space.pinhole import Pinhole
 
+Box = tuple[int, int, int, int]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -25,9 +26,11 @@ DIRECTIONS = np.stack([np.cos(np.arange(8) * np.pi / 8), np.sin(np.arange(8) * n
 
 _ERODED = 30  # pixels that have to be left of a thing by erosion
 _NEAREST = 0.25  # share of the points that the nearest surface has to have, or it is an occluder's rest
-_SPARSE = 0.015  # share of the points that make no surface: flying pixels between two
+_SPARSE = 0.008  # share of the points that make no surface: flying pixels between two
 _NEAR = 0.06  # share of the points before the near edge
 _EDGE = 0.004  # share of the points beyond an edge that is seen against the background
+_SPREAD = np.linspace(0, 1, SAMPLES)
+_SIDES = ((-1, 0), (1, 0), (0, 1), (0, -1))  # left, right, down, up in the picture
 _AT_EDGE = 0.15  # share of the extent in which an occluder hides the edge
 
 
@@ -54,6 +57,8 @@ class Sight:
     """(N,) along the ray from the camera to the near edge."""
     depth: Floats
     """(N,) from the near edge to the farthest that is seen."""
+    middle: Floats
+    """(N, 2) along and across the ray to the middle of the seen points, which swinging arms and legs hardly move."""
     across: Floats
     """(N, 2) the left and the right edge, across the ray from the camera."""
     up: Floats
@@ -65,26 +70,24 @@ class Sight:
     """(N, 8) from the camera to the seen points that are farthest in each of `DIRECTIONS`."""
     cut: Flags
     """(N, 4) the left, right, lower, upper edge is outside the picture or behind something."""
-    hidden: Floats
-    """(N,) share of the outline that is so."""
 
 
 def sight(
     panoptic: npt.NDArray[Any],
     ids: Sequence[int],
+    boxes: Sequence[Box],
     depth: npt.NDArray[np.float32],
     pinhole: Pinhole,
     rotation: Floats,
 ) -> Sight:
-    """Measure the things with `ids` (N,).
+    """Measure the things with `ids`.
 
-    panoptic: (H, W) ids. depth: (H, W) m, NaN unknown. rotation: (3, 3) of the optical frame in one whose z is up.
+    panoptic: (H, W) ids. boxes: x, y, width, height in pixels, around all pixels of each. depth: (H, W) m, NaN unknown.
+    rotation: (3, 3) of the optical frame in one whose z is up.
     """
-    slots = _slots(panoptic, ids)
-    inner = _inner(slots)
-    pixels, points, eroded = _sampled(slots, inner, depth, len(ids))
-    rows = np.flatnonzero(points >= FEWEST)
-    pixels, points, eroded = pixels[rows], points[rows], eroded[rows]
+    places, masks = _masks(panoptic, ids, boxes, np.isfinite(depth))
+    pixels = np.array([mask.samples for mask in masks], np.intp).reshape(-1, SAMPLES)
+    points, eroded = np.array([mask.points for mask in masks], np.intp), np.array([mask.eroded for mask in masks], bool)
     z = depth.ravel()[pixels].astype(np.float64)
     rays = pinhole.rays().reshape(-1, 2)[pixels]
     kept = _nearest_surface(z)
@@ -92,15 +95,15 @@ def sight(
     seen = np.where(kept[..., None], optical @ rotation.T, np.nan)
 
     counts = np.count_nonzero(kept, axis=1)
-    ray = np.nanmedian(seen[..., :2], axis=1)
+    ray = np.stack([_at(np.sort(seen[..., axis], axis=1), counts, 0.5) for axis in range(2)], axis=1)
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-9)
     right = np.stack([ray[:, 1], -ray[:, 0]], axis=1)
     along = np.einsum("nsd,nd->ns", seen[..., :2], ray)
     across = np.sort(np.einsum("nsd,nd->ns", seen[..., :2], right), axis=1)
     up = np.sort(seen[..., 2], axis=1)
     ordered = np.sort(along, axis=1)
-    distance = np.nanmedian(along, axis=1)
-    pixel = np.nanmedian(np.where(kept, z, np.nan), axis=1) / pinhole.matrix[0, 0]
+    distance = _at(ordered, counts, 0.5)
+    pixel = np.median(z, axis=1) / pinhole.matrix[0, 0]
     pad = pixel * (0.5 + eroded)
 
     near = _at(ordered, counts, _NEAR)
@@ -115,61 +118,79 @@ def sight(
     beside = pad[:, None] * (1 - facing)
     low = _at_each(projected, counts, share) - beside
     high = _at_each(projected, counts, 1 - share) + beside
-    cut, hidden = _cut(slots, inner, depth, rows, len(ids), rotation, right)
     return Sight(
-        places=rows,
+        places=places,
         points=points,
         ray=ray,
         distance=distance,
         pixel=pixel,
         near=near,
         depth=far - near,
+        middle=np.stack([distance, _at(across, counts, 0.5)], axis=1),
         across=np.stack([_at(across, counts, _EDGE) - pad, _at(across, counts, 1 - _EDGE) + pad], axis=1),
         up=np.stack([bottom - pad, top + np.where(flat_top, 0.0, pad)], axis=1),
         flat_top=flat_top,
         low=low,
         high=high,
-        cut=cut,
-        hidden=hidden,
+        cut=_turned(_cut(panoptic, depth, masks), rotation, right),
     )
 
 
-def _slots(panoptic: npt.NDArray[Any], ids: Sequence[int]) -> npt.NDArray[np.int16]:
-    """(H, W) the place of each pixel's id in `ids`, -1 where it is none of them."""
-    table = np.full(np.iinfo(panoptic.dtype).max + 1, -1, np.int16)
-    table[list(ids)] = np.arange(len(ids))
-    return table[panoptic]
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """Flat indices of a thing's pixels in the picture."""
+
+    samples: npt.NDArray[np.intp]
+    """(SAMPLES,) with depth; anything where there are too few."""
+    points: int
+    """The number of those that the samples were taken from."""
+    eroded: bool
+    """The outline is not among them."""
+    outline: npt.NDArray[np.intp]
+    at_border: tuple[bool, bool, bool, bool]
+    """The mask ends at the picture's left, right, lower, upper border."""
 
 
-def _inner(slots: npt.NDArray[np.int16]) -> Flags:
-    """(H, W) the pixel's neighbours are of the same thing; the picture's border is no neighbour."""
-    inner = slots >= 0
-    beside, below = slots[:, 1:] == slots[:, :-1], slots[1:] == slots[:-1]
-    inner[:, 1:] &= beside
-    inner[:, :-1] &= beside
-    inner[1:] &= below
-    inner[:-1] &= below
-    return inner
+def _masks(
+    panoptic: npt.NDArray[Any], ids: Sequence[int], boxes: Sequence[Box], known: Flags
+) -> tuple[npt.NDArray[np.intp], list[_Mask]]:
+    """Places in the list, and masks, of the things with enough points."""
+    masks = [_mask(panoptic, number, box, known) for number, box in zip(ids, boxes, strict=True)]
+    places = [place for place, mask in enumerate(masks) if mask.points >= FEWEST]
+    return np.array(places, np.intp), [masks[place] for place in places]
 
 
-def _sampled(
-    slots: npt.NDArray[np.int16], inner: Flags, depth: npt.NDArray[np.float32], count: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Flags]:
-    """(count, SAMPLES) flat indices of pixels with depth, (count,) numbers of such pixels, (count,) if eroded."""
-    known = np.isfinite(depth)
-    known &= slots >= 0
-    eroded_pixels = np.flatnonzero(known & inner)
-    numbers = np.bincount(slots.ravel()[eroded_pixels], minlength=count)
-    eroded = numbers >= _ERODED
-    pixels = eroded_pixels
-    if not eroded.all():
-        pixels = np.flatnonzero(known & (inner | ~eroded[slots]))
-        numbers = np.bincount(slots.ravel()[pixels], minlength=count)
-    order = pixels[np.argsort(slots.ravel()[pixels], kind="stable")]
-    order = np.append(order, 0)
-    first = np.cumsum(numbers) - numbers
-    places = first[:, None] + (np.linspace(0, 1, SAMPLES) * (numbers[:, None] - 1)).astype(np.intp)
-    return order[places], numbers, eroded
+def _mask(panoptic: npt.NDArray[Any], number: int, box: Box, known: Flags) -> _Mask:
+    """Pixels of the thing with an id; a box at a time, because that much fits into the processor's cache."""
+    height, width = panoptic.shape
+    left, top = max(box[0], 0), max(box[1], 0)
+    right, bottom = min(box[0] + box[2], width), min(box[1] + box[3], height)
+    mask = panoptic[top:bottom, left:right] == number
+    inner = mask.copy()
+    inner[:, 1:] &= mask[:, :-1]
+    inner[:, :-1] &= mask[:, 1:]
+    inner[1:] &= mask[:-1]
+    inner[:-1] &= mask[1:]
+    ends = (left == 0, right == width, bottom == height, top == 0)
+    lines = (np.s_[:, 0], np.s_[:, -1], np.s_[-1], np.s_[0])
+    for at_end, line in zip(ends, lines, strict=True):
+        if not at_end:
+            inner[line] = False
+
+    def flat(chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        rows, columns = np.divmod(chosen, right - left)
+        return (rows + top) * width + columns + left
+
+    there = known[top:bottom, left:right]
+    pixels = np.flatnonzero(inner & there)
+    eroded = len(pixels) >= _ERODED
+    if not eroded:
+        pixels = np.flatnonzero(mask & there)
+    # The first and the last pixel are the uppermost and the lowest.
+    samples = pixels[(_SPREAD * (len(pixels) - 1)).astype(np.intp)] if len(pixels) else np.zeros(SAMPLES, np.intp)
+    at_border = tuple(at_end and bool(mask[line].any()) for at_end, line in zip(ends, lines, strict=True))
+    outline = np.flatnonzero(mask & ~inner)
+    return _Mask(flat(samples), len(pixels), eroded, flat(outline), at_border)  # type: ignore[arg-type]
 
 
 def _nearest_surface(z: Floats) -> Flags:
@@ -202,49 +223,38 @@ def _at_each(ordered: Floats, counts: npt.NDArray[np.intp], share: Floats) -> Fl
     return np.take_along_axis(ordered, places[:, None], axis=1)[:, 0]
 
 
-def _cut(
-    slots: npt.NDArray[np.int16],
-    inner: Flags,
-    depth: npt.NDArray[np.float32],
-    rows: npt.NDArray[np.intp],
-    count: int,
-    rotation: Floats,
-    right: Floats,
-) -> tuple[Flags, Floats]:
-    """See `Sight.cut` and `Sight.hidden`."""
-    height, width = slots.shape
-    y, x = np.nonzero((slots >= 0) & ~inner)
-    slot = slots[y, x]
-    flat_depth = depth[y, x]
-    extents = np.zeros((count, 4))
-    border = np.zeros((count, 4), np.intp)
-    for side, edge in enumerate((slots[:, 0], slots[:, -1], slots[-1], slots[0])):
-        border[:, side] = np.bincount(edge[edge >= 0], minlength=count)
-    order = np.argsort(slot, kind="stable")
-    y, x, slot, flat_depth = y[order], x[order], slot[order], flat_depth[order]
-    numbers = np.bincount(slot, minlength=count)
-    present = numbers > 0
-    first = (np.cumsum(numbers) - numbers)[present]
-    if len(first):
-        for side, (values, best) in enumerate(((x, np.minimum), (x, np.maximum), (y, np.maximum), (y, np.minimum))):
-            extents[present, side] = best.reduceat(values, first)
-    extents[border[:, 0] > 0, 0], extents[border[:, 1] > 0, 1] = 0, width - 1
-    extents[border[:, 2] > 0, 2], extents[border[:, 3] > 0, 3] = height - 1, 0
-    margin = 0.1 + 0.03 * flat_depth
-    cut = np.zeros((count, 4), bool)
-    hidden = border.sum(axis=1).astype(np.float64)
-    outline = numbers + border.sum(axis=1)
-    for side, (dx, dy) in enumerate(((-1, 0), (1, 0), (0, 1), (0, -1))):
-        there_x, there_y = np.clip(x + 2 * dx, 0, width - 1), np.clip(y + 2 * dy, 0, height - 1)
-        outside = slots[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)] != slot
-        outside &= slots[there_y, there_x] != slot
+def _cut(panoptic: npt.NDArray[Any], depth: npt.NDArray[np.float32], masks: Sequence[_Mask]) -> Flags:
+    """(N, 4) the left, right, lower, upper edge in the picture is at its border, or behind something."""
+    (height, width), count = panoptic.shape, len(masks)
+    cut = np.array([mask.at_border for mask in masks], bool).reshape(count, 4)
+    place = np.repeat(np.arange(count), [len(mask.outline) for mask in masks])
+    y, x = np.divmod(np.concatenate([np.zeros(0, np.intp), *(mask.outline for mask in masks)]), width)
+    own, own_depth = panoptic[y, x], depth[y, x]
+    extents = np.array([_extents(*np.divmod(mask.outline, width)) for mask in masks]).reshape(count, 4)
+    extents = np.where(cut, np.array([0, width - 1, height - 1, 0]), extents)
+    margin = 0.1 + 0.03 * own_depth
+    for side, (dx, dy) in enumerate(_SIDES):
+        beside = panoptic[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+        # Two pixels away, where no pixel is of both.
+        there = np.clip(y + 2 * dy, 0, height - 1), np.clip(x + 2 * dx, 0, width - 1)
+        outside = (beside != own) & (panoptic[there] != own)
         with np.errstate(invalid="ignore"):
-            behind = outside & (depth[there_y, there_x] < flat_depth - margin)
-        value, other = (x, side ^ 1) if dx else (y, side ^ 1)
-        span = np.abs(extents[:, side] - extents[:, other])
-        at_edge = np.abs(value - extents[slot, side]) <= np.maximum(_AT_EDGE * span, 1.0)[slot]
-        at = np.bincount(slot[outside & at_edge], minlength=count)
-        lost = np.bincount(slot[behind & at_edge], minlength=count)
-        cut[:, side] = (border[:, side] > 0) | (2 * lost > np.maximum(at, 1))
-        hidden += np.bincount(slot[behind], minlength=count)
-    return cut[rows], (hidden / np.maximum(outline, 1))[rows]
+            behind = outside & (depth[there] < own_depth - margin)
+        near = np.maximum(_AT_EDGE * np.abs(extents[:, side] - extents[:, side ^ 1]), 1.0)[place]
+        at_edge = np.abs((x if dx else y) - extents[place, side]) <= near
+        seen = np.bincount(place[outside & at_edge], minlength=count)
+        cut[:, side] |= 2 * np.bincount(place[behind & at_edge], minlength=count) > np.maximum(seen, 1)
+    return cut
+
+
+def _extents(y: npt.NDArray[np.intp], x: npt.NDArray[np.intp]) -> tuple[float, float, float, float]:
+    """The outermost columns and rows; 0 for what has no outline, because it fills the picture."""
+    return (x.min(), x.max(), y.max(), y.min()) if len(x) else (0.0, 0.0, 0.0, 0.0)
+
+
+def _turned(cut: Flags, rotation: Floats, right: Floats) -> Flags:
+    """(N, 4) edges that are cut in the picture, as edges of the things: a camera may be mounted on its side."""
+    sides = np.zeros((len(cut), 4, 3))
+    sides[:, 0, :2], sides[:, 1, :2], sides[:, 2, 2], sides[:, 3, 2] = -right, right, -1.0, 1.0
+    towards = np.argmax(sides @ (rotation[:, :2] @ np.array(_SIDES).T), axis=1)
+    return (cut[:, None] & (towards[:, None] == np.arange(4)[:, None])).any(axis=2)

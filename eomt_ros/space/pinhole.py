@@ -121,7 +121,11 @@ class Pinhole:
         The array is kept for the next call, and cannot be written to. Raises `CameraInfoError` for a distortion that
         has no ray for most pixels.
         """
-        return _rays(self.height, self.width, self.matrix.tobytes(), self.distortion.tobytes(), self.model)
+        return _rays(self.height, self.width, self.matrix.tobytes(), self.distortion.tobytes(), self.model)[0]
+
+    def planes(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The same as two arrays (height, width), x/z and y/z."""
+        return _rays(self.height, self.width, self.matrix.tobytes(), self.distortion.tobytes(), self.model)[1:]
 
 
 def is_same_view(size: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -166,7 +170,10 @@ def _distortion(info: Any) -> tuple[npt.NDArray[np.float64], str]:
 
 
 @functools.lru_cache(maxsize=_KEPT_VIEWS)
-def _rays(height: int, width: int, matrix: bytes, distortion: bytes, model: str) -> npt.NDArray[np.float32]:
+def _rays(
+    height: int, width: int, matrix: bytes, distortion: bytes, model: str
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The rays together, their x/z, and their y/z."""
     k, d = np.frombuffer(matrix).reshape(3, 3), np.frombuffer(distortion)
     x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     pixels = np.stack([x.ravel(), y.ravel()], axis=1)
@@ -181,8 +188,10 @@ def _rays(height: int, width: int, matrix: bytes, distortion: bytes, model: str)
                 " pixels without a ray; calibrate the camera anew"
             )
     found = rays.reshape(height, width, 2).astype(np.float32)
-    found.flags.writeable = False
-    return found
+    x_plane, y_plane = np.ascontiguousarray(found[..., 0]), np.ascontiguousarray(found[..., 1])
+    for each in (found, x_plane, y_plane):
+        each.flags.writeable = False
+    return found, x_plane, y_plane
 
 
 def _undistorted(

@@ -1,7 +1,4 @@
-"""The size of things, also where they are hidden: what was seen of them from all sides so far, and what is likely.
-
-A thing is taken to be as symmetric as its two edges across the ray are: what is behind mirrors what is in front.
-"""
+"""The sizes of things: what was seen of them from all sides so far, and what others of their class are like."""
 
 from __future__ import annotations
 
@@ -10,39 +7,53 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.space.measure import DIRECTIONS, Floats, Sight, depth_noise
+from eomt_ros.space.measure import DIRECTIONS, Floats
 
-_LIKELY_DEPTH = 0.3  # standard deviation of a hidden extent, as a share of the likely one
-_SAME_ERROR = 1.0  # seconds for which a measurement errs in the same way
+Rows = npt.NDArray[np.intp]
+Flags = npt.NDArray[np.bool_]
+
+_WORTH = 0.1  # of a measured extent's variance is left, however often it is measured: it errs in the same way again
+_SAME_ERROR = 1.0  # seconds unseen after which an average begins anew
 _FORGETTING = (
-    0.02  # metres in a second by which the size of a thing that stands becomes uncertain; people change theirs
-)
-_FORGETTING_MOVING = 0.15
-_CUT, _SMALL = 0.5, 0.4  # of what is cut, the standard deviation of the extent as a share, for extents from here on, m
-_SPREAD = 0.3  # of the sizes of things of a class of which one has been seen, as a share
+    np.array([0.02, 0.15]) ** 2
+)  # m^2 in a second by which extents become uncertain: of what stands, what moves
+_LONGEST = 60.0  # seconds after which no more is forgotten
+_SPREAD = 0.3  # of the sizes of a class of which one thing has been seen, as a share
+_ROUGH = 0.1  # m, standard deviation of what two things of a class have in common
+_STRIDE = 0.8  # seconds over which swinging arms and legs are averaged
+_GROUND = 0.03  # m, standard deviation of the ground where all things stand at one height
 _UNKNOWN = 1e6
 
 
 @dataclass(eq=False)
 class Shapes:
-    """The widths in `DIRECTIONS` (N, 8) and the heights (N,) of N things, in metres, with their variances."""
+    """What is known of N things. Metres; variances in m^2, large where nothing is known."""
 
     width: Floats
+    """(N, 8) in `DIRECTIONS`."""
     width_variance: Floats
     height: Floats
+    """(N,)"""
     height_variance: Floats
+    offset: Floats
+    """(N, 2) along and across the ray from the middle of what is seen to the centre, averaged."""
+    averaged: Floats
+    """(N,) frames in that average."""
+    foot: Floats
+    """(N,) the height of its lower edge in the target frame, NaN where it was not seen."""
 
     @classmethod
     def unknown(cls, count: int) -> Shapes:
         """Of things that have not been seen."""
-        many = (count, len(DIRECTIONS))
-        return cls(np.zeros(many), np.full(many, _UNKNOWN), np.zeros(count), np.full(count, _UNKNOWN))
+        width, height = np.zeros((count, len(DIRECTIONS))), np.zeros(count)
+        variances = np.full_like(width, _UNKNOWN), np.full(count, _UNKNOWN)
+        return cls(width, variances[0], height, variances[1], np.zeros((count, 2)), np.zeros(count), height * np.nan)
 
-    def take(self, rows: npt.NDArray[np.intp]) -> Shapes:
+    def take(self, rows: Rows) -> Shapes:
         """A copy of some."""
         return Shapes(*(each[rows] for each in vars(self).values()))
 
-    def put(self, rows: npt.NDArray[np.intp], shapes: Shapes) -> None:
+    def put(self, rows: Rows, shapes: Shapes) -> None:
         """Replace some."""
         for name, values in vars(shapes).items():
             getattr(self, name)[rows] = values
@@ -51,20 +62,28 @@ class Shapes:
         """These, and then others."""
         return Shapes(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(more).values(), strict=True)))
 
-    def expected(self, class_ids: npt.NDArray[np.intp], wanted: npt.NDArray[np.intp]) -> Shapes:
-        """What is to be expected of things of the classes `wanted` (M,), from these, of `class_ids` (N,)."""
+    def expected(self, class_ids: Rows, wanted: Rows) -> Shapes:
+        """What things of the classes `wanted` (M,) are like, if they are like these, which are of `class_ids` (N,)."""
         found = Shapes.unknown(len(wanted))
         for number, class_id in enumerate(wanted):
             same = class_ids == class_id
             if same.any():
-                width, variance = _typical(self.width[same].mean(axis=1), self.width_variance[same].mean(axis=1))
-                found.width[number], found.width_variance[number] = width, variance
+                width, variance = self.width[same].mean(axis=1), self.width_variance[same].mean(axis=1)
+                found.width[number], found.width_variance[number] = _typical(width, variance)
                 found.height[number], found.height_variance[number] = _typical(
                     self.height[same], self.height_variance[same]
                 )
         return found
 
-    def boxes(self, rows: npt.NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def ground(self) -> tuple[float, float]:
+        """The height of what things stand on, and its variance; most of them stand on the same."""
+        known = self.foot[np.isfinite(self.foot)]
+        if not len(known):
+            return 0.0, _UNKNOWN
+        height = float(np.quantile(known, 0.3))
+        return height, _GROUND**2 + (float(np.mean((known - height) ** 2)) + _SPREAD**2 / len(known) ** 2)
+
+    def boxes(self, rows: Rows) -> tuple[Floats, Floats]:
         """Edges (N, 3) of the boxes of some, along x, y and z, and their covariances (N, 3, 3)."""
         size = np.column_stack([self.width[rows][:, [0, 4]], self.height[rows]])
         variance = np.column_stack([self.width_variance[rows][:, [0, 4]], self.height_variance[rows]])
@@ -83,109 +102,39 @@ class Shapes:
 
         return between(self.width), between(self.width_variance)
 
+    def forget(self, moving: Flags, passed: Floats) -> None:
+        """Extents become uncertain, as things turn, and people stretch."""
+        forgotten = _FORGETTING[moving.astype(int)] * np.minimum(passed, _LONGEST)
+        self.width_variance += forgotten[:, None]
+        self.height_variance += forgotten
 
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """The centres of N things: `centre (N, 3)` m.
+    def learn_widths(self, width: Floats, variance: Floats, least: Floats) -> None:
+        """Take widths (N, 8) that are at least `least`."""
+        _learn(self.width, self.width_variance, width, variance)
+        np.maximum(self.width, least, out=self.width)
 
-    Their covariances are the sum of `noise (N, 3, 3)` m^2, which differs from frame to frame, and `bias (N, 3, 3)` m^2,
-    which stays, as long as the same part of the thing is hidden.
-    """
+    def learn_heights(self, height: Floats, variance: Floats, least: Floats) -> None:
+        """Take heights (N,) that are at least `least`."""
+        _learn(self.height, self.height_variance, height, variance)
+        np.maximum(self.height, least, out=self.height)
 
-    centre: Floats
-    noise: Floats
-    bias: Floats
-
-
-def placed(seen: Sight, origin: Floats, shapes: Shapes, moving: npt.NDArray[np.bool_], passed: Floats) -> Placed:
-    """Where the things' centres are; `shapes`, those of these things, learn from what is seen.
-
-    origin: (3,) the camera. moving: (N,). passed: (N,) seconds since each was seen before.
-    """
-    noise, edge = depth_noise(seen.distance), 0.7 * seen.pixel + 0.01
-    likely, likely_variance = _likely_depth(seen, noise)
-    right = np.stack([seen.ray[:, 1], -seen.ray[:, 0]], axis=1)
-    cut = seen.cut
-
-    passed = np.minimum(passed, 60.0)
-    forgot = np.where(moving, _FORGETTING_MOVING, _FORGETTING) ** 2 * passed
-    shapes.width_variance += forgot[:, None]
-    shapes.height_variance += forgot
-
-    # The widths as this frame alone has them.
-    across = seen.across[:, 1] - seen.across[:, 0]
-    middle = seen.across.mean(axis=1)
-    along = seen.near + likely / 2
-    centre = seen.ray * along[:, None] + right * middle[:, None]
-    centred = centre @ DIRECTIONS.T
-    width = 2 * np.maximum(seen.high - centred, centred - seen.low)
-    facing = (seen.ray @ DIRECTIONS.T) ** 2
-    cut_across = cut[:, :2].any(axis=1)
-    across_variance = edge**2 + np.where(cut_across, (_CUT * np.maximum(across, _SMALL)) ** 2, 0.0)
-    variance = across_variance[:, None] * (1 - facing) + (likely_variance + noise**2)[:, None] * facing
-    _learn(shapes.width, shapes.width_variance, width, variance, passed[:, None])
-    np.maximum(shapes.width, seen.high - seen.low - 2 * noise[:, None], out=shapes.width)
-    height = seen.up[:, 1] - seen.up[:, 0]
-    cut_up = cut[:, 2:].any(axis=1)
-    height_variance = edge**2 + np.where(cut_up, (_CUT * np.maximum(height, _SMALL)) ** 2, 0.0)
-    _learn(shapes.height, shapes.height_variance, height, height_variance, passed)
-    np.maximum(shapes.height, height - 2 * edge, out=shapes.height)
-
-    # The centre, with all that is known of the thing.
-    known_depth, depth_variance = shapes.towards(seen.ray)
-    known_across, width_variance = shapes.towards(right)
-    along = seen.near + known_depth / 2
-    middle, middle_variance = _middle(seen.across, cut[:, :2], known_across, width_variance, edge)
-    upright, upright_variance = _middle(seen.up, cut[:, 2:], shapes.height, shapes.height_variance, edge)
-    centre = np.column_stack([seen.ray * along[:, None] + right * middle[:, None], upright])
-    axes = np.zeros((len(centre), 3, 3))
-    axes[:, :2, 0], axes[:, :2, 1], axes[:, 2, 2] = seen.ray, right, 1.0
-    unsteady = np.stack(
-        [noise**2, edge**2 * np.where(cut_across, 4.0, 1.0), edge**2 * np.where(cut_up, 4.0, 1.0)], axis=1
-    )
-    steady = np.stack([depth_variance / 4, middle_variance, upright_variance], axis=1)
-    return Placed(centre + origin, *(np.einsum("nij,nj,nkj->nik", axes, each, axes) for each in (unsteady, steady)))
+    def learn_offsets(self, offset: Floats, usual: Flags, passed: Floats) -> None:
+        """Take offsets (N, 2); what is not `usual` begins a new average."""
+        frames = np.where(usual & (passed < _SAME_ERROR), self.averaged, 0.0)
+        share = np.maximum(1 / (frames + 1), np.minimum(passed / _STRIDE, 1.0))
+        self.offset += share[:, None] * (offset - self.offset)
+        self.averaged[:] = np.where(usual, frames + 1, 0.0)
 
 
-def _likely_depth(seen: Sight, noise: Floats) -> tuple[Floats, Floats]:
-    """A thing's extent along the ray and its variance: as wide as it is across, unless its far end is seen."""
-    across, height = seen.across[:, 1] - seen.across[:, 0], seen.up[:, 1] - seen.up[:, 0]
-    cut = seen.cut.any(axis=1)
-    guess = np.where(cut, np.maximum(across, np.minimum(height, _SMALL)), np.minimum(across, 1.5 * height))
-    variance = (np.where(cut, _CUT, _LIKELY_DEPTH) * guess) ** 2
-    # A row of pixels on a top that is seen flat covers much of it.
-    row = seen.pixel * seen.distance / np.maximum(-seen.up[:, 1], 0.02)
-    far = seen.depth + row
-    far_variance = np.where(seen.flat_top & ~seen.cut[:, 3], (0.7 * row) ** 2 + noise**2, _UNKNOWN)
-    total = 1 / variance + 1 / far_variance
-    depth = (guess / variance + far / far_variance) / total
-    return np.maximum(depth, seen.depth - 2 * noise), 1 / total
-
-
-def _learn(known: Floats, known_variance: Floats, found: Floats, variance: Floats, passed: Floats) -> None:
-    """Take what is found; frame for frame it errs in the same way, so that it is not worth much more than once."""
+def _learn(known: Floats, known_variance: Floats, found: Floats, variance: Floats) -> None:
+    """Take what is found, but not more than a few times, see `_WORTH`."""
     share = known_variance / (known_variance + variance)
-    best = np.minimum(known_variance, variance) * (1 - np.minimum(passed / _SAME_ERROR, 0.5))
     known += share * (found - known)
-    known_variance[:] = np.maximum(known_variance * (1 - share), best)
+    known_variance[:] = np.maximum(known_variance * (1 - share), np.minimum(known_variance, _WORTH * variance))
 
 
 def _typical(values: Floats, variances: Floats) -> tuple[float, float]:
-    weight = 1 / (variances + 0.1**2)
+    weight = 1 / (variances + _ROUGH**2)
     mean = float(np.average(values, weights=weight))
     spread = float(np.average((values - mean) ** 2, weights=weight))
     return mean, spread + (_SPREAD * mean) ** 2 / len(values) + 1 / float(weight.sum())
-
-
-def _middle(
-    edges: Floats, cut: npt.NDArray[np.bool_], extent: Floats, extent_variance: Floats, edge: Floats
-) -> tuple[Floats, Floats]:
-    """The middle of two edges (N, 2), and its variance: where one is cut, from the other and the known extent."""
-    seen = edges[:, 1] - edges[:, 0]
-    half = np.maximum(extent, seen) / 2
-    one, both = cut.any(axis=1), cut.all(axis=1)
-    found = edges.mean(axis=1)
-    found = np.where(cut[:, 0] & ~both, edges[:, 1] - half, found)
-    found = np.where(cut[:, 1] & ~both, edges[:, 0] + half, found)
-    variance = edge**2 / 4 + np.where(one, extent_variance / 4, 0.0) + np.where(both, (0.5 * half) ** 2, 0.0)
-    return found, variance

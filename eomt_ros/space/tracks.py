@@ -15,18 +15,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from eomt_ros.space.measure import Floats
-from eomt_ros.space.shape import Placed, Shapes
-
-Rows = npt.NDArray[np.intp]
+from eomt_ros.space.place import Placed
+from eomt_ros.space.shape import Rows, Shapes
 
 GAP = 1.0
 """Seconds for which a thing that is not seen is predicted; after more its motion is forgotten, not its size."""
 
-_AGILITY = np.array([0.6, 0.6, 0.2]) ** 2  # (m/s)^2 in a second by which the velocity of what moves changes
-_FASTEST = np.array([1.5, 1.5, 0.5]) ** 2  # (m/s)^2, variance of the velocity of what has just been seen
+_AGILITY = np.array([0.6, 0.6, 0.1]) ** 2  # (m/s)^2 in a second by which the velocity of what moves changes
+_FASTEST = np.array([1.5, 1.5, 0.3]) ** 2  # (m/s)^2, variance of the velocity of what has just been seen
 _SAME_NOISE = 0.3  # seconds for which the error that differs from frame to frame still is the same
 _CREEP = 0.02**2  # m^2 in a second by which the place of a standing thing becomes uncertain
 _BIAS_CREEP = (
