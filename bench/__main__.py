@@ -5,7 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 
-from bench import cameras, engine, evaluation, families, growth, node, page, postprocess, precision, table, topics
+from bench import (
+    cameras,
+    engine,
+    evaluation,
+    families,
+    growth,
+    node,
+    page,
+    postprocess,
+    precision,
+    space,
+    table,
+    topics,
+)
 from bench.targets import TARGETS, judge
 from bench.timing import Row
 
@@ -19,6 +32,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "growth": growth.rows,
     "evaluation": evaluation.rows,
     "precision": precision.rows,
+    "space": space.rows,
 }
 
 

@@ -123,6 +123,8 @@ TARGETS: dict[str, Target] = {
     "shares of 4 cameras in an overloaded node": Within(0.1),
     "latency of a 10 Hz camera beside 3 silent ones": NoSlower(),
     "memory over 10000 frames": GrowsAtMost(2),
+    "points, obstacles and objects, 640x480, 12 things": AtMost(8),
+    "points, obstacles and objects, 640x480, 12 things, beside a plain loop": AtLeast(10),
     "evaluation, demo bag, beside the engine": AtLeast(0.87),  # 15 % on top
     "memory of an evaluation over 10000 frames": GrowsAtMost(2),
 }
