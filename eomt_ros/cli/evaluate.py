@@ -130,9 +130,11 @@ def _evaluate(
         predictions: Predictions
         labels = options.labels or None
         if options.predictions == TRUTH:
-            predictions = TrueMasks(options.model, labels)
+            predictions = TrueMasks(options.model, labels, taxonomy=options.taxonomy, classes=options.classes)
         elif recorded is not None:
-            predictions = stack.enter_context(RecordedPredictions(recorded, sequences, labels))
+            predictions = stack.enter_context(
+                RecordedPredictions(recorded, sequences, labels, taxonomy=options.taxonomy, classes=options.classes)
+            )
         else:
             predictions = EnginePredictions(load_model(options))
         stack.enter_context(first_sets(stop))

@@ -66,8 +66,7 @@ class Segmenter:
 
     Made by `load`. A `with` block closes it at its end.
 
-    `labels`: the classes of results. `model_labels`: those of the network. `class_ids`: for each of the network's its
-    class in `labels`, -1 where it has none.
+    `labels`: the classes of results. `robot`: the same, with the model's that they are made of.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -75,8 +74,7 @@ class Segmenter:
         self.name = loaded.checkpoint.name
         self.folder = loaded.checkpoint.folder
         self.labels = loaded.robot.labels
-        self.model_labels = loaded.checkpoint.labels
-        self.class_ids = loaded.robot.class_ids
+        self.robot = loaded.robot
         self._options = loaded.options
         self._family = loaded.checkpoint.family
         self._task = loaded.task

@@ -12,6 +12,7 @@ import torch
 from eomt_ros.continuity import MAX_GAP
 from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter, Stream
 from eomt_ros.engine.model.labels import Labels
+from eomt_ros.engine.model.taxonomy import RobotLabels
 from eomt_ros.engine.model.weights import weight_files
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 from eomt_ros.regular_file import sha256_of
@@ -22,6 +23,8 @@ class Predictions(Protocol):
     """Gives the prediction for each frame of sequences, one after the other."""
 
     labels: Labels
+    robot: RobotLabels
+    """The same, with the model's that they are made of, which the ground truth has."""
     task: str
     model: str
     identity: str
@@ -46,7 +49,7 @@ class EnginePredictions:
     """Segments the frames, by the rules of the node, so that the results are the same to the last bit."""
 
     def __init__(self, segmenter: Segmenter, *, max_gap: float = MAX_GAP) -> None:
-        self.labels = segmenter.labels
+        self.labels, self.robot = segmenter.labels, segmenter.robot
         self.task = segmenter.task
         self.model = segmenter.name
         self.identity = segmenter.identity

@@ -14,6 +14,7 @@ import numpy as np
 from eomt_ros.continuity import MAX_GAP, Continuity, LateFrameError
 from eomt_ros.engine import FrameResult, Segment, Timings
 from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, shipped_tables, task_of
+from eomt_ros.engine.model.taxonomy import RobotLabels, robot_labels
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.bag.storage import is_bag
 from eomt_ros.evaluation.counting import counted
@@ -36,12 +37,19 @@ class RecordedPredictions:
     Of several cameras of a bag, each has the results whose camera is a step of its topic: those in `/segment/front` are
     of `/front/image`. Of several recordings, the results of each are in a bag of its name in `path`, or in one for each
     sequence, as `--save-bag` leaves them.
-    labels: a table of the model's classes; None: the shipped one that fits the model. max_gap: of the node.
-    Open within a `with` block. Raises `SourceError`.
+    labels: a table of the model's classes; None: the shipped one that fits the model. taxonomy, classes, max_gap: of
+    the node. Open within a `with` block. Raises `SourceError`.
     """
 
     def __init__(
-        self, path: Path, sequences: Sequence[FrameSequence], labels: Path | None = None, *, max_gap: float = MAX_GAP
+        self,
+        path: Path,
+        sequences: Sequence[FrameSequence],
+        labels: Path | None = None,
+        *,
+        taxonomy: str = "",
+        classes: Sequence[str] = (),
+        max_gap: float = MAX_GAP,
     ) -> None:
         self._places = _places(path, sequences)
         summaries = [_summary(place) for place in self._places.values()]
@@ -52,8 +60,14 @@ class RecordedPredictions:
                     f"--predictions {path}: recorded with different models: {one.model} ({one.task}) and "
                     f"{other.model} ({other.task}), expected one"
                 )
-        classes = {number: entry for summary in summaries for number, entry in summary.classes.items()}
-        self.labels = _labels(self.model, classes, path, labels)
+        shown = {number: entry for summary in summaries for number, entry in summary.classes.items()}
+        if labels is not None or taxonomy:
+            of_model = labels_named(self.model) if labels is None else load_labels(labels)
+        else:
+            of_model = _fitting(self.model, shown)
+        self.robot = robot_labels(of_model, taxonomy, classes)
+        self.labels = self.robot.labels
+        _check_shown(shown, self.robot, path)
         self.settings: Mapping[str, Any] = {"task": self.task, "predictions": str(path)}
         self._max_gap = max_gap
         self._continuity: Continuity
@@ -226,17 +240,30 @@ def _instances_topic(bag: Bag, images: str | None, *, alone: bool) -> str:
     raise SourceError(f"--predictions {bag.path}: expected {expected}, found {found}")
 
 
-def _labels(model: str, classes: Mapping[int, tuple[str, bool]], path: Path, table: Path | None) -> Labels:
-    """The labels of the model. The classes that were found are only some of them, and must agree."""
-    labels = _fitting(model, classes) if table is None else load_labels(table)
-    for number, (name, thing) in classes.items():
-        if number >= len(labels.class_names) or (labels.class_names[number], labels.is_thing[number]) != (name, thing):
-            kind = "thing" if thing else "stuff"
-            raise SourceError(
-                f"--predictions {path}: class {number} is {printable(name, 60)} ({kind}), which the labels "
-                f"{labels.name} do not say; give the table that the node used with --labels"
-            )
-    return labels
+def _check_shown(shown: Mapping[int, tuple[str, bool]], robot: RobotLabels, path: Path) -> None:
+    """Raises `SourceError` where the classes that were found, which are only some, are not those of the labels."""
+    labels = robot.labels
+    for number, (name, thing) in shown.items():
+        if labels.class_names[number : number + 1] == (name,) and (
+            labels.is_thing[number] == thing or labels is not robot.model  # a robot's class may have things and stuff
+        ):
+            continue
+        kind = "thing" if thing else "stuff"
+        raise SourceError(
+            f"--predictions {path}: class {number} is {printable(name, 60)} ({kind}), which the labels "
+            f"{labels.name} do not say; give the table that the node used with --labels, and its --taxonomy"
+        )
+
+
+def labels_named(model: str) -> Labels:
+    """The shipped table for models of this name. Raises `SourceError` where there is none."""
+    for labels in shipped_tables():
+        if task_of(model, labels) is not None:
+            return labels
+    raise SourceError(
+        f"--predictions needs a table of the model's classes, and none of the shipped ones is for the model {model}: "
+        "give one with --labels, or a published model with --model"
+    )
 
 
 def _fitting(model: str, classes: Mapping[int, tuple[str, bool]]) -> Labels:

@@ -112,7 +112,8 @@ class _Evaluation:
         # The engine leaves cores idle between its parallel parts.
         waiting: deque[Future[None]] = deque()
         with ThreadPoolExecutor(1, "scoring") as scoring:
-            frames = sequence.frames(self.predictions.labels.class_names)
+            robot = self.predictions.robot
+            frames = sequence.frames(robot.model.class_names, None if robot.are_the_models else robot.class_ids)
             try:
                 with closing(frames):  # type: ignore[type-var]  # a generator
                     for frame in frames:
@@ -213,7 +214,7 @@ class _Evaluation:
 
 def _check_classes(sequences: Iterable[FrameSequence], predictions: Predictions) -> None:
     """Raises `SourceError` where a data set and the model number different classes."""
-    model = predictions.labels.class_names
+    model = predictions.robot.model.class_names
     for sequence in sequences:
         expected = sequence.class_names
         if expected is None or expected == model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from eomt_ros.engine import FrameResult, Segment
-from eomt_ros.engine.model.labels import Labels, load_labels, shipped_tables, task_of
-from eomt_ros.evaluation.errors import SourceError
+from eomt_ros.engine.model.labels import load_labels
+from eomt_ros.engine.model.taxonomy import robot_labels
 from eomt_ros.evaluation.frame import LabelImage
-from eomt_ros.evaluation.recorded import NOT_TIMED
+from eomt_ros.evaluation.recorded import NOT_TIMED, labels_named
 from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
 
 LARGEST_ID = np.iinfo(np.uint16).max
@@ -22,14 +22,18 @@ LARGEST_ID = np.iinfo(np.uint16).max
 class TrueMasks:
     """Predicts the ground truth of each frame, see `Predictions`.
 
-    model: its name says which of the shipped tables of classes is used. labels: another table. Raises `SourceError`
-    where there is none, `LabelsError`.
+    model: its name says which of the shipped tables of classes is used. labels: another table. taxonomy, classes: as in
+    `ModelOptions`. Raises `SourceError` where there is none, `LabelsError`.
     """
 
     task, model, identity = "panoptic", "ground truth", "query"
 
-    def __init__(self, model: str, labels: Path | None = None) -> None:
-        self.labels = _labels(model) if labels is None else load_labels(labels)
+    def __init__(
+        self, model: str, labels: Path | None = None, *, taxonomy: str = "", classes: Sequence[str] = ()
+    ) -> None:
+        of_model = labels_named(model) if labels is None else load_labels(labels)
+        self.robot = robot_labels(of_model, taxonomy, classes)
+        self.labels = self.robot.labels
         self.settings: Mapping[str, Any] = {"task": self.task, "predictions": "truth"}
         self._without = Tally()
         self._ages: dict[int, int] = {}
@@ -44,7 +48,8 @@ class TrueMasks:
         if truth is None or truth.instances is None or truth.instances.max(initial=0) > LARGEST_ID:
             self._without.add(f"{frame.stamp} ns")
             return None
-        panoptic = truth.instances.astype(np.uint16)
+        # What no class of results is made of is no prediction either.
+        panoptic = np.where(truth.classes < len(self.labels.class_names), truth.instances, 0).astype(np.uint16)
         segments = [self._segment(truth.classes, panoptic, number) for number in np.unique(panoptic).tolist() if number]
         return FrameResult(truth.classes, panoptic, None, segments, 0, NOT_TIMED, self.labels)
 
@@ -58,24 +63,13 @@ class TrueMasks:
         class_id = int(np.bincount(classes[mask]).argmax())
         age = self._ages[number] = self._ages.get(number, -1) + 1
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-        known = class_id < len(self.labels.class_names)
         return Segment(
             id=number,
             class_id=class_id,
-            class_name=self.labels.class_names[class_id] if known else "",
-            is_thing=known and self.labels.is_thing[class_id],
+            class_name=self.labels.class_names[class_id],
+            is_thing=self.labels.is_thing[class_id],
             score=1.0,
             area=int(np.count_nonzero(mask)),
             box=(x, y, width, height),
             age=age,
         )
-
-
-def _labels(model: str) -> Labels:
-    for labels in shipped_tables():
-        if task_of(model, labels) is not None:
-            return labels
-    raise SourceError(
-        f"--predictions truth needs a table of the classes, and none of the shipped ones is for the model {model}: "
-        "give one with --labels, or a published model with --model"
-    )

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,16 @@ def _score(
 ) -> Results:
     """Compare the results that came with the ground truth; those of a camera that gave none are missing."""
     came = [each for each in sequences if each.topic not in replayed.silent]
-    recorded, labels = options.out / BAG, replayed.parameters["labels"]
-    table, max_gap = Path(labels) if labels else None, replayed.parameters["max_gap"]
-    target = replayed.parameters["target_frame"]
+    of_node = replayed.parameters
+    predictions_of = partial(
+        RecordedPredictions,
+        options.out / BAG,
+        labels=Path(of_node["labels"]) if of_node["labels"] else None,
+        taxonomy=of_node["taxonomy"],
+        classes=of_node["classes"] or (),
+        max_gap=of_node["max_gap"],
+    )
+    target = of_node["target_frame"]
     in_metres = replayed.cameras_in_metres if not target or _is_of_odometry(target, options.bag) else {}
     # A video of one camera's images alone is written on the way.
     apart = len(came) > 1 or bool(in_metres)
@@ -117,11 +125,11 @@ def _score(
         complete=lambda scored: _with_replay(scored, sequences, replayed),
         stop=stop.for_scores,
     )
-    with RecordedPredictions(recorded, came, table, max_gap=max_gap) as predictions:
+    with predictions_of(came) as predictions:
         found = run.evaluate(came, predictions, options.out, scoring)
     if not options.video or not apart or stop.for_scores.is_set():
         return found
-    video = ResultVideo(recorded, table, max_gap, in_metres, fixed=bool(target))
+    video = ResultVideo(options.out / BAG, predictions_of, in_metres, fixed=bool(target))
     problem = video.write(options.out / OVERLAY, came, stop.for_scores)
     files = found.files if problem else {**found.files, "overlay": OVERLAY}
     found = replace(found, files=files, problems=(*found.problems, *([problem] if problem else [])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -29,12 +29,11 @@ VIEW_SIDE = 480
 class ResultVideo:
     """What the video shows.
 
-    recorded: the bag with the results. labels, max_gap: as for `RecordedPredictions`.
+    recorded: the bag with the results. predictions_of: gives those of sequences.
     """
 
     recorded: Path
-    labels: Path | None
-    max_gap: float
+    predictions_of: Callable[[Sequence[FrameSequence]], RecordedPredictions]
     cameras: Mapping[str, str]
     """The node's name of each camera whose things are shown in metres, by the topic of its images."""
     fixed: bool
@@ -58,10 +57,7 @@ class ResultVideo:
 
     def _pictures(self, sequence: FrameSequence) -> Generator[TimedImage, None, None]:
         # Predictions of its own, because one goes through a single sequence at a time.
-        with (
-            RecordedPredictions(self.recorded, [sequence], self.labels, max_gap=self.max_gap) as predictions,
-            Bag(self.recorded) as bag,
-        ):
+        with self.predictions_of([sequence]) as predictions, Bag(self.recorded) as bag:
             predictions.start_sequence(sequence.name)
             camera, view = self.cameras.get(sequence.topic or ""), None
             for frame in sequence.frames():

@@ -179,8 +179,8 @@ def test_the_labels_are_the_robots(load):
     surfaces = load(text=SURFACES)
     assert surfaces.labels.groups == (("people", "moving"), ())
     assert surfaces.labels.colors[0] == (1, 2, 3)
-    assert surfaces.model_labels == plain.labels
-    assert surfaces.class_ids == ROBOTS[0].ids
+    assert surfaces.robot.model == plain.labels
+    assert surfaces.robot.class_ids == ROBOTS[0].ids
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -207,7 +207,7 @@ def test_classes_are_named_as_the_robot_names_them(load):
 
 @pytest.mark.parametrize("classes", [(), ("",)])
 def test_no_classes_are_all_classes(load, classes):
-    assert load(classes=classes).class_ids == (0, 1, 2, 3, 4)
+    assert load(classes=classes).robot.class_ids == (0, 1, 2, 3, 4)
 
 
 def test_a_taxonomy_that_does_not_fit_the_model_is_refused(load, tmp_path):

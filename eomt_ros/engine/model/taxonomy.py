@@ -61,8 +61,15 @@ class RobotLabels:
     """The classes of results, and where they come from."""
 
     labels: Labels
+    model: Labels
+    """The model's own."""
     class_ids: tuple[int, ...]
     """For each of the model's classes the class of `labels` that it is in; -1: none, its pixels are unlabelled."""
+
+    @property
+    def are_the_models(self) -> bool:
+        """Whether results have the model's own classes, all of them."""
+        return self.labels is self.model and -1 not in self.class_ids
 
 
 def robot_labels(labels: Labels, taxonomy: str | Path = "", classes: Sequence[str] = ()) -> RobotLabels:
@@ -72,7 +79,7 @@ def robot_labels(labels: Labels, taxonomy: str | Path = "", classes: Sequence[st
     unlabelled, and the ids stay; none, or "" alone, for all. Raises `LabelsError` for a taxonomy that is malformed or
     does not fit.
     """
-    found = RobotLabels(labels, tuple(range(len(labels.class_names))))
+    found = RobotLabels(labels, labels, tuple(range(len(labels.class_names))))
     if taxonomy:
         loaded = load_taxonomy(taxonomy)
         if problems := misfits(loaded, labels):
@@ -180,7 +187,7 @@ def _applied(taxonomy: Taxonomy, labels: Labels) -> RobotLabels:
         roles=tuple(each.role for each in classes),
         groups=tuple(each.groups for each in classes),
     )
-    return RobotLabels(robot, tuple(ids.get(name, -1) for name in labels.class_names))
+    return RobotLabels(robot, labels, tuple(ids.get(name, -1) for name in labels.class_names))
 
 
 def _path_of(taxonomy: str | Path) -> Path:

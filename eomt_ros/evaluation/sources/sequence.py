@@ -117,14 +117,17 @@ class FrameSequence:
     problems: Problems = field(default_factory=Problems)
     """Grows until the last frame was read."""
 
-    def frames(self, class_names: Sequence[str] | None = None) -> Iterator[SourceFrame]:
+    def frames(
+        self, class_names: Sequence[str] | None = None, class_ids: Sequence[int] | None = None
+    ) -> Iterator[SourceFrame]:
         """Goes through the frames. Those whose ground truth does not fit come without it.
 
         class_names: of the model, for whose ids the ground truth is made; None leaves the ground truth as it is.
+        class_ids: the ids that these classes have in results, -1 for what is unlabelled there; None for the same.
         Raises `SourceError` where nothing more can be read and what was read so far is not worth much, or the map of
         the ground truth has a class that the model does not have.
         """
-        class_ids = None if class_names is None else ClassIds(self.truth_map, class_names)
+        of_model = None if class_names is None else ClassIds(self.truth_map, class_names)
         frames = self.read(self.problems)
         with closing(frames):  # type: ignore[type-var]  # they are generators
             for frame in frames:
@@ -132,13 +135,13 @@ class FrameSequence:
                 try:
                     if truth is not None:
                         _expect_size(frame.image, truth)
-                    if truth is not None and class_ids is not None:
-                        classes, other = class_ids.of(truth.classes)
+                    if truth is not None and of_model is not None:
+                        classes, other = of_model.of(truth.classes)
                         if other is not None:
                             has = "values that --truth-map does not name, which are unlabelled"
                             self.problems.tally(f"frame has {has}", f"frames have {has}", f"{other} {at}")
-                        _expect_known(classes, class_ids.count)
-                        truth = replace(truth, classes=classes)
+                        _expect_known(classes, of_model.count)
+                        truth = replace(truth, classes=classes if class_ids is None else _mapped(classes, class_ids))
                 except (UnfitError, LabelImageError) as error:
                     reason = error.reason if isinstance(error, UnfitError) else "the ground truth cannot be read"
                     self.problems.tally(
@@ -146,6 +149,14 @@ class FrameSequence:
                     )
                     truth = None
                 yield replace(frame, truth=truth)
+
+
+def _mapped(classes: LabelImage, class_ids: Sequence[int]) -> LabelImage:
+    """(H, W) class ids that become others, -1 unlabelled."""
+    unlabelled = np.iinfo(classes.dtype).max
+    table = np.full(unlabelled + 1, unlabelled, classes.dtype)
+    table[: len(class_ids)] = [unlabelled if class_id < 0 else class_id for class_id in class_ids]
+    return table[classes]
 
 
 def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
