@@ -57,11 +57,11 @@ def test_all_that_does_not_fit_is_told_and_the_exit_code_is_1(
 ) -> None:
     robot.write_text("classes:\n  - {name: people, from: [persn, child], role: obstacle}\n")
     assert main(["taxonomy", str(robot), *nav2]) == 1
-    printed = capsys.readouterr()
+    printed, entry = capsys.readouterr(), f"{robot}: classes[0] (people)"
     assert printed.out == ""
     assert printed.err.splitlines() == [
-        f"eomt-ros: {robot}: classes[0] (people) is made of 'persn', which is no class of demo; the nearest is 'person'",
-        f"eomt-ros: {robot}: classes[0] (people) is made of 'child', which is no class of demo",
+        f"eomt-ros: {entry} is made of 'persn', which is no class of demo; the nearest is 'person'",
+        f"eomt-ros: {entry} is made of 'child', which is no class of demo",
     ]
 
 

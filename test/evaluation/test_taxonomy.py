@@ -17,7 +17,7 @@ from eomt_ros.evaluation.predictions import EnginePredictions
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
-from eomt_ros.evaluation.sources import open_sequences
+from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.true_masks import TrueMasks
 from test.engine.checkpoints import TABLE, write_checkpoint
 from test.evaluation import bags
@@ -68,7 +68,12 @@ def loaded(model: Path, labels: Path, **options: Any) -> Segmenter:
 
 def evaluated(bag: Path, segmenter: Segmenter, out: Path, **options: Any) -> Results:
     out.mkdir()
-    return evaluate(open_sequences([bag]), EnginePredictions(segmenter), out, EvaluationOptions(video=False, **options))
+    return evaluate(
+        open_sequences([bag], truth=TruthSource()),
+        EnginePredictions(segmenter),
+        out,
+        EvaluationOptions(video=False, **options),
+    )
 
 
 def test_other_names_and_ids_are_the_same_scores(bag: Path, model: Path, labels: Path, tmp_path: Path) -> None:
@@ -109,7 +114,7 @@ def test_recorded_results_are_scored_with_the_nodes_taxonomy(
     bag: Path, model: Path, labels: Path, robot: Path, tmp_path: Path
 ) -> None:
     expected = evaluated(bag, loaded(model, labels, taxonomy=robot), tmp_path / "engine", save_bag=True)
-    recorded, sequences = tmp_path / "engine" / "bag", open_sequences([bag])
+    recorded, sequences = tmp_path / "engine" / "bag", open_sequences([bag], truth=TruthSource())
     (tmp_path / "again").mkdir()
     with RecordedPredictions(recorded, sequences, labels, taxonomy=str(robot)) as predictions:
         found = evaluate(sequences, predictions, tmp_path / "again", EvaluationOptions(video=False))
@@ -124,6 +129,11 @@ def test_the_truth_as_predictions_is_right_in_the_robots_classes_too(
     bag: Path, labels: Path, robot: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
     options = {name: str(robot) if name == "taxonomy" else value for name, value in options.items()}
-    found = evaluate(open_sequences([bag]), TrueMasks("", labels, **options), tmp_path, EvaluationOptions(video=False))
+    found = evaluate(
+        open_sequences([bag], truth=TruthSource()),
+        TrueMasks("", labels, **options),
+        tmp_path,
+        EvaluationOptions(video=False),
+    )
     assert (found.miou, found.stq, found.id_switches) == (1.0, 1.0, 0)
     assert found.objects_found == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.output_bag import OutputBag
+from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
 from eomt_ros.evaluation.true_masks import TrueMasks
 from eomt_ros.replay.result_video import VIEW_SIDE, ResultVideo
@@ -56,7 +58,12 @@ def recorded(played: Path, sequences: list[FrameSequence], tmp_path_factory: pyt
 
 def video(recorded: Path, sequences: list[FrameSequence], path: Path, **fields: Any) -> list[TimedImage]:
     values: dict[str, Any] = {"cameras": {bags.IMAGES: ""}, "fixed": True} | fields
-    assert ResultVideo(recorded, None, 2.0, **values).write(path, sequences, threading.Event()) is None
+    assert (
+        ResultVideo(recorded, partial(RecordedPredictions, recorded), **values).write(
+            path, sequences, threading.Event()
+        )
+        is None
+    )
     return list(read_video(path))
 
 
