@@ -115,7 +115,8 @@ class Locator:
         ids, boxes = [thing.id for thing in things], [thing.box for thing in things]
         seen = sight(result.panoptic, ids, boxes, depth, pinhole, upright.rotation)
         things = [things[place] for place in seen.places]
-        rows = tracks.rows([thing.id for thing in things], [thing.class_id for thing in things])
+        ids, class_ids = [thing.id for thing in things], [thing.class_id for thing in things]
+        rows = tracks.rows_at(ids, class_ids, stamp, seen.surface() + upright.translation[:2])
         shapes = tracks.shapes.take(rows)
         found = placed(
             seen, upright.translation, tracks.shapes.ground(), shapes, tracks.moving[rows], stamp - tracks.stamp[rows]

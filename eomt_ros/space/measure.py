@@ -71,6 +71,11 @@ class Sight:
     cut: Flags
     """(N, 4) the left, right, lower, upper edge is outside the picture or behind something."""
 
+    def surface(self) -> Floats:
+        """(N, 2) horizontally from the camera to the middle of the seen points."""
+        right = np.stack([self.ray[:, 1], -self.ray[:, 0]], axis=1)
+        return self.ray * self.middle[:, :1] + right * self.middle[:, 1:]
+
 
 def sight(
     panoptic: npt.NDArray[Any],

@@ -35,6 +35,8 @@ _MOST_EVIDENCE = np.array([2.0, 5.0])  # of a frame, and of all
 _SLOWEST = 0.1  # m/s; nothing slower is said to move
 _OUTLIER = 16.0  # squared Mahalanobis distance from which on a frame is no more surprising
 _ANYWHERE = 1e6
+_OTHER = 0.2  # m, besides what is uncertain, from the known edge of a thing to what can no more be a part of it
+_WALK = 2.5  # m/s, with which a moving thing may have gone on while it was not seen
 
 
 class Tracks:
@@ -69,6 +71,25 @@ class Tracks:
                     setattr(self, name, np.concatenate([values, more]))
             self.stamp[before:], self.class_id[before:], self.age[before:] = -np.inf, fresh, -1
         return np.array([self._row[each] for each in ids], np.intp)
+
+    def rows_at(self, ids: Sequence[int], class_ids: Sequence[int], stamp: float, surface: Floats) -> Rows:
+        """The rows of the ids, new ones also for ids that are given to another thing now.
+
+        surface: (N, 2) m, the middle of what is seen of each, horizontally.
+        """
+        rows = self.rows(ids, class_ids)
+        passed = stamp - self.stamp[rows]
+        known = np.isfinite(passed)
+        place, covariance, _, _ = self.at(rows[known], stamp)
+        way = surface[known] - place[:, :2]
+        distance = np.linalg.norm(way, axis=1)
+        extent, _ = self.shapes.take(rows[known]).towards(way / np.maximum(distance, 1e-9)[:, None])
+        likely = 2 * np.sqrt(np.trace(covariance[:, :2, :2], axis1=1, axis2=2))
+        likely += np.where(self.moving[rows[known]], _WALK * passed[known], 0.0)
+        another = np.flatnonzero(known)[distance > extent / 2 + likely + _OTHER]
+        for number in another:
+            del self._row[ids[number]]
+        return self.rows(ids, class_ids) if len(another) else rows
 
     def update(self, rows: Rows, stamp: float, seen: Placed) -> None:
         """Take the places of things that are seen at `stamp`."""

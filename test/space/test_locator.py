@@ -133,6 +133,17 @@ def test_a_thing_that_leaves_the_picture_keeps_its_size_and_place() -> None:
     assert last.size == pytest.approx([0.5, 0.5, 0.5], abs=0.12)
 
 
+def test_an_id_that_goes_over_to_another_thing_takes_nothing_along() -> None:
+    first, second = box_at(3.0, 0.8, half=0.4, height=1.2), box_at(4.0, -0.8, half=0.2, height=0.4)
+    found = drive(lambda time: {7: first if time < 0.95 else second}, frames=15)
+    (after,) = found[10]
+    assert after.age == 0
+    assert not any(each.moving for frame in found for each in frame)
+    for frame in found[10:]:
+        assert frame[0].position == pytest.approx([4.0, -0.8, 0.2], abs=0.08)
+        assert frame[0].size == pytest.approx([0.4, 0.4, 0.4], abs=0.12)
+
+
 def test_the_robots_motion_is_not_the_things() -> None:
     found = drive(lambda _: {7: box_at(3.5, -0.6), 8: box_at(4.5, 0.8)}, frames=30, speed=0.5, noise=0.002)
     assert not any(each.moving or np.any(each.velocity) for frame in found for each in frame)
