@@ -39,14 +39,14 @@ SETUP = """
 LISTENER = """
     node = rclpy.create_node("listener")
     callbacks = SubscriptionEventCallbacks(matched=matched)
-    node.create_subscription(KIND, "large", received, best_effort, event_callbacks=callbacks)
+    node.create_subscription(KIND, KIND.__name__, received, best_effort, event_callbacks=callbacks)
     with spinning(node):
         sys.stdin.read()
 """
 TALKER = """
     node = rclpy.create_node("talker")
     callbacks = PublisherEventCallbacks(matched=matched)
-    publisher = node.create_publisher(KIND, "large", best_effort, event_callbacks=callbacks)
+    publisher = node.create_publisher(KIND, KIND.__name__, best_effort, event_callbacks=callbacks)
     if KIND is Image:
         pixels = array.array("B", bytes(1080 * 5760))
         message = Image(height=1080, width=1920, step=5760, encoding="rgb8", data=pixels)

@@ -29,7 +29,7 @@ TAXONOMY = {
 }
 GROUPS = {"people": [1], "living": [1, 2]}
 OBSTACLES = [1, 2]
-VOXEL = 0.05
+VOXEL = 0.0483  # such that no point of the scene lies on the side of a cube
 DEPTH = np.full((HEIGHT, WIDTH), 2.0, np.float32)
 DEPTH[some_depth() > 4.0] = np.nan
 SPACE = ("points", "obstacles", "objects", "detections_3d", "markers")
