@@ -54,6 +54,8 @@ SHOWN = {
     "points, obstacles and objects, 640x480, 12 things": "from depth to points, obstacles and objects, 640x480, 12 "
     "things, beside a plain NumPy loop over the things (in the second column)",
     "points, obstacles and objects, 640x480, 12 things, beside a plain loop": "the same, how many times as fast",
+    "node with depth that nobody wants, demo, 640x480": "stamp of the image to received panoptic image, with depth of "
+    "which nobody wants anything, and without depth (in the second column)",
     "evaluation, demo bag, beside the engine": "an evaluation of the demo bag beside the engine alone (in the second "
     "column)",
     "memory over 10000 frames": "growth of memory over 10,000 frames: engine",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import psutil
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -33,6 +34,8 @@ LOST = 2.0
 """Seconds without a result after which the next image is sent all the same."""
 WARM_UP = 5
 """Images of each camera before those that count."""
+DEPTH = np.full((480, 640), 2000, np.uint16)
+"""Millimetres, in every pixel."""
 ONE_CAMERA = {"image": "segment/panoptic"}
 
 
@@ -66,17 +69,23 @@ class Drive:
 class Robot:
     """The robot's process, which drives as often as it is told to, in a `with` block.
 
-    topics: those of the images, of each camera one, with that of their panoptic images.
+    topics: those of the images, of each camera one, with that of their panoptic images. depth: each camera gives depth
+    too, on the topic `depth` beside that of its images.
     """
 
     def __init__(
-        self, environment: dict[str, str], topics: dict[str, str] = ONE_CAMERA, *, transport: str = "raw"
+        self,
+        environment: dict[str, str],
+        topics: dict[str, str] = ONE_CAMERA,
+        *,
+        transport: str = "raw",
+        depth: bool = False,
     ) -> None:
         command = [sys.executable, "-m", "bench.robot"]
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._fixed = {"topics": topics, "transport": transport}
+        self._fixed = {"topics": topics, "transport": transport, "depth": depth}
 
     def __enter__(self) -> Robot:
         self._process.__enter__()
@@ -119,9 +128,9 @@ class Robot:
 
 
 class Camera:
-    """Publishes images of one camera and receives their results."""
+    """Publishes images of one camera, and depth if it has any, and receives their results."""
 
-    def __init__(self, node: Node, topic: str, results: str, transport: str) -> None:
+    def __init__(self, node: Node, topic: str, results: str, transport: str, *, depth: bool) -> None:
         self.under_way: dict[int, float] = {}
         """Moment of sending, by stamp, of images without a result so far."""
         self.latencies: list[float] = []
@@ -129,6 +138,8 @@ class Camera:
         self.last_result = 0.0
         self._awaited: set[int] = set()
         self._kind = CompressedImage if transport == "compressed" else Image
+        beside = f"{topic.rpartition('/')[0]}/depth".lstrip("/")
+        self._depth = node.create_publisher(Image, beside, qos_profile_sensor_data) if depth else None
         topic = f"{topic}/compressed" if transport == "compressed" else topic
         self._publisher = node.create_publisher(self._kind, topic, qos_profile_sensor_data)
         node.create_subscription(Image, results, self._result_callback, 10)
@@ -154,6 +165,8 @@ class Camera:
         self.under_way[now] = time.monotonic()
         self._awaited.add(now)
         self.sent += 1
+        if self._depth is not None:
+            self._depth.publish(to_image(DEPTH, "16UC1", message.header))
         self._publisher.publish(message)
 
     def forget_lost(self) -> None:
@@ -175,11 +188,13 @@ class Camera:
 class Cameras:
     """All cameras of one drive, on one thread."""
 
-    def __init__(self, topics: dict[str, str], transport: str, size: tuple[int, int]) -> None:
+    def __init__(self, topics: dict[str, str], transport: str, size: tuple[int, int], *, depth: bool) -> None:
         self._node = Node("robot", start_parameter_services=False)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics_callback, 10)
         self._reports: dict[str, dict[str, str]] = {}
-        self._cameras = {topic: Camera(self._node, topic, results, transport) for topic, results in topics.items()}
+        self._cameras = {
+            topic: Camera(self._node, topic, results, transport, depth=depth) for topic, results in topics.items()
+        }
         numbered = list(enumerate(self._cameras.values()))
         self._small = [(camera, camera.image(48, 64, number)) for number, camera in numbered]
         self._images = [(camera, camera.image(*size, number)) for number, camera in numbered]
@@ -288,7 +303,8 @@ def main() -> None:
     rclpy.init()
     for line in sys.stdin:
         choices = json.loads(line)
-        cameras = Cameras(choices.pop("topics"), choices.pop("transport"), choices.pop("size"))
+        fixed = [choices.pop(name) for name in ("topics", "transport", "size")]
+        cameras = Cameras(*fixed, depth=choices.pop("depth"))
         print(json.dumps(asdict(cameras.drive(**choices))), flush=True)
         cameras.close()
 

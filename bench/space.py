@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from statistics import median
 
 import cv2
 import numpy as np
 
+from bench.robot import Robot
+from bench.segment_node import isolated_with, segment_node
 from bench.timing import Row, compare
 from eomt_ros.space.cloud import obstacles, organised
 from eomt_ros.space.locator import Locator
@@ -17,6 +21,7 @@ from eomt_ros.space.pose import OPTICAL_IN_BODY
 SIZE = (480, 640)
 THINGS = 12
 VOXEL = 0.05
+TURNS, SECONDS, RATE = 7, 2.5, 10.0  # Hz
 IS_OBSTACLE = np.array([False, True, True])  # ground, wall, thing
 NAME = f"points, obstacles and objects, 640x480, {THINGS} things"
 
@@ -54,6 +59,31 @@ def rows() -> Iterator[Row]:
     row = compare(NAME, ours, lambda: plain(frame, depth, pinhole), pairs=15, note=note)
     yield row
     yield replace(row, name=f"{NAME}, beside a plain loop")
+    yield unwanted()
+
+
+def unwanted() -> Row:
+    """From an image's stamp to its panoptic image received, of a node with depth of which nobody wants anything, in
+    turn with a node without; the camera sends depth to both.
+    """
+    environment = isolated_with(profile=True)
+    topics = {name: {f"{name}/image": f"{name}/segment/panoptic"} for name in ("with", "without")}
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(segment_node(environment, "/with", depth="raw")),
+            stack.enter_context(segment_node(environment, "/without")),
+        ]
+        robots = [stack.enter_context(Robot(environment, topics[name], depth=True)) for name in topics]
+        pairs = [
+            [
+                median(robot.drive([node], size=SIZE, rate=RATE, seconds=SECONDS).results)
+                for robot, node in zip(robots, nodes, strict=True)
+            ]
+            for _ in range(TURNS)
+        ]
+    difference = 1e3 * median(ours - theirs for ours, theirs in pairs)
+    note = f"{difference:+.1f} ms; reference: a node without depth"
+    return Row.of("node with depth that nobody wants, demo, 640x480", *zip(*pairs, strict=True), note=note)
 
 
 def scene() -> tuple[_Frame, np.ndarray]:
