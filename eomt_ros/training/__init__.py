@@ -1,0 +1,1 @@
+"""Own classes: data sets from recordings, and the training of networks on them; no ROS."""
