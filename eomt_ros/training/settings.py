@@ -173,7 +173,7 @@ class TrainingSettings(Options):
     precision: str = option(
         "auto",
         "Arithmetic of the network. auto: bfloat16 where the device computes in it, else float32.",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=("auto", "float32", "bfloat16"),
     )
     loaders: int = option(2, "Threads of a process that load and augment images.", minimum=0, maximum=1024)
     validate_every: float = option(

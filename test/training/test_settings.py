@@ -18,7 +18,7 @@ def test_a_written_file_reads_back_as_the_same_settings(tmp_path: Path) -> None:
     assert read_settings(path) == settings
     assert yaml.safe_load(path.read_text())["made_with"]["fingerprint"] == "abc"
     for field in dataclasses.fields(settings):
-        assert f"\n{field.name}: " in path.read_text()
+        assert f"\n{field.name}:" in path.read_text()
 
 
 def test_a_file_needs_to_say_only_what_differs(tmp_path: Path) -> None:
