@@ -159,10 +159,17 @@ class TrainingSettings(Options):
         (0.1, 2.0),
         "Smallest and largest scale of an image before a square of the network's size is cut out (EoMT: 0.1 to 2).",
     )
+    whole: float = option(
+        0.25,
+        "Share of images and streams that are shown whole instead, with the place and size that they have in use (EoMT:"
+        " 0).",
+        minimum=0,
+        maximum=1,
+    )
     flip: float = option(0.5, "Probability that an image or a stream is mirrored.", minimum=0, maximum=1)
     colour: float = option(
         1.0,
-        "Strength of changes of brightness, contrast, saturation and hue. 1: as Mask2Former, 0: none.",
+        "Strength of changes of brightness, contrast, saturation, hue and white balance. 1: as Mask2Former, 0: none.",
         minimum=0,
         maximum=2,
     )
