@@ -38,7 +38,11 @@ class Loaded(NamedTuple):
 
 def load(asked: ModelOptions) -> Loaded:
     """Loads a model as asked for; raises as `Segmenter.load`."""
-    checkpoint = load_checkpoint(asked.model, asked.labels or None)
+    return made_ready(load_checkpoint(asked.model, asked.labels or None), asked)
+
+
+def made_ready(checkpoint: Checkpoint, asked: ModelOptions) -> Loaded:
+    """The rest, for a checkpoint whose network is the segmenter's from then on; raises as `Segmenter.of`."""
     options = _chosen_for(checkpoint, asked)
     robot = robot_labels(checkpoint.labels, asked.taxonomy, asked.classes)
     if CAMERA not in asked.ignore_mask:

@@ -18,7 +18,8 @@ from eomt_ros.engine.device import free_devices
 from eomt_ros.engine.errors import EngineError, NotFiniteError
 from eomt_ros.engine.fallback import PipelineWithFallback
 from eomt_ros.engine.ignore_mask import IgnoreMask, load_ignore_mask
-from eomt_ros.engine.loading import Loaded, load, with_score_threshold
+from eomt_ros.engine.loading import Loaded, load, made_ready, with_score_threshold
+from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Request
 from eomt_ros.engine.preprocess.pixels import as_image
 from eomt_ros.engine.results import FrameResult, Timings
@@ -64,13 +65,13 @@ class _Begun(NamedTuple):
 class Segmenter:
     """A network with all that belongs to it. It keeps nothing of a camera, so any number of streams can share it.
 
-    Made by `load`. A `with` block closes it at its end.
+    Made by `load`, or by `of`. A `with` block closes it at its end.
 
     `labels`: the classes of results. `robot`: the same, with the model's that they are made of.
     """
 
     def __init__(self, loaded: Loaded) -> None:
-        """Private: `load` makes one."""
+        """Private: `load` and `of` make one."""
         self.name = loaded.checkpoint.name
         self.folder = loaded.checkpoint.folder
         self.labels = loaded.robot.labels
@@ -101,6 +102,16 @@ class Segmenter:
                 raise TypeError(f"Segmenter.load takes no {name!r}: {advice}")
         given = {name: getattr(model, name) for name in names} if isinstance(model, ModelOptions) else {"model": model}
         return cls(load(ModelOptions(**{**given, **options})))
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, **options: Any) -> Segmenter:
+        """Makes a checkpoint that is in memory ready, such as one that is still in training.
+
+        Its network is the segmenter's from then on: it is moved to the device and rounded. options: those of
+        `ModelOptions` by name, but not `model` and `labels`; with device and precision named, nothing is ever read from
+        the checkpoint's folder. Raises as `load`.
+        """
+        return cls(made_ready(checkpoint, ModelOptions(model=checkpoint.name, **options)))
 
     def __enter__(self) -> Segmenter:
         return self

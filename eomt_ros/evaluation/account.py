@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from eomt_ros.engine import FrameResult, Timings
 from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.counting import Tally, counted
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
@@ -20,7 +20,7 @@ from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.results import Predicted, Recording
-from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter

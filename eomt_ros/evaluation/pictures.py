@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -15,8 +16,10 @@ from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.tracking.tracker import LARGEST_ID
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.results import WorstFrame
-from eomt_ros.evaluation.video import Picture
 from eomt_ros.overlay import draw, to_jpeg
+
+if TYPE_CHECKING:
+    from eomt_ros.evaluation.video import Picture  # which needs a program for videos
 
 FRAMES = 6
 APART = 1.0
@@ -45,8 +48,9 @@ class PicturedFrame:
 class WorstFrames:
     """Keeps the frames with the lowest mIoU of those that it is offered."""
 
-    def __init__(self, labels: Labels) -> None:
+    def __init__(self, labels: Labels, longest_side: int = LONGEST_SIDE) -> None:
         self._labels = labels
+        self._longest_side = longest_side
         self._kept: list[PicturedFrame] = []
         """Worst first."""
 
@@ -62,24 +66,39 @@ class WorstFrames:
         if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= frame.miou:
             return
         # Nothing is drawn or encoded yet: most of them will not be among the worst for long.
-        instances = None if frame.truth.instances is None else _small(frame.truth.instances)
-        truth = Truth(_small(frame.truth.classes), instances)
-        small = replace(frame, image=_small(frame.image), prediction=_small(frame.prediction), truth=truth)
+        instances = None if frame.truth.instances is None else self._small(frame.truth.instances)
+        truth = Truth(self._small(frame.truth.classes), instances)
+        image, prediction = self._small(frame.image), self._small(frame.prediction)
+        small = replace(frame, image=image, prediction=prediction, truth=truth)
         kept = [each for each in self._kept if each not in near]
         self._kept = sorted([*kept, small], key=lambda each: each.miou)[:FRAMES]
+
+    def pictures(self) -> Iterator[tuple[PicturedFrame, dict[str, Picture]]]:
+        """The frames, worst first, each with its pictures: input, prediction and truth."""
+        for frame in self._kept:
+            truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
+            yield frame, {"input": frame.image, "prediction": frame.prediction, "truth": truth}
 
     def write(self, out: Path) -> tuple[WorstFrame, ...]:
         """Writes their pictures into a folder of `out`, worst first. Raises `OSError`."""
         if self._kept:
             (out / WORST_FOLDER).mkdir(exist_ok=True)
         frames = []
-        for number, frame in enumerate(self._kept, start=1):
-            paths = [f"{WORST_FOLDER}/{number:02}_{kind}.jpg" for kind in ("input", "prediction", "truth")]
-            truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
-            for path, picture in zip(paths, (frame.image, frame.prediction, truth), strict=True):
-                (out / path).write_bytes(to_jpeg(picture))
-            frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, *paths))
+        for number, (frame, pictures) in enumerate(self.pictures(), start=1):
+            paths = {kind: f"{WORST_FOLDER}/{number:02}_{kind}.jpg" for kind in pictures}
+            for kind, picture in pictures.items():
+                (out / paths[kind]).write_bytes(to_jpeg(picture))
+            frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, **paths))
         return tuple(frames)
+
+    def _small(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        height, width = image.shape[:2]
+        shrunk = self._longest_side / max(height, width)
+        if shrunk >= 1:
+            return image
+        size = max(1, round(width * shrunk)), max(1, round(height * shrunk))
+        # Labels cannot be mixed; pictures can.
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.ndim == 3 else cv2.INTER_NEAREST)
 
 
 class DrawnTruth:
@@ -115,13 +134,3 @@ def _segment(number: int, class_id: int, is_thing: bool, mask: npt.NDArray[np.bo
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     name = labels.class_names[class_id]
     return Segment(number, class_id, name, is_thing, 1.0, int(np.count_nonzero(mask)), (x, y, width, height), 0)
-
-
-def _small(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    height, width = image.shape[:2]
-    shrunk = LONGEST_SIDE / max(height, width)
-    if shrunk >= 1:
-        return image
-    size = max(1, round(width * shrunk)), max(1, round(height * shrunk))
-    # Labels cannot be mixed; pictures can.
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if image.ndim == 3 else cv2.INTER_NEAREST)

@@ -14,7 +14,8 @@ from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter,
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.taxonomy import RobotLabels
 from eomt_ros.engine.model.weights import weight_files
-from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.counting import Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame
 from eomt_ros.regular_file import sha256_of
 from eomt_ros.stamps import SECOND
 

@@ -17,13 +17,13 @@ from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels, s
 from eomt_ros.engine.model.taxonomy import RobotLabels, robot_labels
 from eomt_ros.evaluation.bag import Bag, BagError
 from eomt_ros.evaluation.bag.storage import is_bag
-from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.counting import Tally, counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY, NODE
 from eomt_ros.evaluation.sources.cameras import camera_names
-from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 from eomt_ros.printable import printable
 
 NOT_TIMED = Timings(math.nan, math.nan, math.nan, math.nan)

@@ -12,9 +12,10 @@ import numpy as np
 from eomt_ros.engine import FrameResult, Segment
 from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.engine.model.taxonomy import robot_labels
+from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.recorded import NOT_TIMED, labels_named
-from eomt_ros.evaluation.sources.sequence import SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import SourceFrame
 
 LARGEST_ID = np.iinfo(np.uint16).max
 

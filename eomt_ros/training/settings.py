@@ -189,6 +189,12 @@ class TrainingSettings(Options):
         minimum=0.001,
         maximum=1,
     )
+    validation_frames: int = option(
+        100,
+        "Frames of each video that a validation plays, from the video's begin: what bounds its time. 0: all.",
+        minimum=0,
+        maximum=10**9,
+    )
     save_every: float = option(
         180.0, "Seconds after which the state of the run is saved, for --resume.", minimum=0, maximum=1e9
     )

@@ -33,6 +33,7 @@ from eomt_ros.engine import (
     Stream,
     decode_mask,
 )
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.evaluation.video import VideoWriter
 from eomt_ros.video import VideoError, read_video
 from test.engine import reference
@@ -271,6 +272,18 @@ def test_confidence_is_zero_just_where_there_is_no_label(results):
         assert not result.confidence[result.semantic == 255].any()
         if task != "semantic":  # where the best of bad classes may have hardly any probability
             assert result.confidence[result.semantic != 255].all()
+
+
+def test_a_checkpoint_in_memory_gives_what_its_files_give(folder, load, table):
+    image = picture(120, 160, seed=0)
+    expected = load(score_threshold=FOUND["panoptic"]).open_stream().segment(image)
+    checkpoint = load_checkpoint(folder, table)
+    options = {"device": "cpu", "precision": "float32", "score_threshold": FOUND["panoptic"]}
+    with Segmenter.of(replace(checkpoint, folder=Path("gone")), **options) as segmenter:
+        found = segmenter.open_stream().segment(image)
+    assert found.segments == expected.segments
+    assert found.segments
+    assert np.array_equal(found.panoptic, expected.panoptic)
 
 
 def test_names_and_kinds_come_from_the_label_table(results):

@@ -8,8 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from eomt_ros.evaluation.counting import counted
-from eomt_ros.evaluation.sources.sequence import Tally
+from eomt_ros.evaluation.counting import Tally, counted
 
 FLOAT_ERROR = 1000
 """Nanoseconds by which a stamp may change that goes through a float of seconds."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.frame import LabelImage, TrueObject, Truth
 from eomt_ros.evaluation.label_image import LabelImageError
 from eomt_ros.evaluation.sources.truth_map import ClassIds, TruthMap
@@ -54,23 +54,6 @@ class SourceFrame:
     """None where the frame cannot be scored."""
     space: FrameInSpace | None = None
     """None where the recording has no depth, odometry or true boxes of the frame."""
-
-
-@dataclass
-class Tally:
-    """Counts what went wrong in the same way, and keeps the first example."""
-
-    count: int = 0
-    example: str = ""
-
-    def add(self, example: str) -> None:
-        """Counts one more."""
-        self.count += 1
-        self.example = self.example or example
-
-    def sentence(self, one: str, many: str) -> list[str]:
-        """The count, what it is that was counted, and the example; nothing where nothing was counted."""
-        return [f"{counted(self.count, one, many)}; first: {self.example}"] if self.count else []
 
 
 class Problems(list[str]):

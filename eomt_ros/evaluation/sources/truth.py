@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eomt_ros.evaluation.bag import Bag, BagError
-from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.counting import Tally, counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage, Truth
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.image_files import read_png
 from eomt_ros.evaluation.sources.matching import nearest
-from eomt_ros.evaluation.sources.sequence import Problems, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth_map import TruthMap
 
 CLASSES_TOPIC = "/ground_truth/semantic"
