@@ -30,7 +30,10 @@ class ModelBuilder:
     Shapes go to the body `body`, places relative to it, and belong to `label`: class id and instance id.
     """
 
-    def __init__(self, rng: np.random.Generator, width: int, height: int, fine: bool) -> None:
+    def __init__(
+        self, rng: np.random.Generator, width: int, height: int, fine: bool, patch: float = 1.0, face_parts: int = 1
+    ) -> None:
+        """MuJoCo lights corners and blends between them: `patch` m apart on planes, on boxes at 1 / `face_parts`."""
         self.rng = rng
         self.spec = spec = mujoco.MjSpec()
         self.body: mujoco.MjsBody = spec.worldbody
@@ -42,7 +45,8 @@ class ModelBuilder:
         spec.visual.global_.offwidth, spec.visual.global_.offheight = width, height
         quality = spec.visual.quality
         quality.shadowsize, quality.offsamples = (2048, 4) if fine else (512, 0)
-        quality.numslices, quality.numstacks, quality.numquads = 16, 10, 1
+        quality.numslices, quality.numstacks, quality.numquads = 16, 10, face_parts
+        self._patch = patch
         camera = spec.worldbody.add_body(name=CAMERA, mocap=True).add_camera(name=CAMERA, fovy=FIELD_OF_VIEW)
         camera.quat = [0.5, 0.5, -0.5, -0.5]
 
@@ -93,7 +97,7 @@ class ModelBuilder:
         """
         quat = np.zeros(4)
         mujoco.mju_mat2Quat(quat, np.stack([right, up, np.cross(right, up)], axis=1).astype(float).ravel())
-        geom = self.shape(PLANE, centre, (half[0] + SEAM, half[1] + SEAM, 1.0), color, material=material)
+        geom = self.shape(PLANE, centre, (half[0] + SEAM, half[1] + SEAM, self._patch), color, material=material)
         geom.quat = quat
         geom.castshadow = False
 

@@ -6,9 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from demo import CLASS_NAMES
+from demo import class_names
 
-BOX, BALL, CONE, BARREL, PERSON = (CLASS_NAMES.index(name) for name in ("box", "ball", "cone", "barrel", "person"))
+_NAMES = class_names("pallet")
+BOX, BALL, CONE, BARREL, PERSON, PALLET = (
+    _NAMES.index(name) for name in ("box", "ball", "cone", "barrel", "person", "pallet")
+)
+
+PALLET_THICKNESS = 0.144
+PALLET_LEAN = np.radians(12.0)
+"""From the upright, of a pallet that leans against a wall."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Thing:
 
     `position` is `(x, y)` of its centre at the start, `elevation` the height of what it stands on, `radius` that of the
     circle it needs on the floor, `size` its half extents (a ball's: its radius thrice; a person's third: the full
-    height), all in metres. `speed` is in m/s; 0 stands still for ever.
+    height), all in metres. `speed` is in m/s; 0 stands still for ever. A pallet that is higher than deep (y) leans
+    against what is behind it; of others, several in a stack are one thing.
     """
 
     class_id: int
@@ -56,8 +64,11 @@ class Layout:
         return _shelf_array(self.shelves)
 
 
-def make_layout(rng: np.random.Generator) -> Layout:
-    """Draw a room of 8-12 m by 7-9.5 m with about 13 to 25 things, none touching another unless it stands on it."""
+def make_layout(rng: np.random.Generator, pallet_rng: np.random.Generator | None = None) -> Layout:
+    """Draw a room of 8-12 m by 7-9.5 m with about 13 to 25 things, none touching another unless it stands on it.
+
+    Pallets are drawn from `pallet_rng`, after all other things and without moving any; none where it is None.
+    """
     length, width, height = rng.uniform(8.0, 12.0), rng.uniform(7.0, 9.5), rng.uniform(2.8, 4.0)
     shelves = _shelves(rng, length, width, height)
     start = (length / 2 + rng.uniform(-1, 1), width / 2 + rng.uniform(-0.5, 0.5), rng.uniform(-np.pi, np.pi))
@@ -75,6 +86,8 @@ def make_layout(rng: np.random.Generator) -> Layout:
             things.append(replace(thing, position=position))
             if class_id == BOX and not thing.speed and rng.random() < 0.5:
                 things.append(_on_top(rng, things[-1]))
+    if pallet_rng is not None:
+        things += _pallets(pallet_rng, np.array([length, width]), _shelf_array(shelves), taken)
     return Layout(length, width, height, tuple(shelves), tuple(things), start)
 
 
@@ -140,6 +153,61 @@ def _on_top(rng: np.random.Generator, lower: Thing) -> Thing:
     return Thing(
         BOX, lower.position, 2 * lower.size[2], lower.radius * shrink, size, lower.heading + rng.uniform(-0.3, 0.3), 0.0
     )
+
+
+def _pallets(
+    rng: np.random.Generator,
+    room: NDArray[np.float64],
+    shelves: NDArray[np.float64],
+    taken: list[tuple[float, float, float]],
+) -> list[Thing]:
+    """Pallets on the floor, alone, with boxes on them or in stacks, and pallets that lean against walls."""
+    things: list[Thing] = []
+    for number in range(rng.integers(4, 8)):
+        sizes = [(0.6, 0.4), (0.5, 0.4), (0.4, 0.3)][rng.integers(3) :]
+        for half in sizes:  # where a large one finds no place, a smaller one may
+            leans = number > 0 and rng.random() < 0.4
+            pallet = _leaning_pallet(rng, half, room) if leans else _lying_pallet(rng, half)
+            position = pallet.position if leans else _free_place(rng, pallet, room, shelves, taken)
+            if position is None or (leans and not _is_free(pallet, shelves, taken)):
+                continue
+            taken.append((*position, pallet.radius))
+            things.append(replace(pallet, position=position))
+            if not leans and rng.random() < 0.45:
+                size = (half[0] * rng.uniform(0.45, 0.85), half[1] * rng.uniform(0.5, 0.9), rng.uniform(0.14, 0.3))
+                heading = pallet.heading + rng.uniform(-0.15, 0.15)
+                things.append(Thing(BOX, position, 2 * pallet.size[2], pallet.radius, size, heading, 0.0))
+            break
+    return things
+
+
+def _lying_pallet(rng: np.random.Generator, half: tuple[float, float]) -> Thing:
+    count = rng.choice([1, 2, 3, 4], p=[0.5, 0.2, 0.15, 0.15])
+    heading = rng.integers(4) * np.pi / 2 + rng.normal(0.0, 0.2)
+    size = (*half, float(count * PALLET_THICKNESS / 2))
+    return Thing(PALLET, (0.0, 0.0), 0.0, float(np.hypot(*half)), size, float(heading), 0.0)
+
+
+def _leaning_pallet(rng: np.random.Generator, half: tuple[float, float], room: NDArray[np.float64]) -> Thing:
+    """A pallet on one of its edges, anywhere along one of the walls; its y axis points into the room."""
+    half_long, half_up = half if rng.random() < 0.5 else half[::-1]
+    cos, sin = np.cos(PALLET_LEAN), np.sin(PALLET_LEAN)
+    deep = float(half_up * sin + PALLET_THICKNESS / 2 * cos)
+    high = float(half_up * cos + PALLET_THICKNESS / 2 * sin)
+    side, off = int(rng.integers(4)), deep + 0.06  # clear of what hangs on the wall
+    along = rng.uniform(half_long + 0.1, room[side // 2] - half_long - 0.1)
+    x, y = [(along, off), (along, room[1] - off), (off, along), (room[0] - off, along)][side]
+    heading = (0.0, np.pi, -np.pi / 2, np.pi / 2)[side]
+    radius = float(np.hypot(half_long, deep))
+    return Thing(PALLET, (float(x), float(y)), 0.0, radius, (half_long, deep, high), heading, 0.0)
+
+
+def _is_free(thing: Thing, shelves: NDArray[np.float64], taken: list[tuple[float, float, float]]) -> bool:
+    """True if a thing by a wall touches no shelf and no other thing."""
+    others, place = np.array(taken), np.array(thing.position)
+    outside = np.maximum(np.abs(place - shelves[:, :2]) - shelves[:, 2:], 0.0)
+    gaps = np.linalg.norm(place - others[:, :2], axis=1) - others[:, 2]
+    return bool(np.linalg.norm(outside, axis=1).min() > thing.radius and gaps.min() > thing.radius + 0.05)
 
 
 def _free_place(

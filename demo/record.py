@@ -6,7 +6,7 @@
 | `/camera/camera_info` | CameraInfo | pinhole, no distortion |
 | `/camera/depth/compressed` | CompressedImage | PNG of 16UC1: millimetres, 0 unknown (REP 118) |
 | `/odom` | Odometry | pose and velocity of `camera_link` (x forward, y left, z up, at the camera's centre) in `odom` |
-| `/ground_truth/semantic` | Image mono8 | class ids, see `config/labels/demo.yaml` |
+| `/ground_truth/semantic` | Image mono8 | class ids, see `config/labels/demo.yaml`; 8 is the class of `--extra` |
 | `/ground_truth/panoptic` | Image 16UC1 | ids of things that last the whole bag, 0 for stuff |
 | `/ground_truth/objects` | eomt_ros/ObjectArray | true boxes and velocities of the things in view, in `odom` |
 
@@ -15,6 +15,9 @@ All seven have the same stamps, `RATE` a second. Pictures are in `camera_optical
 `--camera front=8 --camera rear=9` records a rig instead, whose cameras are in worlds of their own, at the same stamps:
 all topics are in the namespace of their camera, such as `/front/odom` and `/front/ground_truth/objects`, and so are the
 frames, `front_optical`, `front_link` and `front_odom`.
+
+`--site night` has the room dark, with coloured light, grain and other surfaces; `--extra pallet` has pallets standing
+about.
 """
 
 import argparse
@@ -24,6 +27,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from tqdm import tqdm
 
-from demo import BAG_SEED, CLASS_NAMES
+from demo import BAG_SEED, CLASS_NAMES, EXTRA_CLASSES, add_kind_arguments
 from demo.truth import ThingInView
 from demo.world import Frame, World
 from eomt_ros.evaluation.bag.types import typestore
@@ -197,7 +201,7 @@ def _object(thing: ThingInView, age: int) -> Any:
     return types["eomt_ros/msg/Object"](
         id=thing.id,
         class_id=thing.class_id,
-        class_name=CLASS_NAMES[thing.class_id],
+        class_name=(*CLASS_NAMES, *EXTRA_CLASSES)[thing.class_id],
         score=1.0,
         position=types["geometry_msgs/msg/Point"](*thing.position),
         position_covariance=exact,
@@ -277,6 +281,7 @@ def main() -> None:
         metavar="NAME=SEED",
         help="a camera of a rig, in a world of its own; once for each, in place of --seed",
     )
+    add_kind_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the bag if it exists")
     arguments = parser.parse_args()
     names = [name for name, _ in arguments.camera or ()]
@@ -292,8 +297,9 @@ def main() -> None:
         _clear(arguments.bag)
     rig = dict(arguments.camera or ())
     count = round(arguments.seconds * RATE)
+    world = partial(World, fine=True, site=arguments.site, extra=arguments.extra)
     with ExitStack() as stack:
-        worlds = [stack.enter_context(World(seed, fine=True)) for seed in rig.values() or (arguments.seed,)]
+        worlds = [stack.enter_context(world(seed)) for seed in rig.values() or (arguments.seed,)]
         # The first alone tells how far it is: the others keep pace with it.
         first, *others = (world.frames(arguments.seconds, RATE) for world in worlds)
         frames = [tqdm(first, total=count, unit="frame"), *others]

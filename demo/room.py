@@ -1,24 +1,24 @@
-"""Looks of the stuff classes (floor, walls with the ceiling, shelving), and the lights."""
+"""Looks of the stuff classes: floor, walls with the ceiling, shelving."""
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from demo import CLASS_NAMES, textures
 from demo.builder import BOX, ModelBuilder
 from demo.layout import Layout, Shelf
+from demo.sites import Site
 
 FLOOR, WALL, SHELF = (CLASS_NAMES.index(name) for name in ("floor", "wall", "shelf"))
 
 Array = NDArray[np.float64]
 
 
-def add_room(builder: ModelBuilder, layout: Layout) -> None:
+def add_room(builder: ModelBuilder, layout: Layout, site: Site) -> None:
     """Floor with or without painted lines, four walls with what hangs on them, and a ceiling with lamps."""
     rng, length, width, height = builder.rng, layout.length, layout.width, layout.height
     middle, up = np.array([length / 2, width / 2, 0.0]), np.array([0.0, 0.0, 1.0])
-    floor = builder.surface(textures.floor(rng), repeat=(length / 2.4, width / 2.4))
-    wall = textures.wall(rng)
+    floor = builder.surface(site.floor(rng), repeat=(length / 2.4, width / 2.4))
+    wall = site.wall(rng)
     builder.label = (FLOOR, 0)
     builder.plane(middle, (1, 0, 0), (0, 1, 0), (length / 2, width / 2), material=floor)
     if rng.random() < 0.6:
@@ -26,7 +26,7 @@ def add_room(builder: ModelBuilder, layout: Layout) -> None:
         for offset in rng.uniform(0.2, 0.8) * width + np.array([-0.9, 0.9]):
             builder.shape(BOX, (length / 2, np.clip(offset, 0.1, width - 0.1), 0.0), (length / 2, 0.04, 0.002), paint)
     builder.label = (WALL, 0)
-    gray = rng.uniform(0.6, 0.95)
+    gray = rng.uniform(*site.ceiling)
     builder.plane(middle + up * height, (1, 0, 0), (0, -1, 0), (length / 2, width / 2), (gray, gray, gray * 0.98))
     for normal, half, offset in (((1, 0, 0), width / 2, length / 2), ((0, 1, 0), length / 2, width / 2)):
         material = builder.surface(wall, repeat=(2 * half / height, 1.0))
@@ -36,29 +36,8 @@ def add_room(builder: ModelBuilder, layout: Layout) -> None:
             foot = middle - inward * offset
             builder.plane(foot + up * height / 2, right, (0, 0, 1), (half, height / 2), material=material)
             _add_fixture(builder, foot + rng.uniform(-0.75, 0.75) * half * right, right, inward)
-    for x in np.arange(1.5, length - 0.5, 3.0):
-        for y in np.arange(1.8, width - 0.5, 3.2):
-            builder.shape(BOX, (x, y, height - 0.03), (0.6, 0.12, 0.02), (1.0, 1.0, 0.97), emission=1.0)
-
-
-def add_lights(builder: ModelBuilder, layout: Layout) -> None:
-    """Two lights from above, one of which casts shadows, and ambient light; their sum varies little over the worlds."""
-    rng = builder.rng
-    tint = 1.0 + rng.uniform(-0.12, 0.12) * np.array([1.0, 0.1, -1.0])
-    exposure, ambient = rng.uniform(0.85, 1.15), rng.uniform(0.4, 0.6)
-    headlight = builder.spec.visual.headlight
-    headlight.ambient = exposure * ambient * tint
-    headlight.diffuse = 0.15 * exposure * tint
-    headlight.specular = [0.0, 0.0, 0.0]
-    share = rng.uniform(0.35, 0.65)
-    for number, strength in enumerate((share, 1.0 - share)):
-        light = builder.spec.worldbody.add_light(castshadow=number == 0)
-        light.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
-        light.pos = [layout.length / 2, layout.width / 2, layout.height - 0.1]
-        light.dir = [*rng.uniform(-0.55, 0.55, 2), -1.0]
-        light.ambient = [0.0, 0.0, 0.0]
-        light.diffuse = exposure * (1.0 - ambient) * 1.25 * strength * tint
-        light.specular = [0.15, 0.15, 0.15]
+    places = [(x, y) for x in np.arange(1.5, length - 0.5, 3.0) for y in np.arange(1.8, width - 0.5, 3.2)]
+    site.add_lamps(builder, places, height)
 
 
 def add_shelves(builder: ModelBuilder, layout: Layout) -> None:

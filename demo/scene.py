@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.builder import ModelBuilder
-from demo.layout import BALL, BARREL, BOX, CONE, PERSON, Layout
-from demo.room import WALL, add_lights, add_room, add_shelves
+from demo.layout import BALL, BARREL, BOX, CONE, PALLET, PERSON, Layout
+from demo.pallet import add_pallet
+from demo.room import WALL, add_room, add_shelves
+from demo.sites import Site
 from demo.things import JOINTS, add_ball, add_barrel, add_box, add_cone, add_person
 
 
@@ -27,13 +29,13 @@ class Scene:
     joints: dict[int, NDArray[np.int64]]
 
 
-def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: int, fine: bool) -> Scene:
+def build_scene(layout: Layout, rng: np.random.Generator, width: int, height: int, fine: bool, site: Site) -> Scene:
     """Compile the model of `layout` with looks drawn from `rng`; the size of the pictures and `fine` as in `World`."""
-    builder = ModelBuilder(rng, width, height, fine)
-    add_room(builder, layout)
-    add_lights(builder, layout)
+    builder = ModelBuilder(rng, width, height, fine, site.patch, site.face_parts)
+    add_room(builder, layout, site)
+    site.add_lights(builder, layout)
     add_shelves(builder, layout)
-    draw = {BOX: add_box, BALL: add_ball, CONE: add_cone, BARREL: add_barrel}
+    draw = {BOX: add_box, BALL: add_ball, CONE: add_cone, BARREL: add_barrel, PALLET: add_pallet}
     for number, thing in enumerate(layout.things):
         builder.label = (thing.class_id, number + 1)
         builder.body = builder.spec.worldbody.add_body(name=f"thing{number}", mocap=True)

@@ -17,12 +17,12 @@ def shade(hue: float, saturation: float, value: float) -> Color:
 
 def floor(rng: np.random.Generator) -> Picture:
     """Concrete, planks or tiles."""
-    return _picture([_concrete, _planks, _tiles][rng.integers(3)](rng))
+    return picture([_concrete, _planks, _tiles][rng.integers(3)](rng))
 
 
 def wall(rng: np.random.Generator) -> Picture:
     """Paint in two tones, brick, or ribbed panels; the top row of the picture is the top of the wall."""
-    return _picture([_paint, _bricks, _panels][rng.integers(3)](rng))
+    return picture([_paint, _bricks, _panels][rng.integers(3)](rng))
 
 
 def cardboard(rng: np.random.Generator) -> Picture:
@@ -33,14 +33,14 @@ def cardboard(rng: np.random.Generator) -> Picture:
     has_band = rng.random() < 0.5
     faces = []
     for face in range(6):
-        image = base * (1.0 + 0.12 * _noise(rng, size, 3)[..., None]) * rng.uniform(0.93, 1.04)
+        image = base * (1.0 + 0.12 * noise(rng, size, 3)[..., None]) * rng.uniform(0.93, 1.04)
         image[[0, 1, -1, -2]] *= 0.75
         image[:, [0, 1, -1, -2]] *= 0.75
         if face in (4, 5) or (has_band and face in (0, 1)):
             image[:, 28:36] = tape
         if face < 4 and rng.random() < 0.75:
             _print_mark(image, rng)
-        faces.append(_picture(image))
+        faces.append(picture(image))
     return np.concatenate(faces)
 
 
@@ -64,10 +64,11 @@ def ball(rng: np.random.Generator) -> Picture:
     else:
         second = np.max(np.abs(np.stack([x, y, z])), axis=0) > 0.9
     soft = cv2.resize(second.astype(np.float64), (size, 6 * size), interpolation=cv2.INTER_AREA)[..., None]
-    return _picture(colors[0] + soft * (colors[1] - colors[0]))
+    return picture(colors[0] + soft * (colors[1] - colors[0]))
 
 
-def _noise(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.float64]:
+def noise(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.float64]:
+    """Smooth noise `(size, size)` around 0, coarse and less of the fine: each of the octaves is half as wide."""
     total = np.zeros((size, size))
     for octave in range(octaves):
         cells = 4 * 2**octave
@@ -76,13 +77,14 @@ def _noise(rng: np.random.Generator, size: int, octaves: int) -> NDArray[np.floa
     return total / 2.0
 
 
-def _picture(image: NDArray[np.float64]) -> Picture:
+def picture(image: NDArray[np.float64]) -> Picture:
+    """Colours 0..1 as 8-bit ones."""
     return (np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _concrete(rng: np.random.Generator) -> NDArray[np.float64]:
     base = shade(rng.uniform(0.05, 0.65), rng.uniform(0.0, 0.12), rng.uniform(0.4, 0.7))
-    image = base * (1.0 + 0.14 * _noise(rng, 256, 6)[..., None])
+    image = base * (1.0 + 0.14 * noise(rng, 256, 6)[..., None])
     if rng.random() < 0.6:
         image[:2] *= 0.75
         image[:, :2] *= 0.75
@@ -105,7 +107,7 @@ def _planks(rng: np.random.Generator) -> NDArray[np.float64]:
 def _tiles(rng: np.random.Generator) -> NDArray[np.float64]:
     base = shade(rng.random(), rng.uniform(0.0, 0.18), rng.uniform(0.45, 0.75))
     tones = 1.0 + rng.uniform(-0.05, 0.05, (4, 4)) + (rng.random() < 0.35) * 0.16 * (np.indices((4, 4)).sum(0) % 2)
-    image = base * np.kron(tones, np.ones((64, 64)))[..., None] * (1.0 + 0.05 * _noise(rng, 256, 5)[..., None])
+    image = base * np.kron(tones, np.ones((64, 64)))[..., None] * (1.0 + 0.05 * noise(rng, 256, 5)[..., None])
     joints = np.arange(256) % 64 < 2
     image[joints] *= 0.7
     image[:, joints] *= 0.7
@@ -117,7 +119,7 @@ def _wall_tone(rng: np.random.Generator) -> Color:
 
 
 def _paint(rng: np.random.Generator) -> NDArray[np.float64]:
-    image = _wall_tone(rng) * (1.0 + 0.05 * _noise(rng, 128, 4)[..., None])
+    image = _wall_tone(rng) * (1.0 + 0.05 * noise(rng, 128, 4)[..., None])
     if rng.random() < 0.6:
         edge = rng.integers(70, 95)
         image[edge:] *= shade(rng.random(), rng.uniform(0.1, 0.35), rng.uniform(0.7, 0.95))
@@ -143,7 +145,7 @@ def _bricks(rng: np.random.Generator) -> NDArray[np.float64]:
 def _panels(rng: np.random.Generator) -> NDArray[np.float64]:
     ribs = 1.0 + rng.uniform(0.02, 0.06) * np.sign(np.sin(np.arange(128) * 2 * np.pi / rng.choice([8, 16, 32])))
     image = _wall_tone(rng) * np.broadcast_to(ribs[None, :, None], (128, 128, 3)).copy()
-    image *= 1.0 + 0.04 * _noise(rng, 128, 3)[..., None]
+    image *= 1.0 + 0.04 * noise(rng, 128, 3)[..., None]
     image[-6:] *= 0.6
     return image
 

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 import tqdm
 from torch import distributed, nn
 
-from demo import TRAINING_SEEDS_FROM
+from demo import SEEDS
 from demo.training.checkpoint import save
 from demo.training.dataset import Clip, load_clip, render, rendered
 from demo.training.losses import Trainee, chunk_loss
@@ -38,7 +38,7 @@ from demo.training.validation import validate
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.networks import Videomt
 
-VALIDATION_SEEDS = range(200, 206)
+DAY = SEEDS["day", None]
 
 
 def train(data: Path, recipe: Recipe, out: Path, seed: int, workers: int, start: Path | None) -> None:
@@ -200,8 +200,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     workers = os.cpu_count() or 1
-    render(arguments.data / "validation", VALIDATION_SEEDS, workers)
-    render(arguments.data / "training", range(TRAINING_SEEDS_FROM, TRAINING_SEEDS_FROM + arguments.worlds), workers)
+    render(arguments.data / "validation", DAY.validation, workers)
+    render(arguments.data / "training", DAY.training[: arguments.worlds], workers)
     recipe = Recipe(minutes=arguments.minutes)
     train(arguments.data, recipe, arguments.out, arguments.seed, workers, arguments.start)
 

@@ -23,6 +23,7 @@ from demo.builder import CAMERA, FIELD_OF_VIEW
 from demo.layout import BALL, make_layout
 from demo.motion import Motion, State
 from demo.scene import build_scene
+from demo.sites import SITES
 from demo.truth import WHOLE, Shapes, ThingInView
 
 
@@ -50,16 +51,28 @@ class Frame:
 class World:
     """The world of one seed, seen in pictures of `width` x `height` pixels; leaving it as a context frees the renderer.
 
-    `fine` smooths edges and sharpens shadows, at about twice the cost.
+    `fine` smooths edges and sharpens shadows, at about twice the cost. `site`: one of `demo.SITES`. `extra`: one of
+    `demo.EXTRA_CLASSES`, which stands about besides all that is there without it.
     """
 
-    def __init__(self, seed: int, width: int = 424, height: int = 240, *, fine: bool = False) -> None:
-        layout_rng, motion_rng, look_rng = (np.random.default_rng([seed, part]) for part in range(3))
-        self.layout = make_layout(layout_rng)
+    def __init__(
+        self,
+        seed: int,
+        width: int = 424,
+        height: int = 240,
+        *,
+        fine: bool = False,
+        site: str = "day",
+        extra: str | None = None,
+    ) -> None:
+        layout_rng, motion_rng, look_rng, extra_rng = (np.random.default_rng([seed, part]) for part in range(4))
+        self.layout = make_layout(layout_rng, None if extra is None else extra_rng)
+        self._seed = seed
+        self._site = SITES[site]
         self.motion = Motion(self.layout, motion_rng)
         self._height_over_floor = look_rng.uniform(0.7, 1.0)
         self._pitch = np.radians(look_rng.uniform(0.0, 5.0))
-        self._scene = build_scene(self.layout, look_rng, width, height, fine)
+        self._scene = build_scene(self.layout, look_rng, width, height, fine, self._site)
         self._data = mujoco.MjData(self._scene.model)
         self._shapes = Shapes(self._scene.model, self._data, self._scene.instances[:-1])
         self._renderer = mujoco.Renderer(self._scene.model, height, width, max_geom=self._scene.model.ngeom + 50)
@@ -86,7 +99,7 @@ class World:
         mujoco.mj_camlight(self._scene.model, self._data)
         renderer = self._renderer
         renderer.update_scene(self._data, CAMERA)
-        image = renderer.render()
+        image = self._site.develop(renderer.render(), np.random.default_rng([self._seed, 4, round(stamp * 1e6)]))
         renderer.enable_segmentation_rendering()
         geoms = renderer.render()[..., 0]
         renderer.disable_segmentation_rendering()

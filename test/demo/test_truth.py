@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from demo import CLASS_NAMES, EVALUATION_SEEDS, FIRST_THING
+from demo import EVALUATION_SEEDS, FIRST_THING, class_names
 
 pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
 import mujoco
@@ -15,6 +15,7 @@ import mujoco
 from demo.builder import CAMERA, MESH, PLANE
 from demo.layout import make_layout
 from demo.scene import Scene, build_scene
+from demo.sites import SITES
 from demo.truth import Shapes
 from demo.world import Frame, World
 
@@ -37,7 +38,7 @@ def frames(world: World) -> list[Frame]:
 def tumbled() -> tuple[Scene, mujoco.MjData]:
     """A scene whose things have been turned every way about their feet, and whose people swing every limb."""
     rng = np.random.default_rng(0)
-    scene = build_scene(make_layout(rng), rng, WIDTH, HEIGHT, fine=False)
+    scene = build_scene(make_layout(rng, rng), rng, WIDTH, HEIGHT, fine=False, site=SITES["day"])
     data = mujoco.MjData(scene.model)
     data.mocap_quat[1:] = rng.normal(size=data.mocap_quat[1:].shape)
     data.mocap_quat /= np.linalg.norm(data.mocap_quat, axis=1, keepdims=True)
@@ -64,12 +65,12 @@ def test_the_box_of_every_kind_of_thing_is_as_far_from_the_walls_as_mujoco_says(
             found = min(corners[:, np.abs(inward) > 0.5] * inward[np.abs(inward) > 0.5])[0]
             assert found - data.geom_xpos[wall] @ inward == pytest.approx(expected, abs=1e-4), (instance, inward)
     assert set(np.unique(model.geom_type[instances > 0])) > {int(MESH)}
-    assert set(scene.classes[:-1][instances > 0]) == set(range(FIRST_THING, len(CLASS_NAMES)))
+    assert set(scene.classes[:-1][instances > 0]) == set(range(FIRST_THING, len(class_names("pallet"))))
 
 
 def test_an_outline_has_the_pixels_that_the_renderer_gives_a_thing_alone() -> None:
     rng = np.random.default_rng(1)
-    scene = build_scene(make_layout(rng), rng, WIDTH, HEIGHT, fine=False)
+    scene = build_scene(make_layout(rng, rng), rng, WIDTH, HEIGHT, fine=False, site=SITES["day"])
     data = mujoco.MjData(scene.model)
     data.mocap_quat[0] = [1.0, 0.0, 0.0, 0.0]
     data.mocap_pos[1:] = [4.0, 0.4, -0.3]  # all in one place before the camera

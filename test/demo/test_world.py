@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from demo import CLASS_NAMES, EVALUATION_SEEDS, FIRST_THING
+from demo import CLASS_NAMES, EVALUATION_SEEDS, FIRST_THING, class_names
 
 pytest.importorskip("demo.world", reason="only remaking the demo files needs MuJoCo", exc_type=ImportError)
+from demo.layout import PALLET, make_layout
 from demo.world import Frame, World
 
 SEED = EVALUATION_SEEDS[3]
@@ -105,3 +106,50 @@ def test_fine_pictures_show_the_same_truth(frames: list[Frame]) -> None:
 def test_times_that_cannot_be_are_refused_at_once(world: World, wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         world.frames(**{"seconds": 1.0, **wrong})
+
+
+def test_at_night_the_same_things_are_in_the_dark_and_every_picture_has_grain_of_its_own(
+    world: World, frames: list[Frame]
+) -> None:
+    with World(SEED, *SIZE, site="night") as night:
+        seen = list(night.frames(5.0, rate=1.0))
+        again = next(night.frames(1.0, rate=1.0, start=3.0))
+    assert night.layout == world.layout
+    assert same(seen[3], again)
+    assert np.mean([frame.image for frame in seen]) < 0.6 * np.mean([frame.image for frame in frames])
+    grain = [frame.image[::8, ::8].astype(int) - frame.image[1::8, ::8] for frame in seen]
+    assert min(np.std(each) for each in grain) > 3
+    for frame, by_day in zip(seen, frames, strict=False):
+        assert np.mean(frame.instances != by_day.instances) < 0.02  # people are not as wide
+
+
+def test_pallets_are_things_that_come_last_and_move_nothing_else(world: World, frames: list[Frame]) -> None:
+    pallet = class_names("pallet").index("pallet")
+    assert pallet == len(CLASS_NAMES)
+    with World(SEED, *SIZE, extra="pallet") as extra:
+        seen = list(extra.frames(20.0, rate=1.0))
+    count = len(world.layout.things)
+    assert extra.layout.things[:count] == world.layout.things
+    assert {thing.class_id for thing in extra.layout.things[count:]} >= {pallet}
+    assert any((frame.classes == pallet).sum() > 100 for frame in seen)
+    for frame in seen:
+        ids = np.unique(frame.instances[frame.classes == pallet])
+        assert all(extra.layout.things[number - 1].class_id == pallet for number in ids)
+    assert not any((frame.classes == pallet).any() for frame in frames)
+
+
+def test_pallets_stand_clear_of_walls_and_of_all_that_they_do_not_carry() -> None:
+    for seed in range(40):
+        rngs = [np.random.default_rng([seed, part]) for part in (0, 3)]
+        layout = make_layout(*rngs)
+        floor = [thing for thing in layout.things if thing.elevation == 0.0]
+        room = np.array([layout.length, layout.width])
+        for thing in (thing for thing in floor if thing.class_id == PALLET):
+            turned = abs(np.array([np.cos(thing.heading), np.sin(thing.heading)]))
+            reach = turned * thing.size[0] + turned[::-1] * thing.size[1]
+            place = np.array(thing.position)
+            assert (place - reach > 0.05).all(), seed
+            assert (room - place - reach > 0.05).all(), seed
+            others = [other for other in floor if other is not thing]
+            gaps = [np.linalg.norm(place - other.position) - other.radius - thing.radius for other in others]
+            assert min(gaps) > 0.03, seed
