@@ -148,7 +148,8 @@ class ModelOptions(Options):
     )
     labels: str = option(
         "",
-        "A YAML file of class names and thing/stuff kinds. Empty: the package's table for the model, else its names.",
+        "A YAML file of class names and thing/stuff kinds. Empty: the one that lies with the model or is in the"
+        " package, else the model's names.",
     )
     score_threshold: float = option(
         -1.0,

@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     config = done.config
     print(
         f"{options.source}: {FAMILIES[done.model_type].name}, {config['num_hidden_layers']} layers of "
-        f"{config['hidden_size']}, {config['num_queries']} queries, {len(config['id2label'])} classes, "
+        f"{config['hidden_size']}, {config['num_queries']} queries, {config['num_labels']} classes, "
         f"{config['image_size']}x{config['image_size']}"
     )
     if done.model_type.endswith("_dinov3") and options.image_size is None:
@@ -63,5 +63,4 @@ def run(options: argparse.Namespace) -> None:
     print(f"{done.mapped} tensors mapped")
     if done.left_out:
         print(f"{len(done.left_out)} left out, which only training needs: {listed(done.left_out, 10)}")
-    labels = f" --labels {options.labels}" if options.labels else ""
-    print(f"{options.out}: try it with --model {options.out}{labels}")
+    print(f"{options.out}: try it with --model {options.out}")

@@ -10,14 +10,14 @@ import logging
 import os
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eomt_ros.engine.errors import CheckpointError, first_line, listed
+from eomt_ros.engine.errors import CheckpointError, LabelsError, first_line, listed
 from eomt_ros.engine.model.families import FAMILIES, Family, NetworkSettings
-from eomt_ros.engine.model.labels import Labels, is_name, labels_for
+from eomt_ros.engine.model.labels import OWN_TABLE, Labels, is_name, labels_for
 from eomt_ros.engine.model.processor import FILES as PROCESSOR_FILES
 from eomt_ros.engine.model.processor import PROCESSORS, Processor, read_processor
 from eomt_ros.engine.model.weights import SHARD_INDEX, WEIGHTS, read_json
@@ -56,13 +56,13 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
 
     model: "demo" (the one that ships with the package), a folder with `config.json` and `model.safetensors` (or shards
     and their index), or a hub id `owner/name`, with `@revision` where one is wanted.
-    labels: a label table to use instead of the one that fits the checkpoint.
+    labels: a label table to use instead of the one that lies in the checkpoint's folder, or fits it.
 
     Raises `CheckpointError` where the checkpoint is missing, broken or unsupported, `LabelsError` for its label table.
     """
-    folder, name = _locate(model)
+    folder, name = find_checkpoint(model)
     try:
-        config = _read_config(folder)
+        config = read_config(folder)
         family = FAMILIES[config["model_type"]]
         settings = _settings(family, config, folder)
         processor = read_processor(folder, family.processor, family.fixed)
@@ -77,7 +77,7 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
             family=family,
             network=family.load(settings, folder),
             settings=settings,
-            labels=labels_for(name, _class_names(config, settings, folder, told=labels is None), labels),
+            labels=_labels(name, folder, config, settings, labels),
             processor=processor,
         )
     except OSError as error:
@@ -86,14 +86,38 @@ def load_checkpoint(model: str | Path, labels: str | Path | None = None) -> Chec
 
 def load_model_labels(model: str | Path, labels: str | Path | None = None) -> Labels:
     """The labels that `load_checkpoint` gives a checkpoint, without its network; arguments and errors as there."""
-    folder, name = _locate(model)
-    config = _read_config(folder)
-    settings = _settings(FAMILIES[config["model_type"]], config, folder)
-    return labels_for(name, _class_names(config, settings, folder, told=labels is None), labels)
+    folder, name = find_checkpoint(model)
+    config = read_config(folder)
+    return _labels(name, folder, config, _settings(FAMILIES[config["model_type"]], config, folder), labels)
 
 
-def _locate(model: str | Path) -> tuple[Path, str]:
-    """The checkpoint's folder, and the model's name."""
+def _labels(
+    name: str, folder: Path, config: Mapping[str, Any], settings: NetworkSettings, table: str | Path | None
+) -> Labels:
+    own = None if table is not None else _own_table(folder, name)
+    return labels_for(name, _class_names(config, settings, folder, told=table is None and own is None), table, own)
+
+
+def _own_table(folder: Path, name: str) -> Path | None:
+    """The label table that lies in a checkpoint's folder; None where there is none.
+
+    Raises `LabelsError` for a link out of the folder: a checkpoint of someone else's must not have other files read.
+    """
+    path = folder / OWN_TABLE
+    if not os.path.lexists(path):
+        return None
+    inside = folder.parent.parent if _is_snapshot(folder) else folder  # whose files are links into the folder `blobs`
+    ours = name == "demo"  # an installation may consist of links
+    if not ours and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(inside)):
+        raise LabelsError(f"labels: {path} is a link out of its folder, expected the table itself; copy it there")
+    return path
+
+
+def find_checkpoint(model: str | Path) -> tuple[Path, str]:
+    """The folder of a checkpoint, which is downloaded where it is a hub id, and the model's name.
+
+    model: as in `load_checkpoint`. Raises `CheckpointError`.
+    """
     if model == "demo":
         try:
             return shipped("checkpoint", "demo/checkpoint"), "demo"
@@ -116,9 +140,14 @@ def _locate(model: str | Path) -> tuple[Path, str]:
 
 def _name_of(folder: Path) -> str:
     """A folder's own name; for a snapshot in the hub client's cache, whose folder is named by a hash, the hub id."""
-    if folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--"):
+    if _is_snapshot(folder):
         return folder.parent.parent.name.removeprefix("models--").replace("--", "/", 1)
     return folder.name
+
+
+def _is_snapshot(folder: Path) -> bool:
+    """True for a folder in the hub client's cache."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
 def _download(repository: str, revision: str | None, folder: Path) -> Path:
@@ -130,7 +159,7 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
     except ImportError as error:
         raise CheckpointError(f"{looked_for}, because its client is missing: pip install huggingface_hub") from error
     log.info("looking up %s on the Hugging Face hub", repository)
-    wanted = [CONFIG, "*.safetensors", SHARD_INDEX, PROCESSORS, *PROCESSOR_FILES["video_processor"]]
+    wanted = [CONFIG, OWN_TABLE, "*.safetensors", SHARD_INDEX, PROCESSORS, *PROCESSOR_FILES["video_processor"]]
     try:
         return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=wanted))
     except Exception as error:  # whatever the client's HTTP library raises comes through, and that library changes
@@ -148,7 +177,11 @@ def _download(repository: str, revision: str | None, folder: Path) -> Path:
         raise CheckpointError(f"{looked_for}; {remedy} ({first_line(error)})") from error
 
 
-def _read_config(folder: Path) -> Mapping[str, Any]:
+def read_config(folder: Path, supported: Collection[str] = FAMILIES) -> Mapping[str, Any]:
+    """The content of a checkpoint's `config.json`, whose `model_type` is a supported one.
+
+    Raises `CheckpointError`, `OSError` where the file cannot be read.
+    """
     path = folder / CONFIG
     if not path.exists():
         raise CheckpointError(
@@ -156,8 +189,8 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         )
     config = read_json(path)
     model_type = config.get("model_type")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
-        raise CheckpointError(f"{path}: model_type is {reprlib.repr(model_type)}, supported: {', '.join(FAMILIES)}")
+    if not isinstance(model_type, str) or model_type not in supported:
+        raise CheckpointError(f"{path}: model_type is {reprlib.repr(model_type)}, supported: {', '.join(supported)}")
     if "auto_map" in config:
         log.warning("%s asks for code of its own (auto_map): it is not run, the network is eomt_ros's own", path)
     return config

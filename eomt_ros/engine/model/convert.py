@@ -5,7 +5,6 @@ Every tensor of such a `.pth` or `.bin` file has a place in the network or is fo
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tempfile
@@ -15,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from eomt_ros.engine.errors import CheckpointError, first_line
 from eomt_ros.engine.model.authors_names import BACKBONE, own_names, renamed
-from eomt_ros.engine.model.checkpoint import CONFIG, load_checkpoint
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.labels import Labels
-from eomt_ros.engine.model.processor import FILES, IMAGENET_MEAN, IMAGENET_STD
+from eomt_ros.engine.model.saving import write_files
 from eomt_ros.engine.model.torch_file import read_tensors
-from eomt_ros.engine.model.weights import WEIGHTS, read_weights, stored_weights
+from eomt_ros.engine.model.weights import read_weights, stored_weights
 
 CHANNELS_PER_HEAD = 64
 """In every DINOv2 and DINOv3."""
@@ -53,13 +51,14 @@ def convert(
     image_size: int | None = None,
     norm_queries: bool = False,
 ) -> Conversion:
-    """Writes `config.json`, `model.safetensors` and the processor's settings into the new folder `out`.
+    """Writes `config.json`, `model.safetensors`, the processor's settings and the label table into the new folder
+    `out`.
 
-    source: the authors' file. labels: names of the classes, in the order of the class logits, and the task, of which
-    only Hugging Face's processor is told. backbone: the safetensors file of the DINOv3 that a file of differences (all
-    of EoMT's on DINOv3 that are published) belongs to. image_size: of the square that a network on DINOv3 was trained
-    at, which its weights do not say; 640 if not given. norm_queries: whether VidEoMT on DINOv3 normalises what it hands
-    on (`NORM_QUERIES` in the authors' configs: VIPSeg and VSPW).
+    source: the authors' file. labels: the classes, in the order of the class logits, and the task. backbone: the
+    safetensors file of the DINOv3 that a file of differences (all of EoMT's on DINOv3 that are published) belongs to.
+    image_size: of the square that a network on DINOv3 was trained at, which its weights do not say; 640 if not given.
+    norm_queries: whether VidEoMT on DINOv3 normalises what it hands on (`NORM_QUERIES` in the authors' configs: VIPSeg
+    and VSPW).
 
     Raises `CheckpointError` for a file that is none, holds objects, or does not fit; `OSError`.
     """
@@ -89,18 +88,12 @@ def convert(
         if not differences:
             raise CheckpointError(f"{source} holds whole weights, to which no backbone is added; leave it out")
         _add(weights, backbone)
-    names = labels.class_names if labels else tuple(f"LABEL_{index}" for index in range(config["num_labels"]))
-    if len(names) != config["num_labels"]:
+    if labels and len(labels.class_names) != config["num_labels"]:
         raise CheckpointError(
-            f"labels: the table {labels.name if labels else ''} has {len(names)} classes, but {source} has "
+            f"labels: the table {labels.name} has {len(labels.class_names)} classes, but {source} has "
             f"{config['num_labels']}; give a table with one entry per class, in the order of the class logits"
         )
-    config = {
-        **{name: value for name, value in config.items() if name != "num_labels"},
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
-    }
-    _write(out, config, weights, labels.task if labels else None, source)
+    _write(out, config, weights, labels, source)
     return Conversion(model_type, config, len(content) - len(left_out), tuple(left_out))
 
 
@@ -150,7 +143,7 @@ def _model_type(weights: Mapping[str, Tensor]) -> str:
 def _config(
     weights: Mapping[str, Tensor], model_type: str, image_size: int | None, norm_queries: bool, source: Path
 ) -> dict[str, Any]:
-    """The content of Hugging Face's config.json."""
+    """The content of Hugging Face's config.json, but for architecture and class names."""
 
     def shape(name: str) -> torch.Size:
         if name not in weights:
@@ -162,7 +155,6 @@ def _config(
     queries, hidden = shape("query.weight")
     config: dict[str, Any] = {
         "model_type": model_type,
-        "architectures": [ARCHITECTURES[model_type]],
         "num_labels": shape("class_predictor.weight")[0] - 1,
         "hidden_size": hidden,
         "num_hidden_layers": _count(weights, "layers"),
@@ -199,21 +191,14 @@ def _config(
     return {**config, "norm_queries": norm_queries} if model_type == "videomt_dinov3" else config
 
 
-ARCHITECTURES = {
-    "videomt": "VideomtForUniversalSegmentation",
-    "videomt_dinov3": "VideomtDinov3ForUniversalSegmentation",
-    "eomt": "EomtForUniversalSegmentation",
-    "eomt_dinov3": "EomtDinov3ForUniversalSegmentation",
-}
-"""Hugging Face's class by `model_type`; it has no VidEoMT on DINOv3."""
-
-
 def _count(weights: Mapping[str, Tensor], of: str) -> int:
     numbers = {int(name[len(of) + 1 :].split(".")[0]) for name in weights if name.startswith(f"{of}.")}
     return len(numbers)
 
 
-def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], task: str | None, source: Path) -> None:
+def _write(
+    out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], labels: Labels | None, source: Path
+) -> None:
     """Writes all files, or none, and none that do not load."""
     out = out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -221,12 +206,8 @@ def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], 
     unfinished = workshop / out.name
     try:
         unfinished.mkdir()
-        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        name, processor = _processor(config, task)
-        (unfinished / name).write_text(json.dumps(processor, indent=2) + "\n", encoding="utf-8")
-        save_file(dict(weights), unfinished / WEIGHTS, metadata={"format": "pt"})
+        write_files(unfinished, config, weights, labels)
         load_checkpoint(unfinished)
-        (unfinished / WEIGHTS).chmod(0o644)
         if out.exists():
             out.rmdir()
         unfinished.rename(out)
@@ -234,20 +215,3 @@ def _write(out: Path, config: Mapping[str, Any], weights: Mapping[str, Tensor], 
         raise CheckpointError(str(error).replace(str(unfinished), str(source))) from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-
-
-def _processor(config: Mapping[str, Any], task: str | None) -> tuple[str, Mapping[str, Any]]:
-    """The file that Hugging Face's processor reads, and its content."""
-    side = config["image_size"]
-    common = {"image_mean": IMAGENET_MEAN, "image_std": IMAGENET_STD, "rescale_factor": 1 / 255}
-    if config["model_type"].startswith("videomt"):
-        size = {"height": side, "width": side}
-        return FILES["video_processor"][0], {"video_processor_type": "VideomtVideoProcessor", "size": size, **common}
-    windows = task == "semantic"
-    return FILES["image_processor"][0], {
-        "image_processor_type": "EomtImageProcessor",
-        "size": {"shortest_edge": side, "longest_edge": None if windows else side},
-        "do_split_image": windows,
-        "do_pad": not windows,
-        **common,
-    }

@@ -1,6 +1,7 @@
 """Class names, the thing/stuff split and colours of a checkpoint's classes.
 
-They come from a table in `config/labels`: a checkpoint has the names at most, and some published ones have wrong names.
+They come from a table that lies with the checkpoint, or from one in `config/labels`: a published checkpoint has the
+names at most, and some have wrong names.
 """
 
 from __future__ import annotations
@@ -31,15 +32,20 @@ TABLE_ENTRIES = {"name", "task", "classes"}
 CLASS_ENTRIES = {"name", "thing"}
 LARGEST_SHORT_SIDE = 8192
 """Pixels."""
-LARGEST_TABLE = 1 << 18
-"""Bytes: thousands of classes; a larger file is a mistake."""
+LARGEST_TABLE = 1 << 20
+"""Bytes: `MOST_CLASSES` with names of usual length; a larger file is a mistake."""
 MOST_CLASSES = 10_000
 """Classes of a model or a table; published ones have up to 1,203."""
 LONGEST_NAME = 200
 """Characters of a class's name, which is in every message with that class."""
 
+OWN_TABLE = "labels.yaml"
+"""The table in a checkpoint's folder."""
+
 ROLES = ("obstacle", "ground", "none")
 """The roles of a class for a robot: what it must not drive into, what it drives on, and neither."""
+
+YAML_FORM: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 10 * LONGEST_NAME}
 
 HUE_STEP = 0.618034
 """Step round the colour circle (the golden ratio): no hue comes near those just used."""
@@ -75,22 +81,26 @@ class Labels:
             object.__setattr__(self, "groups", ((),) * len(self.class_names))
 
 
-def labels_for(model: str, class_names: Sequence[str], table: str | Path | None = None) -> Labels:
+def labels_for(
+    model: str, class_names: Sequence[str], table: str | Path | None = None, own: Path | None = None
+) -> Labels:
     """Finds the labels of a checkpoint.
 
-    Takes the first of these that exists: the file `table`; a shipped table with a pattern for the model's name; a
-    shipped table with the same class names; the checkpoint's own names, every class a thing, with a warning. A shipped
-    table fits only if it has as many classes as the checkpoint.
+    Takes the first of these that exists: the file `table`; the file `own`, which lies with the checkpoint; a shipped
+    table with a pattern for the model's name; a shipped table with the same class names; the checkpoint's own names,
+    every class a thing, with a warning. A shipped table fits only if it has as many classes as the checkpoint.
 
     model: the checkpoint's name. class_names: its own names of its classes, in the order of its class logits.
-    Raises `LabelsError` where a table is malformed, or `table` has another number of classes.
+    Raises `LabelsError` where a table is malformed, or `table` or `own` has another number of classes.
     """
-    if table is not None:
-        labels = load_labels(table)
+    given = own if table is None else table
+    if given is not None:
+        labels = load_labels(given)
         if len(labels.class_names) != len(class_names):
+            remedy = "leave the parameter empty" if table is not None else "give another by the parameter 'labels'"
             raise LabelsError(
-                f"labels: {table} has {len(labels.class_names)} classes, but {model} has {len(class_names)}; "
-                "give a table with one entry per class of the checkpoint, in its order, or leave the parameter empty"
+                f"labels: {given} has {len(labels.class_names)} classes, but {model} has {len(class_names)}; "
+                f"give a table with one entry per class of the checkpoint, in its order, or {remedy}"
             )
         return replace(labels, task=task_of(model, labels) or labels.task)
     own_names = tuple(name.strip() for name in class_names)  # published ADE20K models have a "bed "
@@ -194,6 +204,18 @@ def _checkpoints(given: Any, task: str, path: Path) -> dict[str, str]:
                 f"{path}: checkpoints[{pattern!r}] is {reprlib.repr(made_for)}, expected one of {', '.join(TASKS)}"
             )
     return given
+
+
+def table_text(labels: Labels) -> str:
+    """A table, a line for each class, that `load_labels` reads as these labels, roles and groups left out."""
+    table = {"name": labels.name, "task": labels.task}
+    optional = {"short_side": labels.short_side, "checkpoints": dict(labels.checkpoints)}
+    head = yaml.safe_dump({**table, **{name: value for name, value in optional.items() if value}}, **YAML_FORM)
+    lines = [
+        yaml.safe_dump({"name": name, "thing": thing, "color": list(color)}, default_flow_style=True, **YAML_FORM)
+        for name, thing, color in zip(labels.class_names, labels.is_thing, labels.colors, strict=True)
+    ]
+    return f"{head}classes:\n" + "".join(f"  - {line}" for line in lines)
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:

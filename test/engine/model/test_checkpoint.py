@@ -17,9 +17,9 @@ from transformers import VideomtForUniversalSegmentation
 
 from eomt_ros import package_data as shipped
 from eomt_ros.engine.errors import CheckpointError, LabelsError
-from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
+from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint, load_model_labels
 from eomt_ros.engine.networks import Videomt
-from test.engine.checkpoints import SMALL, random_network, write_checkpoint
+from test.engine.checkpoints import SMALL, TABLE, random_network, write_checkpoint
 from test.patience import PATIENCE
 
 WEIGHTS = "model.safetensors"
@@ -616,3 +616,52 @@ def test_loading_brings_in_none_of_torchs_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert done.stdout.strip() == "loaded []"
+
+
+def test_a_label_table_in_the_folder_is_the_checkpoints_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_checkpoint(tmp_path / "mine")
+    (folder / "labels.yaml").write_text(TABLE)
+    with caplog.at_level("WARNING"):
+        labels = load_checkpoint(folder).labels
+    assert (labels.name, labels.is_thing) == ("test world", (False, False, True, True, True))
+    assert load_model_labels(folder) == labels
+    assert not caplog.messages
+    (tmp_path / "other.yaml").write_text(TABLE.replace("test world", "other"))
+    assert load_checkpoint(folder, tmp_path / "other.yaml").labels.name == "other"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("name: mine", "labels.yaml: the table has no classes"),
+        (TABLE + "- {name: sixth, thing: true}\n", "labels.yaml has 6 classes, but mine has 5"),
+        ("x" * (2 << 20), "cannot be read: it has 2097152 bytes, expected at most"),
+        ("a: &a [1]\nb: *a\n", "labels.yaml is not YAML"),
+    ],
+)
+def test_a_wrong_label_table_in_the_folder_is_refused_and_another_can_be_given(
+    tmp_path: Path, table: str, said: str
+) -> None:
+    folder = write_checkpoint(tmp_path / "mine")
+    (folder / "labels.yaml").write_text(table)
+    with pytest.raises(LabelsError, match=said) as refusal:
+        load_checkpoint(folder)
+    assert "\n" not in str(refusal.value)
+    (tmp_path / "right.yaml").write_text(TABLE)
+    assert load_checkpoint(folder, tmp_path / "right.yaml").labels.name == "test world"
+
+
+def test_a_label_table_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "mine")
+    (tmp_path / "secret.yaml").write_text(TABLE)
+    (folder / "labels.yaml").symlink_to("../secret.yaml")
+    with pytest.raises(LabelsError, match=r"mine/labels\.yaml is a link out of its folder"):
+        load_checkpoint(folder)
+    (folder / "labels.yaml").unlink()
+    (folder / "labels.yaml").symlink_to("gone.yaml")
+    with pytest.raises(LabelsError, match="cannot be read: No such file"):
+        load_checkpoint(folder)
+    (folder / "labels.yaml").unlink()
+    os.mkfifo(folder / "labels.yaml")
+    with pytest.raises(LabelsError, match="it is a pipe, expected a regular file"):
+        load_checkpoint(folder)

@@ -32,7 +32,7 @@ from eomt_ros.cli.main import main
 from eomt_ros.engine import CheckpointError, Segmenter
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.engine.model.convert import convert
-from eomt_ros.engine.model.labels import Labels, distinct_colors
+from eomt_ros.engine.model.labels import Labels, distinct_colors, load_labels
 from test.engine.pictures import picture
 
 pytestmark = pytest.mark.slow
@@ -626,4 +626,5 @@ def test_the_command_says_what_it_recognised(
     assert main(["convert", str(source), str(tmp_path / "guessed"), "--labels", str(tmp_path / "five.yaml")]) == 0
     said = capsys.readouterr().out
     assert "640 is a guess, give --image-size" in said
-    assert said.endswith(f"--model {tmp_path / 'guessed'} --labels {tmp_path / 'five.yaml'}\n")
+    assert said.endswith(f"--model {tmp_path / 'guessed'}\n")
+    assert load_checkpoint(tmp_path / "guessed").labels == load_labels(tmp_path / "five.yaml")

@@ -13,7 +13,7 @@ import torch
 from eomt_ros.engine import DeviceLostError, Segmenter
 from eomt_ros.engine.errors import CheckpointError
 from eomt_ros.engine.model.checkpoint import load_checkpoint
-from test.engine.checkpoints import write_checkpoint
+from test.engine.checkpoints import TABLE, write_checkpoint
 from test.engine.pictures import picture
 from test.patience import PATIENCE
 
@@ -136,6 +136,14 @@ def test_a_hub_id_brings_the_checkpoint_and_neither_code_nor_pickled_weights(hub
     assert sorted(hub.downloads) == ["config.json", "model.safetensors", "video_preprocessor_config.json"]
     reference = load_checkpoint(hub.folder).network.state_dict()
     assert all(torch.equal(weight, reference[name]) for name, weight in loaded.network.state_dict().items())
+
+
+def test_a_hub_id_brings_its_label_table_though_the_cache_keeps_a_link_to_it(hub):
+    (hub.folder / "labels.yaml").write_text(TABLE)
+    loaded = load_checkpoint("owner/videomt")
+    assert loaded.labels.name == "test world"
+    assert loaded.folder.joinpath("labels.yaml").is_symlink()
+    assert load_checkpoint(loaded.folder).labels.name == "test world"
 
 
 def test_a_checkpoint_that_was_loaded_once_loads_again_without_the_hub(hub, monkeypatch):

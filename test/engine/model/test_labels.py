@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from eomt_ros.engine.errors import LabelsError
 from eomt_ros.engine.model.families import FAMILIES
-from eomt_ros.engine.model.labels import Labels, distinct_colors, labels_for, load_labels, shipped_tables, task_of
+from eomt_ros.engine.model.labels import (
+    LARGEST_TABLE,
+    MOST_CLASSES,
+    Labels,
+    distinct_colors,
+    labels_for,
+    load_labels,
+    shipped_tables,
+    table_text,
+    task_of,
+)
 from eomt_ros.engine.model.zoo import published
 from eomt_ros.model_options import TASKS
 
@@ -167,6 +177,36 @@ def test_a_table_given_by_parameter_with_another_number_of_classes_is_refused(wr
         labels_for("my/model", ["a", "b", "c"], path)
 
 
+def test_a_table_that_lies_with_the_checkpoint_wins_over_the_shipped_ones_and_gives_way_to_one_by_parameter(write):
+    own = write(GOOD)
+    assert labels_for("demo", SHIPPED["demo"].class_names[:2], own=own).class_names == ("gravel", "forklift")
+    given = own.with_name("given.yaml")
+    given.write_text(GOOD.replace("gravel", "grass"))
+    assert labels_for("demo", ["a", "b"], given, own).class_names == ("grass", "forklift")
+
+
+def test_a_table_that_lies_with_a_checkpoint_of_more_classes_is_refused_with_what_to_do(write):
+    with pytest.raises(LabelsError, match=r"yard\.yaml has 2 classes, but mine has 3; .* by the parameter 'labels'"):
+        labels_for("mine", ["a", "b", "c"], own=write(GOOD))
+
+
+@pytest.mark.parametrize("table", SHIPPED.values(), ids=lambda table: table.name)
+def test_a_table_that_was_written_is_read_as_it_was(write, table):
+    assert load_labels(write(table_text(table))) == table
+
+
+def test_names_that_yaml_would_take_for_something_else_are_written_so_that_they_come_back(write):
+    names = ("no", "1", "null", "a: b", "# c", "- d", "'", '"', "é ü 床", "x" * 200, "2020-01-01", "*a", "{e}")
+    labels = Labels("7", names, (True,) * len(names), distinct_colors(len(names)), "panoptic")
+    assert load_labels(write(table_text(labels))) == labels
+
+
+def test_the_most_classes_that_there_can_be_fit_into_a_table():
+    names = tuple(f"class number {index}" for index in range(MOST_CLASSES))
+    labels = Labels("many", names, (True,) * MOST_CLASSES, distinct_colors(MOST_CLASSES), "panoptic")
+    assert len(table_text(labels).encode()) < LARGEST_TABLE
+
+
 def test_a_table_of_another_length_is_not_used_although_its_pattern_fits():
     assert labels_for("videomt-vipseg-finetuned", ["cup", "bowl"]).class_names == ("cup", "bowl")
 
@@ -251,7 +291,7 @@ def test_a_malformed_table_is_refused_with_its_file_the_entry_and_what_was_expec
         ("name: yard\ntask: panoptic\nclasses: []", "classes is [], expected a list with one entry per class"),
         ("name: yard\ntask: panoptic\nclasses: {gravel: 1}", "classes is {'gravel': 1}, expected a list"),
         (b"name: \xff\xfe", "is not YAML"),
-        (b"x" * (2 << 20), "cannot be read: it has 2097152 bytes, expected at most 262144"),
+        (b"x" * (2 << 20), "cannot be read: it has 2097152 bytes, expected at most 1048576"),
         ("[" * 100_000, "is not YAML"),
     ],
 )
