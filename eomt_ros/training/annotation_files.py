@@ -21,6 +21,8 @@ from eomt_ros.training.errors import DatasetError
 SPLITS = ("train", "val")
 IMAGES, LABELS, ANNOTATIONS = "images", "panoptic", "annotations"
 """Folders of a data set."""
+UNFINISHED = ".corrections"
+"""Folder in a data set with files that are its own, and not yet in their places."""
 LARGEST_ANNOTATIONS = 1 << 30
 """Bytes of a JSON file that is read."""
 LARGEST_SEGMENT = (1 << 24) - 1
@@ -123,6 +125,8 @@ def read_panoptic(folder: Path, split: str) -> PanopticEntries:
     path = panoptic_file(folder, split)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is no folder, expected a data set: `eomt-ros dataset INPUT --out {folder}`")
+    if (folder / UNFINISHED).exists():
+        raise DatasetError(f"{folder} is corrected half-way: `eomt-ros dataset {folder} --corrections FILE` ends that")
     if not path.exists():
         raise DatasetError(f"{path} is missing, expected a data set as `eomt-ros dataset INPUT --out FOLDER` writes it")
     expect_inside(folder, path)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 
@@ -32,7 +33,7 @@ from eomt_ros.training.annotation_files import (
 from eomt_ros.training.annotation_flaws import class_flaws, is_video_name
 from eomt_ros.training.dataset import DatasetClass
 from eomt_ros.training.errors import DatasetError
-from eomt_ros.training.frame_labels import SegmentImage, frame_labels, labels_name
+from eomt_ros.training.frame_labels import SegmentImage, frame_labels, labels_name, panoptic_entry
 
 QUALITY = 95
 """Of JPEG: what is lost is below the noise that training adds."""
@@ -71,7 +72,8 @@ class DatasetWriter:
         self._is_thing = np.array([each.is_thing for each in classes], bool)
         self._videos: dict[str, _VideoSoFar] = {}
         self._images: dict[str, list[ImageEntry]] = {split: [] for split in SPLITS}
-        self._image_count = self._annotation_count = 0
+        self._image_count = 0
+        self._annotation_ids = count(1)
 
     def __enter__(self) -> DatasetWriter:
         if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
@@ -130,12 +132,11 @@ class DatasetWriter:
         entry = ImageEntry(
             self._image_count + 1, name, place.width, place.height, place.id, len(place.stamps), int(stamp)
         )
-        self._panoptic[split].add(labels.panoptic(entry))
-        for annotation in labels.instances(entry, self._annotation_count + 1):
+        self._panoptic[split].add(panoptic_entry(entry, labels.segments))
+        for annotation in labels.instances(entry, self._annotation_ids):
             self._instances[split].add(annotation)
         self._images[split].append(entry)
         self._image_count += 1
-        self._annotation_count += len(labels.segments)
         place.stamps.append(stamp)
 
     def _place(self, video: str, split: str, stamp: int, image: npt.NDArray[np.uint8]) -> _VideoSoFar:
@@ -163,25 +164,25 @@ class DatasetWriter:
         for what, labels in (("classes", class_ids), ("instance ids", instances)):
             if labels is not None and labels.shape != (place.height, place.width):
                 raise _UnfitFrameError(f"has {what} of shape {labels.shape}, and is {place.width}x{place.height}")
-        count = len(self._categories)
+        classes = len(self._categories)
         unlabelled = int(np.iinfo(class_ids.dtype).max)
         is_labelled = class_ids != unlabelled
         largest = int(class_ids.max(initial=0, where=is_labelled))
-        if largest >= count:
-            raise _UnfitFrameError(f"has class {largest}, expected 0 to {count - 1}, or {unlabelled} unlabelled")
-        known = np.where(is_labelled, class_ids.astype(np.int64), count)
+        if largest >= classes:
+            raise _UnfitFrameError(f"has class {largest}, expected 0 to {classes - 1}, or {unlabelled} unlabelled")
+        known = np.where(is_labelled, class_ids.astype(np.int64), classes)
         ids = np.zeros(known.shape, np.int64) if instances is None else instances.astype(np.int64)
         of_things = np.append(self._is_thing, False)
-        codes, place_of = np.unique(np.where(of_things[known], ids, 0) * (count + 1) + known, return_inverse=True)
+        codes, place_of = np.unique(np.where(of_things[known], ids, 0) * (classes + 1) + known, return_inverse=True)
         segments = np.zeros(len(codes), np.int32)
         listed = []
         for number, code in enumerate(codes.tolist()):
-            instance, class_id = divmod(code, count + 1)
-            if class_id == count:
+            instance, class_id = divmod(code, classes + 1)
+            if class_id == classes:
                 continue
             crowd = bool(self._is_thing[class_id]) and instance == 0 and instances is not None
             thing = (class_id, instance)
-            segment = class_id + 1 if instance == 0 else place.things.setdefault(thing, count + 1 + len(place.things))
+            segment = class_id + 1 if instance == 0 else place.things.setdefault(thing, classes + 1 + len(place.things))
             if segment > LARGEST_SEGMENT:
                 raise _UnfitFrameError(f"has more things than there are segment ids, {LARGEST_SEGMENT}")
             segments[number] = segment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -29,14 +29,15 @@ class FrameLabels:
     run_lengths: tuple[dict[str, Any], ...]
     """The mask of each, `{"size": [height, width], "counts": str}`."""
 
-    def instances(self, image: ImageEntry, first: int) -> list[dict[str, Any]]:
-        """The segments as COCO instances with the ids `first` and on.
+    def instances(self, image: ImageEntry, ids: Iterator[int]) -> Iterator[dict[str, Any]]:
+        """The segments as COCO instances; ids: where theirs come from.
 
-        `attributes` has once more what annotation tools keep nowhere else.
+        `attributes` repeats the track, because that is what tools keep, by a name that CVAT does not use itself.
         """
-        return [
-            {
-                "id": first + place,
+        for segment, run_lengths in zip(self.segments, self.run_lengths, strict=True):
+            track = segment.track_id
+            yield {
+                "id": next(ids),
                 "image_id": image.id,
                 "video_id": image.video_id,
                 "category_id": segment.category_id,
@@ -44,20 +45,18 @@ class FrameLabels:
                 "area": segment.area,
                 "bbox": segment.bbox,
                 "iscrowd": segment.iscrowd,
-                **({} if segment.track_id is None else {"track_id": segment.track_id}),
-                "attributes": {} if segment.track_id is None else {"track_id": segment.track_id},
+                **({} if track is None else {"track_id": track, "attributes": {"track": track}}),
             }
-            for place, (segment, run_lengths) in enumerate(zip(self.segments, self.run_lengths, strict=True))
-        ]
 
-    def panoptic(self, image: ImageEntry) -> dict[str, Any]:
-        """The segments as COCO panoptic has them."""
-        return {
-            "image_id": image.id,
-            "video_id": image.video_id,
-            "file_name": labels_name(image.file_name),
-            "segments_info": [_without_none(segment) for segment in self.segments],
-        }
+
+def panoptic_entry(image: ImageEntry, segments: Iterable[SegmentEntry]) -> dict[str, Any]:
+    """The segments of a picture as COCO panoptic has them."""
+    return {
+        "image_id": image.id,
+        "video_id": image.video_id,
+        "file_name": labels_name(image.file_name),
+        "segments_info": [_without_none(segment) for segment in segments],
+    }
 
 
 def labels_name(file_name: str) -> str:

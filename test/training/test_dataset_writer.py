@@ -51,7 +51,8 @@ def test_the_instances_are_those_of_the_panoptic_png_for_pycocotools(tmp_path: P
             box = columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1
             assert tuple(annotation["bbox"]) == tuple(segment["bbox"]) == box
             assert annotation["category_id"] == segment["category_id"]
-            assert annotation.get("track_id") == segment.get("track_id") == annotation["attributes"].get("track_id")
+            assert annotation.get("track_id") == segment.get("track_id")
+            assert annotation.get("attributes", {}).get("track") == segment.get("track_id")
             assert annotation["video_id"] == frame["video_id"] == coco.imgs[frame["image_id"]]["video_id"]
 
 
