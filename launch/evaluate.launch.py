@@ -3,6 +3,8 @@
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG policy:=latest  # as a robot runs it: what would it have lost?
 ros2 launch eomt_ros evaluate.launch.py bag:=BAG cameras:=front,rear topic:=/{camera}/image/compressed
+ros2 launch eomt_ros evaluate.launch.py bag:=BAG depth:=compressed depth_topic:=/camera/depth \\
+    camera_info_topic:=/camera/camera_info motion:=odometry odom_topic:=/odom target_frame:=odom
 """
 
 import subprocess
@@ -31,7 +33,8 @@ from eomt_ros.node.parameters import RULES
 
 SHARE = Path(FindPackageShare("eomt_ros").find("eomt_ros"))
 STOPPED = 130  # exit code of an evaluation that Ctrl-C ended: it has written its report
-PARAMETERS = ("model", "task", "device")  # of the node
+PARAMETERS = ("model", "task", "device", "depth", "target_frame", "motion", "camera_pose")  # of the node
+DEPTH_TOPICS = ("depth_topic", "camera_info_topic", "odom_topic")
 CHOICES = {"overwrite": ("true", "false"), "policy": ("every_frame", "latest")}
 
 ARGUMENTS = [
@@ -59,6 +62,19 @@ ARGUMENTS = [
         default_value="",
         description="Topic of the images in the bag; {camera} stands for the name of each of the cameras. Empty: that"
         " of its only camera.",
+    ),
+    DeclareLaunchArgument(
+        "depth_topic",
+        default_value="",
+        description="Topic of the depth in the bag that is registered to the image, as for segment.launch.py.",
+    ),
+    DeclareLaunchArgument(
+        "camera_info_topic", default_value="", description="Topic of the image's CameraInfo in the bag, likewise."
+    ),
+    DeclareLaunchArgument(
+        "odom_topic",
+        default_value="",
+        description="Topic of the robot's odometry in the bag, with motion:=odometry. Not given: odom.",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -136,7 +152,7 @@ def _processes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "image_transport": image_transport,
             "cameras": given.get("cameras", EMPTY),
             # All that has a name here too, because an included file sees the arguments of this one.
-            **{name: arguments[name] for name in (*PARAMETERS, "policy", "params_file")},
+            **{name: arguments[name] for name in (*PARAMETERS, *DEPTH_TOPICS, "policy", "params_file")},
             **(LOSSLESS if given["policy"] == "every_frame" else dict.fromkeys(LOSSLESS, "")),
             # The evaluation starts it when there is something to see, and stops it when that is over.
             "autostart": "false",

@@ -113,7 +113,7 @@ class DepthInput:
             self._check_frame(depth.header.frame_id, image.frame_id)
             return depth_at(decode_depth(depth), height, width), pinhole
         except (DepthError, ImageError) as error:
-            raise LackError(Lack.BAD_DEPTH, f"{self.topic}: {error}") from error
+            raise LackError(Lack.BAD_DEPTH, f"{error} (on {self.topic})") from error
 
     def forget(self, stamp: int) -> None:
         """Free the depth that only images before this stamp (ns), which is that of an image, could need."""
@@ -175,7 +175,7 @@ class DepthInput:
                 pinhole.rays()  # which says whether the distortion has any
                 self._last_view = view, pinhole
             except CameraInfoError as error:
-                raise LackError(Lack.BAD_CAMERA_INFO, f"{self.info_topic}: {error}") from error
+                raise LackError(Lack.BAD_CAMERA_INFO, f"{error} (on {self.info_topic})") from error
         return self._last_view[1]
 
     def _read_info(self, message: bytes, frame_id: str) -> Pinhole:

@@ -36,8 +36,8 @@ def obstacles(
 ) -> tuple[Points, npt.NDArray[Any]]:
     """The points of classes that are obstacles, one for each cube of `voxel` metres: (N, 3) float32, and classes (N,).
 
-    Each is a point that was measured. points: as `organised` gives them. class_ids:
-    (H, W) of an unsigned type. is_obstacle: (classes,); ids beyond it, as unlabelled has, are none.
+    Each is a point that was measured. points: as `organised` gives them. class_ids: (H, W) of an unsigned type.
+    is_obstacle: (classes,); ids beyond it, as unlabelled has, are none.
     """
     table = np.zeros(np.iinfo(class_ids.dtype).max + 1, bool)
     table[: len(is_obstacle)] = is_obstacle

@@ -9,14 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.space.measure import sight
+from eomt_ros.space.measure import Floats, sight
 from eomt_ros.space.pinhole import Pinhole
 from eomt_ros.space.place import placed
 from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
 from eomt_ros.space.tracks import GAP, Tracks
-
-Vector = npt.NDArray[np.float64]
-Matrix = npt.NDArray[np.float64]
 
 
 class LocatableSegment(Protocol):
@@ -57,17 +54,17 @@ class LocatedObject:
     class_name: str
     score: float
     """0..1, of its last segment."""
-    position: Vector
+    position: Floats
     """(3,) m, the centre of the smallest box along the frame's axes around the whole thing, also what is hidden."""
-    position_covariance: Matrix
+    position_covariance: Floats
     """(3, 3) m^2."""
-    size: Vector
+    size: Floats
     """(3,) m, the edges of that box."""
-    size_covariance: Matrix
+    size_covariance: Floats
     """(3, 3) m^2."""
-    velocity: Vector | None
+    velocity: Floats | None
     """(3,) m/s of the position; None where the target frame moves or turns with the camera."""
-    velocity_covariance: Matrix | None
+    velocity_covariance: Floats | None
     """(3, 3) m^2/s^2."""
     moving: bool
     """True if its velocity is not noise; False without a velocity."""
@@ -86,9 +83,8 @@ class Locator:
         self._epoch: int | None = None
         self._stamp = -np.inf
         self._tracks = Tracks()
-        self._lately: dict[
-            int, tuple[LocatableSegment, bool]
-        ] = {}  # what was seen until GAP seconds ago, and if partial
+        # What was seen until GAP seconds ago, and if partial.
+        self._lately: dict[int, tuple[LocatableSegment, bool]] = {}
 
     def locate(
         self,
@@ -112,8 +108,8 @@ class Locator:
         self._epoch, self._stamp = result.epoch, stamp
         tracks, upright = self._tracks, OPTICAL_IN_BODY if pose is None else pose
         things = [segment for segment in result.segments if segment.is_thing]
-        ids, boxes = [thing.id for thing in things], [thing.box for thing in things]
-        seen = sight(result.panoptic, ids, boxes, depth, pinhole, upright.rotation)
+        shown = [thing.id for thing in things], [thing.box for thing in things]
+        seen = sight(result.panoptic, *shown, depth, pinhole, upright.rotation)
         things = [things[place] for place in seen.places]
         ids, class_ids = [thing.id for thing in things], [thing.class_id for thing in things]
         rows = tracks.rows_at(ids, class_ids, stamp, seen.surface() + upright.translation[:2])
@@ -128,7 +124,7 @@ class Locator:
         points = {thing.id: int(number) for thing, number in zip(things, seen.points, strict=True)}
         return self._objects(points, stamp, None if pose is not None else OPTICAL_IN_BODY.inverse().rotation, fixed)
 
-    def _objects(self, points: dict[int, int], stamp: float, turn: Matrix | None, fixed: bool) -> list[LocatedObject]:
+    def _objects(self, points: dict[int, int], stamp: float, turn: Floats | None, fixed: bool) -> list[LocatedObject]:
         """What is known at `stamp`, predicted where it is not in `points`; turn: of the result, by right angles."""
         tracks = self._tracks
         ids = list(self._lately)

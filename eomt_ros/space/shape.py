@@ -7,16 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.space.measure import DIRECTIONS, Floats
+from eomt_ros.space.measure import DIRECTIONS, Flags, Floats
 
 Rows = npt.NDArray[np.intp]
-Flags = npt.NDArray[np.bool_]
 
 _WORTH = 0.1  # of a measured extent's variance is left, however often it is measured: it errs in the same way again
 _SAME_ERROR = 1.0  # seconds unseen after which an average begins anew
-_FORGETTING = (
-    np.array([0.02, 0.15]) ** 2
-)  # m^2 in a second by which extents become uncertain: of what stands, what moves
+# m^2 in a second by which extents become uncertain: of what stands, what moves.
+_FORGETTING = np.array([0.02, 0.15]) ** 2
 _LONGEST = 60.0  # seconds after which no more is forgotten
 _SPREAD = 0.3  # of the sizes of a class of which one thing has been seen, as a share
 _ROUGH = 0.1  # m, standard deviation of what two things of a class have in common

@@ -27,9 +27,8 @@ _AGILITY = np.array([0.6, 0.6, 0.1]) ** 2  # (m/s)^2 in a second by which the ve
 _FASTEST = np.array([1.5, 1.5, 0.3]) ** 2  # (m/s)^2, variance of the velocity of what has just been seen
 _SAME_NOISE = 0.3  # seconds for which the error that differs from frame to frame still is the same
 _CREEP = 0.02**2  # m^2 in a second by which the place of a standing thing becomes uncertain
-_BIAS_CREEP = (
-    np.array([0.05, 0.2]) ** 2
-)  # m^2 in a second, the same of the error that stays: of what stands, what moves
+# m^2 in a second, the same of the error that stays: of what stands, what moves.
+_BIAS_CREEP = np.array([0.05, 0.2]) ** 2
 _MOVES, _STOPS = 3.0, -1.0  # sum of evidence from which on a standing thing moves, and a moving one stands
 _MOST_EVIDENCE = np.array([2.0, 5.0])  # of a frame, and of all
 _SLOWEST = 0.1  # m/s; nothing slower is said to move

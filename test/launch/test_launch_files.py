@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import yaml
 
@@ -38,8 +39,9 @@ ARGUMENTS = {
     "segment": "image_topic depth_topic camera_info_topic odom_topic cameras image_transport model task taxonomy rate"
     " sync_window policy device backend reliability qos_depth depth target_frame motion camera_pose autostart"
     " namespace params_file use_sim_time rviz respawn on_exit",
-    "evaluate": "bag out overwrite policy rate topic cameras truth_classes truth_instances truth truth_map"
-    " truth_tolerance model task device params_file",
+    "evaluate": "bag out overwrite policy rate topic depth_topic camera_info_topic odom_topic cameras truth_classes"
+    " truth_instances truth truth_map truth_tolerance model task device depth target_frame motion camera_pose"
+    " params_file",
     "demo": "rviz cameras",
 }
 
@@ -345,6 +347,19 @@ def test_an_evaluation_of_a_rig_scores_every_camera(scene, tmp_path):
     assert [each["frames_scored"] for each in found["recordings"]] == [FRAMES, FRAMES]
     assert found["replay"]["processed"] == 2 * FRAMES
     assert found["settings"]["cameras"] == ["front", "rear"]
+
+
+def test_the_video_of_an_evaluation_with_depth_shows_things_in_metres_beside_the_picture(tmp_path):
+    topics = {"depth_topic": "/camera/depth", "camera_info_topic": "/camera/camera_info", "odom_topic": "/odom"}
+    space = {"depth": "compressed", "motion": "odometry", "target_frame": "odom"}
+    out = tmp_path / "out"
+    with launched({"bag": str(ROOT / "demo" / "bag"), "out": str(out), **topics, **space}, file=EVALUATE) as launch:
+        assert launch.wait_for_end() == 0, launch.output
+    found = json.loads((out / "metrics.json").read_text())
+    assert {name: found["settings"][name] for name in space} == space
+    with av.open(str(out / "overlay.mp4")) as video:
+        picture = video.streams.video[0]
+        assert picture.width > 2.5 * picture.height  # the camera's are 424x240
 
 
 @pytest.mark.parametrize(
