@@ -63,6 +63,8 @@ class Clip:
     cut: bool = True
     """True if another video begins here, whose tracks mean other things. Where it is not `first` too, the queries that
     the last video left are carried on."""
+    pictures: tuple[str, ...] = ()
+    """Names of its frames, for texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,12 @@ class ClipPlan:
     cut: bool = True
     views: int = 1
     """How many are drawn at most until one shows something that is asked."""
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of its frames, for texts."""
+        frames = self.footage.videos[self.video]
+        return tuple(f"{frames[index].video}/{frames[index].image.name}" for index in self.frames)
 
 
 class ClipLoader:
@@ -112,6 +120,7 @@ class ClipLoader:
             stream=plan.stream,
             first=plan.first,
             cut=plan.cut,
+            pictures=plan.pictures,
         )
 
     def _decoded(self, plan: ClipPlan) -> list[DecodedFrame]:

@@ -210,11 +210,6 @@ class TrainingSettings(Options):
             got = ", ".join(f"{name} {getattr(self, name):g}" for name in LENGTHS)
             raise ValueError(f"the length of the run: got {got}, expected one of the three above 0")
 
-    def with_length(self, name: str, value: float) -> TrainingSettings:
-        """The settings with another length: name is one of steps, epochs and minutes."""
-        lengths: dict[str, Any] = {each: value if each == name else 0 for each in LENGTHS}
-        return dataclasses.replace(self, **lengths)
-
 
 def read_settings(path: Path) -> TrainingSettings:
     """Reads a settings file; what it does not name has its default.
@@ -222,25 +217,35 @@ def read_settings(path: Path) -> TrainingSettings:
     Raises `SettingsError` that names the file and the entry.
     """
     try:
-        content = load_plain_yaml(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"settings {path} cannot be read: {error.strerror}") from error
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return with_entries(TrainingSettings(), text, f"settings {path}")
+
+
+def with_entries(settings: TrainingSettings, text: str, where: str) -> TrainingSettings:
+    """The settings with other values: the entries of a YAML text. One length of the run replaces another.
+
+    where: what the text is, for errors. Raises `SettingsError`.
+    """
+    try:
+        content = load_plain_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingsError(f"settings {path} is no YAML: {' '.join(str(error).split())}") from error
+        raise SettingsError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     content = {} if content is None else content
     if not isinstance(content, Mapping):
-        raise SettingsError(f"settings {path} holds {reprlib.repr(content)}, expected names with values")
-    values = {name: value for name, value in content.items() if name != MADE_WITH}
+        raise SettingsError(f"{where} holds {reprlib.repr(content)}, expected names with values")
+    values = {name: _number(value) for name, value in content.items() if name != MADE_WITH}
     rules = rules_of(TrainingSettings)
     for name in values:
         if name not in rules:
-            raise SettingsError(f"settings {path} has {name!r}, which is no setting{near(str(name), tuple(rules))}")
+            raise SettingsError(f"{where} has {name!r}, which is no setting{near(str(name), tuple(rules))}")
     if any(name in values for name in LENGTHS):
         values = {**dict.fromkeys(LENGTHS, 0), **values}
     try:
-        return TrainingSettings(**{name: _number(value) for name, value in values.items()})
+        return dataclasses.replace(settings, **values)
     except ValueError as error:
-        raise SettingsError(f"settings {path}: {error}") from error
+        raise SettingsError(f"{where}: {error}") from error
 
 
 def settings_text(settings: TrainingSettings, made_with: Mapping[str, Any]) -> str:

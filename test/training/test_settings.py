@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from eomt_ros.training.settings import SettingsError, TrainingSettings, read_settings, settings_text
+from eomt_ros.training.settings import SettingsError, TrainingSettings, read_settings, settings_text, with_entries
 
 
 def test_a_written_file_reads_back_as_the_same_settings(tmp_path: Path) -> None:
@@ -63,5 +63,5 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_another_length_replaces_the_one_that_is_set() -> None:
-    settings = TrainingSettings().with_length("epochs", 3)
-    assert (settings.steps, settings.epochs, settings.minutes) == (0, 3, 0)
+    settings = with_entries(TrainingSettings(batch=3), "epochs: 3", "--epochs")
+    assert (settings.steps, settings.epochs, settings.minutes, settings.batch) == (0, 3, 0, 3)
