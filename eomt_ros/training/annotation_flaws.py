@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def entry_flaws(entries: PanopticEntries) -> Iterator[Flaw]:
                 "videos have no name of a folder",
                 f"the video '{printable(video.name)}'",
             )
-    yield from _image_flaws(entries.images, videos)
+    yield from image_flaws(entries.images, videos)
     yield from _order_flaws(entries.images, videos)
     yield from _segment_flaws(entries, images)
 
@@ -90,7 +90,8 @@ def _repeated(what: str, keys: Sequence[int | str]) -> Iterator[Flaw]:
             yield Flaw(f"{what} is there twice", f"{what}s are there twice", f"the {what} {printable(str(key))}")
 
 
-def _image_flaws(images: Sequence[ImageEntry], videos: Mapping[int, VideoEntry]) -> Iterator[Flaw]:
+def image_flaws(images: Iterable[ImageEntry], videos: Mapping[int, VideoEntry]) -> Iterator[Flaw]:
+    """The flaws of pictures by themselves; videos: by their ids. Those without one can be looked for and read."""
     for image in images:
         shown = printable(image.file_name)
         video = videos.get(image.video_id)

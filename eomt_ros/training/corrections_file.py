@@ -56,7 +56,9 @@ class ForeignAnnotation:
 
 
 @dataclass(frozen=True)
-class _ForeignFile:
+class ForeignFile:
+    """Any COCO file of instances."""
+
     categories: tuple[ForeignCategory, ...]
     images: tuple[ForeignImage, ...]
     annotations: tuple[ForeignAnnotation, ...]
@@ -86,7 +88,7 @@ def read_corrections(
     has not.
     """
     try:
-        foreign = from_json(_ForeignFile, read_annotations(path))
+        foreign = from_json(ForeignFile, read_annotations(path))
     except JsonFileError as error:
         raise DatasetError(f"{path} has no COCO instances: {error}") from error
     class_of = _classes(path, foreign, categories)
@@ -127,7 +129,7 @@ def _track(annotation: ForeignAnnotation) -> int | None:
     return None
 
 
-def _classes(path: Path, foreign: _ForeignFile, categories: Sequence[CategoryEntry]) -> dict[int, int]:
+def _classes(path: Path, foreign: ForeignFile, categories: Sequence[CategoryEntry]) -> dict[int, int]:
     """The class id of each category that has annotations, or is one of the data set's."""
     class_ids = {category.name: category.id - 1 for category in categories}
     used = {annotation.category_id for annotation in foreign.annotations}

@@ -178,9 +178,7 @@ def test_a_network_in_half_precision_stays_so_and_is_scored_in_float32(tmp_path:
 def test_frames_that_were_picked_far_apart_are_scored_each_by_itself(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path / "checkpoint")
     near, far = scenes(tmp_path / "near"), scenes(tmp_path / "far", period=GAP)
-    alone = replace(
-        far, val=tuple(replace(video, frames=(frame,)) for video in far.val for frame in video.frames)
-    )
+    alone = replace(far, val=tuple(replace(video, frames=(frame,)) for video in far.val for frame in video.frames))
     followed, picked, single = (validate(network_of(folder), SETTINGS, data) for data in (near, far, alone))
     assert picked.figures == single.figures
     assert picked.figures != followed.figures
