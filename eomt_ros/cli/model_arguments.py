@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from eomt_ros.errors import UserError
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from eomt_ros.engine import Segmenter
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `ModelOptions`; `load_model` then takes them."""
+def add_model_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Adds the options of `ModelOptions` but those in `without`; `load_model` then takes them."""
     rules = rules_of(ModelOptions)
     for field in dataclasses.fields(ModelOptions):
+        if field.name in without:
+            continue
         parser.add_argument(_flag(field.name), default=field.default, **_keywords(rules[field.name], field.default))
     for name in GONE:
         parser.add_argument(_flag(name), action=_Gone, nargs=0, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -48,13 +51,15 @@ class _Gone(argparse.Action):
         parser.error(f"{self.option_strings[0]} is gone: {GONE[self.dest]}")
 
 
-def load_model(options: argparse.Namespace) -> Segmenter:
-    """The model that the options ask for. Raises `UserError` for a value that is not one, `EngineError`."""
+def load_model(options: argparse.Namespace, **instead: Any) -> Segmenter:
+    """The model that the options ask for. instead: values of `ModelOptions` that go before those of the options.
+
+    Raises `UserError` for a value that is not one, `EngineError`.
+    """
     from eomt_ros.engine import Segmenter
 
+    asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(ModelOptions)}
     try:
-        return Segmenter.load(
-            **{field.name: getattr(options, field.name) for field in dataclasses.fields(ModelOptions)}
-        )
+        return Segmenter.load(**{**asked, **instead})
     except ValueError as error:
         raise UserError(str(error)) from error
