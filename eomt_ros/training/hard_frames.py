@@ -35,6 +35,8 @@ RARE, SPREAD = "rare", "spread"
 """Reasons beside the measures: a class that is seldom seen; nothing, but that the frame is far from the others."""
 APART = (2.0, 1.0, 0.5, 0.25, 0.0)
 """s between two frames of a recording that are picked: the next value only where the one before leaves too few."""
+FAR = 1e9
+"""s; farther than any two frames of a recording."""
 SHORT_LIFE = 2
 """Frames; a thing that is seen in so few is taken for one that is not there, or for another."""
 SHORT_ABSENCE = 3
@@ -199,27 +201,21 @@ class _Picking:
         rarest = [max(names, key=lambda name: rarity[name], default="") for names in classes]
         self._rarest = np.array(rarest, object)
         self._rare = np.array([rarity.get(name, 0.0) for name in rarest])
-        self._left = np.ones(len(places), bool)
+        self._is_left = np.ones(len(places), bool)
+        self._distance = np.full(len(places), FAR)
+        """s to the nearest frame of the recording that is picked already."""
 
     def picked(self, count: int) -> list[HardFrame]:
         found: list[HardFrame] = []
         for apart in APART:
-            is_free = self._left.copy()
-            for row in np.flatnonzero(~self._left).tolist():
-                is_free &= ~self._near(row, apart)
+            is_free = self._is_left & (self._distance >= apart)
             while len(found) < count and is_free.any():
-                hardness = np.where(is_free, sum(self._above.values()) + self._rare, -1.0)
-                row = int(hardness.argmax())
-                if hardness[row] <= 0:
-                    break
+                hardness = sum(self._above.values()) + self._rare
+                # Of equally hard ones that which is farthest from the others.
+                row = int(np.where(is_free, hardness + self._distance / FAR * 1e-6, -1.0).argmax())
                 found.append(self._take(row, float(hardness[row])))
-                is_free &= self._left & ~self._near(row, apart)
-        rest: list[int] = np.flatnonzero(self._left).tolist()
-        return [*found, *(self._take(row, 0.0) for row in spread(rest, count - len(found)))]
-
-    def _near(self, row: int, apart: float) -> npt.NDArray[np.bool_]:
-        is_near: npt.NDArray[np.bool_] = np.abs(self._stamps - self._stamps[row]) < apart * SECOND
-        return is_near & (self._recordings == self._recordings[row])
+                is_free &= self._is_left & (self._distance >= apart)
+        return found
 
     def _take(self, row: int, hardness: float) -> HardFrame:
         parts = {**{name: float(above[row]) for name, above in self._above.items()}, RARE: float(self._rare[row])}
@@ -227,7 +223,9 @@ class _Picking:
         if reason == RARE:
             reason = f"{RARE}: {self._rarest[row]}"
             self._rare[self._rarest == self._rarest[row]] /= 2
-        self._left[row] = False
+        self._is_left[row] = False
+        distance = np.where(self._recordings == self._recordings[row], np.abs(self._stamps - self._stamps[row]), np.inf)
+        self._distance = np.minimum(self._distance, distance / SECOND)
         return HardFrame(self._places[row], reason, hardness, self._values[row])
 
 

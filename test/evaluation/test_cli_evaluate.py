@@ -226,7 +226,7 @@ def test_what_cannot_be_evaluated_leaves_nothing(refused: Refused, out: Path, tm
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(77, "8 frames are not scored: the ground truth has a class"), (255, "all of it is unlabelled")],
+    [(77, "8 frames' ground truth is not used: it has an unknown class"), (255, "all of it is unlabelled")],
 )
 def test_a_ground_truth_of_which_nothing_is_scored_is_no_success(
     value: int, expected: str, bag: Path, refused: Refused, out: Path, tmp_path: Path

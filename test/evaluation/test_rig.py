@@ -168,7 +168,7 @@ def test_what_is_wrong_with_one_camera_is_said_of_it(rig: Path, segmenter: Segme
     assert front.miou == found.miou is not None
     assert (rear.miou, rear.frames, rear.predicted.flicker is None) == (None, 5, False)
     (problem,) = found.problems
-    assert problem.startswith("rear: 5 frames are not scored: the ground truth has another size")
+    assert problem.startswith("rear: 5 frames' ground truth is not used: it has another size")
 
 
 def test_a_camera_that_was_not_begun_has_no_figures(rig: Path, segmenter: Segmenter, tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_truth_of_another_size_is_not_scored_and_said(bag: Path, segmenter: Segm
     found = run([bag], segmenter, tmp_path / "out", truth_folder(tmp_path / "truth", classes))
     assert (found.frames, found.frames_scored) == (FRAMES, FRAMES - 1)
     (problem,) = found.problems
-    assert "1 frame is not scored" in problem
+    assert "1 frame's ground truth is not used" in problem
     assert "128x96" in problem
 
 

@@ -126,10 +126,9 @@ class FrameSequence:
                         _expect_known(classes, of_model.count)
                         truth = replace(truth, classes=classes if class_ids is None else _mapped(classes, class_ids))
                 except (UnfitError, LabelImageError) as error:
-                    reason = error.reason if isinstance(error, UnfitError) else "the ground truth cannot be read"
-                    self.problems.tally(
-                        f"frame is not scored: {reason}", f"frames are not scored: {reason}", f"{at} {error}"
-                    )
+                    reason = error.reason if isinstance(error, UnfitError) else "it cannot be read"
+                    unused = f"ground truth is not used: {reason}"
+                    self.problems.tally(f"frame's {unused}", f"frames' {unused}", f"{at} {error}")
                     truth = None
                 yield replace(frame, truth=truth)
 
@@ -147,7 +146,7 @@ def _expect_size(image: npt.NDArray[np.uint8], truth: Truth) -> None:
     for what, labels in (("classes", truth.classes), ("instance ids", truth.instances)):
         if labels is not None and labels.shape != (height, width):
             raise UnfitError(
-                "the ground truth has another size",
+                "it has another size",
                 f"the {what} are {labels.shape[1]}x{labels.shape[0]}, the image {width}x{height}",
             )
 
@@ -162,7 +161,7 @@ def _expect_known(classes: LabelImage, class_count: int) -> None:
             "offset=-1 if classes are numbered from 1" if unknown[0] == class_count else f"ignore={unknown[0]} if none"
         )
         raise UnfitError(
-            "the ground truth has a class that the model does not have",
+            "it has an unknown class",
             f"class {unknown[0]}, expected 0 to {class_count - 1}, or {unlabelled} for unlabelled; "
             f"--truth-map says what it means ({meaning})",
         )

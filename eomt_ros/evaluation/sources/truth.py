@@ -22,8 +22,8 @@ INSTANCES_TOPIC = "/ground_truth/panoptic"
 CLASSES_FOLDER, INSTANCES_FOLDER = "semantic", "panoptic"
 
 UNREADABLE_TRUTH = (
-    "frame is not scored: its ground truth cannot be read",
-    "frames are not scored: their ground truth cannot be read",
+    "frame's ground truth is not used: it cannot be read",
+    "frames' ground truth is not used: it cannot be read",
 )
 LARGEST_INDEX = 10**7
 """Names of pictures are the indices of frames if all are below it, else stamps: 10 ms in nanoseconds."""

@@ -128,7 +128,7 @@ def test_ground_truth_of_another_size_names_both_sizes(tmp_path: Path, what: str
     sequence, frames = read_one(write(tmp_path / "bag", [frame(0), frame(1, *labels), frame(2)]))
     assert unscored(frames) == [1]
     assert sequence.problems == [
-        "1 frame is not scored: the ground truth has another size; "
+        "1 frame's ground truth is not used: it has another size; "
         f"first: at {bags.stamp(1)} ns the {what} are 32x24, the image 64x48"
     ]
 
@@ -140,7 +140,7 @@ def test_classes_that_the_model_does_not_have_are_named_and_unlabelled_pixels_ar
     sequence, frames = read_one(path, classes=7)
     assert unscored(frames) == [1, 2]
     assert sequence.problems == [
-        "2 frames are not scored: the ground truth has a class that the model does not have; "
+        "2 frames' ground truth is not used: it has an unknown class; "
         f"first: at {bags.stamp(1)} ns class 7, expected 0 to 6, or 255 for unlabelled; "
         "--truth-map says what it means (offset=-1 if classes are numbered from 1)"
     ]
@@ -153,7 +153,7 @@ def test_of_a_ground_truth_image_that_is_damaged_only_the_frame_is_lost(tmp_path
     sequence, frames = read_one(write(tmp_path / "bag", messages))
     assert unscored(frames) == [1]
     (problem,) = sequence.problems
-    assert problem.startswith("1 frame is not scored: its ground truth cannot be read; first: at ")
+    assert problem.startswith("1 frame's ground truth is not used: it cannot be read; first: at ")
     assert "a 64x400 mono8 image: data holds 3072 bytes, expected 25600 for 400 rows of 64 bytes" in problem
 
 

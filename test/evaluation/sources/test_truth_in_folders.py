@@ -63,7 +63,7 @@ def test_files_and_frames_without_each_other_are_counted(tmp_path: Path, plain: 
     sequence, frames = read_one(plain, truth=TruthSource(folder=folder))
     assert unscored(frames) == [1, 3, 4, 5]
     assert sequence.problems == [
-        "1 frame is not scored: its ground truth cannot be read; "
+        "1 frame's ground truth is not used: it cannot be read; "
         f"first: {folder}/semantic/{bags.stamp(4)}.png is 6 bytes that are no PNG, expected a label image as PNG: "
         "other formats do not keep ids exactly",
         f"3 of 6 frames have no ground truth in {folder}, whose files go by stamp; "
