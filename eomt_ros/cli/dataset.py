@@ -37,6 +37,13 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
     )
     parser.add_argument("--out", type=Path, metavar="DATA", help="the folder to write")
+    parser.add_argument(
+        "--corrections",
+        type=Path,
+        metavar="FILE",
+        help="instead: give the pictures of the data set that is the input the annotations in this file of COCO "
+        "instances, as an annotation tool wrote it",
+    )
     _add_pick_arguments(parser)
     parser.add_argument(
         "--labels",
@@ -99,17 +106,29 @@ def _share_or_names(text: str) -> float | tuple[str, ...]:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Writes the data set and returns the exit code. Raises `UserError`, `OSError`."""
+    """Writes, corrects or checks the data set and returns the exit code. Raises `UserError`, `OSError`."""
+    from eomt_ros.training.corrections import correct
     from eomt_ros.training.picking import PICKED
 
+    if options.corrections is not None:
+        print(f"{options.corrections}: {correct(_data_set(options), options.corrections).text()}")
+        return 0
     picks = _pick_options(options)
     written = _written(options, picks)
-    print(f"{options.out}: {_summary(written)}")
+    print(f"{options.out}: {_summary(options.out)}")
     if picks.picks:
         print(f"{options.out / PICKED} says why each was picked")
     for problem in written.problems:
         print(f"note: {problem}")
     return int(not written.is_complete)
+
+
+def _data_set(options: argparse.Namespace) -> Path:
+    """The data set that is there already, in place of recordings."""
+    path: Path = options.input[0]
+    if len(options.input) > 1 or options.out is not None:
+        raise UserError("--corrections is about one data set, without --out: eomt-ros dataset DATA --corrections FILE")
+    return path
 
 
 def _pick_options(options: argparse.Namespace) -> PickOptions:
@@ -196,15 +215,17 @@ def _named_classes(options: argparse.Namespace, sequences: Sequence[FrameSequenc
     return labels
 
 
-def _summary(written: WrittenDataset) -> str:
+def _summary(folder: Path) -> str:
+    """What a data set has, in a line."""
     from eomt_ros.evaluation.counting import counted
+    from eomt_ros.training.data_summary import summary_of
     from eomt_ros.training.splitting import TRAIN, VAL
 
-    parts = []
-    for split, what in ((TRAIN, "to train on"), (VAL, "to validate with")):
-        videos = [name for name, own in written.videos.items() if own == split]
-        pictures = counted(sum(written.frames[name] for name in videos), "picture")
-        parts.append(f"{pictures} of {counted(len(videos), 'video')} {what}")
-    empty = [name for name, pixels in written.pixels.items() if not pixels]
-    without = f"; without a pixel: {', '.join(empty)}" if empty else ""
-    return f"{' and '.join(parts)}, {counted(len(written.pixels), 'class', 'classes')}{without}"
+    parts = summary_of(folder).parts
+    train, val = (
+        f"{counted(parts[split].frames, 'picture')} of {counted(parts[split].videos, 'video')} {what}"
+        for split, what in ((TRAIN, "to train on"), (VAL, "to validate with"))
+    )
+    empty = [name for name, pixels in parts[TRAIN].pixels.items() if not pixels]
+    without = f"; nothing to train on of {', '.join(empty)}" if empty else ""
+    return f"{train}, {val}, {counted(len(parts[TRAIN].pixels), 'class', 'classes')}{without}"

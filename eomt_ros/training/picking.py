@@ -9,7 +9,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -17,11 +17,12 @@ import numpy as np
 
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.taxonomy import RobotLabels
+from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.predictions import EnginePredictions
 from eomt_ros.evaluation.progress import Progress
-from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame, Tally
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.training.choosing import FramePick, PickOptions, chosen
 from eomt_ros.training.dataset import DatasetClass
 from eomt_ros.training.dataset_writer import DatasetWriter
@@ -89,17 +90,11 @@ class FoundFrame(NamedTuple):
 
 @dataclass
 class WrittenDataset:
-    """What was written."""
+    """How writing went."""
 
-    videos: dict[str, str] = field(default_factory=dict)
-    """The split of each video, by its name."""
-    frames: Counter[str] = field(default_factory=Counter)
-    """Number of pictures of each video."""
-    pixels: dict[str, int] = field(default_factory=dict)
-    """Labelled pixels of each class."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
     """What was wrong with the recordings and could be worked around, a sentence each."""
-    is_complete: bool = True
+    is_complete: bool
     """False where reading one of the recordings ended too early."""
 
 
@@ -133,8 +128,7 @@ class Picking:
         if parts is None or self._options.picks:
             parts, picks = self._survey(parts)
             problems = [Problems() for _ in self._sequences]  # the second pass finds the same
-        written, rows = WrittenDataset(), list[list[Any]]()
-        names, counts = VideoNames(), np.zeros(1 << 16, np.int64)
+        names, frames, rows = VideoNames(), Counter[str](), list[list[Any]]()
         with DatasetWriter(folder, dataset_classes(self._classes.labels)) as writer:
             for found, part, truth in self._labelled(parts, picks, problems):
                 video = names.of(part, found.stretch)
@@ -142,19 +136,13 @@ class Picking:
                 writer.add(video, part.split, stamp, found.frame.image, truth.classes, truth.instances)
                 if picks is not None:
                     recording = self._sequences[part.recording].name
-                    where = [video, written.frames[video], part.split, recording, stamp]
-                    rows.append([*where, *_reasons(picks[found.place])])
-                written.videos[video] = part.split
-                written.frames[video] += 1
-                counts += np.bincount(truth.classes.ravel(), minlength=len(counts))
-            written.problems = self._problems()
-            if not written.frames:
-                raise DatasetError("; ".join(["no frame has labels, so nothing is written", *written.problems]))
+                    rows.append([video, frames[video], part.split, recording, stamp, *_reasons(picks[found.place])])
+                frames[video] += 1
+            if not frames:
+                raise DatasetError("; ".join(["no frame has labels, so nothing is written", *self._problems()]))
         if picks is not None and self._options.picks:
             _write_picked(folder / PICKED, rows)
-        written.pixels = dict(zip(self._classes.labels.class_names, counts.tolist(), strict=False))
-        written.is_complete = not any(each.problems.incomplete for each in self._sequences)
-        return written
+        return WrittenDataset(self._problems(), not any(each.problems.incomplete for each in self._sequences))
 
     def _labelled(
         self, parts: Sequence[Part], picks: dict[FramePlace, FramePick] | None, problems: Sequence[Problems]

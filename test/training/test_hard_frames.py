@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +161,7 @@ def test_hard_frames_side_by_side_are_picked_once_as_long_as_the_count_allows() 
 def test_a_count_that_is_too_large_for_that_brings_them_closer_together() -> None:
     numbers = sorted(each.place.number for each in picked(20, unsure))
     assert len(set(numbers)) == 20
-    assert min(after - before for before, after in zip(numbers, numbers[1:], strict=False)) >= 2
+    assert min(after - before for before, after in pairwise(numbers)) >= 2
 
 
 def test_frames_of_different_recordings_may_be_of_the_same_time() -> None:

@@ -79,7 +79,7 @@ def test_recordings_for_validation_can_be_named() -> None:
 
 
 def test_a_name_that_is_no_recording_is_refused_with_the_nearest() -> None:
-    with pytest.raises(DatasetError, match="--val has 'nihgt_1', which is none of the recordings; .* 'night_1'"):
+    with pytest.raises(DatasetError, match=r"--val has 'nihgt_1', which is none of the recordings; .* 'night_1'"):
         splits(["night_1", "night_2"], ("nihgt_1",))
 
 
