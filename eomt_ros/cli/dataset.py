@@ -38,6 +38,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     parser.add_argument("--out", type=Path, metavar="DATA", help="the folder to write")
     parser.add_argument(
+        "--check", action="store_true", help="instead: say what is wrong with the data set that is the input"
+    )
+    parser.add_argument(
         "--corrections",
         type=Path,
         metavar="FILE",
@@ -110,8 +113,10 @@ def run(options: argparse.Namespace) -> int:
     from eomt_ros.training.corrections import correct
     from eomt_ros.training.picking import PICKED
 
+    if options.check:
+        return _check(_data_set(options, "--check"))
     if options.corrections is not None:
-        print(f"{options.corrections}: {correct(_data_set(options), options.corrections).text()}")
+        print(f"{options.corrections}: {correct(_data_set(options, '--corrections'), options.corrections).text()}")
         return 0
     picks = _pick_options(options)
     written = _written(options, picks)
@@ -123,11 +128,21 @@ def run(options: argparse.Namespace) -> int:
     return int(not written.is_complete)
 
 
-def _data_set(options: argparse.Namespace) -> Path:
+def _check(folder: Path) -> int:
+    from eomt_ros.evaluation.progress import Progress
+    from eomt_ros.training.dataset_check import check_dataset
+
+    with Progress(None) as progress:
+        checked = check_dataset(folder, progress.update)
+    print(checked.text())
+    return int(bool(checked.errors))
+
+
+def _data_set(options: argparse.Namespace, flag: str) -> Path:
     """The data set that is there already, in place of recordings."""
     path: Path = options.input[0]
     if len(options.input) > 1 or options.out is not None:
-        raise UserError("--corrections is about one data set, without --out: eomt-ros dataset DATA --corrections FILE")
+        raise UserError(f"{flag} is about one data set that is there: eomt-ros dataset DATA {flag}, without --out")
     return path
 
 
