@@ -71,14 +71,14 @@ def render(recording: Recording) -> None:
     unfinished.rename(recording.path)
 
 
-def make_dataset(out: Path, splits: Sequence[tuple[str, Recording]], extra: str | None) -> None:
+def make_dataset(out: Path, worlds: Sequence[tuple[str, Recording]], extra: str | None) -> None:
     """Renders what is missing and writes a data set; each world is a video in the part that goes with it."""
     with (
-        multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(splits))) as pool,
+        multiprocessing.get_context("spawn").Pool(min(os.cpu_count() or 1, len(worlds))) as pool,
         DatasetWriter(out, classes_of(extra)) as writer,
     ):
-        rendered = pool.imap(render, [recording for _, recording in splits])
-        for split, recording in tqdm(splits, "rendering worlds", unit="world"):
+        rendered = pool.imap(render, [recording for _, recording in worlds])
+        for split, recording in tqdm(worlds, "rendering worlds", unit="world"):
             next(rendered)
             with np.load(recording.path) as kept:
                 parts = [kept[name] for name in ("stamps", "image", "classes", "instances")]
@@ -86,26 +86,20 @@ def make_dataset(out: Path, splits: Sequence[tuple[str, Recording]], extra: str 
                 writer.add(recording.path.stem, split, round(stamp * 1e9), image, classes, instances)
 
 
-def is_there(out: Path, splits: Sequence[tuple[str, Recording]]) -> bool:
+def is_there(out: Path, worlds: Sequence[tuple[str, Recording]]) -> bool:
     """True if the folder is a data set of just these worlds. Raises `DatasetError` where it is a damaged one."""
     if not (out / ANNOTATIONS).exists():
         return False
     found = Dataset.open(out)
     videos = {("train", video.name) for video in found.train} | {("val", video.name) for video in found.val}
-    return videos == {(split, recording.path.stem) for split, recording in splits}
+    return videos == {(split, recording.path.stem) for split, recording in worlds}
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m demo.dataset", description="Render worlds into a data set that `eomt-ros train` takes."
-    )
-    parser.add_argument("--out", type=Path, required=True, metavar="DATA", help="folder of the data set")
+def add_world_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which worlds a data set is made of."""
     parser.add_argument("--worlds", type=int, default=8, metavar="N", help="to train on (default: %(default)s)")
     parser.add_argument("--seeds-from", type=int, metavar="S", help="first seed (default: the first for this kind)")
-    parser.add_argument(
-        "--val-worlds", type=int, default=2, metavar="N", help="to validate with (default: %(default)s)"
-    )
+    parser.add_argument("--val-worlds", type=int, default=2, metavar="N", help="to validate on (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each (default: %(default)g)")
     parser.add_argument("--rate", type=float, default=10.0, help="frames a second (default: %(default)g)")
     add_kind_arguments(parser)
@@ -115,7 +109,10 @@ def main() -> int:
         default=Path("demo_frames"),
         help="where the rendered worlds are kept (default: %(default)s)",
     )
-    arguments = parser.parse_args()
+
+
+def chosen_worlds(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[tuple[str, Recording]]:
+    """The worlds that the options ask for, each with the part of the data set that it is for; ends where none are."""
     kind = (arguments.site, arguments.extra)
     seeds = SEEDS[kind]
     first = seeds.training.start if arguments.seeds_from is None else arguments.seeds_from
@@ -130,18 +127,29 @@ def main() -> int:
     if not 0.1 <= arguments.seconds <= 120 or not 0.1 <= arguments.rate <= 100:
         parser.error("--seconds must be 0.1 to 120 and --rate 0.1 to 100")
     length = (arguments.seconds, arguments.rate)
-    splits = [
+    return [
         (split, Recording(_file(arguments.frames, seed, *length, *kind), seed, *length, *kind))
         for split, chosen in (("val", seeds.validation[: arguments.val_worlds]), ("train", training))
         for seed in chosen
     ]
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.dataset", description="Render worlds into a data set that `eomt-ros train` takes."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DATA", help="folder of the data set")
+    add_world_arguments(parser)
+    arguments = parser.parse_args()
+    worlds = chosen_worlds(parser, arguments)
     try:
-        if not is_there(arguments.out, splits):
-            make_dataset(arguments.out, splits, arguments.extra)
+        if not is_there(arguments.out, worlds):
+            make_dataset(arguments.out, worlds, arguments.extra)
         found = Dataset.open(arguments.out)
     except (UserError, ImportError, OSError) as error:
         sys.exit(f"python -m demo.dataset: {error}")
-    print(f"{arguments.out}: {len(found.train)} worlds to train on, {len(found.val)} to validate with")
+    print(f"{arguments.out}: {len(found.train)} worlds to train on, {len(found.val)} to validate on")
     return 0
 
 
