@@ -70,7 +70,7 @@ class Augmentation:
         self.size = settings.size
         self.fit = fit_in_use(settings)
         side = self.size + NOISE_MARGIN
-        self._field = np.random.default_rng(0).standard_normal((side, side, 3), np.float32)
+        self._field = np.random.default_rng(0).standard_normal((3, side, side), np.float32)
 
     def draw(self, generator: np.random.Generator) -> ClipView:
         """A view: the whole image as in use for a share `whole`, else anything within `jitter`."""
@@ -104,7 +104,7 @@ class Augmentation:
     def pixels(
         self, view: ClipView, image: npt.NDArray[np.uint8], generator: np.random.Generator
     ) -> npt.NDArray[np.float32]:
-        """An image, (H, W, 3) uint8, as the network sees it, (size, size, 3), 0 to 255.
+        """An image, (H, W, 3) uint8, as the network sees it, (3, size, size), 0 to 255.
 
         generator: of the noise, which is another one in every frame: a random window of one fixed field, since drawing
         it anew would take as long as all the rest.
@@ -113,20 +113,22 @@ class Augmentation:
         height, width = cut.shown
         # The same call as the engine's, so that its numbers are the same too.
         part = torch.from_numpy(image[cut.rows, cut.columns]).permute(2, 0, 1)[None]
-        part = F.interpolate(part, cut.shown, mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-        resized = np.ascontiguousarray(part.numpy()[:, ::-1] if view.flip else part.numpy())
+        planes = list(F.interpolate(part, cut.shown, mode="bilinear", antialias=True)[0].numpy())
         if not np.array_equal(view.colours, UNCHANGED):
-            resized = cv2.transform(resized, view.colours)
-        pixels = np.zeros((self.size, self.size, 3), np.float32)
-        shown = pixels[:height, :width]
-        shown[:] = resized
+            planes = list(cv2.split(cv2.transform(cv2.merge(planes), view.colours)))
+        pixels = np.zeros((3, self.size, self.size), np.float32)
+        shown = pixels[:, :height, :width]
+        for to, plane in zip(shown, planes, strict=True):
+            to[:] = cv2.flip(plane, 1) if view.flip else plane
         if view.noise > 0:
             top, left = generator.integers(0, NOISE_MARGIN, 2).tolist()
-            shown += view.noise * self._field[top : top + height, left : left + width]
+            shown += view.noise * self._field[:, top : top + height, left : left + width]
             np.clip(shown, 0, 255, out=shown)
         return pixels
 
-    def labels(self, view: ClipView, labels: npt.NDArray[np.signedinteger], size: int) -> npt.NDArray[np.signedinteger]:
+    def labels(
+        self, view: ClipView, labels: npt.NDArray[np.signedinteger], size: int
+    ) -> npt.NDArray[np.signedinteger]:
         """Labels of an image, (H, W), at the network's input, (size, size), by the nearest; -1 where no image is."""
         cut = self.cut(view, labels.shape)
         centres = (np.arange(size) + 0.5) * (self.size / size)
@@ -134,10 +136,8 @@ class Augmentation:
             part.start + (centres[centres < length] * ((part.stop - part.start) / length)).astype(np.intp)
             for part, length in zip((cut.rows, cut.columns), cut.shown, strict=True)
         )
-        if view.flip:
-            columns = columns[::-1]
         shown = np.full((size, size), -1, labels.dtype)
-        shown[: len(rows), : len(columns)] = labels[rows[:, None], columns]
+        shown[: len(rows), : len(columns)] = labels.take(rows, 0).take(columns[::-1] if view.flip else columns, 1)
         return shown
 
 

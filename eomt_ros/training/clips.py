@@ -113,7 +113,7 @@ class ClipLoader:
             for index, frame in enumerate(frames)
         ]
         return Clip(
-            pixels=torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2),
+            pixels=torch.from_numpy(np.stack(pixels)),
             segments=torch.from_numpy(segments),
             classes=torch.tensor([each.class_id for each in asked], dtype=torch.int64),
             tracks=torch.tensor([each.track for each in asked], dtype=torch.int64),
@@ -149,10 +149,10 @@ class ClipLoader:
                 if (each := footage.asked(segment)) is not None:
                     table[place] = places.setdefault(each.key, len(places))
                     asked[len(asked) :] = [each] * (len(places) - len(asked))
-            shown[:] = table[self._augmentation.labels(view, frame.places, side)]
-        in_view = np.bincount(segments[segments >= 0], minlength=len(asked)) > 0
+            shown[:] = table.take(self._augmentation.labels(view, frame.places, side))
+        in_view = np.bincount(segments.ravel() + 1, minlength=len(asked) + 1)[1:] > 0
         renumbered = np.append(np.where(in_view, np.cumsum(in_view) - 1, -1), -1)
-        return renumbered[segments], [each for each, seen in zip(asked, in_view, strict=True) if seen]
+        return renumbered.take(segments), [each for each, seen in zip(asked, in_view, strict=True) if seen]
 
 
 class ClipSampler(ABC):

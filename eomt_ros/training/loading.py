@@ -7,7 +7,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +17,9 @@ from eomt_ros.engine.errors import UnfitImageError
 from eomt_ros.engine.preprocess.geometry import Fit
 from eomt_ros.training.dataset import Dataset, DatasetClass, DatasetError, LabelledFrame, LabelledSegment
 
-MOST_BYTES = 512 * 2**20
-"""Of decoded frames in one process: 1,300 of 424x240. Another one costs a few milliseconds of a loading thread."""
+MOST_BYTES = 2**30
+"""Of decoded frames in one process: 2,600 of 424x240, 290 of 1280x720. One that is not among them costs a few
+milliseconds of a loading thread, or some tens."""
 BACKGROUND = -1
 """The class of what is labelled and that no query shall show: stuff, in the instance task."""
 
@@ -51,6 +51,7 @@ class Footage:
     """The training videos of a data set, with their classes as those that are trained.
 
     classes: those that are trained; others of the same name are the same, and what else the data set has is unlabelled.
+    Raises `DatasetError` where no frame has anything that is asked.
     """
 
     def __init__(self, dataset: Dataset, classes: Sequence[DatasetClass], task: str) -> None:
@@ -60,6 +61,8 @@ class Footage:
         self._class_of = [places.get(each.name) for each in dataset.classes]
         self._is_thing = [each.is_thing and task != "semantic" for each in classes]
         self._asks_stuff = task != "instance"
+        self.labelled = self._labelled()
+        """Places of all frames in which something is asked: of their videos, and in those."""
 
     def asked(self, segment: LabelledSegment) -> AskedSegment | None:
         """What the network is asked of a segment: things one by one, stuff by classes; None for nothing."""
@@ -71,12 +74,7 @@ class Footage:
         class_id = class_id if self._asks_stuff else BACKGROUND
         return AskedSegment(-1 - class_id, class_id, -1)  # ids are above 0
 
-    @cached_property
-    def labelled(self) -> list[tuple[int, int]]:
-        """Places of all frames in which something is asked: of their videos, and in those.
-
-        Raises `DatasetError` where there is none.
-        """
+    def _labelled(self) -> list[tuple[int, int]]:
         found = [
             (place, index)
             for place, frames in enumerate(self.videos)
@@ -139,7 +137,7 @@ class FrameLoader:
             with self._lock:
                 if frame.image not in self.damaged:
                     self.damaged[frame.image] = reason
-                    _log.warning("%s; it is skipped, the %d. of this run", reason, len(self.damaged))
+                    _log.warning("%s; it is skipped, number %d of this process", reason, len(self.damaged))
             raise reason from error
         self._keep(frame.image, decoded)
         return decoded
@@ -156,13 +154,10 @@ class FrameLoader:
 def decode_frame(frame: LabelledFrame) -> DecodedFrame:
     """A frame from its files. Raises `DatasetError` that names the file."""
     image, segments = frame.read()
-    ids = np.array([segment.id for segment in frame.segments], segments.dtype)
-    places = np.full(segments.shape, -1, np.min_scalar_type(-1 - len(ids)))
-    if len(ids):
-        order = np.argsort(ids)
-        found = order[np.searchsorted(ids, segments, sorter=order).clip(max=len(ids) - 1)]
-        np.copyto(places, found, where=ids[found] == segments, casting="same_kind")
-    return DecodedFrame(frame.segments, image, places)
+    count = len(frame.segments)
+    table = np.full(max((segment.id for segment in frame.segments), default=0) + 1, -1, np.min_scalar_type(-1 - count))
+    table[[segment.id for segment in frame.segments]] = np.arange(count)
+    return DecodedFrame(frame.segments, image, table.take(segments))
 
 
 def _bytes_of(decoded: DecodedFrame) -> int:
