@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -54,7 +55,7 @@ def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
     """Makes a dataclass `kind` of an object in JSON; null is NaN where a number must be. Raises `JsonFileError`."""
     if not isinstance(content, Mapping):
         raise JsonFileError(f"{where or 'it'} is {_shown(content)}, expected an object")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, though its type cannot say so
         name = f"{where}.{field.name}".lstrip(".")
@@ -63,6 +64,12 @@ def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
         elif field.default is MISSING and field.default_factory is MISSING:
             raise JsonFileError(f"{name} is missing")
     return kind(**values)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The type of each field; resolving them takes longer than all the rest, and files have many of a kind."""
+    return typing.get_type_hints(kind)
 
 
 def _plain(value: Any) -> Any:
@@ -80,6 +87,8 @@ def _plain(value: Any) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    if type(value) is hint:  # most of a large file
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
