@@ -44,8 +44,29 @@ class TrainingSettings(Options):
         choices=("videomt", "eomt"),
     )
     size: int = option(
-        0, "Pixels of a side of the network's square input. 0: that of the start.", minimum=0, maximum=8192
+        0,
+        "Pixels of a side of the network's square input. 0: that of the start; of a plain backbone 640 (EoMT), from"
+        " nothing 256.",
+        minimum=0,
+        maximum=8192,
     )
+    queries: int = option(
+        0,
+        "Queries of the network. 0: those of the start; of a plain backbone 200 (EoMT, VidEoMT), from nothing 24.",
+        minimum=0,
+        maximum=10_000,
+    )
+    joint_blocks: int = option(
+        0,
+        "Last blocks, which see image and queries together. 0: those of the start; of a plain backbone 3 of 12, 4 of 24"
+        " (EoMT), from nothing 3.",
+        minimum=0,
+        maximum=100,
+    )
+    hidden_size: int = option(
+        192, "From nothing: channels of a token, 64 for each head of the attention.", minimum=64, maximum=8192
+    )
+    layers: int = option(6, "From nothing: blocks in all.", minimum=1, maximum=100)
     seed: int = option(0, "The seed of all that is random.", minimum=0, maximum=2**31 - 1)
 
     steps: int = option(0, "Length of the run in steps of the optimizer. 0: see epochs.", minimum=0, maximum=10**9)

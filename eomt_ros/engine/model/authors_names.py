@@ -81,7 +81,7 @@ def own_names(content: Mapping[str, Any], source: Path) -> tuple[dict[str, Tenso
         inner = name.removeprefix(prefixes[0])
         mapped = renamed(inner, rules)
         if mapped is not None and isinstance(value, Tensor) and name.startswith(prefixes[0]):
-            weights.update(_parts(mapped, value))
+            weights.update(split_weight(mapped, value))
         elif TRAINING_ONLY.match(inner) or TRAINING_ONLY.match(name):
             left_out.append(name)
         else:
@@ -104,7 +104,7 @@ def renamed(name: str, rules: Mapping[str, str]) -> str | None:
     return None
 
 
-def _parts(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
+def split_weight(name: str, value: Tensor) -> Iterator[tuple[str, Tensor]]:
     """A tensor under its name; a name with braces stands for several, which share it in that order."""
     value = value.detach()
     if name == "embeddings.position_embeddings.weight":

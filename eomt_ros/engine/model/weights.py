@@ -70,13 +70,16 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a checkpoint's weights; raises `CheckpointError` where there are none."""
+def weight_files(folder: Path, architecture: str = "VideomtForUniversalSegmentation") -> list[Path]:
+    """The files that hold a checkpoint's weights; raises `CheckpointError` where there are none.
+
+    architecture: Hugging Face's class, to tell the user how pickled weights are converted.
+    """
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     index = folder / SHARD_INDEX
     if not index.exists():
-        raise CheckpointError(_no_weights(folder))
+        raise CheckpointError(_no_weights(folder, architecture))
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards or not all(isinstance(shard, str) for shard in shards.values()):
         raise CheckpointError(f"{index}: weight_map is malformed, expected the file of each weight")
@@ -90,14 +93,14 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / file for file in files]
 
 
-def _no_weights(folder: Path) -> str:
+def _no_weights(folder: Path, architecture: str) -> str:
     pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED)
     if not pickled:
         return f"{folder} has no {WEIGHTS} (nor {SHARD_INDEX}); get the checkpoint again"
     return (
         f"{folder} has no {WEIGHTS}, only pickled weights ({listed(pickled)}), and unpickling can run any code. "
-        'Where you trust them, convert: python3 -c "from transformers import VideomtForUniversalSegmentation as V; '
-        f"V.from_pretrained('{folder}').save_pretrained('{folder}-safetensors')\""
+        'Where you trust them, convert: python3 -c "from transformers import '
+        f"{architecture} as V; V.from_pretrained('{folder}').save_pretrained('{folder}-safetensors')\""
     )
 
 

@@ -36,13 +36,19 @@ class Dinov2Embeddings(nn.Module):
     def _positions(self, grid: Grid) -> Tensor:
         """The position of each patch, (patches, hidden). grid: patches down and across."""
         trained = self.position_embeddings.weight
-        return trained if grid == self._grid else once(self._resampled, grid, lambda: self._resample(trained, grid))
+        if grid == self._grid:
+            return trained
+        return once(self._resampled, grid, lambda: resample_positions(trained, self._grid, grid))
 
-    def _resample(self, trained: Tensor, grid: Grid) -> Tensor:
-        maps = trained.float().T.view(1, -1, *self._grid)
-        # As timm's resample_abs_pos_embed, with which the published models run images of any size.
-        maps = F.interpolate(maps, grid, mode="bicubic", antialias=True)
-        return maps.flatten(2)[0].T.to(trained.dtype)
+
+def resample_positions(positions: Tensor, old: Grid, new: Grid) -> Tensor:
+    """Position embeddings, (patches, hidden), of another size of images, in the order of its patches.
+
+    As timm's resample_abs_pos_embed, with which the published models run images of any size.
+    """
+    maps = positions.float().T.reshape(1, -1, *old)
+    maps = F.interpolate(maps, new, mode="bicubic", antialias=True)
+    return maps.flatten(2)[0].T.to(positions.dtype)
 
 
 class PatchEmbeddings(nn.Module):
