@@ -55,6 +55,7 @@ setup(
         "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
         "supervision": ["supervision>=0.25"],
         "test": [
+            "accelerate>=1.0",
             "hypothesis>=6.90",
             "mcap>=1.2",
             "mypy>=1.11",
@@ -72,6 +73,7 @@ setup(
             "types-PyYAML",
             "types-tqdm",
         ],
+        "training": ["accelerate>=1.0", "jinja2>=3.0", "tensorboard>=2.10", "tqdm>=4.60"],
     },
     entry_points={"console_scripts": ["eomt-ros = eomt_ros.cli.main:main"]},
 )

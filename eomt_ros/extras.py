@@ -24,6 +24,7 @@ EXTRAS = {
     "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("onnx", "onnxscript", "openvino"),
     "supervision": ("supervision",),
+    "training": ("accelerate", "jinja2", "tensorboard", "tqdm"),
 }
 
 

@@ -33,8 +33,6 @@ class RunState:
     """Time taken by the steps."""
     went_back: bool = False
     """Whether the loss was not finite once, so that the rate is half."""
-    best: float | None = None
-    """The score of the checkpoint that is kept."""
     validations: int = 0
     """Validations done."""
     finished: bool = False
