@@ -55,7 +55,7 @@ def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
     """Makes a dataclass `kind` of an object in JSON; null is NaN where a number must be. Raises `JsonFileError`."""
     if not isinstance(content, Mapping):
         raise JsonFileError(f"{where or 'it'} is {_shown(content)}, expected an object")
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
     values = {}
     for field in fields(kind):  # type: ignore[arg-type]  # a dataclass, though its type cannot say so
         name = f"{where}.{field.name}".lstrip(".")
