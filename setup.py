@@ -28,6 +28,7 @@ setup(
         "eomt_ros.checkpoint": ["*.json", "*.safetensors", "*.yaml"],
         "eomt_ros.evaluation.report": ["templates/*"],
         "eomt_ros.interfaces": ["*.msg"],
+        "eomt_ros.training.report": ["templates/*"],
     },
     install_requires=[
         "huggingface_hub>=0.25",

@@ -54,7 +54,8 @@ def _part(entries: PanopticEntries) -> PartSummary:
             class_id = segment.category_id - 1
             pixels[class_id] += round(segment.area)
             untracked = segment.track_id is None
-            things.add((class_id, image.video_id, untracked, segment.track_id or segment.id))
+            number = segment.id if segment.track_id is None else segment.track_id
+            things.add((class_id, image.video_id, untracked, number))
     counts = Counter(class_id for class_id, *_ in things)
     return PartSummary(
         videos=len({images[frame.image_id].video_id for frame in entries.annotations}),

@@ -26,7 +26,7 @@ from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.model.families import FAMILIES
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.processor import Processor
-from eomt_ros.engine.networks import Dinov3Settings, QueryVit, Videomt
+from eomt_ros.engine.networks import QueryVit
 from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics import PartialScores, Scores, vpq
@@ -36,6 +36,7 @@ from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
 from eomt_ros.evaluation.results import Figures
 from eomt_ros.overlay import to_jpeg
 from eomt_ros.stamps import SECOND
+from eomt_ros.training.checkpoint import config_of
 from eomt_ros.training.dataset import Dataset, DatasetClass, DatasetError, LabelledFrame, LabelledVideo
 from eomt_ros.training.frame_labels import SegmentImage
 from eomt_ros.training.settings import TrainingSettings
@@ -48,9 +49,8 @@ PICTURE_SIDE = 480
 class WorstValidationFrame:
     """One of the frames with the lowest mIoU of a validation."""
 
-    video: str
-    stamp: int
-    """Nanoseconds."""
+    picture: str
+    """Its video and file, such as `night/000012.jpg`."""
     miou: float
     truth: str
     """What is true drawn over the picture: a JPEG in base64, as is `prediction`."""
@@ -119,13 +119,12 @@ def in_memory(network: QueryVit, classes: Sequence[DatasetClass], task: str) -> 
     weights = {name: weight.detach().to(torch.float32, copy=True) for name, weight in network.state_dict().items()}
     copy.load_state_dict(weights, assign=True)
     copy.eval().requires_grad_(False).settle()
-    kind = ("videomt" if isinstance(network, Videomt) else "eomt") + "_dinov3" * isinstance(settings, Dinov3Settings)
     side = settings.image_size
     return Checkpoint(
         name="the network in training",
         folder=Path(),
         # Without CUDA graphs: a capture takes longer than a few frames, and other threads may use the GPU meanwhile.
-        family=replace(FAMILIES[kind], captures=False),
+        family=replace(FAMILIES[config_of(network)["model_type"]], captures=False),
         network=copy,
         settings=settings,
         labels=Labels(
@@ -150,6 +149,7 @@ class _Played:
         self._unreadable, self._late, self._not_finite = Tally(), Tally(), Tally()
         self.scores = Scores(self._labels.class_names, self._labels.is_thing)
         self.frames = 0
+        self._names: dict[tuple[str, int], str] = {}
 
     def play(self, video: LabelledVideo, most: int) -> None:
         """Plays and scores a video. most: frames; 0 for all."""
@@ -196,6 +196,7 @@ class _Played:
             prediction, picture = Prediction(found.semantic, segments, found.epoch), found.plot(image)
         score = self.scores.update(truth, prediction, begin=moment.begin, seconds=moment.seconds)
         self.frames += 1
+        self._names[frame.video, frame.stamp] = f"{frame.video}/{frame.image.name}"
         miou = self._miou(score)
         if miou is not None:
             self._worst.offer(PicturedFrame(frame.video, frame.stamp, moment.begin, miou, image, picture, truth))
@@ -217,9 +218,8 @@ class _Played:
             truth, prediction = (
                 base64.b64encode(to_jpeg(pictures[kind])).decode("ascii") for kind in ("truth", "prediction")
             )
-            yield WorstValidationFrame(
-                video=frame.sequence, stamp=frame.stamp, miou=frame.miou, truth=truth, prediction=prediction
-            )
+            name = self._names[frame.sequence, frame.stamp]
+            yield WorstValidationFrame(picture=name, miou=frame.miou, truth=truth, prediction=prediction)
 
 
 class TruthIds:

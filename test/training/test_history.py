@@ -15,7 +15,7 @@ from eomt_ros.training.history import HISTORY_FILE, HistoryFile, read_history
 from eomt_ros.training.validation import Validation, WorstValidationFrame
 from test.training.data_sets import change_json, write_dataset
 
-WORST = WorstValidationFrame(video="v", stamp=3, miou=0.25, truth="QUJD", prediction="REVG")
+WORST = WorstValidationFrame(picture="v/000003.jpg", miou=0.25, truth="QUJD", prediction="REVG")
 
 
 def validation(step: int, score: float | None) -> Validation:

@@ -245,7 +245,7 @@ def test_the_worst_frames_are_kept_as_small_pictures(tmp_path: Path) -> None:
     added = write(tmp_path / "added", {"wrong": [(large, *wrong)]}, PERIOD)
     validation = validate(network_of(folder), SETTINGS, replace(data, val=(*data.val, *added.val)))
     worst = validation.worst_frames[0]
-    assert worst.video == "wrong"
+    assert worst.picture == "wrong/000000.jpg"
     assert worst.miou < 0.5
     assert [each.miou for each in validation.worst_frames] == sorted(each.miou for each in validation.worst_frames)
     for data_of in (worst.truth, worst.prediction):

@@ -1,9 +1,9 @@
-"""Layout of the charts: lines over time and histograms. All places are percent of the chart."""
+"""Layout of the charts: lines over time or steps, and histograms. All places are percent of the chart."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 
@@ -22,6 +22,8 @@ WIDE = 4.0
 """Smallest ratio of the ends of an axis for ticks at 1, 2, 5, 10, ... instead of equal steps."""
 
 Value = Callable[[Interval], "float | None"]
+Course = Sequence[tuple[float, "float | None"]]
+"""(step, value) in the order of steps; None where the value is not known."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Values over time."""
+    """Values over time, or over the steps of a training."""
 
     lines: tuple[Line, ...]
     bars: tuple[Bar, ...]
-    """One per interval, as high as it has events; the title is shown on hovering."""
+    """One per interval, or per step that has a value, as high as it has events; the title is shown on hovering."""
     most: int
     """Largest number of events in an interval."""
     x_ticks: tuple[Tick, ...]
@@ -92,6 +94,46 @@ def latency_over_time(results: Results) -> LineChart | None:
         return None
     values: dict[str, Value] = {"latency": lambda part: known(part.latency_ms)}
     return _line_chart(results.intervals, values, max(latencies), Kind.MILLISECONDS)
+
+
+def curves(courses: Mapping[str, Course], kind: Kind, *, last: float, highest: float | None = None) -> LineChart | None:
+    """A line for each course, from step 0 to step `last`; None where there is nothing to draw.
+
+    highest: the value at which the axis ends; None for the highest there is.
+    """
+    placed = {name: [(step, known(value)) for step, value in course] for name, course in courses.items()}
+    present = {name: course for name, course in placed.items() if any(value is not None for _, value in course)}
+    values = [value for course in present.values() for _, value in course if value is not None]
+    end = max(values, default=0.0) if highest is None else highest
+    if not present or not end > 0 or not last > 0:
+        return None
+    end = axis_end(end)
+
+    def line(name: str, course: Course) -> Line:
+        points = [("", 100 * step / last, None if y is None else 100 - 100 * y / end) for step, y in course]
+        return Line(name, tuple(_pieces(points)))
+
+    return LineChart(
+        lines=tuple(line(name, course) for name, course in present.items()),
+        bars=tuple(_said_by_step(present, kind, last)),
+        most=0,
+        x_ticks=tuple(Tick(100 * step / last, f"{step:,.0f}") for step in round_steps(0, last) if step == int(step)),
+        y_ticks=tuple(Tick(100 - 100 * value / end, f"{value:g}") for value in round_steps(0, end)),
+        borders=(),
+    )
+
+
+def _said_by_step(courses: Mapping[str, Course], kind: Kind, last: float) -> Iterable[Bar]:
+    """What there is to be read at each step, from half way from the step before to half way to the next."""
+    said: dict[float, list[str]] = {}
+    for name, course in courses.items():
+        for step, value in course:
+            if value is not None:
+                said.setdefault(step, []).append(f"{name} {as_text(value, kind)}")
+    steps = sorted(said)
+    edges = [0.0, *((one + other) / 2 for one, other in pairwise(steps)), last]
+    for step, (left, right) in zip(steps, pairwise(edges), strict=True):
+        yield Bar(100 * left / last, 100 * (right - left) / last, 0.0, f"step {step:,.0f}: {', '.join(said[step])}")
 
 
 def latency_histogram(edges: Sequence[tuple[float, int]], latency: Percentiles) -> Histogram | None:

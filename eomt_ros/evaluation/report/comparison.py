@@ -14,13 +14,14 @@ from eomt_ros.evaluation.report.figures import (
     NOTHING,
     REPLAY_GROUP,
     Better,
+    Figure,
     Kind,
     as_text,
     known,
     recording_figures,
 )
 from eomt_ros.evaluation.report.page import fill_in, flat, said
-from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.results import Figures, Results
 
 SPEED_VARIES = 0.03
 """Share by which the speeds of two equal runs differ easily; smaller differences count as the same."""
@@ -100,26 +101,32 @@ class Comparison:
 def compare(runs: Sequence[ComparedRun]) -> Comparison:
     """Compares two or more runs with the first of them."""
     results = [run.results for run in runs]
-    groups = {
-        name: {
-            figure.name: _cells([figure.value(result) for result in results], figure.better, figure.kind)
-            for figure in figures
-        }
-        for name, figures in {**GROUPS, "Replay through the node": REPLAY_GROUP}.items()
-    }
-    groups.update(_by_recording(results))
-    groups["VPQ by window of frames"] = _rows_of([result.vpq_by_window for result in results])
-    groups["IoU by class"] = _rows_of([result.class_iou for result in results])
-    shown = {
-        group: {name: cells for name, cells in rows.items() if any(cell.text != NOTHING for cell in cells)}
-        for group, rows in groups.items()
-    }
     return Comparison(
         tuple(run.name for run in runs),
         tuple(_warnings(runs)),
-        {group: rows for group, rows in shown.items() if rows},
+        rows_by_group(results, {**GROUPS, "Replay through the node": REPLAY_GROUP}, _by_recording(results)),
         _different_settings([dict(flat(result.settings)) for result in results]),
     )
+
+
+def rows_by_group(
+    runs: Sequence[Figures], groups: Mapping[str, Sequence[Figure]], between: Mapping[str, Rows] | None = None
+) -> dict[str, Rows]:
+    """The rows that any of the runs has, VPQ by window and IoU by class at the end. between: those before these two."""
+    rows: dict[str, Rows] = {
+        name: {
+            figure.name: cells_of([figure.value(run) for run in runs], figure.better, figure.kind) for figure in figures
+        }
+        for name, figures in groups.items()
+    }
+    rows |= between or {}
+    rows["VPQ by window of frames"] = rows_of([run.vpq_by_window for run in runs])
+    rows["IoU by class"] = rows_of([run.class_iou for run in runs])
+    shown = {
+        group: {name: cells for name, cells in each.items() if any(cell.text != NOTHING for cell in cells)}
+        for group, each in rows.items()
+    }
+    return {group: each for group, each in shown.items() if each}
 
 
 def _by_recording(results: Sequence[Results]) -> dict[str, dict[str, tuple[ComparisonCell, ...]]]:
@@ -131,7 +138,7 @@ def _by_recording(results: Sequence[Results]) -> dict[str, dict[str, tuple[Compa
     figures = recording_figures(next(result for result in results if len(result.recordings) > 1))
     return {
         f"Recording {name}": {
-            figure.name: _cells(
+            figure.name: cells_of(
                 [figure.value(each[name]) if name in each else None for each in recordings], figure.better, figure.kind
             )
             for figure in figures
@@ -180,15 +187,16 @@ def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tupl
     return {name: shown for name, shown in values.items() if len(set(shown)) > 1}
 
 
-def _rows_of(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[ComparisonCell, ...]]:
-    """A row for each entry that any of the runs has."""
+def rows_of(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[ComparisonCell, ...]]:
+    """A row of scores for each entry that any of the runs has."""
     names = dict.fromkeys(name for mapping in figures for name in mapping)
     return {
-        name: _cells([known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
+        name: cells_of([known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
     }
 
 
-def _cells(values: Sequence[float | None], better: Better, kind: Kind) -> tuple[ComparisonCell, ...]:
+def cells_of(values: Sequence[float | None], better: Better, kind: Kind) -> tuple[ComparisonCell, ...]:
+    """A row: each run's figure, compared with the first run's."""
     first = ComparisonCell(as_text(values[0], kind), "", Verdict.UNKNOWN)
     return (first, *(_cell(value, values[0], better, kind) for value in values[1:]))
 

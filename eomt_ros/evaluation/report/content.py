@@ -23,7 +23,7 @@ from eomt_ros.evaluation.report.figures import (
     why_missing,
 )
 from eomt_ros.evaluation.report.ground import ground_charts
-from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
+from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said, write_page
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import MetreFigures, ObjectsInMetresFigures, ReplayFigures, Results
 
@@ -42,14 +42,8 @@ def write_report(folder: Path) -> Path:
 
     Raises `OSError`, and what `read_results` raises where there are no results to read.
     """
-    path = folder / "report.html"
     page = render(results_file.read_results(folder), folder)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written: {error.strerror}; the figures are in {results_file.FILE}") from error
-    return path
+    return write_page(page, folder / "report.html", results_file.FILE)
 
 
 def render(results: Results, folder: Path) -> str:

@@ -34,6 +34,7 @@ class Kind(Enum):
     RATE = "{:,.1f}"
     METRES = "{:.3f} m"
     SPEED = "{:.3f} m/s"
+    POWER_OF_TEN = "{:.1e}"
 
 
 class Needs(Enum):

@@ -17,11 +17,13 @@ from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def fill_in(template: str, **content: Any) -> str:
-    """The page that a file of `TEMPLATES` makes of this content; all text in it is escaped."""
+def fill_in(template: str, *, templates: Path = TEMPLATES, **content: Any) -> str:
+    """The page that a file of `templates`, which may use those of `TEMPLATES`, makes of this content; all text in it is
+    escaped.
+    """
     # Whatever is inserted is escaped, because names of topics, files and classes are anybody's.
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader([templates, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -37,6 +39,22 @@ def fill_in(template: str, **content: Any) -> str:
         "score": lambda value: as_text(value, Kind.SCORE),
     }
     return environment.get_template(template).render(**content)
+
+
+def write_page(page: str, path: Path, figures: str) -> Path:
+    """Writes a page, whole or not at all, and returns its path.
+
+    figures: the file that has what it shows. Raises `OSError`.
+    """
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(page, encoding="utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror}; the figures are in {figures}") from error
+    finally:
+        new.unlink(missing_ok=True)
+    return path
 
 
 def embedded(file: Path) -> str | None:
