@@ -84,6 +84,16 @@ def test_a_view_at_the_size_of_use_of_a_wide_image_is_one_of_the_windows_sizes()
     assert len(places) > 10
 
 
+def test_views_of_a_larger_image_are_anywhere_in_it() -> None:
+    shown = augmentation(whole=0.0, jitter=(2.0, 2.0))
+    cuts = [shown.cut(shown.draw(np.random.default_rng(seed)), (40, 60)) for seed in range(300)]
+    assert all((cut.rows.stop - cut.rows.start, cut.columns.stop - cut.columns.start) == (20, 30) for cut in cuts)
+    starts = np.array([(cut.rows.start, cut.columns.start) for cut in cuts])
+    assert starts.min(0).tolist() == [0, 0]
+    assert starts.max(0).tolist() == [20, 30]
+    assert abs(np.corrcoef(starts.T)[0, 1]) < 0.2
+
+
 @pytest.mark.parametrize(("family", "task"), KINDS)
 @pytest.mark.parametrize("size", [TALL, WIDE])
 @pytest.mark.parametrize("stride", [1, 2])
@@ -107,7 +117,7 @@ def test_labels_lie_where_their_pixels_are(family: str, task: str, size: tuple[i
         for shift, each in shifted.items():
             wrong[shift] += np.abs(levels - LEVELS[each])[compared].mean()
     assert flips == {True, False}
-    assert min(wrong, key=lambda shift: wrong[shift]) == (0, 0)
+    assert 1.5 * wrong[0, 0] < min(wrong[shift] for shift in wrong if any(shift))
     for way, back in (((0, 1), (0, -1)), ((1, 0), (-1, 0))):
         assert wrong[way] == pytest.approx(wrong[back], rel=0.1)  # not a part of a pixel beside it either
 

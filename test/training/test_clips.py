@@ -205,6 +205,16 @@ def test_clips_ask_for_segments_by_the_task(data: Dataset) -> None:
         assert (shown[8:10, -6:-4] == BALL).all()
 
 
+@pytest.mark.parametrize("kind", [ImageSampler, StreamSampler])
+def test_only_segments_with_a_pixel_are_asked_for(kind: Callable[..., ClipSampler], data: Dataset) -> None:
+    counts = set()
+    with kind(data, settings(jitter=(2.0, 2.0), whole=0.0), 0) as sampler:
+        for clip in (clip for step in range(20) for clip in sampler.batch(step, 0, 1)):
+            assert sorted(set(clip.segments.unique().tolist()) - {-1}) == list(range(len(clip.classes)))
+            counts.add(len(clip.classes))
+    assert len(counts) > 2
+
+
 def test_nothing_is_asked_of_crowds_and_things_have_no_track_where_nobody_told_them_apart(tmp_path: Path) -> None:
     classes, instances = labels(0)
     instances[classes == BALL] = 0  # things without an instance among others are a crowd

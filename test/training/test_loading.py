@@ -41,3 +41,13 @@ def test_labels_are_places_among_the_segments(tmp_path: Path) -> None:
     decoded = FrameLoader(stretch((32, 32))).read(frame)
     classes = np.array([*(segment.class_id for segment in decoded.segments), 255])
     np.testing.assert_array_equal(classes[decoded.places], labels(0)[0])
+
+
+def test_the_nearest_frame_that_can_be_read_takes_the_place_of_a_damaged_one(tmp_path: Path) -> None:
+    frames = Dataset.open(write_dataset(tmp_path / "data", frames=6)).train[0].frames
+    loader = FrameLoader(stretch((32, 32)))
+    for place in (3, 4, 5):
+        frames[place].labels.write_bytes(b"none")
+    np.testing.assert_array_equal(loader.nearest(frames, 4).image, frames[2].read_image())
+    assert loader.nearest(frames, 1) is loader.read(frames[1])
+    assert sorted(loader.damaged) == [frames[place].image for place in (3, 4, 5)]
