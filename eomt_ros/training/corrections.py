@@ -35,7 +35,7 @@ from eomt_ros.training.annotation_files import (
     read_annotations,
     read_panoptic,
 )
-from eomt_ros.training.coco_masks import MaskError, coco_mask
+from eomt_ros.training.coco_masks import Mask, MaskError, coco_mask
 from eomt_ros.training.corrected_tracks import PaintedFrame, VideoTracks
 from eomt_ros.training.corrections_file import CorrectedSegment, read_corrections
 from eomt_ros.training.dataset import expect_consistent, labelled_frame
@@ -179,14 +179,14 @@ class _Rewriting:
         for place, image in enumerate(images):
             segments = self._segments(image) if any(changes[place : place + 2]) else None
             drawn = self._corrected.get(image.file_name)
-            painted = None if drawn is None else _painted(image, drawn)
+            painted = None if drawn is None else self._painted(image, drawn)
             tracks.add(PaintedFrame(segments, listed[place], painted, drawn or ()))
         return tracks
 
     def _corrected_labels(
         self, image: ImageEntry, drawn: Sequence[CorrectedSegment], entries: Sequence[SegmentEntry]
     ) -> FrameLabels:
-        painted = _painted(image, drawn)
+        painted = self._painted(image, drawn)
         segments = np.array([0, *(entry.id for entry in entries)], np.int32)[painted]
         labels = frame_labels(segments, {entry.id: entry for entry in entries}.values())
         target = self._side / LABELS / labels_name(image.file_name)
@@ -204,6 +204,27 @@ class _Rewriting:
         self._done["hidden"] += len(drawn) - int(np.count_nonzero(np.unique(painted)))
         return labels
 
+    def _painted(self, image: ImageEntry, drawn: Sequence[CorrectedSegment]) -> SegmentImage:
+        """(H, W) 1 + the place of the annotation on top."""
+        painted = np.zeros((image.height, image.width), np.int32)
+        for place, each in enumerate(drawn, 1):
+            try:
+                painted[self._mask(image, each)] = place
+            except MaskError as error:
+                raise DatasetError(f"{each.where} {error}") from error
+        return painted
+
+    def _mask(self, image: ImageEntry, drawn: CorrectedSegment) -> Mask:
+        """The mask of an annotation; of a box alone that of the segment which it is the box of.
+
+        CVAT's export finds no polygon around masks that are one pixel wide, and leaves their box.
+        """
+        if not drawn.segmentation and isinstance(drawn.box, list) and len(drawn.box) == 4:
+            for each in self._listed.get(image.id, ()):
+                if each.category_id == drawn.class_id + 1 and _near(each.bbox, drawn.box):
+                    return self._segments(image) == each.id
+        return coco_mask(drawn.segmentation, image.height, image.width)
+
     def _segments(self, image: ImageEntry) -> SegmentImage:
         """The segment ids of a picture as they were."""
         listed = self._listed.get(image.id)
@@ -212,19 +233,15 @@ class _Rewriting:
         return labelled_frame(self._folder, "", image, listed).read_segments()
 
 
-def _painted(image: ImageEntry, drawn: Sequence[CorrectedSegment]) -> SegmentImage:
-    """(H, W) 1 + the place of the annotation on top."""
-    painted = np.zeros((image.height, image.width), np.int32)
-    for place, each in enumerate(drawn, 1):
-        try:
-            painted[coco_mask(each.segmentation, image.height, image.width)] = place
-        except MaskError as error:
-            raise DatasetError(f"{each.where} {error}") from error
-    return painted
-
-
 def _meaning(segment: SegmentEntry) -> tuple[int, int, int | None]:
     return segment.category_id, segment.iscrowd, segment.track_id
+
+
+def _near(box: Sequence[float], other: Sequence[Any]) -> bool:
+    """True for boxes that are the same but for rounding."""
+    return len(box) == 4 and all(
+        isinstance(value, int | float) and abs(own - value) <= 1 for own, value in zip(box, other, strict=True)
+    )
 
 
 def _instances(folder: Path, split: str) -> list[Mapping[str, Any]]:

@@ -50,6 +50,7 @@ class ForeignAnnotation:
     image_id: int
     category_id: int
     segmentation: Any = None
+    bbox: Any = None
     iscrowd: int | None = None
     track_id: Any = None
     attributes: Any = None
@@ -73,6 +74,8 @@ class CorrectedSegment:
     class_id: int
     segmentation: Any
     """As in the file, see `coco_masks.py`."""
+    box: Any
+    """As in the file: x, y, width, height."""
     track: int | None
     """As the file gives it; None where it gives none."""
     crowd: bool
@@ -108,6 +111,7 @@ def read_corrections(
                 f"{where} (of {printable(name)})",
                 class_of[annotation.category_id],
                 annotation.segmentation,
+                annotation.bbox,
                 _track(annotation),
                 crowd,
             )

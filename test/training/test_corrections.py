@@ -383,7 +383,12 @@ def test_an_unknown_class_is_refused_only_if_it_has_annotations(data: Path, tmp_
 
 
 BAD: dict[str, tuple[Content, str]] = {
-    "box": ({"segmentation": []}, r"annotations\[0\] \(of a/000000\.jpg\) has no outline .*: draw its outline"),
+    "box": (
+        {"segmentation": [], "bbox": [1, 2, 3, 4]},
+        r"annotations\[0\] \(of a/000000\.jpg\) has no outline .*: draw its outline",
+    ),
+    "nothing": ({"segmentation": None, "bbox": None}, "has no outline"),
+    "no box": ({"segmentation": [], "bbox": ["a", 2, 3, 4]}, "has no outline"),
     "other size": ({"segmentation": {"size": [5, 7], "counts": [35]}}, r"has run lengths of the size \[5, 7\]"),
     "short": ({"segmentation": {"size": [24, 32], "counts": [35]}}, "has run lengths of 35 pixels"),
     "far": ({"segmentation": [[0, 0, 1e12, 5, 7, 7]]}, "has an outline of"),
@@ -399,6 +404,18 @@ def test_a_bad_annotation_is_named_and_nothing_is_changed(data: Path, tmp_path: 
     content = content_of(data)
     content["annotations"][0].update(change)
     expect_refused(data, tmp_path, content, said)
+
+
+def test_a_box_alone_is_the_segment_that_it_is_the_box_of(data: Path, tmp_path: Path) -> None:
+    content = content_of(data)
+    for annotation in content["annotations"]:
+        if annotation["category_id"] == BALL + 1:
+            annotation["segmentation"] = []
+    assert correct(data, save(tmp_path / "export.json", content)) == Correction(pictures=6)
+    for annotation in content["annotations"]:
+        if annotation["category_id"] == BALL + 1:
+            annotation["bbox"][2] += 2
+    expect_refused(data, tmp_path, content, "has no outline")
 
 
 def test_pictures_of_another_size_are_refused(data: Path, tmp_path: Path) -> None:
