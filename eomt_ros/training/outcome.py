@@ -10,6 +10,7 @@ from eomt_ros.engine.networks import QueryVit
 from eomt_ros.training.checkpoint import save_checkpoint
 from eomt_ros.training.dataset import Dataset
 from eomt_ros.training.history import HistoryFile
+from eomt_ros.training.report import write_report
 from eomt_ros.training.settings import TrainingSettings
 from eomt_ros.training.validation import Validation, validate
 
@@ -52,7 +53,7 @@ class Outcome:
         """
         if not (self._out / CONFIG).exists():
             self._keep(network)
-        return self._out
+        return write_report(self._out, unfinished)
 
     def _keep(self, network: QueryVit) -> None:
         """Replaces the checkpoint file by file: but for the weights, which come last, all have the same content."""

@@ -102,7 +102,8 @@ def test_a_signal_leaves_a_model_and_a_report_so_far(number: signal.Signals, tmp
     wait_until(process, lambda: len(losses_of(out)) >= 2)
     process.send_signal(number)
     told = expect_end(process, 130)
-    assert str(out) in told
+    assert f"{out}/report.html" in told
+    assert "The run is not over" in (out / "report.html").read_text()
     assert (out / "model.safetensors").exists()
     assert (out / "run" / "state.pt").exists()
 
