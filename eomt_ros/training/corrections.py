@@ -7,7 +7,6 @@ interrupted, the data set cannot be opened before it is finished.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +40,7 @@ from eomt_ros.training.corrections_file import CorrectedSegment, read_correction
 from eomt_ros.training.dataset import expect_consistent, labelled_frame
 from eomt_ros.training.errors import DatasetError
 from eomt_ros.training.frame_labels import FrameLabels, SegmentImage, frame_labels, labels_name, panoptic_entry
+from eomt_ros.training.leftovers import side_folder
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def correct(folder: Path, file: Path) -> Correction:
     expect_consistent(folder, entries)
     images = [image for each in entries.values() for image in each.images]
     corrected = read_corrections(file, images, entries["train"].categories)
-    side = folder / f"{UNFINISHED}.{os.getpid()}"
+    side = side_folder(folder, UNFINISHED)
     instances = {split: _instances(folder, split) for split in SPLITS}
     ids = count(1 + max((_id_of(each) for split in instances.values() for each in split), default=0))
     done: Counter[str] = Counter()

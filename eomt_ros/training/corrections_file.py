@@ -146,7 +146,8 @@ def _classes(path: Path, foreign: ForeignFile, categories: Sequence[CategoryEntr
             meant = f" (is '{near[0]}' meant?)" if near else ""
             raise DatasetError(
                 f"{path} has annotations of the class '{printable(category.name)}'{meant}, expected one of the data "
-                f"set's: {printable(', '.join(class_ids))}; for a new one add it to categories in all four files there"
+                f"set's: {printable(', '.join(class_ids))}; a new one has to be in "
+                "categories of panoptic_train.json and panoptic_val.json first"
             )
     return found
 

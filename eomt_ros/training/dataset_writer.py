@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -34,6 +33,7 @@ from eomt_ros.training.annotation_flaws import class_flaws, is_video_name
 from eomt_ros.training.dataset import DatasetClass
 from eomt_ros.training.errors import DatasetError
 from eomt_ros.training.frame_labels import SegmentImage, frame_labels, labels_name, panoptic_entry
+from eomt_ros.training.leftovers import side_folder
 
 QUALITY = 95
 """Of JPEG: what is lost is below the noise that training adds."""
@@ -63,7 +63,6 @@ class DatasetWriter:
 
     def __init__(self, folder: Path, classes: Sequence[DatasetClass]) -> None:
         self._folder = folder
-        self._side = folder.parent / f".{folder.name}.{os.getpid()}"
         self._categories = tuple(
             CategoryEntry(number, each.name, int(each.is_thing), each.color) for number, each in enumerate(classes, 1)
         )
@@ -78,9 +77,7 @@ class DatasetWriter:
     def __enter__(self) -> DatasetWriter:
         if self._folder.exists() and (not self._folder.is_dir() or any(self._folder.iterdir())):
             raise DatasetError(f"{self._folder} exists: give another folder for the data set, or remove it")
-        for left in self._folder.parent.glob(f".{self._folder.name}.*"):
-            if left.suffix[1:].isdecimal() and not _runs(int(left.suffix[1:])):
-                shutil.rmtree(left)  # of a process that was ended while it wrote
+        self._side = side_folder(self._folder.parent, f".{self._folder.name}")
         (self._side / ANNOTATIONS).mkdir(parents=True)
         self._open = ExitStack()
         self._panoptic, self._instances = (
@@ -204,13 +201,3 @@ class DatasetWriter:
 
 class _UnfitFrameError(Exception):
     """A frame that cannot be added; the text goes on after its video and stamp."""
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -487,6 +489,15 @@ def test_what_was_decided_and_interrupted_is_ended_before_the_data_set_can_be_us
     panoptic = {name: content for name, content in state_of(data).items() if name.startswith("panoptic")}
     assert panoptic == {name: content for name, content in after.items() if name.startswith("panoptic")}
     expect_instances_are_the_png(data)
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_left_goes_with_the_next(data: Path, tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (data / f".corrections.{ended.pid}" / "panoptic").mkdir(parents=True)
+    correct(data, save(tmp_path / "export.json", content_of(data)))
+    assert sorted(path.name for path in data.iterdir()) == ["annotations", "images", "panoptic"]
 
 
 @pytest.mark.parametrize("name", ["panoptic", ".corrections"])
