@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing
 
-from demo.train import grow, initialise
 from demo.training import dataset
 from demo.training.losses import Trainee
 from demo.training.optimizers import Optimizers, average_gradients
 from demo.training.recipe import SETTINGS, Recipe
+from demo.training.train import grow, initialise
 from eomt_ros.engine.networks import StepResult, Videomt
 from eomt_ros.engine.preprocess.geometry import stretch
 from eomt_ros.engine.preprocess.pixels import Preprocessor
