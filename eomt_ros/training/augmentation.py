@@ -126,9 +126,7 @@ class Augmentation:
             np.clip(shown, 0, 255, out=shown)
         return pixels
 
-    def labels(
-        self, view: ClipView, labels: npt.NDArray[np.signedinteger], size: int
-    ) -> npt.NDArray[np.signedinteger]:
+    def labels(self, view: ClipView, labels: npt.NDArray[np.signedinteger], size: int) -> npt.NDArray[np.signedinteger]:
         """Labels of an image, (H, W), at the network's input, (size, size), by the nearest; -1 where no image is."""
         cut = self.cut(view, labels.shape)
         centres = (np.arange(size) + 0.5) * (self.size / size)

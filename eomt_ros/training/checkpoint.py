@@ -43,7 +43,7 @@ def save_checkpoint(
     task: str,
     *,
     name: str | None = None,
-    dtype: torch.dtype = torch.float16,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Writes a network as Hugging Face's classes write theirs, with a label table, and replaces what is there.
 
@@ -52,7 +52,7 @@ def save_checkpoint(
     one before back.
 
     folder: new, or one of an earlier checkpoint. task: what the network is trained for. name: of the label table, the
-    folder's if not given. dtype: float16 or float32.
+    folder's if not given. dtype: float16 or float32; float16 if not given, unless a weight is too large for it.
     Raises `CheckpointError` where the folder has other files, cannot be written, or weights are not finite.
     """
     folder = Path(os.path.realpath(folder))
@@ -77,7 +77,8 @@ def save_checkpoint(
         tuple(each.color for each in classes),
         task,
     )
-    config = {**config_of(network), "dtype": str(dtype).removeprefix("torch.")}
+    saved_as = weights["query.weight"].dtype
+    config = {**config_of(network), "dtype": str(saved_as).removeprefix("torch.")}
     try:
         with _replaced(folder) as side:
             write_files(side, config, weights, labels)
@@ -107,7 +108,7 @@ def config_of(network: QueryVit) -> dict[str, Any]:
     return {"model_type": model_type, **entries}
 
 
-def _weights(network: QueryVit, dtype: torch.dtype) -> dict[str, Tensor]:
+def _weights(network: QueryVit, dtype: torch.dtype | None) -> dict[str, Tensor]:
     """The weights on the CPU, with the tensors that Hugging Face's classes have for training, and would miss."""
     settings = network.settings
     weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
@@ -115,15 +116,16 @@ def _weights(network: QueryVit, dtype: torch.dtype) -> dict[str, Tensor]:
     if isinstance(network, Videomt):
         weights["attn_mask_probs"] = torch.ones(settings.num_blocks)
         weights["embeddings.mask_token"] = torch.zeros(1, 1, settings.hidden_size)
-    rounded = {name: value.to(dtype, copy=True).contiguous() for name, value in weights.items()}
-    for kept, remedy in ((weights, "the training failed"), (rounded, f"too large for {dtype}: save it as float32")):
-        broken = [name for name, value in kept.items() if not bool(value.isfinite().all())]
-        if broken:
-            raise CheckpointError(
-                f"no checkpoint is written: {len(broken)} weights have NaN or infinite numbers ({listed(broken)}), "
-                f"{remedy}"
-            )
-    return rounded
+    broken = [name for name, value in weights.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise CheckpointError(
+            f"no checkpoint is written: {len(broken)} weights have NaN or infinite numbers ({listed(broken)}); the "
+            "training failed"
+        )
+    if dtype is None:
+        highest = max((float(value.abs().max()) for value in weights.values() if value.numel()), default=0.0)
+        dtype = torch.float16 if highest <= torch.finfo(torch.float16).max else torch.float32
+    return {name: value.to(dtype, copy=True).contiguous() for name, value in weights.items()}
 
 
 @contextmanager

@@ -54,7 +54,8 @@ def start_network(start: str, settings: TrainingSettings, classes: Sequence[Data
     plain backbone as transformers saves it (`dinov2_with_registers`, `dinov3_vit`). classes: in the order of their ids;
     a class that the start has by the same name keeps its row of the class head.
 
-    Raises `CheckpointError` for a start that is missing, broken, of another kind, or does not fit the settings.
+    Raises `CheckpointError` for a start that is missing, broken, of another kind, or does not fit the settings,
+    `LabelsError` for its label table.
     """
     names = [each.name for each in classes]
     length = sum(len(name.encode()) for name in names)
@@ -106,8 +107,9 @@ def _from_checkpoint(checkpoint: Checkpoint, settings: TrainingSettings, names: 
         weights[POSITIONS] = resample_positions(weights[POSITIONS], before.grid, wanted.grid)
         sizes = [f"{down}x{across}" for down, across in (before.grid, wanted.grid)]
         notes.append(f"position embeddings resampled from {sizes[0]} to {sizes[1]} patches")
+    if bool((weights.pop("attn_mask_probs", torch.zeros(1)) > 0).any()):
+        notes.append("the start masks the attention of its queries, which a network that is trained here does not")
     if wanted.num_blocks != before.num_blocks:
-        weights.pop("attn_mask_probs", None)
         notes.append(f"joint blocks: {wanted.num_blocks} instead of {before.num_blocks}")
     processor = checkpoint.processor
     if (processor.image_mean, processor.image_std) != (IMAGENET_MEAN, IMAGENET_STD):

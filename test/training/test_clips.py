@@ -311,10 +311,7 @@ def test_images_of_which_little_is_labelled_are_seen_where_it_is(tmp_path: Path)
 def damage(data: Dataset, *levels_of: int) -> list[Path]:
     """Cuts off the pictures of these flat grey levels."""
     paths = [
-        frame.image
-        for video in data.train
-        for frame in video.frames
-        if round(frame.read_image().mean()) in levels_of
+        frame.image for video in data.train for frame in video.frames if round(frame.read_image().mean()) in levels_of
     ]
     for path in paths:
         path.write_bytes(path.read_bytes()[:200])

@@ -192,6 +192,15 @@ def test_other_joint_blocks_of_the_same_layers(tmp_path: Path) -> None:
     load_checkpoint(tmp_path / "out")
 
 
+def test_an_eomt_that_keeps_its_masks_is_trained_and_saved_without(tmp_path: Path) -> None:
+    start = started(write_eomt(tmp_path / "masked", attn_mask_probs=1.0), family="eomt")
+    assert any("masks the attention of its queries" in note for note in start.notes)
+    save_checkpoint(start.network, tmp_path / "out", classes(*NAMES), "panoptic")
+    write_eomt(tmp_path / "open")
+    assert_same(answers(start.network, frames(2)), answers(engines(tmp_path / "open"), frames(2)))
+    assert not load_file(tmp_path / "out" / "model.safetensors")["attn_mask_probs"].any()
+
+
 @pytest.mark.parametrize("family", ["videomt", "eomt"])
 @pytest.mark.parametrize("write", [write_checkpoint, write_eomt, write_eomt_dinov3])
 def test_what_was_started_is_saved_and_started_from_again(
