@@ -328,6 +328,8 @@ class Training:
         """The checkpoint and the report; of a run that is over no more than its figures are kept."""
         if self._outcome is None:
             return
+        for error in self._sampler.damaged.values():
+            self._outcome.note(f"{error}: other pictures were taken for it")
         if self._stopped:
             done = f"{self._share:.0%} of the run, {self.state.step} steps"
             print(self._outcome.end(self._average, f"It was stopped after {done}; --resume goes on from there."))

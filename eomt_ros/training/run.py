@@ -18,7 +18,7 @@ from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.training.dataset import Dataset
 from eomt_ros.training.errors import TrainingError
 from eomt_ros.training.loop import Job, Training
-from eomt_ros.training.settings import SETTINGS_FILE, TrainingSettings, read_settings, settings_text
+from eomt_ros.training.settings import SETTINGS_FILE, TrainingSettings, read_made_with, read_settings, settings_text
 from eomt_ros.training.start import start_network
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def train(
     dataset = Dataset.open(data)
     second = Dataset.open(replay) if replay is not None else None
     expect_own_folder(out, [data, *([replay] if replay else [])], start)
-    begun = begun_with(out, settings, dataset, resume=resume)
+    made = made_with(dataset, start, second)
+    begun = begun_with(out, settings, made, resume=resume)
     accelerator = accelerator_of(settings, cpu=cpu)
     torch.manual_seed(settings.seed)  # the same new weights in every process
     found = start_network(start, settings, dataset.classes)
@@ -57,7 +58,7 @@ def train(
             print(f"start: {note}")
         if not begun:
             out.mkdir(parents=True, exist_ok=True)
-            write_settings(out, settings, made_with(dataset, start, second))
+            write_settings(out, settings, made)
     accelerator.wait_for_everyone()
     sized = dataclasses.replace(settings, size=found.network.settings.image_size)
     job = Job(dataset, found, sized, out, second, stop or threading.Event())
@@ -96,7 +97,7 @@ def expect_own_folder(out: Path, data: list[Path], start: str) -> None:
         raise TrainingError(f"--out {out} is a file, expected a folder")
 
 
-def begun_with(out: Path, settings: TrainingSettings, dataset: Dataset, *, resume: bool) -> bool:
+def begun_with(out: Path, settings: TrainingSettings, made: Mapping[str, Any], *, resume: bool) -> bool:
     """Whether `out` holds a run to be resumed. Raises `TrainingError` where it holds anything else."""
     path, unfinished = out / SETTINGS_FILE, out / UNFINISHED
     if not out.exists() or all(each == unfinished for each in out.iterdir()):
@@ -110,10 +111,11 @@ def begun_with(out: Path, settings: TrainingSettings, dataset: Dataset, *, resum
         was, now = getattr(before, each.name), getattr(settings, each.name)
         if was != now:
             raise TrainingError(f"--resume: {each.name} is {now}, but the run in {out} has {was}: give the same")
-    if dataset.fingerprint not in path.read_text(encoding="utf-8"):
-        raise TrainingError(
-            f"--resume: {dataset.folder} is not what the run in {out} was begun with, or it has changed"
-        )
+    before_made = read_made_with(path)
+    for name in ("start", "fingerprint", "replay_fingerprint"):
+        if made.get(name) != before_made.get(name):
+            what = {"start": "--start", "fingerprint": "the data"}.get(name, "--replay")
+            raise TrainingError(f"--resume: {what} is not what the run in {out} was begun with, or has changed")
     return True
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eomt_ros.training.errors import TrainingError
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -19,7 +21,8 @@ STEP = "step"
 class RunLog:
     """The log of a run in its folder, within a `with` block.
 
-    step: steps done, for a run that is resumed; what was logged after it is removed. Raises `OSError`.
+    step: steps done, for a run that is resumed; what was logged after it is removed. Raises `TrainingError`,
+    `OSError`.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -40,10 +43,14 @@ class RunLog:
         """Adds what a step was like; the first row's names are the columns."""
         begin = not self._columns
         self._columns = self._columns or [STEP, *values]
-        with self._path.open("w" if begin else "a", encoding="utf-8") as file:
-            if begin:
-                file.write(_line(self._columns))
-            file.write(_line([str(step), *(f"{values[name]:.8g}" for name in self._columns[1:])]))
+        try:
+            with self._path.open("w" if begin else "a", encoding="utf-8") as file:
+                if begin:
+                    file.write(_line(self._columns))
+                file.write(_line([str(step), *(f"{values[name]:.8g}" for name in self._columns[1:])]))
+        except OSError as error:
+            reason = f"{self._path} cannot be written: {error.strerror}"
+            raise TrainingError(f"{reason}; --resume goes on from the last state, once there is room") from error
         self.figures(step, "training", values)
 
     def figures(self, step: int, group: str, values: Mapping[str, float]) -> None:

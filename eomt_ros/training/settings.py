@@ -244,6 +244,13 @@ def read_settings(path: Path) -> TrainingSettings:
     return with_entries(TrainingSettings(), text, f"settings {path}")
 
 
+def read_made_with(path: Path) -> Mapping[str, Any]:
+    """What the run of a settings file, which `read_settings` takes, was made with; empty where it does not say."""
+    content = load_plain_yaml(path.read_text(encoding="utf-8")) or {}
+    made = content.get(MADE_WITH)
+    return made if isinstance(made, Mapping) else {}
+
+
 def with_entries(settings: TrainingSettings, text: str, where: str) -> TrainingSettings:
     """The settings with other values: the entries of a YAML text. One length of the run replaces another.
 

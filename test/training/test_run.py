@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from eomt_ros.engine import Segmenter
 from eomt_ros.engine.errors import CheckpointError
-from eomt_ros.training.dataset import Dataset, DatasetError
+from eomt_ros.training.dataset import Dataset, DatasetClass, DatasetError
+from eomt_ros.training.dataset_writer import DatasetWriter
 from eomt_ros.training.errors import TrainingError
 from eomt_ros.training.history import read_history
 from eomt_ros.training.loop import RUN_FOLDER, Job, Training
@@ -212,8 +213,12 @@ def test_another_run_in_the_folder_is_neither_overwritten_nor_taken_for_this_one
     with pytest.raises(TrainingError, match=r"--resume: seed is 1, but the run in .* has 0"):
         train(data, "nothing", dataclasses.replace(settings, seed=1), out, resume=True)
     other = write_moving_shapes(tmp_path / "other", train=1, val=1)
-    with pytest.raises(TrainingError, match=r"other is not what the run in .* was begun with"):
+    with pytest.raises(TrainingError, match=r"--resume: the data is not what the run in .* was begun with"):
         train(other, "nothing", settings, out, resume=True)
+    with pytest.raises(TrainingError, match="--resume: --replay is not what"):
+        train(data, "nothing", settings, out, replay=other, resume=True)
+    with pytest.raises(TrainingError, match="--resume: --start is not what"):
+        train(data, "demo", settings, out, resume=True)
     assert all(torch.equal(weight, before[name]) for name, weight in weights_of(out).items())
 
 
@@ -223,3 +228,43 @@ def test_a_start_that_does_not_fit_leaves_no_folder(data: Path, tmp_path: Path) 
     with pytest.raises(DatasetError):
         train(tmp_path / "none", "nothing", TrainingSettings(**TINY), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_one_class_or_classes_without_a_pixel_are_no_reason_to_fail(tmp_path: Path) -> None:
+    image = np.full((32, 48, 3), 90, np.uint8)
+    classes, instances = np.full((32, 48), 255, np.uint8), np.zeros((32, 48), np.uint16)
+    classes[8:24, 8:24], instances[8:24, 8:24] = 0, 1
+    for names in (["square"], ["square", *(f"unseen {number}" for number in range(50))]):
+        data = tmp_path / f"data{len(names)}"
+        with DatasetWriter(data, [DatasetClass(name, True, (1, 2, 3)) for name in names]) as writer:
+            writer.add("a", "train", 0, image, classes, instances)
+            writer.add("b", "train", 0, image[:, :20], np.full((32, 20), 255, np.uint8), None)
+        out = tmp_path / f"out{len(names)}"
+        assert train(data, "nothing", TrainingSettings(**TINY), out)
+        assert all(np.isfinite(float(row["loss"])) for row in log_of(out))
+        Segmenter.load(out, device="cpu", backend="torch").close()
+
+
+def test_pictures_without_labels_are_nothing_to_train_on(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "data", CLASSES) as writer:
+        writer.add("a", "train", 0, np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 255, np.uint8), None)
+    with pytest.raises(DatasetError, match="nothing to train on"):
+        train(tmp_path / "data", "nothing", TrainingSettings(**TINY), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_picture_is_reported_and_the_others_are_trained_on(tmp_path: Path) -> None:
+    data = write_moving_shapes(tmp_path / "data", train=2, val=1, frames=3)
+    path = sorted((data / "images" / "video0").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:50].ljust(path.stat().st_size, b"\0"))
+    assert train(data, "nothing", TrainingSettings(**TINY), tmp_path / "out")
+    notes = read_history(tmp_path / "out").notes
+    assert any(str(path) in note for note in notes), notes
+
+
+def test_a_second_data_set_is_trained_on_too(data: Path, tmp_path: Path) -> None:
+    other = write_moving_shapes(tmp_path / "other", train=1, val=1, frames=2)
+    assert train(data, "nothing", TrainingSettings(**TINY), tmp_path / "out", replay=other)
+    found = [log_of(tmp_path / "out")[0]["loss"]]
+    train(data, "nothing", TrainingSettings(**TINY), tmp_path / "alone")
+    assert log_of(tmp_path / "alone")[0]["loss"] not in found
