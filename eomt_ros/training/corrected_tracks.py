@@ -3,7 +3,7 @@
 1. A track that the file gives is kept.
 2. An annotation without one that covers a segment of the data set (IoU above 0.5) is that segment's thing, whatever
    class it has now.
-3. A new thing that covers one of its class in the frame before is that one; else it begins a track.
+3. A new thing that covers one in the frame before is that one; else it begins a track.
 4. A track has one class. What has another than most of it begins a track of its own.
 
 Numbers that a tool gave by itself may be those of other things in the data set. A given number means the data set's
@@ -13,7 +13,7 @@ track only if one of its annotations covers that; else things of rule 2 with tha
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -69,10 +69,11 @@ class VideoTracks:
             known = {each.id: each for each in frame.listed}
             covers = _covered(frame.painted, frame.segments)
             followed = self._followed(frame.painted)
+            given: list[_Key | None] = [("given", each.track) for each in frame.drawn if each.track is not None]
             for place, drawn in enumerate(frame.drawn, 1):
                 covered = known.get(covers.get(place, 0))
                 crowds.append(self._is_crowd(drawn, covered))
-                keys.append(None if crowds[-1] else self._key(drawn, covered, followed.get(place), keys))
+                keys.append(None if crowds[-1] else self._key(drawn, covered, followed.get(place), given + keys))
         self._keys.append(keys)
         self._crowds.append(crowds)
         self._drawn.append(frame.drawn)
@@ -95,39 +96,34 @@ class VideoTracks:
         self,
         drawn: CorrectedSegment,
         covered: SegmentEntry | None,
-        followed: tuple[_Key, int] | None,
-        taken: Sequence[_Key | None],
+        followed: _Key | None,
+        taken: Collection[_Key | None],
     ) -> _Key | None:
-        category_id = drawn.class_id + 1
         if not self._is_thing[drawn.class_id]:
             return None
         if drawn.track is not None:
             if covered is not None and covered.track_id == drawn.track:
                 self._confirmed.add(drawn.track)
             return "given", drawn.track
-        if covered is not None and covered.track_id is not None:
+        if covered is not None and covered.track_id is not None and ("given", covered.track_id) not in taken:
             return "known", covered.track_id
-        if covered is not None and covered.category_id == category_id:
+        if covered is not None and covered.track_id is None and covered.category_id == drawn.class_id + 1:
             return None  # things that nobody told apart
-        if followed is not None and followed[1] == category_id and followed[0] not in taken:
-            return followed[0]
+        if followed is not None and not {followed, ("given", followed[1])} & set(taken):
+            return followed
         self._new += 1
         return "new", self._new
 
-    def _followed(self, painted: SegmentImage) -> dict[int, tuple[_Key, int]]:
-        """For each annotation that covers a thing in the frame before, that thing and its category id."""
+    def _followed(self, painted: SegmentImage) -> dict[int, _Key]:
+        """For each annotation that covers a thing in the frame before, that thing."""
         before = self._before
         if before is None or before.segments is None:
             return {}
-        things: dict[int, tuple[_Key, int]] = {}
+        things: dict[int, _Key] = {}
         if before.painted is None:
-            for each in before.listed:
-                if each.track_id is not None:
-                    things[each.id] = ("known", each.track_id), each.category_id
+            things = {each.id: ("known", each.track_id) for each in before.listed if each.track_id is not None}
         else:
-            for place, (drawn, key) in enumerate(zip(before.drawn, self._keys[-1], strict=True), 1):
-                if key is not None:
-                    things[place] = key, drawn.class_id + 1
+            things = {place: key for place, key in enumerate(self._keys[-1], 1) if key is not None}
         covers = _covered(painted, before.segments if before.painted is None else before.painted)
         return {place: things[other] for place, other in covers.items() if other in things}
 
@@ -160,8 +156,7 @@ class VideoTracks:
     def _segment_id(self, category_id: int, track: int | None) -> int:
         key = category_id, track
         if key not in self._ids:
-            is_free = track is None and category_id not in self._ids.values()
-            self._ids[key] = category_id if is_free else max([len(self._is_thing), *self._ids.values()]) + 1
+            self._ids[key] = max([len(self._is_thing), *self._ids.values()]) + 1
         return self._ids[key]
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -298,6 +299,68 @@ def test_numbers_that_a_tool_gave_by_itself_do_not_make_two_things_one(data: Pat
     assert (box[0], box[1] == known[1]) == (BOX, False)
 
 
+def only(content: Content, *images: str) -> Content:
+    """The same of these pictures alone."""
+    shown = [each for each in content["images"] if each["file_name"] in images]
+    ids = {each["id"] for each in shown}
+    return {**content, "images": shown, "annotations": [a for a in content["annotations"] if a["image_id"] in ids]}
+
+
+def without_track(annotation: Content) -> None:
+    del annotation["track_id"], annotation["attributes"]
+
+
+def test_a_thing_that_lost_its_track_in_one_frame_is_still_the_one_of_the_others(data: Path, tmp_path: Path) -> None:
+    before = things(data, STILL_BOX)
+    content = content_of(data)
+    without_track(annotation_of(content, "a/000001.jpg", (15, 3)))
+    assert correct(data, save(tmp_path / "export.json", content)) == Correction(pictures=6)
+    assert things(data, STILL_BOX) == before
+
+
+def test_a_class_that_frames_outside_of_the_file_have_is_the_tracks(data: Path, tmp_path: Path) -> None:
+    before = things(data, STILL_BOX)
+    content = only(content_of(data), "a/000001.jpg", "a/000002.jpg")
+    for image in ("a/000001.jpg", "a/000002.jpg"):
+        annotation_of(content, image, (15, 3))["category_id"] = BALL + 1
+    correct(data, save(tmp_path / "export.json", content))
+    first, second, third = things(data, STILL_BOX)
+    assert first == before[0]
+    assert second == third
+    assert second is not None
+    assert before[0] is not None
+    assert (second[0], second[1] == before[0][1]) == (BALL, False)
+
+
+def test_a_given_track_that_frames_outside_of_the_file_have_is_theirs(data: Path, tmp_path: Path) -> None:
+    before = things(data, STILL_BOX)
+    content = only(content_of(data), "a/000001.jpg", "a/000002.jpg")
+    annotation_of(content, "a/000001.jpg", (15, 3))["segmentation"] = rectangle(*NEW)
+    without_track(annotation_of(content, "a/000002.jpg", (15, 3)))
+    correct(data, save(tmp_path / "export.json", content))
+    assert (things(data, STILL_BOX)[0], things(data, NEW)[1], things(data, STILL_BOX)[2]) == tuple(before)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("is_known", [True, False], ids=["known in its frame", "known in the frame before"])
+def test_a_track_that_is_given_in_a_frame_is_taken_by_nothing_else_there(
+    data: Path, tmp_path: Path, order: int, is_known: bool
+) -> None:
+    ((_, track, _), *_) = things(data, STILL_BOX)  # type: ignore[misc]
+    content = only(content_of(data), "a/000001.jpg")
+    box = annotation_of(content, "a/000001.jpg", (15, 3))
+    if not is_known:
+        correct(data, save(tmp_path / "none.json", {**content, "annotations": []}))
+    moved = {**box, "segmentation": rectangle(*NEW)}
+    without_track(box)
+    content["annotations"] = [box, moved][::order]
+    correct(data, save(tmp_path / "export.json", content))
+    assert things(data, NEW)[1] == (BOX, track, False)
+    other = things(data, STILL_BOX)[1]
+    assert other is not None
+    assert (other[0], other[1] == track) == (BOX, False)
+
+
 def test_a_crowd_stays_one_and_masks_of_cvat_are_none(tmp_path: Path) -> None:
     frame: Frame = frame_of(0)
     instances = frame["instances"]
@@ -512,6 +575,33 @@ def test_nothing_is_written_through_a_link_out_of_the_folder(data: Path, tmp_pat
     with pytest.raises(DatasetError, match="leads out of the data set"):
         correct(data, file)
     assert state_of(outside) == before
+
+
+def test_nothing_that_was_interrupted_is_moved_through_a_link_out_of_the_folder(data: Path, tmp_path: Path) -> None:
+    file = save(tmp_path / "export.json", content_of(data))
+    (data / ".corrections" / "panoptic" / "a").mkdir(parents=True)
+    (data / ".corrections" / "panoptic" / "a" / "000000.png").write_bytes(b"anything")
+    (data / "panoptic" / "a").rename(tmp_path / "outside")
+    (data / "panoptic" / "a").symlink_to(tmp_path / "outside")
+    before = state_of(tmp_path / "outside")
+    with pytest.raises(DatasetError, match="leads out of the data set"):
+        correct(data, file)
+    assert state_of(tmp_path / "outside") == before
+
+
+def test_a_thing_for_which_no_segment_id_is_left_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_frames(data, frame_of(0))
+    file = data / "panoptic" / "a" / "000000.png"
+    colours = cv2.imread(str(file))
+    colours[(colours == (0, 0, 1)).all(-1)] = 255
+    assert cv2.imwrite(str(file), colours)
+    change_json(
+        panoptic_file(data, "train"), lambda c: c["annotations"][0]["segments_info"][0].update(id=(1 << 24) - 1)
+    )
+    content = content_of(data)
+    content["annotations"].append({**content["annotations"][0], "category_id": BOX + 1})
+    expect_refused(data, tmp_path, content, "expected 1 to 16777215")
 
 
 def test_a_full_disk_changes_nothing(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
