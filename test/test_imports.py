@@ -59,3 +59,16 @@ def test_packages_import_what_the_page_says() -> None:
         if package := package_of(name):
             done[package] |= {other for other in map(package_of, imports(path)) if other not in (None, package)}
     assert done == said
+
+
+def test_packages_without_ros_import_none_of_it() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    without = set(re.findall(r"^\| `eomt_ros/(\w+)` \| [^|]*\bno ROS\b", text, re.MULTILINE))
+    assert without == {"engine", "space", "evaluation", "training"}
+    for name, path in MODULES.items():
+        if package_of(name) in without:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                words = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+                words += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                roots = {word.partition(".")[0] for word in words}
+                assert not {root for root in roots if root.endswith("_msgs") or root in ("rclpy", "tf2_ros")}, name
