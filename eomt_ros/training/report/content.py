@@ -55,7 +55,11 @@ def render(history: RunHistory, folder: Path, unfinished: str = "") -> str:
         title=f"Training of {folder.resolve().name}",
         facts=list(_facts(history, log, settings, made_with)),
         unfinished=unfinished,
-        problems=[*history.notes, *dict.fromkeys(problem for each in compared.values() for problem in each.problems)],
+        problems=[
+            *history.notes,
+            *_worse(history),
+            *dict.fromkeys(problem for each in compared.values() for problem in each.problems),
+        ],
         tiles=list(_tiles(history)),
         best=history.best,
         validations=len(history.validations),
@@ -92,6 +96,17 @@ def _facts(
     if history.validations:
         seconds = sum(each.seconds for each in history.validations)
         yield "validation", f"{counted(len(history.validations), 'time')}, {clock(seconds)}"
+
+
+def _worse(history: RunHistory) -> Iterator[str]:
+    """A sentence where the result is worse than what it was made of."""
+    before = None if history.start is None else history.start.score
+    after = None if history.best is None else history.best.score
+    if before is not None and after is not None and after < before:
+        yield (
+            f"the best network is worse than the start: its score is {after:.3f}, that of the start was {before:.3f}; "
+            "train longer, on more or better labels, or with a lower learning_rate"
+        )
 
 
 def _figures(paths: tuple[str, ...]) -> list[Figure]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from eomt_ros.evaluation.report.charts import Course
 from eomt_ros.training.run_log import LOG_FILE, STEP
 
-MOST_POINTS = 200
-"""Of a curve: more are not to be told apart."""
+MOST_POINTS = 60
+"""Of a curve: losses of single steps are so different that more would hide the course."""
 
 
 def read_log(folder: Path) -> dict[str, list[float]]:

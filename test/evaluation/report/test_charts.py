@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from eomt_ros.evaluation.report.charts import (
     axis_end,
     clock,
+    curves,
     latency_histogram,
     latency_over_time,
     round_steps,
     scores_over_time,
     time_ticks,
 )
+from eomt_ros.evaluation.report.figures import Kind
 from eomt_ros.evaluation.report.timeline import COLORS, ROWS, IdChart, colors_of, id_chart
 from eomt_ros.evaluation.results import IdSpan, Interval, ObjectTimeline, Percentiles
 from test.evaluation.examples import long_run, run_without_truth, short_run
@@ -85,6 +87,27 @@ def test_without_ground_truth_there_is_no_chart_of_scores_but_one_of_latency() -
     assert chart is not None
     assert [line.name for line in chart.lines] == ["latency"]
     assert chart.lines[0].pieces[0][9] == pytest.approx((95.0, 2.0))  # 49 of 50 ms
+
+
+def test_curves_lie_at_their_steps_and_are_interrupted_where_a_value_is_unknown() -> None:
+    courses = {"loss": [(0.0, 4.0), (50.0, None), (100.0, 1.0)], "dice": [(0.0, 2.0), (50.0, 1.0), (100.0, math.nan)]}
+    chart = curves({**courses, "nothing": [(0.0, None)]}, Kind.SCORE, last=200.0)
+    assert chart is not None
+    assert {line.name: line.pieces for line in chart.lines} == {
+        "loss": (((0.0, 0.0),), ((50.0, 75.0),)),
+        "dice": (((0.0, 50.0), (25.0, 75.0)),),
+    }
+    assert [(bar.left, bar.width, bar.title) for bar in chart.bars] == [
+        (0.0, 12.5, "step 0: loss 4.000, dice 2.000"),
+        (12.5, 25.0, "step 50: dice 1.000"),
+        (37.5, 62.5, "step 100: loss 1.000"),
+    ]
+    assert [tick.text for tick in chart.x_ticks] == ["0", "50", "100", "150", "200"]
+
+
+@pytest.mark.parametrize("course", [[], [(1.0, None)], [(1.0, math.nan)], [(1.0, 0.0)]])
+def test_without_a_value_above_0_there_are_no_curves(course: list[tuple[float, float | None]]) -> None:
+    assert curves({"loss": course}, Kind.SCORE, last=1.0) is None
 
 
 def test_a_histogram_has_its_bars_and_percentiles_at_their_values() -> None:

@@ -71,6 +71,11 @@ def test_what_went_wrong_is_at_the_top(tmp_path: Path) -> None:
     assert f"What went wrong {NOTE} <b>two</b>" in page.text
 
 
+def test_a_result_that_is_worse_than_its_start_says_so(tmp_path: Path) -> None:
+    page = page_of(write_run(tmp_path, validation(0, 0.7, 0.6), validation(9, 0.8, 0.5)))
+    assert "the best network is worse than the start: its score is 0.500, that of the start was 0.600" in page.text
+
+
 def test_a_run_that_was_stopped_says_how_it_goes_on(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path, THREE[0]), "It was stopped after step 7: --resume goes on with it.")
     assert "The run is not over It was stopped after step 7: --resume goes on with it." in page.text
@@ -108,11 +113,11 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_a_long_log_becomes_means_and_what_is_no_number_a_gap(tmp_path: Path) -> None:
     write_log(tmp_path, steps=1000)
     course = curve(read_log(tmp_path), "loss")
-    assert len(course) == 200
-    assert course[0] == (3.0, pytest.approx(8 * (1 - 3 / 1000)))
+    assert len(course) == 59
+    assert course[0] == (9.0, pytest.approx(8 * (1 - 9 / 1000)))
     lines = (tmp_path / "training.csv").read_text().splitlines()
-    lines[1:6] = [re.sub(r"^(\d+),[^,]*", r"\1,nan", line) for line in lines[1:6]]
+    lines[1:18] = [re.sub(r"^(\d+),[^,]*", r"\1,nan", line) for line in lines[1:18]]
     (tmp_path / "training.csv").write_text("\n".join([*lines, "1001,3"]))
     course = curve(read_log(tmp_path), "loss")
-    assert course[0] == (3.0, None)
-    assert len(course) == 200
+    assert course[0] == (9.0, None)
+    assert len(course) == 59
