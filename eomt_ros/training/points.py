@@ -28,12 +28,19 @@ class Votes(NamedTuple):
         """
         sums = torch.zeros(*self.places.shape[:2], count + 2, device=self.places.device)
         sums.scatter_add_(2, self.places + 2, self.weights)
-        return sums[..., 2:], 1 - sums[..., UNASKED + 2]
+        return sums[..., 2:], _asked(sums[..., UNASKED + 2], sums[..., OUTSIDE + 2])
 
     def share_of(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """The same for one segment a row, both (rows, points). places: (rows,)."""
         share = (self.weights * (self.places == places[:, None, None])).sum(-1)
-        return share, 1 - (self.weights * (self.places == UNASKED)).sum(-1)
+        unasked, outside = ((self.weights * (self.places == which)).sum(-1) for which in (UNASKED, OUTSIDE))
+        return share, _asked(unasked, outside)
+
+
+def _asked(unasked: Tensor, outside: Tensor) -> Tensor:
+    """How much of what lies within the image is asked, without what rounding leaves."""
+    asked = 1 - unasked / (1 - outside)
+    return asked.masked_fill(asked < 1e-4, 0)
 
 
 def votes_at(segments: Tensor, points: Tensor) -> Votes:
@@ -61,7 +68,7 @@ def votes_of_pixels(segments: Tensor, size: tuple[int, int]) -> Votes:
     down, across = (max(1, round(labels / mask)) for labels, mask in zip(segments.shape[1:], size, strict=True))
     if segments.shape[1:] != (height * down, width * across):
         whole = (height * down, width * across)
-        segments = F.interpolate(segments[:, None].double(), whole, mode="nearest-exact")[:, 0].long()
+        segments = F.interpolate(segments[:, None].float(), whole, mode="nearest-exact")[:, 0].long()
     tiles = segments.view(rows, height, down, width, across).transpose(2, 3)
     places = tiles.reshape(rows, height * width, down * across)
     return Votes(places, torch.full(places.shape, 1 / (down * across), device=segments.device))

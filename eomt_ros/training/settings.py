@@ -167,6 +167,12 @@ class TrainingSettings(Options):
         minimum=0,
         maximum=1,
     )
+    auxiliary: str = option(
+        "own",
+        "Answers that train beside the last one: those before each joint block. own: with the image's features at that"
+        " depth (EoMT); shared: with the last features, so that a step of a small network takes half the time; none.",
+        choices=("own", "shared", "none"),
+    )
     forget_after: int = option(
         100, "Frames out of view after which a thing's query is free for another.", minimum=0, maximum=10**9
     )

@@ -33,7 +33,8 @@ class Outputs(NamedTuple):
     """The network's answers to a chunk of frames."""
 
     answers: tuple[Answer, ...]
-    """Before each joint block, then of the last one, which is the only one that is used later."""
+    """Before each joint block, those that train (`settings.auxiliary`); then of the last, which alone is used later.
+    """
     carried: Tensor
     """The queries as the last block left them in the last frame, (batch, queries, hidden) float32, detached."""
 
@@ -53,10 +54,7 @@ class Trainee(nn.Module):
         self.network = network
         self.masking: tuple[float, ...] = (0.0,) * network.settings.num_blocks
         """Probability of masked attention in each joint block."""
-        network.requires_grad_(True)  # the engine loads its networks without
-        if settings.freeze_encoder:
-            for part in (network.embeddings, *network.layers[: -network.settings.num_blocks]):
-                part.requires_grad_(False)
+        self._auxiliary = settings.auxiliary
         self._mean: Tensor
         self._std: Tensor
         self.register_buffer("_mean", 255 * torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -91,18 +89,23 @@ class Trainee(nn.Module):
                     depths[block].append(tokens)
                     allowed = None
                     if self.masking[block] > 0:
-                        known[block].append(self._answer([tokens], grid))
+                        known[block].append(self._answer([tokens], self._features([tokens], grid)))
                         allowed = self._allowed(known[block][-1], self.masking[block], tokens, grid, generators)
                     tokens = layer(tokens, rotate, allowed)
                 depths[-1].append(tokens)
                 left = tokens[:, : settings.num_queries]
                 if index + 1 < frames:
                     queries = network.next_queries(left)
-        answers = tuple(
-            Answer(*(torch.cat(parts, 1) for parts in zip(*made, strict=True))) if made else self._answer(depth, grid)
-            for depth, made in zip(depths, known, strict=True)
-        )
-        return Outputs(answers, left.detach().float())
+        last = self._features(depths[-1], grid)
+        answers = []
+        for depth, made in zip(depths, known, strict=True):
+            if made:
+                answers.append(Answer(*(torch.cat(parts, 1) for parts in zip(*made, strict=True))))
+            elif depth is depths[-1] or self._auxiliary == "shared":
+                answers.append(self._answer(depth, last))
+            elif self._auxiliary == "own":
+                answers.append(self._answer(depth, self._features(depth, grid)))
+        return Outputs(tuple(answers), left.detach().float())
 
     def _rotations(self, grid: Grid) -> Rotations | None:
         settings = self.network.settings
@@ -130,14 +133,18 @@ class Trainee(nn.Module):
         # Zeros: what a stream that failed has left would get into the gradient.
         return torch.where(anew, begin, self.network.next_queries(carried.masked_fill(anew, 0)))
 
-    def _answer(self, depth: list[Tensor], grid: Grid) -> Answer:
-        """The answer at one depth, see `QueryVit.predict`. depth: the tokens of each frame, (batch, tokens, hidden)."""
-        network, batch = self.network, len(depth[0])
+    def _features(self, depth: list[Tensor], grid: Grid) -> Tensor:
+        """What masks are made of, (batch * frames, hidden, h, w), from the tokens of each frame at one depth."""
+        network = self.network
         patches = torch.stack([tokens[:, -grid[0] * grid[1] :] for tokens in depth], 1).flatten(0, 1)
-        queries = torch.stack([tokens[:, : network.settings.num_queries] for tokens in depth], 1).flatten(0, 1)
         features = network.layernorm(patches).view(len(patches), *grid, -1).permute(0, 3, 1, 2)
         # Channels last: the depthwise convolutions and their gradients then take half the time.
-        features = network.upscale_block(features.contiguous(memory_format=torch.channels_last))
+        return network.upscale_block(features.contiguous(memory_format=torch.channels_last))
+
+    def _answer(self, depth: list[Tensor], features: Tensor) -> Answer:
+        """The answer at one depth, see `QueryVit.predict`. depth: the tokens of each frame, (batch, tokens, hidden)."""
+        network, batch = self.network, len(depth[0])
+        queries = torch.stack([tokens[:, : network.settings.num_queries] for tokens in depth], 1).flatten(0, 1)
         queries = network.layernorm(queries)
         mask_logits = torch.einsum("bqc,bchw->bqhw", network.mask_head(queries), features)
         class_logits = network.class_predictor(queries)

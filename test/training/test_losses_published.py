@@ -23,6 +23,7 @@ from eomt_ros.engine.networks import QueryVit
 from eomt_ros.training.clips import Clip
 from eomt_ros.training.losses import Loss, batch_loss, clip_generators
 from eomt_ros.training.matching import Identities
+from eomt_ros.training.optimizer import freeze
 from eomt_ros.training.settings import TrainingSettings
 from eomt_ros.training.trainee import Answer, Outputs, Trainee
 from test.engine.checkpoints import SMALL, write_checkpoint, write_eomt, write_eomt_dinov3
@@ -90,6 +91,7 @@ def our_loss(outputs: Outputs, clips: Sequence[Clip], settings: TrainingSettings
 def trainee_of(folder: Path) -> tuple[Trainee, QueryVit]:
     network = load_checkpoint(folder).network
     assert isinstance(network, QueryVit)
+    freeze(network, SETTINGS)
     return Trainee(network, SETTINGS).train(), network
 
 
