@@ -100,7 +100,8 @@ class HardFrames:
         is_labelled = None if truth is None else truth.classes != np.iinfo(truth.classes.dtype).max
         if truth is not None and is_labelled is not None and is_labelled.any():
             values["wrong"] = float((self._mapped(found.semantic) != truth.classes).mean(where=is_labelled))
-            names = {self._class_names[each] for each in np.unique(truth.classes[is_labelled]).tolist()}
+            there = np.flatnonzero(np.bincount(truth.classes[is_labelled]))
+            names = {self._class_names[each] for each in there.tolist()}
         self._classes.append(tuple(sorted(names)))
         self._flickered(found)
         self._ids.add(found)
@@ -172,14 +173,13 @@ class _Ids:
 
 def _switches(before: LabelImage, classes_before: dict[int, int], now: LabelImage, classes: dict[int, int]) -> int:
     """The things most of whose pixels are another thing's of the same class a frame later."""
-    wide = before.astype(np.int64) << 16 | now
-    pairs, counts = np.unique(wide[before > 0], return_counts=True)
-    areas: Counter[int] = Counter()
-    for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        areas[pair >> 16] += count
+    areas = np.bincount(before.ravel())
+    has_changed = before != now
+    changes = np.stack([before[has_changed], now[has_changed]], axis=1)
+    pairs, counts = np.unique(changes, axis=0, return_counts=True)
     return sum(
-        old != new and old in classes_before and classes_before[old] == classes.get(new) and 2 * count > areas[old]
-        for old, new, count in zip((pairs >> 16).tolist(), (pairs & 0xFFFF).tolist(), counts.tolist(), strict=True)
+        old in classes_before and classes_before[old] == classes.get(new) and 2 * count > areas[old]
+        for (old, new), count in zip(pairs.tolist(), counts.tolist(), strict=True)
     )
 
 

@@ -142,7 +142,11 @@ class Picking:
                 raise DatasetError("; ".join(["no frame has labels, so nothing is written", *self._problems()]))
         if picks is not None and self._options.picks:
             _write_picked(folder / PICKED, rows)
-        return WrittenDataset(self._problems(), not any(each.problems.incomplete for each in self._sequences))
+        wanted = self._options.hard or 0
+        few = (
+            [] if picks is None or len(picks) >= wanted else [f"--hard {wanted}: there are {len(picks)} frames in all"]
+        )
+        return WrittenDataset([*self._problems(), *few], not any(each.problems.incomplete for each in self._sequences))
 
     def _labelled(
         self, parts: Sequence[Part], picks: dict[FramePlace, FramePick] | None, problems: Sequence[Problems]

@@ -308,6 +308,14 @@ def test_hard_frames_leave_the_share_of_the_validation_to_even_spread(
     assert [row["reason"] for row in picked_in(data) if row["split"] == "val"] == ["validation"] * 2
 
 
+def test_more_hard_frames_than_there_are_is_said(
+    bag: Path, model: Path, made: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = made(bag, "--hard", 100, "--model", model, "--device", "cpu", "--val", 0)
+    assert len(found.train[0].frames) == FRAMES
+    assert f"note: --hard 100: there are {FRAMES} frames in all" in capsys.readouterr().out
+
+
 def test_pictures_can_be_taken_to_be_labelled_by_hand(without_truth: Path, data: Path, labels: Path) -> None:
     words = ["dataset", str(without_truth), "--unlabelled", "--every", "1", "--labels", str(labels)]
     assert main([*words, "--out", str(data)]) == 0
