@@ -35,7 +35,14 @@ def command(data: Path, out: Path, settings: dict[str, Any], *more: str) -> list
 
 def run(words: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(words, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        words,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def expect_end(process: subprocess.Popen[str], code: int) -> str:
@@ -104,6 +111,19 @@ def test_a_signal_leaves_a_model_and_a_report_so_far(number: signal.Signals, tmp
     told = expect_end(process, 130)
     assert f"{out}/report.html" in told
     assert "The run is not over" in (out / "report.html").read_text()
+    assert (out / "model.safetensors").exists()
+    assert (out / "run" / "state.pt").exists()
+
+
+def test_ctrl_c_ends_several_processes_with_a_model_and_a_report_so_far(tmp_path: Path) -> None:
+    data = write_moving_shapes(tmp_path / "data", train=2, val=1)
+    out = tmp_path / "out"
+    process = run(command(data, out, {"steps": 10_000}, "--processes", "2"))
+    wait_until(process, lambda: len(losses_of(out)) >= 2)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the launcher and to those that it launched
+    told, _ = process.communicate(timeout=4 * PATIENCE)
+    assert process.returncode != 0
+    assert f"{out}/report.html" in told
     assert (out / "model.safetensors").exists()
     assert (out / "run" / "state.pt").exists()
 
