@@ -67,6 +67,7 @@ setup(
             "pytest-timeout>=2.2",
             "ruff>=0.6",
             "supervision>=0.25",
+            "tensorboard>=2.10",
             "torchmetrics>=1.4",
             "torchvision>=0.19",
             "transformers>=5.23",

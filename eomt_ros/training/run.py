@@ -51,21 +51,21 @@ def train(
     made = made_with(dataset, start, second)
     begun = begun_with(out, settings, made, resume=resume)
     accelerator = accelerator_of(settings, cpu=cpu)
-    torch.manual_seed(settings.seed)  # the same new weights in every process
-    found = start_network(start, settings, dataset.classes)
-    if accelerator.is_main_process:
-        for note in found.notes:
-            print(f"start: {note}")
-        if not begun:
-            out.mkdir(parents=True, exist_ok=True)
-            write_settings(out, settings, made)
-    accelerator.wait_for_everyone()
-    sized = dataclasses.replace(settings, size=found.network.settings.image_size)
-    job = Job(dataset, found, sized, out, second, stop or threading.Event())
     try:
+        torch.manual_seed(settings.seed)  # the same new weights in every process
+        found = start_network(start, settings, dataset.classes)
+        if accelerator.is_main_process:
+            for note in found.notes:
+                print(f"start: {note}")
+            if not begun:
+                out.mkdir(parents=True, exist_ok=True)
+                write_settings(out, settings, made)
+        accelerator.wait_for_everyone()
+        sized = dataclasses.replace(settings, size=found.network.settings.image_size)
+        job = Job(dataset, found, sized, out, second, stop or threading.Event())
         return Training(job, accelerator).run(resume=resume)
     finally:
-        accelerator.end_training()
+        end(accelerator)
 
 
 def accelerator_of(settings: TrainingSettings, *, cpu: bool) -> Accelerator:
@@ -85,6 +85,14 @@ def accelerator_of(settings: TrainingSettings, *, cpu: bool) -> Accelerator:
             InitProcessGroupKwargs(timeout=LONGEST_WAIT),
         ],
     )
+
+
+def end(accelerator: Accelerator) -> None:
+    """Leaves nothing of a run in the process: Accelerate keeps devices and precision there, and refuses others."""
+    from accelerate.state import AcceleratorState
+
+    accelerator.end_training()
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def expect_own_folder(out: Path, data: list[Path], start: str) -> None:

@@ -268,3 +268,10 @@ def test_a_second_data_set_is_trained_on_too(data: Path, tmp_path: Path) -> None
     found = [log_of(tmp_path / "out")[0]["loss"]]
     train(data, "nothing", TrainingSettings(**TINY), tmp_path / "alone")
     assert log_of(tmp_path / "alone")[0]["loss"] not in found
+
+
+def test_runs_of_different_precision_follow_each_other_in_one_process(tmp_path: Path) -> None:
+    data = write_moving_shapes(tmp_path / "data", train=1, val=1, frames=4)
+    for precision in ("float32", "bfloat16"):
+        settings = TrainingSettings(**{**TINY, "precision": precision})
+        assert train(data, "nothing", settings, tmp_path / precision, cpu=True)
