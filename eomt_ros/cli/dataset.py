@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eomt_ros.cli.evaluation_arguments import add_truth_arguments, truth_source
+from eomt_ros.cli.evaluation_arguments import add_input_arguments, add_truth_arguments, truth_source
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.errors import UserError
 
@@ -30,12 +30,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "there is one, else what a model finds (--prelabel), to be corrected with an annotation tool.",
     )
     parser.set_defaults(command=run)
-    parser.add_argument(
-        "input",
-        nargs="+",
-        type=Path,
-        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
-    )
+    add_input_arguments(parser, split="train")
     parser.add_argument("--out", type=Path, metavar="DATA", help="the folder to write")
     parser.add_argument(
         "--check", action="store_true", help="instead: say what is wrong with the data set that is the input"
@@ -64,7 +59,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--unlabelled", action="store_true", help="take frames without ground truth too, to be labelled by hand"
     )
     add_truth_arguments(parser)
-    parser.add_argument("--split", default="train", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
     parser.add_argument("--model", default="", help="the model by which frames are hard (default: that of --prelabel)")
     add_model_arguments(parser, without=("model", "labels"))
 
@@ -147,15 +141,14 @@ def _data_set(options: argparse.Namespace, flag: str) -> Path:
 
 
 def _pick_options(options: argparse.Namespace) -> PickOptions:
+    from eomt_ros.evaluation.output_folder import expect_no_input
     from eomt_ros.training.choosing import PickOptions
 
     if options.out is None:
         raise UserError("--out DATA is missing: the folder to write")
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise UserError(f"--out {options.out} exists: give another folder for the data set, or remove it")
-    for path in options.input:
-        if options.out.resolve() in (path.resolve(), *path.resolve().parents):
-            raise UserError(f"--out {options.out} holds the input {path}, expected another folder")
+    expect_no_input(options.out, options.input)
     if options.every is not None and not options.every > 0:
         raise UserError(f"--every is {options.every:g}, expected seconds above 0")
     if options.hard is not None and options.hard < 1:

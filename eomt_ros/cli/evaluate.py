@@ -10,7 +10,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eomt_ros.cli.evaluation_arguments import add_output_arguments, add_truth_arguments, truth_source
+from eomt_ros.cli.evaluation_arguments import (
+    add_input_arguments,
+    add_output_arguments,
+    add_truth_arguments,
+    truth_source,
+)
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.errors import UserError
@@ -36,16 +41,10 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "leave metrics.json, report.html, overlay.mp4 and pictures of the worst frames in a folder.",
     )
     parser.set_defaults(command=run)
-    parser.add_argument(
-        "input",
-        nargs="+",
-        type=Path,
-        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
-    )
+    add_input_arguments(parser, split="val")
     add_output_arguments(parser)
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
     add_truth_arguments(parser)
-    parser.add_argument("--split", default="val", help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
     parser.add_argument(
         "--convention",
         choices=[each.value for each in Convention],

@@ -13,6 +13,17 @@ LARGEST_TOLERANCE = 60.0
 """Seconds."""
 
 
+def add_input_arguments(parser: argparse.ArgumentParser, split: str) -> None:
+    """Adds the recordings, and which part of a data set is meant. split: the one that is meant without the option."""
+    parser.add_argument(
+        "input",
+        nargs="+",
+        type=Path,
+        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
+    )
+    parser.add_argument("--split", default=split, help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
+
+
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say where to write, and what."""
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")

@@ -24,7 +24,11 @@ class JsonFileError(Exception):
 
 def write_json(content: Any, path: Path) -> None:
     """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`."""
-    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def write_whole(text: str, path: Path) -> None:
+    """Writes a text file, which is there whole or not at all. Raises `OSError`."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         new.write_text(text, encoding="utf-8")

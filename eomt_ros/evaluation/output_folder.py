@@ -32,9 +32,7 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
     Raises `OutputFolderError` where something is in it that `overwrite` does not allow to remove, or is one of the
     inputs; `OSError`.
     """
-    for path in inputs:
-        if out.resolve() in (path.resolve(), *path.resolve().parents):
-            raise OutputFolderError(f"--out {out} holds the input {path}, expected another folder")
+    expect_no_input(out, inputs)
     if out.exists() and not out.is_dir():
         raise OutputFolderError(f"--out {out} is a file, expected a folder")
     if out.exists() and any(out.iterdir()):
@@ -48,6 +46,13 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
         _clear(out)
     out.mkdir(parents=True, exist_ok=True)
     results.begin(out)
+
+
+def expect_no_input(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises `OutputFolderError` where the folder is one of the inputs, or holds it."""
+    for path in inputs:
+        if out.resolve() in (path.resolve(), *path.resolve().parents):
+            raise OutputFolderError(f"--out {out} holds the input {path}, expected another folder")
 
 
 @contextmanager
@@ -69,8 +74,9 @@ def _clear(out: Path) -> None:
         (out / WORST_FOLDER).rmdir()
     if (out / BAG).is_dir():
         shutil.rmtree(out / BAG)
-    for path in unfinished(out / results.FILE):
-        path.unlink(missing_ok=True)
+    for name in (REPORT, results.FILE):
+        for path in unfinished(out / name):
+            path.unlink(missing_ok=True)
     # The figures last: until then the folder is known for what it is.
     for name in (REPORT, OVERLAY, results.FILE):
         (out / name).unlink(missing_ok=True)

@@ -18,7 +18,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from eomt_ros.engine.preprocess.geometry import Fit, Size, pad_to_square, sliding_windows, stretch
+from eomt_ros.engine.model.families import FAMILIES
+from eomt_ros.engine.model.processor import Processor
+from eomt_ros.engine.networks import Dinov2Settings
+from eomt_ros.engine.preprocess.geometry import Fit, Size
 from eomt_ros.training.settings import TrainingSettings
 
 BRIGHTNESS = 32.0
@@ -141,10 +144,8 @@ class Augmentation:
 
 def fit_in_use(settings: TrainingSettings) -> Fit:
     """How the engine places an image for the network that is trained, when nothing else is asked of it."""
-    size = settings.size
-    if settings.family == "videomt":
-        return stretch((size, size))
-    return sliding_windows(size) if settings.task == "semantic" else pad_to_square(size)
+    shape = Dinov2Settings(num_labels=1, image_size=settings.size)
+    return FAMILIES[settings.family].fit(shape, Processor(), settings.task, "stretch", None)
 
 
 def draw_colours(generator: np.random.Generator, strength: float) -> npt.NDArray[np.float32]:

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from eomt_ros.engine.errors import CheckpointError, first_line, listed
 from eomt_ros.engine.model.checkpoint import CONFIG
-from eomt_ros.engine.model.labels import OWN_TABLE, Labels, is_name
+from eomt_ros.engine.model.labels import OWN_TABLE, is_name
 from eomt_ros.engine.model.processor import FILES, PROCESSORS
 from eomt_ros.engine.model.saving import write_files
 from eomt_ros.engine.model.weights import WEIGHTS
 from eomt_ros.engine.networks import Dinov3Settings, QueryVit, Videomt
-from eomt_ros.training.dataset import DatasetClass
+from eomt_ros.training.dataset import DatasetClass, labels_of
 
 NO_OBJECT_WEIGHT = 0.1
 """In Hugging Face's configs, of which its networks make a tensor that is saved with them."""
@@ -70,13 +70,7 @@ def save_checkpoint(
             "give another folder for the checkpoint, or move them"
         )
     weights = _weights(network, dtype)
-    labels = Labels(
-        name or (folder.name if is_name(folder.name) else "own classes"),
-        tuple(each.name for each in classes),
-        tuple(each.is_thing for each in classes),
-        tuple(each.color for each in classes),
-        task,
-    )
+    labels = labels_of(name or (folder.name if is_name(folder.name) else "own classes"), classes, task)
     saved_as = weights["query.weight"].dtype
     config = {**config_of(network), "dtype": str(saved_as).removeprefix("torch.")}
     try:

@@ -14,13 +14,14 @@ import hashlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.engine.model.labels import Labels
 from eomt_ros.evaluation.label_image import LabelImageError, decode_png
 from eomt_ros.picture_files import (
     JPEG_START,
@@ -177,6 +178,17 @@ class Dataset:
         for path, size in _sizes(folder, frames).items():
             digest.update(f"{path} {size}\n".encode())
         return cls(folder, classes_of(entries["train"]), train, val, digest.hexdigest())
+
+
+def labels_of(name: str, classes: Sequence[DatasetClass], task: str) -> Labels:
+    """The label table of a network with these classes; name: the table's."""
+    return Labels(
+        name,
+        tuple(each.name for each in classes),
+        tuple(each.is_thing for each in classes),
+        tuple(each.color for each in classes),
+        task,
+    )
 
 
 def expect_consistent(folder: Path, entries: Mapping[str, PanopticEntries]) -> None:

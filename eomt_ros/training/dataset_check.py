@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eomt_ros.engine.errors import listed
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.sources.sequence import Problems
 from eomt_ros.printable import printable
@@ -171,18 +172,17 @@ class _Checking:
             return
         absent = [name for number, name in names.items() if number not in train]
         if absent:
-            self._warnings.append(
-                f"{counted(len(absent), 'class has', 'classes have')} no pixel in training: {_named(absent)}"
-            )
+            have = counted(len(absent), "class has", "classes have")
+            self._warnings.append(f"{have} no pixel in training: {listed(absent, MOST_NAMES)}")
         unseen = [name for number, name in names.items() if number in train and val and number not in val]
         if unseen:
             self._warnings.append(
                 f"{counted(len(unseen), 'class is', 'classes are')} not in validation, so nobody will know how well "
-                f"the network finds them: {_named(unseen)}"
+                f"the network finds them: {listed(unseen, MOST_NAMES)}"
             )
         if len(names) == 1:
             self._warnings.append(
-                f"there is one class only, {_named(list(names.values()))}: it will be found everywhere"
+                f"there is one class only, {listed(list(names.values()), MOST_NAMES)}: it will be found everywhere"
             )
 
     def _check_files(self) -> None:
@@ -192,8 +192,3 @@ class _Checking:
                     self._warnings.tally(
                         "file belongs to no entry", "files belong to no entry", str(path.relative_to(self._folder))
                     )
-
-
-def _named(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name) for name in names[:MOST_NAMES])
-    return shown if len(names) <= MOST_NAMES else f"{shown}, ..."

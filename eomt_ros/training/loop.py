@@ -225,11 +225,10 @@ class Training:
             shape = self._trainee.network.query.weight.shape
             carried = torch.stack([self._carried.get(clip.stream, nothing.expand(shape)) for clip in clips])
             first = torch.tensor([clip.first or clip.stream not in self._carried for clip in clips], device=device)
-        for clip in clips:
-            if clip.cut or clip.stream not in self._identities:
-                self._identities[clip.stream] = Identities(self._settings.forget_after)
         outputs: Outputs = self._model(pixels, carried, first, generators)
-        identities = [self._identities[clip.stream] for clip in clips]
+        identities = [
+            self._identities.setdefault(clip.stream, Identities(self._settings.forget_after)) for clip in clips
+        ]
         loss = batch_loss(outputs, clips, identities, self._settings, generators)
         if self._stage.streams:
             self._carried.update(zip((clip.stream for clip in clips), outputs.carried, strict=True))

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eomt_ros.engine.model.processor import IMAGENET_MEAN, IMAGENET_STD
 from eomt_ros.engine.networks import Dinov3Settings, QueryVit
 from eomt_ros.engine.networks.dinov3 import dinov3_rotations
 from eomt_ros.engine.networks.layers import Attention, Grid, Rotations
 from eomt_ros.training.settings import TrainingSettings
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FEW_TOKENS = 600
 """Up to so many, plain attention on a CPU takes less time than torch's own, and not too much memory."""
 

@@ -37,7 +37,7 @@ from eomt_ros.evaluation.results import Figures
 from eomt_ros.overlay import to_jpeg
 from eomt_ros.stamps import SECOND
 from eomt_ros.training.checkpoint import config_of
-from eomt_ros.training.dataset import Dataset, DatasetClass, DatasetError, LabelledFrame, LabelledVideo
+from eomt_ros.training.dataset import Dataset, DatasetClass, DatasetError, LabelledFrame, LabelledVideo, labels_of
 from eomt_ros.training.frame_labels import SegmentImage
 from eomt_ros.training.settings import TrainingSettings
 
@@ -127,13 +127,7 @@ def in_memory(network: QueryVit, classes: Sequence[DatasetClass], task: str) -> 
         family=replace(FAMILIES[config_of(network)["model_type"]], captures=False),
         network=copy,
         settings=settings,
-        labels=Labels(
-            "the data set",
-            tuple(each.name for each in classes),
-            tuple(each.is_thing for each in classes),
-            tuple(each.color for each in classes),
-            task,
-        ),
+        labels=labels_of("the data set", classes, task),
         processor=Processor(size=(side, side)),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.json_file import write_whole
 from eomt_ros.evaluation.report.charts import clock
 from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 
@@ -46,14 +47,10 @@ def write_page(page: str, path: Path, figures: str) -> Path:
 
     figures: the file that has what it shows. Raises `OSError`.
     """
-    new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(page, encoding="utf-8")
-        new.replace(path)
+        write_whole(page, path)
     except OSError as error:
-        raise OSError(f"{path} cannot be written: {error.strerror}; the figures are in {figures}") from error
-    finally:
-        new.unlink(missing_ok=True)
+        raise OSError(f"{error}; the figures are in {figures}") from error
     return path
 
 
