@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eomt_ros.engine.device import cpu_computes_in
+from eomt_ros.evaluation.json_file import unfinished, write_whole
 from eomt_ros.training.dataset import Dataset
 from eomt_ros.training.errors import TrainingError
 from eomt_ros.training.loop import Job, Training
@@ -24,7 +25,6 @@ from eomt_ros.training.start import start_network
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-UNFINISHED = f".{SETTINGS_FILE}.new"
 LONGEST_WAIT = timedelta(hours=12)
 """That processes wait for the one that validates."""
 
@@ -59,7 +59,7 @@ def train(
                 print(f"start: {note}")
             if not begun:
                 out.mkdir(parents=True, exist_ok=True)
-                write_settings(out, settings, made)
+                write_whole(settings_text(settings, made), out / SETTINGS_FILE)
         accelerator.wait_for_everyone()
         sized = dataclasses.replace(settings, size=found.network.settings.image_size)
         job = Job(dataset, found, sized, out, second, stop or threading.Event())
@@ -107,8 +107,8 @@ def expect_own_folder(out: Path, data: list[Path], start: str) -> None:
 
 def begun_with(out: Path, settings: TrainingSettings, made: Mapping[str, Any], *, resume: bool) -> bool:
     """Whether `out` holds a run to be resumed. Raises `TrainingError` where it holds anything else."""
-    path, unfinished = out / SETTINGS_FILE, out / UNFINISHED
-    if not out.exists() or all(each == unfinished for each in out.iterdir()):
+    path = out / SETTINGS_FILE
+    if not out.exists() or all(each in unfinished(path) for each in out.iterdir()):
         return False
     if not path.exists():
         raise TrainingError(f"--out {out} is not empty and holds no run: give another folder")
@@ -134,10 +134,3 @@ def made_with(dataset: Dataset, start: str, replay: Dataset | None) -> dict[str,
         found |= {"replay": os.path.abspath(replay.folder), "replay_fingerprint": replay.fingerprint}
     versions = {name: version(name) for name in ("torch", "numpy", "accelerate")}
     return {**found, "start": start, "versions": {"python": platform.python_version(), **versions}}
-
-
-def write_settings(out: Path, settings: TrainingSettings, found: Mapping[str, Any]) -> None:
-    """Writes the settings file; it is there whole or not at all."""
-    new = out / UNFINISHED
-    new.write_text(settings_text(settings, found), encoding="utf-8")
-    new.replace(out / SETTINGS_FILE)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eomt_ros.evaluation.json_file import write_whole
 from eomt_ros.training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class RunLog:
             rows = list(csv.reader(file))
         self._columns = rows[0] if step and rows else []
         kept = [row for row in rows[1:] if len(row) == len(self._columns) and int(row[0]) <= step]
-        new = self._path.with_suffix(".new")
-        new.write_text("".join(map(_line, [self._columns, *kept] if self._columns else [])), encoding="utf-8")
-        new.replace(self._path)
+        write_whole("".join(map(_line, [self._columns, *kept] if self._columns else [])), self._path)
 
 
 def _line(values: list[str]) -> str:
