@@ -226,8 +226,8 @@ def _named_classes(options: argparse.Namespace, sequences: Sequence[FrameSequenc
 def _summary(folder: Path) -> str:
     """What a data set has, in a line."""
     from eomt_ros.evaluation.counting import counted
+    from eomt_ros.training.annotation_files import TRAIN, VAL
     from eomt_ros.training.data_summary import summary_of
-    from eomt_ros.training.splitting import TRAIN, VAL
 
     parts = summary_of(folder).parts
     train, val = (

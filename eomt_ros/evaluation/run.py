@@ -32,7 +32,7 @@ from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
-from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame, frame_count
 
 BEHIND = 8
 """Most frames by which scoring and drawing may lag behind the engine."""
@@ -70,7 +70,7 @@ def evaluate(
     Raises `SourceError` where there is not one frame, `OSError` where the figures cannot be written.
     """
     _check_classes(sequences, predictions)
-    total = sum(sequence.count or 0 for sequence in sequences) if all(each.count for each in sequences) else None
+    total = frame_count(sequences)
     video = out / OVERLAY if options.video else None
     with Account(predictions, video, options.convention, options.limits) as account, Progress(total) as progress:
         evaluation = _Evaluation(sequences, predictions, out, options, account, progress)

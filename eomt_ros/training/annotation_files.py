@@ -18,7 +18,7 @@ from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json
 from eomt_ros.regular_file import read_bytes
 from eomt_ros.training.errors import DatasetError
 
-SPLITS = ("train", "val")
+TRAIN, VAL = SPLITS = ("train", "val")
 IMAGES, LABELS, ANNOTATIONS = "images", "panoptic", "annotations"
 """Folders of a data set."""
 UNFINISHED = ".corrections"

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from eomt_ros.stamps import SECOND
+from eomt_ros.training.annotation_files import VAL
 from eomt_ros.training.hard_frames import FramePlace, HardFrame, HardFrames, spread
-from eomt_ros.training.splitting import VAL, VALIDATION_SHARE, Part, SeenFrame
+from eomt_ros.training.splitting import VALIDATION_SHARE, Part, SeenFrame
 
 EVERY, NEIGHBOUR, VALIDATION = "every", "neighbour", "validation"
 """Reasons that have nothing to do with what is in a frame."""

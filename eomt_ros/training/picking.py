@@ -22,14 +22,15 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.predictions import EnginePredictions
 from eomt_ros.evaluation.progress import Progress
-from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame, frame_count
+from eomt_ros.training.annotation_files import TRAIN
 from eomt_ros.training.choosing import FramePick, PickOptions, chosen
 from eomt_ros.training.dataset import DatasetClass
 from eomt_ros.training.dataset_writer import DatasetWriter
 from eomt_ros.training.errors import DatasetError
 from eomt_ros.training.hard_frames import MEASURES, FramePlace, HardFrames
 from eomt_ros.training.prelabel import ClassMap
-from eomt_ros.training.splitting import TRAIN, Part, SeenFrame, VideoNames, in_stretches, parted, whole_parts
+from eomt_ros.training.splitting import Part, SeenFrame, VideoNames, in_stretches, parted, whole_parts
 
 PICKED = "picked.csv"
 """The file in a data set that says why each of its frames was picked."""
@@ -153,7 +154,7 @@ class Picking:
     ) -> Iterator[tuple[FoundFrame, Part, Truth]]:
         """The frames that are wanted."""
         total = None if picks is None or self._labeller.is_model else len(picks)
-        with Progress(self._total() if total is None else total) as progress:
+        with Progress(frame_count(self._sequences) if total is None else total) as progress:
             for number, sequence in enumerate(self._sequences):
                 own = [part for part in parts if part.recording == number]
                 last = max((place.number for place in picks or () if place.recording == number), default=-1)
@@ -181,7 +182,7 @@ class Picking:
         if self._hard is not None:
             measured = HardFrames(names, ClassMap(self._hard.labels, names))
         seen: list[list[SeenFrame]] = []
-        with Progress(self._total()) as progress:
+        with Progress(frame_count(self._sequences)) as progress:
             for number in range(len(self._sequences)):
                 teaches = parts is None or parts[number].split == TRAIN
                 seen.append(list(self._look(number, measured if teaches else None, progress)))
@@ -229,11 +230,6 @@ class Picking:
         except SourceError as error:
             problems.incomplete = True
             problems.append(str(error))
-
-    def _total(self) -> int | None:
-        """The number of frames of all recordings, where it is known."""
-        counts = [sequence.count for sequence in self._sequences]
-        return sum(count or 0 for count in counts) if all(counts) else None
 
     def _problems(self) -> list[str]:
         alone = len(self._sequences) == 1

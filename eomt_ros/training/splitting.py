@@ -11,9 +11,9 @@ from typing import NamedTuple
 from eomt_ros.continuity import MAX_GAP, Continuity, LateFrameError
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.stamps import SECOND
+from eomt_ros.training.annotation_files import TRAIN, VAL
 from eomt_ros.training.errors import DatasetError
 
-TRAIN, VAL = "train", "val"
 VALIDATION_SHARE = 0.2
 GAP = 2 * SECOND
 """Nanoseconds that are left out between training and validation where both are parts of one recording."""

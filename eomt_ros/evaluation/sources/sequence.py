@@ -133,6 +133,11 @@ class FrameSequence:
                 yield replace(frame, truth=truth)
 
 
+def frame_count(sequences: Sequence[FrameSequence]) -> int | None:
+    """The number of frames of all sequences together; None where that is not known of one beforehand."""
+    return sum(each.count or 0 for each in sequences) if all(each.count for each in sequences) else None
+
+
 def _mapped(classes: LabelImage, class_ids: Sequence[int]) -> LabelImage:
     """(H, W) class ids that become others, -1 unlabelled."""
     unlabelled = np.iinfo(classes.dtype).max
