@@ -12,6 +12,7 @@ from eomt_ros.engine import FrameResult, Timings
 from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import Tally, counted
+from eomt_ros.evaluation.counts import RunCounts
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
@@ -19,10 +20,10 @@ from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
 from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
 from eomt_ros.evaluation.predictions import Predictions
-from eomt_ros.evaluation.results import Predicted, Recording
+from eomt_ros.evaluation.results import Recording
 from eomt_ros.evaluation.sources.sequence import SourceFrame
 from eomt_ros.evaluation.trend import DriftWatch, Trend
-from eomt_ros.evaluation.unscored import PredictedFigures
+from eomt_ros.evaluation.unscored import PredictedCounts, PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class SequenceAccount:
     predicted: PredictedFigures
     frames: int = 0
     frames_scored: int = 0
-    seconds: float = 0.0
-    """Known when it has ended."""
+    nanoseconds: int = 0
+    """Its length, known when it has ended."""
 
 
 class Account:
@@ -58,6 +59,7 @@ class Account:
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
         self.sequences: list[SequenceAccount] = []
+        self._has_ids = predictions.task != "semantic"
         self.worst = WorstFrames(labels)
         self.latency = LatencyHistogram()
         self.stages: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
@@ -83,7 +85,8 @@ class Account:
         """Begins another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
         self.drift.start_sequence()
-        self.sequences.append(SequenceAccount(name, self._predicted_figures()))
+        predicted = PredictedFigures(len(self._predictions.labels.class_names), has_ids=self._has_ids)
+        self.sequences.append(SequenceAccount(name, predicted))
         self._bag = None if bag is None else Beside(bag, OutputBag)
         self._pace = Pace()
         self._held = None
@@ -114,7 +117,7 @@ class Account:
         moment = self._pace.end()
         if self._held is not None and moment is not None:
             self._count(*self._held, moment)
-            self.sequences[-1].seconds = moment.begin + moment.seconds
+            self.sequences[-1].nanoseconds = round((moment.begin + moment.seconds) * 1e9)
             self._shown += moment.shown + round(moment.seconds * 1e9)
         self._held = None
         self.sequences[-1].predicted.end_sequence()
@@ -148,40 +151,38 @@ class Account:
         """Number of frames that were counted: all but the newest, which is counted when the next one comes."""
         return sum(sequence.frames for sequence in self.sequences)
 
-    @property
-    def frames_scored(self) -> int:
-        """Number of them that were compared with a ground truth."""
-        return sum(sequence.frames_scored for sequence in self.sequences)
-
-    @property
-    def seconds(self) -> float:
-        """Length of the sequences that have ended."""
-        return sum((sequence.seconds for sequence in self.sequences), 0.0)
-
-    def predicted(self) -> Predicted:
-        """The figures of all frames that need no ground truth."""
-        merged = self._predicted_figures()
+    def counts(self) -> RunCounts:
+        """The counts of all frames so far."""
+        labels = self._predictions.labels
+        predicted = PredictedCounts.empty(len(labels.class_names), has_ids=self._has_ids)
         for sequence in self.sequences:
-            merged.merge(sequence.predicted)
-        return merged.figures()
+            predicted.add(sequence.predicted.counts())
+        return RunCounts(
+            scores=self.scores.counts(),
+            predicted=predicted,
+            minutes=self.drift.minutes(),
+            frames=self.frames,
+            frames_scored=sum(sequence.frames_scored for sequence in self.sequences),
+            nanoseconds=sum(sequence.nanoseconds for sequence in self.sequences),
+            latency=self.latency,
+            stages=dict(self.stages),
+        )
 
     def recordings(self) -> tuple[Recording, ...]:
         """The figures of each sequence so far."""
         figures = self.scores.figures_by_sequence()
+        class_names = self._predictions.labels.class_names
         return tuple(
             Recording(
                 name=each.name,
                 frames=each.frames,
                 frames_scored=each.frames_scored,
-                seconds=each.seconds,
-                predicted=each.predicted.figures(),
+                seconds=each.nanoseconds * 1e-9,
+                predicted=each.predicted.counts().figures(class_names),
                 **vars(scored),
             )
             for each, scored in zip(self.sequences, figures, strict=True)
         )
-
-    def _predicted_figures(self) -> PredictedFigures:
-        return PredictedFigures(self._predictions.labels.class_names, has_ids=self._predictions.task != "semantic")
 
     def _count(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> None:
         sequence = self.sequences[-1]

@@ -1,4 +1,4 @@
-"""Dataclasses in JSON files and back, by their type hints: of numbers, texts, tuples, mappings, dataclasses, None."""
+"""Dataclasses in JSON files and back, by type hints: numbers, texts, tuples, mappings, arrays, dataclasses, None."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from eomt_ros.evaluation.counting import counted
 
 Data = TypeVar("Data")
@@ -24,7 +26,7 @@ class JsonFileError(Exception):
 
 def write_json(content: Any, path: Path) -> None:
     """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`."""
-    write_whole(json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+    write_whole(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
 def write_whole(text: str, path: Path) -> None:
@@ -67,7 +69,10 @@ def from_json(kind: type[Data], content: Any, where: str = "") -> Data:
             values[field.name] = _value(hints[field.name], content[field.name], name)
         elif field.default is MISSING and field.default_factory is MISSING:
             raise JsonFileError(f"{name} is missing")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise JsonFileError(f"{where or 'it'} is not valid: {error}") from error
 
 
 @functools.cache
@@ -76,13 +81,16 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: objects, lists, texts, numbers, None."""
     if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -107,13 +115,35 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise JsonFileError(f"{where} has {counted(len(value), 'entry', 'entries')}, expected {len(hints)}")
         pairs = enumerate(zip(hints, value, strict=True))
         return tuple(_value(each, entry, f"{where}[{number}]") for number, (each, entry) in pairs)
+    if origin is np.ndarray:
+        return _array(typing.get_args(arguments[1])[0], value, where)
     if origin is not None:  # a mapping
         if not isinstance(value, dict):
             raise JsonFileError(f"{where} is {_shown(value)}, expected an object")
-        return {name: _value(arguments[1], each, f"{where}.{name}") for name, each in value.items()}
+        kind, *others = arguments
+        hint = others[0] if others else int  # a Counter's
+        return {_key(kind, name, where): _value(hint, each, f"{where}.{name}") for name, each in value.items()}
     if is_dataclass(hint):
         return from_json(typing.cast(type[Any], hint), value, where)
     return _scalar(hint, value, where)
+
+
+def _key(kind: type, name: str, where: str) -> Any:
+    try:
+        return kind(name)
+    except ValueError as error:
+        raise JsonFileError(f"{where} has the name {_shown(name)}, expected a number") from error
+
+
+def _array(dtype: type, value: Any, where: str) -> np.ndarray[Any, Any]:
+    """Of whole numbers: `np.int64`, or `np.object_` for those of any size."""
+    try:
+        array = np.array(value, object)
+        if all(type(each) is int for each in array.flat):
+            return array.astype(dtype)
+    except (ValueError, OverflowError):  # rows of different length; numbers that are too large
+        pass
+    raise JsonFileError(f"{where} is {_shown(value)}, expected lists of whole numbers")
 
 
 def _scalar(hint: type, value: Any, where: str) -> Any:

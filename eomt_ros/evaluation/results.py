@@ -270,6 +270,8 @@ class Results(Figures):
     settings: Mapping[str, Any]
     """All that is needed to repeat the run: input, topics, model, task, thresholds, precision, versions."""
     class_names: tuple[str, ...]
+    is_thing: tuple[bool, ...] = ()
+    """By class id; empty in files of older versions."""
     sequences: tuple[str, ...]
     problems: tuple[str, ...]
     """Faults of the input that could be worked around, a sentence each; also that the run was stopped."""
@@ -301,6 +303,8 @@ class Results(Figures):
     replay: ReplayFigures | None = None
     replays: Mapping[str, ReplayFigures] = field(default_factory=dict)
     """The same for each of several cameras, by the name of its sequence."""
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    """What the figures are made of, see `counts.py`; empty in files of older versions."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Paths of `overlay` (video) and `bag` (predictions), relative to the output folder."""
 

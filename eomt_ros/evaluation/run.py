@@ -26,6 +26,7 @@ from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
+from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
@@ -166,28 +167,22 @@ class _Evaluation:
         self._next_write = begun + max(KEPT_EVERY, took / KEPT_SHARE)
 
     def _results(self, problems: list[str]) -> Results:
-        account, latency = self.account, self.account.latency
-        figures = account.scores.figures()
+        account, labels = self.account, self.predictions.labels
+        counts = account.counts()
+        figures = counts.figures(labels.class_names, labels.is_thing, self.options.convention)
         return Results(
             schema_version=SCHEMA_VERSION,
             settings=self._settings(),
-            class_names=tuple(self.predictions.labels.class_names),
+            class_names=tuple(labels.class_names),
+            is_thing=tuple(labels.is_thing),
             sequences=tuple(sequence.name for sequence in self.sequences),
             problems=tuple(problems),
-            frames=account.frames,
-            frames_scored=account.frames_scored,
-            seconds=account.seconds,
-            **vars(figures),
-            fps=latency.count / latency.seconds if latency.seconds else math.nan,
-            latency_ms=latency.figures(),
-            stages_ms={stage: histogram.figures() for stage, histogram in account.stages.items()},
-            latency_histogram=latency.bars(),
-            predicted=account.predicted(),
+            **figures,
             recordings=account.recordings(),
-            drift=account.drift.drift(),
-            intervals=account.trend.intervals(None if figures.objects is None else account.scores.id_switches),
+            intervals=account.trend.intervals(None if figures["objects"] is None else account.scores.id_switches),
             timelines=tuple(account.scores.timelines()),
             maps=tuple(account.scores.maps()),
+            counts=plain(counts),
         )
 
     def _settings(self) -> dict[str, Any]:

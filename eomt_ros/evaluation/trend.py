@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from eomt_ros.evaluation.counts import Minutes
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import PartialScores
 from eomt_ros.evaluation.pace import FrameTime
-from eomt_ros.evaluation.results import Drift, Interval
+from eomt_ros.evaluation.results import Interval
 
 INTERVALS = 120
 """Most intervals of a run, unless it has more sequences: each has at least one."""
@@ -66,12 +67,12 @@ class DriftWatch:
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
-        self._first, self._last = PartialScores.empty(classes), PartialScores.empty(classes)
+        self._ended = Minutes.empty(classes)
         self._begin()
 
     def start_sequence(self) -> None:
         """Begins another sequence."""
-        self._first, self._last = self._minutes()
+        self._ended = self.minutes()
         self._begin()
 
     def add(self, moment: FrameTime, score: PartialScores | None) -> None:
@@ -88,29 +89,21 @@ class DriftWatch:
         while self._blocks[0][0] < begin - MINUTE:
             self._blocks.popleft()
 
-    def drift(self) -> Drift | None:
-        """Of all sequences so far that are long enough; None where none is, or has no ground truth."""
-        first, last = self._minutes()
-        if first.miou is None and last.miou is None:
-            return None
-        return Drift(first.miou, last.miou, first.vpq, last.vpq)
+    def minutes(self) -> Minutes:
+        """Those of all sequences so far that are long enough."""
+        found = Minutes.empty(self._classes)
+        found.add(self._ended)
+        if self._end >= 2 * MINUTE:
+            found.first.add(self._beginning)
+            for begin, scores in self._blocks:
+                if begin >= self._end - MINUTE:
+                    found.last.add(scores)
+        return found
 
     def _begin(self) -> None:
         self._beginning = PartialScores.empty(self._classes)
         self._blocks: deque[tuple[float, PartialScores]] = deque()
         self._end = 0.0
-
-    def _minutes(self) -> tuple[PartialScores, PartialScores]:
-        """The first and the last minutes of all sequences so far that are long enough."""
-        first, last = PartialScores.empty(self._classes), PartialScores.empty(self._classes)
-        first.add(self._first)
-        last.add(self._last)
-        if self._end >= 2 * MINUTE:
-            first.add(self._beginning)
-            for begin, scores in self._blocks:
-                if begin >= self._end - MINUTE:
-                    last.add(scores)
-        return first, last
 
 
 class _Part:

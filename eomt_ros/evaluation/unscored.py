@@ -2,77 +2,104 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from statistics import median
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from eomt_ros.engine import FrameResult
+from eomt_ros.evaluation.exact import ONE, exact, median_seconds
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Predicted
 
 
+@dataclass(eq=False)
+class PredictedCounts:
+    """What is counted of the predictions of any number of sequences."""
+
+    areas: npt.NDArray[np.object_]
+    """(classes,) shares of the image, summed over frames. Python's integers, in parts of `ONE`."""
+    frames: int = 0
+    pairs: int = 0
+    """Frames that follow one of the same size."""
+    changed: int = 0
+    """Share of the pixels of another class than in the frame before, summed over pairs, in parts of `ONE`."""
+    things: int | None = 0
+    """Summed over frames; None where things are not told apart."""
+    lives: Counter[int] = field(default_factory=Counter)
+    """Nanoseconds from the first to the last frame of an id."""
+
+    def __post_init__(self) -> None:
+        self.lives = Counter(self.lives)
+
+    @classmethod
+    def empty(cls, classes: int, *, has_ids: bool) -> PredictedCounts:
+        """Makes one without any frames."""
+        return cls(np.zeros(classes, object), things=0 if has_ids else None)
+
+    def add(self, other: PredictedCounts) -> None:
+        """Adds the frames of other sequences."""
+        self.areas += other.areas
+        self.frames += other.frames
+        self.pairs += other.pairs
+        self.changed += other.changed
+        self.things = None if self.things is None or other.things is None else self.things + other.things
+        self.lives += other.lives
+
+    def figures(self, class_names: Sequence[str]) -> Predicted:
+        """The figures of all that was counted."""
+        if not self.frames:
+            return Predicted()
+        areas = [area / ONE / self.frames for area in self.areas.tolist()]
+        has_ids = self.things is not None
+        return Predicted(
+            class_area=dict(zip(class_names, areas, strict=True)),
+            unlabelled_area=max(0.0, 1.0 - sum(areas)),
+            flicker=self.changed / ONE / self.pairs if self.pairs else None,
+            things_per_frame=None if self.things is None else self.things / self.frames,
+            ids=self.lives.total() if has_ids else None,
+            id_seconds=median_seconds(self.lives),
+        )
+
+
 class PredictedFigures:
-    """Counts the frames of a sequence; keeps the classes of one frame, and when each id was seen.
+    """Counts the frames of a sequence; keeps the classes of one frame, and when each id was seen."""
 
-    `merge` adds the counts of other sequences.
-    """
-
-    def __init__(self, class_names: Sequence[str], *, has_ids: bool) -> None:
-        self._class_names = class_names
-        self._has_ids = has_ids
-        self._frames = self._pairs = self._things = 0
-        self._areas = np.zeros(len(class_names))
-        self._changed = 0.0
-        self._lives: list[float] = []
+    def __init__(self, classes: int, *, has_ids: bool) -> None:
+        self._counts = PredictedCounts.empty(classes, has_ids=has_ids)
         self._seen: dict[tuple[int, int], tuple[float, float]] = {}
         self._before: LabelImage | None = None
 
     def add(self, found: FrameResult, moment: FrameTime) -> None:
         """Counts the next frame of the sequence."""
-        classes, count = found.semantic, len(self._class_names)
-        self._frames += 1
-        self._areas += cv2.calcHist([classes], [0], None, [count], [0, count]).ravel() / classes.size
+        classes, counts = found.semantic, self._counts
+        count = len(counts.areas)
+        counts.frames += 1
+        areas = cv2.calcHist([classes], [0], None, [count], [0, count]).ravel().astype(float) / classes.size
+        counts.areas += np.array([exact(area) for area in areas.tolist()], object)
         if self._before is not None and self._before.shape == classes.shape:
-            self._pairs += 1
-            self._changed += np.count_nonzero(self._before != classes) / classes.size
+            counts.pairs += 1
+            counts.changed += exact(np.count_nonzero(self._before != classes) / classes.size)
         self._before = classes
         ids = {(found.epoch, segment.id) for segment in found.segments if segment.is_thing and segment.id}
-        self._things += len(ids)
+        if counts.things is not None:
+            counts.things += len(ids)
         end = moment.begin + moment.seconds
         self._seen.update((identity, (self._seen.get(identity, (moment.begin,))[0], end)) for identity in ids)
 
+    def counts(self) -> PredictedCounts:
+        """The counts of all frames so far."""
+        return replace(self._counts, lives=self._counts.lives + self._lives())
+
     def end_sequence(self) -> None:
         """Lets go of what is needed for further frames only."""
-        self._lives = self._all_lives()
+        self._counts.lives += self._lives()
         self._seen = {}
         self._before = None
 
-    def merge(self, other: PredictedFigures) -> None:
-        """Adds the frames of another sequence."""
-        self._frames += other._frames
-        self._pairs += other._pairs
-        self._things += other._things
-        self._areas += other._areas
-        self._changed += other._changed
-        self._lives += other._all_lives()
-
-    def figures(self) -> Predicted:
-        """The figures of all frames so far."""
-        if not self._frames:
-            return Predicted()
-        areas = (self._areas / self._frames).tolist()
-        lives = self._all_lives()
-        return Predicted(
-            class_area=dict(zip(self._class_names, areas, strict=True)),
-            unlabelled_area=max(0.0, 1.0 - sum(areas)),
-            flicker=self._changed / self._pairs if self._pairs else None,
-            things_per_frame=self._things / self._frames if self._has_ids else None,
-            ids=len(lives) if self._has_ids else None,
-            id_seconds=median(lives) if lives else None,
-        )
-
-    def _all_lives(self) -> list[float]:
-        return [*self._lives, *(end - begin for begin, end in self._seen.values())]
+    def _lives(self) -> Counter[int]:
+        return Counter(round((end - begin) * 1e9) for begin, end in self._seen.values())

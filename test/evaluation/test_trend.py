@@ -103,7 +103,7 @@ def drift_of(*runs: list[tuple[FrameTime, PartialScores]]) -> DriftWatch:
 def test_drift_sets_the_last_minute_beside_the_first() -> None:
     # 200 s; what is wrong from 130 s on is half in the last minute, which begins at 140 s, and not in the first.
     run = list(frames(2000, wrong_from=1700))
-    drift = drift_of(run).drift()
+    drift = drift_of(run).minutes().drift()
     first, last = PartialScores.empty(CLASSES), PartialScores.empty(CLASSES)
     for _, score in run[:600]:
         first.add(score)
@@ -117,14 +117,14 @@ def test_drift_sets_the_last_minute_beside_the_first() -> None:
 
 def test_there_is_no_drift_in_less_than_two_minutes() -> None:
     run = list(frames(1200))
-    assert drift_of(run).drift() is not None
-    assert drift_of(run[:1199]).drift() is None
-    assert drift_of(run[:700], run[:700]).drift() is None
+    assert drift_of(run).minutes().drift() is not None
+    assert drift_of(run[:1199]).minutes().drift() is None
+    assert drift_of(run[:700], run[:700]).minutes().drift() is None
 
 
 def test_drift_of_several_sequences_is_that_of_the_long_ones_together() -> None:
     good, bad, short = list(frames(1300)), list(frames(1300, wrong_from=0)), list(frames(50, wrong_from=0))
-    both = drift_of(good, short, bad).drift()
+    both = drift_of(good, short, bad).minutes().drift()
     first = PartialScores.empty(CLASSES)
     for _, score in good[:600] + bad[:600]:
         first.add(score)
@@ -139,12 +139,12 @@ def test_asking_for_the_drift_half_way_changes_nothing() -> None:
     for number, (moment, score) in enumerate(run):
         watch.add(moment, score)
         if number in (300, 1500):
-            watch.drift()
-    assert watch.drift() == drift_of(run).drift()
+            watch.minutes().drift()
+    assert watch.minutes().drift() == drift_of(run).minutes().drift()
 
 
 def test_there_is_no_drift_without_ground_truth() -> None:
     watch = DriftWatch(CLASSES)
     for second in range(130):
         watch.add(FrameTime(float(second), 1.0, 0), None)
-    assert watch.drift() is None
+    assert watch.minutes().drift() is None

@@ -11,7 +11,7 @@ import pytest
 from eomt_ros.engine import Segment
 from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Predicted
-from eomt_ros.evaluation.unscored import PredictedFigures
+from eomt_ros.evaluation.unscored import PredictedCounts, PredictedFigures
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Frame:
 
 
 def figures(*frames: Frame, has_ids: bool = True) -> Predicted:
-    found = PredictedFigures(("floor", "box"), has_ids=has_ids)
+    found = PredictedFigures(2, has_ids=has_ids)
     for number, frame in enumerate(frames):
         found.add(frame, FrameTime(number * 0.1, 0.1, 0))
-    return found.figures()
+    return found.counts().figures(("floor", "box"))
 
 
 def classes(floor: int, box: int) -> npt.NDArray[np.uint8]:
@@ -58,14 +58,15 @@ def test_ids_last_from_their_first_frame_to_their_last() -> None:
 
 def test_an_id_of_another_epoch_or_sequence_is_another() -> None:
     assert figures(Frame(classes(5, 5), (1,)), Frame(classes(5, 5), (1,), epoch=1)).ids == 2
-    found = PredictedFigures(("floor", "box"), has_ids=True)
+    counts = PredictedCounts.empty(2, has_ids=True)
     for ended in (True, False):
-        sequence = PredictedFigures(("floor", "box"), has_ids=True)
+        sequence = PredictedFigures(2, has_ids=True)
         sequence.add(Frame(classes(5, 5), (1,)), FrameTime(0.0, 0.1, 0))
         if ended:
             sequence.end_sequence()
-        found.merge(sequence)
-    assert (found.figures().ids, found.figures().id_seconds, found.figures().flicker) == (2, 0.1, None)
+        counts.add(sequence.counts())
+    found = counts.figures(("floor", "box"))
+    assert (found.ids, found.id_seconds, found.flicker) == (2, 0.1, None)
 
 
 def test_without_ids_or_frames_nothing_is_said_of_them() -> None:

@@ -86,12 +86,28 @@ class _Course:
     """When it moved last while in view."""
 
 
+@dataclass
+class MetreCells:
+    """The counts of any number of sequences, by the number of the distance in `DISTANCES` and by class."""
+
+    by_distance: dict[int, dict[int, MetreCounts]] = field(default_factory=dict)
+
+    def cell(self, place: int, class_id: int) -> MetreCounts:
+        """Those of one distance and class."""
+        return self.by_distance.setdefault(place, {}).setdefault(class_id, MetreCounts())
+
+    def add(self, other: MetreCells) -> None:
+        """Adds the counts of other sequences."""
+        for place, by_class in other.by_distance.items():
+            for class_id, counts in by_class.items():
+                self.cell(place, class_id).add(counts)
+
+
 class MetreScore:
     """Errors of the things of one sequence; keeps counts, and a few numbers for each thing."""
 
     def __init__(self) -> None:
-        self.counts: defaultdict[tuple[int, int], MetreCounts] = defaultdict(MetreCounts)
-        """By the number of the distance, and the class."""
+        self.cells = MetreCells()
         self.is_measured = False
         """True if a frame had depth and true boxes."""
         self.sketch = MapSketch()
@@ -112,7 +128,7 @@ class MetreScore:
             place = int(np.searchsorted(DISTANCES, np.linalg.norm(true.position - objects.camera), side="right")) - 1
             if place == len(DISTANCES) - 1:
                 continue
-            counts = self.counts[place, key.class_id]
+            counts = self.cells.cell(place, key.class_id)
             counts.things += 1
             counts.found += match is not None
             self.sketch.add(key, true, None if found is None else found.position, begin)
@@ -143,18 +159,16 @@ def _count_errors(counts: MetreCounts, true: TrueObject, found: LocatedObject, c
         counts.still.add(error)
 
 
-def metre_figures(scores: Sequence[MetreScore], class_names: Sequence[str]) -> ObjectsInMetresFigures | None:
-    """The figures of some sequences; None where none of them was measured."""
-    if not any(score.is_measured for score in scores):
-        return None
-    cells = [cell for score in scores for cell in score.counts.items()]
+def metre_figures(cells: MetreCells, class_names: Sequence[str]) -> ObjectsInMetresFigures:
+    """The figures of the sequences that were counted."""
     near = DISTANCES.index(WITHIN)
     by_class: defaultdict[int, MetreCounts] = defaultdict(MetreCounts)
     by_distance = [MetreCounts() for _ in DISTANCES[1:]]
-    for (place, class_id), counts in cells:
-        by_distance[place].add(counts)
-        if place < near:
-            by_class[class_id].add(counts)
+    for place, of_classes in cells.by_distance.items():
+        for class_id, counts in of_classes.items():
+            by_distance[place].add(counts)
+            if place < near:
+                by_class[class_id].add(counts)
     whole = MetreCounts()
     for counts in by_class.values():
         whole.add(counts)

@@ -8,10 +8,13 @@ VidEoMT takes those of 8 into its mean too (`Convention.PUBLISHED`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.exact import ONE, exact
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.metrics.overlap import unlabelled
 
@@ -22,31 +25,32 @@ Ages = npt.NDArray[np.uint8]
 """(H, W) number of frames for which a pixel has kept its class, at most the length of the longest window."""
 
 
+@dataclass
 class WindowCounts:
     """The shares of the windows of any number of sequences, by window length."""
 
-    def __init__(self) -> None:
-        self._total = dict.fromkeys(MVC_WINDOWS, 0.0)
-        self._windows = dict.fromkeys(MVC_WINDOWS, 0)
+    shares: dict[int, int] = field(default_factory=lambda: dict.fromkeys(MVC_WINDOWS, 0))
+    """Their sum, in parts of `ONE`."""
+    windows: dict[int, int] = field(default_factory=lambda: dict.fromkeys(MVC_WINDOWS, 0))
 
     def count(self, shares: dict[int, float]) -> None:
         """Counts a window of each of some lengths."""
         for length, share in shares.items():
-            self._total[length] += share
-            self._windows[length] += 1
+            self.shares[length] += exact(share)
+            self.windows[length] += 1
 
     def add(self, other: WindowCounts) -> None:
         """Adds the windows of another count."""
         for length in MVC_WINDOWS:
-            self._total[length] += other._total[length]
-            self._windows[length] += other._windows[length]
+            self.shares[length] += other.shares[length]
+            self.windows[length] += other.windows[length]
 
     def mvc(self, length: int, convention: Convention) -> float | None:
         """The mean over all windows of that length; None where there was none."""
         published = convention is Convention.PUBLISHED
         lengths = [other for other in MVC_WINDOWS if other <= length] if published else [length]
-        windows = sum(self._windows[each] for each in lengths)
-        return sum(self._total[each] for each in lengths) / windows if windows else None
+        windows = sum(self.windows[each] for each in lengths)
+        return sum(self.shares[each] for each in lengths) / ONE / windows if windows else None
 
 
 class Consistency:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from eomt_ros.evaluation.metrics.identities import IdentityCounts, IdMatches
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
@@ -30,6 +31,36 @@ STANDARD_LIMITS = ObjectLimits()
 
 
 @dataclass
+class ObjectCounts:
+    """The objects of any number of sequences."""
+
+    objects: int = 0
+    frames: int = 0
+    """In view, summed over objects; as is all that follows."""
+    frames_found: int = 0
+    nanoseconds: int = 0
+    """In view."""
+    switches: int = 0
+    fragmentations: int = 0
+    wrong_ids_after_reentry: int = 0
+    delays: Counter[int] = field(default_factory=Counter)
+    """Nanoseconds to the first detection, of the objects that were found."""
+
+    def __post_init__(self) -> None:
+        self.delays = Counter(self.delays)
+
+    def add(self, other: ObjectCounts) -> None:
+        """Adds the objects of another count."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
+    @property
+    def found(self) -> int:
+        """Objects that were matched at least once."""
+        return self.delays.total()
+
+
+@dataclass
 class ObjectCourse:
     """The story of one object of the ground truth in one sequence, so far."""
 
@@ -38,7 +69,7 @@ class ObjectCourse:
     """Frames in which the object was in view."""
     found: int = 0
     """Frames in view in which a prediction matched it."""
-    seconds: float = 0.0
+    nanoseconds: int = 0
     """Time in view."""
     switches: list[float] = field(default_factory=list)
     """Times at which it was matched by another id than before, in seconds from the start of the sequence."""
@@ -48,7 +79,8 @@ class ObjectCourse:
     """Number of switches before which it had been out of view."""
     matches: list[tuple[float, float, Key | None]] = field(default_factory=list)
     """(begin, end, predicted thing): the times in view, and what matched it."""
-    _unseen_seconds: float = 0.0
+    _unseen: int = 0
+    """Nanoseconds in view before the first match."""
     _last: Key | None = None
     _last_frame: int | None = None
     _lost: bool = False
@@ -56,9 +88,9 @@ class ObjectCourse:
     """Out of view at some time since the last match."""
 
     @property
-    def seconds_to_first_detection(self) -> float | None:
-        """Time in view before it was first matched; None where it never was."""
-        return None if self._last is None else self._unseen_seconds
+    def delay(self) -> int | None:
+        """Nanoseconds in view before it was first matched; None where it never was."""
+        return None if self._last is None else self._unseen
 
     def advance(self, frame: int, match: Key | None, begin: float, seconds: float) -> None:
         """Counts a frame in which the object is in view, the `frame`-th of the sequence."""
@@ -67,10 +99,11 @@ class ObjectCourse:
         self._extend(match, begin, begin + seconds, new=entered)
         self._last_frame = frame
         self.frames += 1
-        self.seconds += seconds
+        nanoseconds = round(seconds * 1e9)
+        self.nanoseconds += nanoseconds
         if match is None:
             self._lost = self._last is not None
-            self._unseen_seconds += seconds if self._last is None else 0.0
+            self._unseen += nanoseconds if self._last is None else 0
             return
         if self._last is not None and self._last != match:
             self.switches.append(begin)
@@ -121,6 +154,20 @@ class ObjectScore:
     def courses(self) -> list[ObjectCourse]:
         """The objects that were in view for long enough so far, in the order in which they came."""
         return [course for course in self._courses.values() if course.frames >= self._limits.min_frames]
+
+    def counts(self) -> ObjectCounts:
+        """Counts those objects."""
+        courses = self.courses
+        return ObjectCounts(
+            objects=len(courses),
+            frames=sum(course.frames for course in courses),
+            frames_found=sum(course.found for course in courses),
+            nanoseconds=sum(course.nanoseconds for course in courses),
+            switches=sum(len(course.switches) for course in courses),
+            fragmentations=sum(course.fragmentations for course in courses),
+            wrong_ids_after_reentry=sum(course.wrong_ids_after_reentry for course in courses),
+            delays=Counter(course.delay for course in courses if course.delay is not None),
+        )
 
     def id_counts(self) -> IdentityCounts:
         """Counts what was predicted of those objects so far, and of none."""

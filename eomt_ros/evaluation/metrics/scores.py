@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.exact import median_seconds
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
-from eomt_ros.evaluation.metrics.metres import MetreScore, metre_figures
+from eomt_ros.evaluation.metrics.metres import MetreCells, MetreScore, metre_figures
 from eomt_ros.evaluation.metrics.mvc import Consistency, WindowCounts
-from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectLimits, ObjectScore
-from eomt_ros.evaluation.metrics.overlap import overlap_of
+from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectCounts, ObjectLimits, ObjectScore
+from eomt_ros.evaluation.metrics.overlap import Flags, overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
-from eomt_ros.evaluation.metrics.stq import Association, authors_sq, stq
+from eomt_ros.evaluation.metrics.stq import Association, AssociationCounts, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import TubeCounts, Tubes
 from eomt_ros.evaluation.results import Figures, GroundMap, ObjectTimeline
 
@@ -25,13 +25,13 @@ MOST_MAPS = 20
 """Sequences that a report shows from above."""
 
 
+@dataclass(eq=False)
 class PartialScores:
     """The counts behind mIoU and VPQ, of one frame or of any number of them."""
 
-    def __init__(self, confusion: Confusion, tubes: TubeCounts | None = None) -> None:
-        self.confusion = confusion
-        self.tubes = tubes
-        """Of the windows that end with these frames; None where they have classes only."""
+    confusion: Confusion
+    tubes: TubeCounts | None = None
+    """Of the windows that end with these frames; None where they have classes only."""
 
     @classmethod
     def empty(cls, classes: int) -> PartialScores:
@@ -43,7 +43,7 @@ class PartialScores:
         self.confusion.add(other.confusion)
         if other.tubes is not None:
             if self.tubes is None:
-                self.tubes = TubeCounts(other.tubes.iou.shape[1])
+                self.tubes = TubeCounts.empty(other.tubes.iou.shape[1])
             self.tubes.add(other.tubes)
 
     @property
@@ -57,9 +57,79 @@ class PartialScores:
         return None if self.tubes is None else self.tubes.vpq
 
 
+@dataclass(eq=False)
+class ScoreCounts:
+    """All that is counted of any number of sequences; figures are those of the sum, in whatever order it is taken."""
+
+    partial: PartialScores
+    windows: WindowCounts = field(default_factory=WindowCounts)
+    association: AssociationCounts = field(default_factory=AssociationCounts)
+    objects: ObjectCounts = field(default_factory=ObjectCounts)
+    ids: IdentityCounts = field(default_factory=IdentityCounts)
+    metres: MetreCells | None = None
+    """None where nothing was known in metres."""
+
+    @classmethod
+    def empty(cls, classes: int) -> ScoreCounts:
+        """Makes one of no sequence."""
+        return cls(PartialScores.empty(classes))
+
+    def add(self, other: ScoreCounts) -> None:
+        """Adds other sequences."""
+        self.partial.add(other.partial)
+        self.windows.add(other.windows)
+        self.association.add(other.association)
+        self.objects.add(other.objects)
+        self.ids += other.ids
+        if other.metres is not None:
+            self.metres = self.metres or MetreCells()
+            self.metres.add(other.metres)
+
+    def figures(self, class_names: Sequence[str], is_thing: Flags, convention: Convention) -> Figures:
+        """The figures of all that was counted. class_names, is_thing: by class id."""
+        confusion, tubes = self.partial.confusion, self.partial.tubes
+        mvc8, mvc16 = (self.windows.mvc(length, convention) for length in mvc.MVC_WINDOWS)
+        of_classes = Figures(
+            miou=confusion.miou,
+            class_iou=dict(zip(class_names, confusion.class_iou, strict=True)),
+            vpq_by_window={str(length): None for length in vpq.VPQ_WINDOWS},
+            mvc8=mvc8,
+            mvc16=mvc16,
+        )
+        if tubes is None:
+            return of_classes
+        sq = confusion.miou if convention is Convention.STANDARD else authors_sq(confusion)
+        by_window = zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)
+        objects, ids = self.objects, self.ids
+        return replace(
+            of_classes,
+            vpq=tubes.vpq,
+            vpq_things=vpq.mean(tubes.quality(is_thing)),
+            vpq_stuff=vpq.mean(tubes.quality(~is_thing)),
+            vpq_by_window={str(length): value for length, value in by_window},
+            stq=stq(sq, self.association.aq),
+            sq=sq,
+            aq=self.association.aq,
+            objects=objects.objects,
+            objects_found=_share(objects.found, objects.objects),
+            frames_found=_share(objects.frames_found, objects.frames),
+            object_seconds=objects.nanoseconds * 1e-9,
+            id_switches=objects.switches,
+            switches_per_30_seconds=_share(30 * objects.switches, objects.nanoseconds * 1e-9),
+            fragmentations=objects.fragmentations,
+            wrong_ids_after_reentry=objects.wrong_ids_after_reentry,
+            seconds_to_first_detection=median_seconds(objects.delays),
+            things_precision=_share(ids.matched, ids.predicted),
+            ghosts_per_frame=_share(ids.predicted - ids.matched, ids.frames),
+            idf1=_share(2 * ids.agreed, ids.true + ids.predicted),
+            shared_ids=ids.shared_ids,
+            objects_in_metres=None if self.metres is None else metre_figures(self.metres, class_names),
+        )
+
+
 @dataclass(frozen=True)
 class _Sequence:
-    """All that is counted of a sequence; several are merged by their counts."""
+    """What follows a sequence."""
 
     name: str
     partial: PartialScores
@@ -67,6 +137,16 @@ class _Sequence:
     association: Association
     objects: ObjectScore
     metres: MetreScore
+
+    def counts(self) -> ScoreCounts:
+        return ScoreCounts(
+            self.partial,
+            self.windows,
+            self.association.counts(),
+            self.objects.counts(),
+            self.objects.id_counts(),
+            self.metres.cells if self.metres.is_measured else None,
+        )
 
 
 class Scores:
@@ -135,67 +215,28 @@ class Scores:
         self._sequences[-1].partial.add(score)
         return score
 
+    def counts(self) -> ScoreCounts:
+        """The counts of all frames so far."""
+        counts = ScoreCounts.empty(len(self._class_names))
+        for sequence in self._sequences:
+            counts.add(sequence.counts())
+        return counts
+
     def figures(self) -> Figures:
         """The figures of all frames so far."""
-        return self._figures(self._sequences)
+        return self._figures(self.counts())
 
     def figures_by_sequence(self) -> list[Figures]:
         """The figures of each sequence so far."""
-        return [self._figures([sequence]) for sequence in self._sequences]
-
-    def _figures(self, sequences: Sequence[_Sequence]) -> Figures:
-        partial, windows = self._merged(sequences), WindowCounts()
-        for sequence in sequences:
-            windows.add(sequence.windows)
-        confusion, tubes = partial.confusion, partial.tubes
-        mvc8, mvc16 = (windows.mvc(length, self._convention) for length in mvc.MVC_WINDOWS)
-        of_classes = Figures(
-            miou=confusion.miou,
-            class_iou=dict(zip(self._class_names, confusion.class_iou, strict=True)),
-            vpq_by_window={str(length): None for length in vpq.VPQ_WINDOWS},
-            mvc8=mvc8,
-            mvc16=mvc16,
-        )
-        if tubes is None:
-            return of_classes
-        sq = confusion.miou if self._convention is Convention.STANDARD else authors_sq(confusion)
-        aq = _association_quality(sequences)
-        by_window = zip(vpq.VPQ_WINDOWS, tubes.quality(), strict=True)
-        courses = [course for sequence in sequences for course in sequence.objects.courses]
-        seconds = sum(course.seconds for course in courses)
-        switches = sum(len(course.switches) for course in courses)
-        delays = [course.seconds_to_first_detection for course in courses]
-        known_delays = [delay for delay in delays if delay is not None]
-        ids = sum((sequence.objects.id_counts() for sequence in sequences), IdentityCounts())
-        return replace(
-            of_classes,
-            vpq=tubes.vpq,
-            vpq_things=vpq.mean(tubes.quality(self._is_thing)),
-            vpq_stuff=vpq.mean(tubes.quality(~self._is_thing)),
-            vpq_by_window={str(length): value for length, value in by_window},
-            stq=stq(sq, aq),
-            sq=sq,
-            aq=aq,
-            objects=len(courses),
-            objects_found=_share(len(known_delays), len(courses)),
-            frames_found=_share(sum(course.found for course in courses), sum(course.frames for course in courses)),
-            object_seconds=seconds,
-            id_switches=switches,
-            switches_per_30_seconds=_share(30 * switches, seconds),
-            fragmentations=sum(course.fragmentations for course in courses),
-            wrong_ids_after_reentry=sum(course.wrong_ids_after_reentry for course in courses),
-            seconds_to_first_detection=median(known_delays) if known_delays else None,
-            things_precision=_share(ids.matched, ids.predicted),
-            ghosts_per_frame=_share(ids.predicted - ids.matched, ids.frames),
-            idf1=_share(2 * ids.agreed, ids.true + ids.predicted),
-            shared_ids=ids.shared_ids,
-            objects_in_metres=metre_figures([sequence.metres for sequence in sequences], self._class_names),
-        )
+        return [self._figures(sequence.counts()) for sequence in self._sequences]
 
     @property
     def shift(self) -> int:
         """Number by which the ids of the true classes seem to be too large, see `Confusion`."""
-        return self._merged(self._sequences).confusion.shift
+        confusion = Confusion.empty(len(self._class_names))
+        for sequence in self._sequences:
+            confusion.add(sequence.partial.confusion)
+        return confusion.shift
 
     def timelines(self) -> list[ObjectTimeline]:
         """The objects of all sequences so far."""
@@ -215,16 +256,8 @@ class Scores:
         courses = [course for each in self._sequences if each.name == sequence for course in each.objects.courses]
         return sum(begin <= switch < end for course in courses for switch in course.switches)
 
-    def _merged(self, sequences: Sequence[_Sequence]) -> PartialScores:
-        merged = PartialScores.empty(len(self._class_names))
-        for sequence in sequences:
-            merged.add(sequence.partial)
-        return merged
-
-
-def _association_quality(sequences: Sequence[_Sequence]) -> float | None:
-    totals = [sequence.association.total() for sequence in sequences]
-    return _share(sum(total for total, _ in totals), sum(count for _, count in totals))
+    def _figures(self, counts: ScoreCounts) -> Figures:
+        return counts.figures(self._class_names, self._is_thing, self._convention)
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from eomt_ros.evaluation.metrics.overlap import Counts, Overlap
 
 
+@dataclass(eq=False)
 class Confusion:
     """Pixels by true and predicted class, over any number of frames."""
 
-    def __init__(self, counts: Counts) -> None:
-        self.counts = counts
-        """(classes, classes + 1) pixels; the last column has those that the prediction leaves unlabelled, which are
-        missed, but no false alarm."""
+    counts: Counts
+    """(classes, classes + 1) pixels; the last column has those that the prediction leaves unlabelled, which are missed,
+    but no false alarm."""
 
     @classmethod
     def empty(cls, classes: int) -> Confusion:

@@ -13,12 +13,33 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.exact import ONE, exact
 from eomt_ros.evaluation.metrics.overlap import Flags, Key, Overlap, Segments
 from eomt_ros.evaluation.metrics.semantic import Confusion
+
+
+@dataclass
+class AssociationCounts:
+    """The true tubes of any number of sequences."""
+
+    quality: int = 0
+    """Summed over them, in parts of `ONE`."""
+    tubes: int = 0
+
+    def add(self, other: AssociationCounts) -> None:
+        """Adds the tubes of another count."""
+        self.quality += other.quality
+        self.tubes += other.tubes
+
+    @property
+    def aq(self) -> float | None:
+        """AQ; None where there is no thing."""
+        return self.quality / ONE / self.tubes if self.tubes else None
 
 
 class Association:
@@ -46,13 +67,13 @@ class Association:
         for row, column in np.argwhere(common).tolist():
             self._common[truth.keys[row], prediction.keys[column]] += int(common[row, column])
 
-    def total(self) -> tuple[float, int]:
-        """The sum over the true tubes so far, and how many there are."""
-        total = 0.0
+    def counts(self) -> AssociationCounts:
+        """The true tubes so far."""
+        quality = 0
         for (true, predicted), common in self._common.items():
             union = self._truth[true] + self._prediction[predicted] - common
-            total += common * common / union / self._truth[true]
-        return total, len(self._truth)
+            quality += exact(common * common / union / self._truth[true])
+        return AssociationCounts(quality, len(self._truth))
 
     def _tubes(self, truth: Segments, listed_first: tuple[int, int] | None) -> tuple[Flags, Flags]:
         """True for the true segments that are tubes; True for those on which the size of predicted tubes is counted."""

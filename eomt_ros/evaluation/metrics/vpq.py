@@ -14,26 +14,33 @@ predicted segment are missed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from eomt_ros.evaluation.exact import ONE, exact
 from eomt_ros.evaluation.metrics.overlap import Counts, Flags, Key, Overlap, Segments, matched_iou, spared
 
 VPQ_WINDOWS = (1, 2, 4, 6, 8)
 """Frames per window."""
 
 
+@dataclass(eq=False)
 class TubeCounts:
     """Matched and unmatched tubes, by window length and class."""
 
-    def __init__(self, classes: int) -> None:
+    iou: npt.NDArray[np.object_]
+    """(windows, classes), summed over matched tubes; as are all here. Python's integers, in parts of `ONE`."""
+    matched: Counts
+    only_true: Counts
+    only_predicted: Counts
+
+    @classmethod
+    def empty(cls, classes: int) -> TubeCounts:
+        """Makes one without any tubes."""
         shape = len(VPQ_WINDOWS), classes
-        self.iou = np.zeros(shape)
-        """(windows, classes), summed over matched tubes; as are all here."""
-        self.matched = np.zeros(shape, np.int64)
-        self.only_true = np.zeros(shape, np.int64)
-        self.only_predicted = np.zeros(shape, np.int64)
+        return cls(np.zeros(shape, object), *(np.zeros(shape, np.int64) for _ in range(3)))
 
     def add(self, other: TubeCounts) -> None:
         """Adds the tubes of another count."""
@@ -49,7 +56,7 @@ class TubeCounts:
         """
         weights = self.matched + (self.only_true + self.only_predicted) / 2
         counted = weights > 0 if classes is None else (weights > 0) & classes
-        by_class = self.iou / np.where(weights > 0, weights, 1)
+        by_class = self.iou.astype(float) / ONE / np.where(weights > 0, weights, 1)
         return [mean(row[among].tolist()) for row, among in zip(by_class, counted, strict=True)]
 
     @property
@@ -108,10 +115,10 @@ class Tubes:
         matched = iou.any(axis=-1)
         only_true = truth.are_segments & counts.any(axis=-1) & ~matched
         wrong = prediction.are_segments & counts.any(axis=-2) & ~spared(counts, truth, prediction) & ~iou.any(axis=-2)
-        result = TubeCounts(len(self._is_thing))
+        result = TubeCounts.empty(len(self._is_thing))
         windows = slice(len(counts))
         true_class, predicted_class = self._one_hot(truth), self._one_hot(prediction)
-        result.iou[windows] = iou.sum(axis=-1) @ true_class
+        result.iou[windows] = _EXACT(iou.sum(axis=-1) @ true_class)
         result.matched[windows] = matched @ true_class
         result.only_true[windows] = only_true @ true_class
         result.only_predicted[windows] = wrong @ predicted_class
@@ -120,6 +127,9 @@ class Tubes:
     def _one_hot(self, segments: Segments) -> npt.NDArray[np.float64]:
         """(segments, classes)"""
         return (segments.classes[:, None] == np.arange(len(self._is_thing))).astype(float)
+
+
+_EXACT = np.frompyfunc(exact, 1, 1)
 
 
 def _still_used(numbers: dict[Key, int], pixels: Counts) -> dict[Key, int]:

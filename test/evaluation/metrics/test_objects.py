@@ -248,11 +248,11 @@ class TestFirstDetection:
         scene = Scene()
         for found in [None, None, (5, BOX), None, (5, BOX)]:
             scene.see((1, BOX), found=[found])
-        assert scene.objects[1].seconds_to_first_detection == pytest.approx(2 * SECONDS)
+        assert scene.objects[1].delay == round(2e9 * SECONDS)
 
     def test_time_out_of_view_is_not_held_against_it(self) -> None:
         scene = Scene().see((1, BOX), found=[None]).see(None).see(None).see((1, BOX))
-        assert scene.objects[1].seconds_to_first_detection == pytest.approx(SECONDS)
+        assert scene.objects[1].delay == round(1e9 * SECONDS)
 
     def test_median_is_over_the_objects_that_were_found(self) -> None:
         scene = Scene()
@@ -261,7 +261,7 @@ class TestFirstDetection:
             first_found = [0, 2, 5, 99]
             found = [place if frame >= first else None for place, first in zip(places, first_found, strict=True)]
             scene.see(*places, found=found)
-        assert scene.objects[4].seconds_to_first_detection is None
+        assert scene.objects[4].delay is None
         assert scene.figures.seconds_to_first_detection == pytest.approx(2 * SECONDS)
         assert scene.figures.objects_found == 3 / 4
 

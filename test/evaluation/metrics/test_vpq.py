@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.detection import PanopticQuality
 
+from eomt_ros.evaluation.exact import ONE
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics.overlap import overlap_of
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS, TubeCounts, Tubes
@@ -35,7 +36,7 @@ NOTHING_PREDICTED = len(IS_THING)
 
 
 def count(*sequences: list[Pair]) -> TubeCounts:
-    total = TubeCounts(len(IS_THING))
+    total = TubeCounts.empty(len(IS_THING))
     for frames in sequences:
         tubes = Tubes(np.array(IS_THING))
         for truth, prediction in frames:
@@ -87,7 +88,7 @@ def test_equals_torchmetrics_on_tubes(seeds: list[int], frames: int) -> None:
             assert counts.matched[row, class_id] == metric.true_positives[column]
             assert counts.only_predicted[row, class_id] == metric.false_positives[column]
             assert counts.only_true[row, class_id] == metric.false_negatives[column]
-            assert counts.iou[row, class_id] == pytest.approx(float(metric.iou_sum[column]))
+            assert counts.iou[row, class_id] / ONE == pytest.approx(float(metric.iou_sum[column]))
 
 
 Tube = set[tuple[int, int]]
@@ -148,7 +149,8 @@ def test_crowds_are_counted_as_panopticapi_counts_them(seed: int, larger: bool) 
     for row, window in enumerate(VPQ_WINDOWS[:3]):
         for class_id in range(len(IS_THING)):
             found = [
-                each[row, class_id] for each in (counts.iou, counts.matched, counts.only_predicted, counts.only_true)
+                each[row, class_id]
+                for each in (counts.iou / ONE, counts.matched, counts.only_predicted, counts.only_true)
             ]
             assert found == pytest.approx(list(panoptic_counts(frames, window, class_id)))
 
@@ -205,7 +207,7 @@ def test_what_the_ground_truth_leaves_unlabelled_is_neither_union_nor_false_alar
     found, found_ids = np.full((10, 40), BOX, np.uint8), np.ones((10, 40), np.uint16)
     found_ids[:, 30:] = 2
     counts = count([(Truth(classes, ids), Prediction(found, found_ids))])
-    assert (counts.matched[0, BOX], counts.iou[0, BOX], counts.only_predicted[0].sum()) == (1, 1.0, 0)
+    assert (counts.matched[0, BOX], counts.iou[0, BOX] / ONE, counts.only_predicted[0].sum()) == (1, 1.0, 0)
 
 
 def test_what_the_prediction_leaves_out_is_missed() -> None:
