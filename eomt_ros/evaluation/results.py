@@ -260,6 +260,24 @@ class Recording(Figures):
     frames_scored: int
     seconds: float
     predicted: Predicted = Predicted()
+    fps: float | None = None
+    """Of the engine alone; known of the recordings of a fleet, as is all that follows."""
+    folder: str = ""
+    """Where its own evaluation lies, relative to this one's; empty where it has none."""
+    fingerprint: str = ""
+    """Of the recording's content; in `settings` of its own evaluation."""
+    tags: tuple[str, ...] = ()
+    """Slices that it belongs to; in `settings` of its own evaluation."""
+
+
+@dataclass(frozen=True)
+class FailedRecording:
+    """A recording that could not be evaluated."""
+
+    name: str
+    path: str
+    """Path or address of the recording."""
+    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +310,12 @@ class Results(Figures):
 
     predicted: Predicted = Predicted()
     recordings: tuple[Recording, ...] = ()
-    """The same figures of each sequence that was begun, in their order; empty in files of older versions."""
+    """The same figures of each sequence that was begun, in their order; empty in files of older versions. Of a fleet,
+    of each recording, by name."""
+    failed: tuple[FailedRecording, ...] = ()
+    """Recordings of a fleet without figures."""
+    slices: Mapping[str, Recording] = field(default_factory=dict)
+    """By tag, the figures of all recordings of a fleet that have it, from their counts."""
     drift: Drift | None = None
     """None where no sequence lasts two minutes, or none of those has a ground truth."""
     intervals: tuple[Interval, ...] = ()

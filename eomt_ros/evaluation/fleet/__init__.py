@@ -1,0 +1,1 @@
+"""Many recordings: each evaluated by itself, all of them in one report."""
