@@ -102,4 +102,6 @@ def launch(options: argparse.Namespace) -> None:
     """Becomes a launcher that runs this command in several processes, and ends as they do."""
     # "--", or torchrun takes --start for the beginning of an option of its own.
     words = ["--standalone", f"--nproc-per-node={options.processes}", "-m", "--", "eomt_ros.cli.main", *options.words]
-    os.execv(sys.executable, [sys.executable, "-m", "torch.distributed.run", *words])
+    # Errors only: torch warns of its own search for parameters that a batch of streams does not use.
+    environment = {"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ}
+    os.execve(sys.executable, [sys.executable, "-m", "torch.distributed.run", *words], environment)

@@ -11,6 +11,7 @@ import math
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -80,6 +81,8 @@ class Training:
         self._trainee = Trainee(network, job.settings).train()
         self._average = copy.deepcopy(network).to(accelerator.device).eval().requires_grad_(False)
         self._first_weights = {name: weight.clone() for name, weight in network.state_dict().items()}
+        # It is about dimensions of one entry, whose strides mean nothing.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self._model = accelerator.prepare(self._trainee)
         self._parameters = [each for each in network.parameters() if each.requires_grad]
         carries = isinstance(network, Videomt) and "query_updater.weight" not in job.start.new
