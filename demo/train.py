@@ -1,6 +1,6 @@
 """Trains on simulated worlds: renders them into a data set, and calls `eomt-ros train`.
 
-    python -m demo.train --data demo_data --start nothing --out demo_model --worlds 700 --seconds 4 --minutes 180
+    python -m demo.train --data demo_data --out demo_model --worlds 100 --seconds 4 --minutes 60
     python -m demo.train --site night --data demo_night --out night_model --minutes 20 --replay demo_data
 
 Where the data set is there, it is trained on as it is: a machine with a GPU needs neither MuJoCo nor a network then.
