@@ -74,6 +74,7 @@ setup(
             "types-psutil",
             "types-PyYAML",
             "types-tqdm",
+            "xmlschema>=4.0",
         ],
         "training": ["accelerate>=1.0", "jinja2>=3.0", "tensorboard>=2.10", "tqdm>=4.60"],
     },

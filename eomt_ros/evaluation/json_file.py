@@ -8,10 +8,11 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
@@ -31,9 +32,17 @@ def write_json(content: Any, path: Path) -> None:
 
 def write_whole(text: str, path: Path) -> None:
     """Writes a text file, which is there whole or not at all. Raises `OSError`."""
+    with written_whole(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[TextIO]:
+    """A text file that takes the place of `path` once the block ends without an error. Raises `OSError`."""
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        new.write_text(text, encoding="utf-8")
+        with new.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
         new.replace(path)
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror}") from error

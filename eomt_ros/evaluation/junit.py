@@ -1,0 +1,89 @@
+"""JUnit XML, in which GitHub, GitLab and Jenkins show what came of tests: a case for each recording and each gate.
+
+Source: the schema of Jenkins' xUnit plugin (junit-10.xsd); GitLab reads the same and tells cases apart by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+from eomt_ros.evaluation.gates import Judgement
+from eomt_ros.evaluation.json_file import write_whole
+from eomt_ros.evaluation.results import Results
+from eomt_ros.printable import printable
+
+LONGEST_TEXT = 2000
+"""Characters of an error."""
+
+
+@dataclass(frozen=True)
+class JUnitCase:
+    """A recording or a gate."""
+
+    name: str
+    text: str
+    """The figures in a few words, or what went wrong."""
+    state: Literal["passed", "failure", "error"] = "passed"
+    seconds: float = 0.0
+    """Time that it took, 0 where that is not known."""
+
+
+def recording_cases(found: Results) -> list[JUnitCase]:
+    """A case for each recording; those that failed are errors."""
+    failed = {each.name: JUnitCase(each.name, each.error, "error") for each in found.failed}
+    passed = [
+        JUnitCase(
+            each.name,
+            f"{each.frames:,} frames, mIoU {'unknown' if each.miou is None else f'{each.miou:.3f}'}",
+            seconds=each.frames / each.fps if each.fps else 0.0,
+        )
+        for each in found.recordings
+        if each.name not in failed
+    ]
+    return [*failed.values(), *passed]
+
+
+def gate_cases(judgements: Iterable[Judgement]) -> list[JUnitCase]:
+    """A case for each gate, by its text."""
+    return [
+        JUnitCase(f"fail if {each.gate.text}", each.reason, "failure" if each.failed else "passed")
+        for each in judgements
+    ]
+
+
+def write_junit(recordings: Sequence[JUnitCase], gates: Sequence[JUnitCase], path: Path) -> None:
+    """Writes the file, with a suite of recordings and one of gates. Raises `OSError`."""
+    root = ElementTree.Element("testsuites")
+    for name, cases in (("recordings", recordings), ("gates", gates)):
+        if cases:
+            root.append(_suite(name, cases))
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, "utf-8", xml_declaration=True).decode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(text + "\n", path)
+
+
+def _suite(name: str, cases: Sequence[JUnitCase]) -> ElementTree.Element:
+    suite = ElementTree.Element(
+        "testsuite",
+        name=name,
+        tests=str(len(cases)),
+        failures=str(sum(each.state == "failure" for each in cases)),
+        errors=str(sum(each.state == "error" for each in cases)),
+        skipped="0",
+        time=f"{sum(each.seconds for each in cases):.3f}",
+    )
+    for each in cases:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=name, name=printable(each.name), time=f"{each.seconds:.3f}"
+        )
+        text = printable(each.text, LONGEST_TEXT)
+        if each.state == "passed":
+            ElementTree.SubElement(case, "system-out").text = text
+        else:
+            ElementTree.SubElement(case, each.state, message=text, type=each.state).text = text
+    return suite
