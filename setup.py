@@ -48,6 +48,7 @@ setup(
             "backports.zstd>=1.0; python_version < '3.14'",
             "jinja2>=3.0",
             "lz4>=4.0",
+            "pebble>=5.0",
             "rosbags>=0.11",
             "tqdm>=4.60",
         ],

@@ -17,6 +17,7 @@ EXTRAS = {
         *(("backports.zstd",) if sys.version_info < (3, 14) else ()),
         "jinja2",
         "lz4",
+        "pebble",
         "rosbags",
         "tqdm",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -14,14 +15,14 @@ EVERY = 10.0
 class Progress:
     """A bar in a terminal, within a `with` block; elsewhere, under `ros2 launch` for example, a line now and then.
 
-    total: frames; None where it is not known.
+    total: frames; None where it is not known. quiet: frames are counted, and nothing is shown.
     """
 
-    def __init__(self, total: int | None, *, every: float = EVERY) -> None:
+    def __init__(self, total: int | None, *, every: float = EVERY, quiet: bool = False) -> None:
         self.frames = 0
         self._total = total
-        self._every = every
-        self._bar = tqdm(total=total, unit="frame", disable=not sys.stderr.isatty())
+        self._every = math.inf if quiet else every
+        self._bar = tqdm(total=total, unit="frame", disable=quiet or not sys.stderr.isatty())
         self._told = time.monotonic()
 
     def __enter__(self) -> Progress:

@@ -59,6 +59,8 @@ class EvaluationOptions:
     """Adds what the caller knows, before anything is written."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Ends the evaluation early, with the frames so far, once it is set."""
+    quiet: bool = False
+    """Show no progress."""
 
 
 def evaluate(
@@ -73,7 +75,10 @@ def evaluate(
     _check_classes(sequences, predictions)
     total = frame_count(sequences)
     video = out / OVERLAY if options.video else None
-    with Account(predictions, video, options.convention, options.limits) as account, Progress(total) as progress:
+    with (
+        Account(predictions, video, options.convention, options.limits) as account,
+        Progress(total, quiet=options.quiet) as progress,
+    ):
         evaluation = _Evaluation(sequences, predictions, out, options, account, progress)
         for sequence in sequences:
             if options.stop.is_set():

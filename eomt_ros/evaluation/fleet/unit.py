@@ -1,0 +1,85 @@
+"""One recording of many: what it is called, and how it is known again.
+
+A recording is known by a fingerprint of its content, which is the same at two paths, and its evaluation by a key: the
+hash of that content, of the weights, of the settings, and of the package's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import eomt_ros
+from eomt_ros.engine.model.checkpoint import find_checkpoint
+from eomt_ros.engine.model.weights import weight_files
+from eomt_ros.evaluation.fleet.fingerprint import fingerprint
+from eomt_ros.evaluation.fleet.inputs import unit_names
+from eomt_ros.evaluation.request import EvaluationRequest
+from eomt_ros.regular_file import sha256_of
+
+SETTINGS = ("*.json", "*.yaml")
+"""Files of a checkpoint that, beside its weights, decide what it finds."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A recording that is evaluated by itself."""
+
+    name: str
+    """Of its folder in the output folder; no two have the same."""
+    path: Path | str
+    """A URL is a text."""
+    fingerprint: str
+    """Of its content; empty where that cannot be read."""
+    key: str
+    """Of its evaluation: another one for other content, weights, settings or another version of the package."""
+    tags: tuple[str, ...] = ()
+    """Slices that it belongs to."""
+
+
+def units_of(recordings: Sequence[Path | str], request: EvaluationRequest) -> tuple[list[Unit], list[str]]:
+    """The units of recordings, in their order, and a note for each that has the content of one before it.
+
+    Raises `UserError` where the model cannot be found, `OSError` where it cannot be read.
+    """
+    of_request = _request_key(request)
+    units: list[Unit] = []
+    seen: dict[str, Path | str] = {}
+    notes = []
+    for name, path in zip(unit_names(recordings), recordings, strict=True):
+        content = fingerprint(path)
+        if content in seen:
+            notes.append(f"{path} has the content of {seen[content]}, and is left out")
+            continue
+        if content:
+            seen[content] = path
+        own = request.of_recording(name)
+        beside = ["" if each is None else fingerprint(each) for each in (own.truth.folder, own.recorded)]
+        units.append(Unit(name, path, content, _hash([of_request, content, *beside])))
+    return units, notes
+
+
+def _request_key(request: EvaluationRequest) -> str:
+    """The hash of all that decides what is found and counted, by content: where files lie does not matter."""
+    model = request.model
+    weights = ""
+    if not request.predictions:
+        folder, _ = find_checkpoint(model.model)
+        settings = sorted(file for pattern in SETTINGS for file in folder.glob(pattern))
+        weights = sha256_of([*weight_files(folder), *settings])
+    files = [Path(each) for each in (model.labels, model.taxonomy, model.ignore_mask) if each and Path(each).is_file()]
+    # Folders are told by their content, with each recording; the rest says nothing about figures.
+    settings_alone = replace(
+        request,
+        model=replace(model, model="" if weights else model.model),
+        truth=replace(request.truth, folder=None),
+        predictions=request.predictions if request.recorded is None else "recorded",
+        settings={},
+    )
+    return _hash([eomt_ros.__version__, weights, sha256_of(files), repr(settings_alone)])
+
+
+def _hash(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

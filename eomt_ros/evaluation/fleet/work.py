@@ -1,0 +1,128 @@
+"""The work on one recording, in a process that may be on any machine and takes one after the other."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+
+import eomt_ros
+from eomt_ros.engine import Segmenter
+from eomt_ros.errors import UserError
+from eomt_ros.evaluation.fleet.outcome import DONE, Outcome, failed, write_outcome
+from eomt_ros.evaluation.fleet.unit import Unit
+from eomt_ros.evaluation.report import write_report
+from eomt_ros.evaluation.request import EvaluationRequest, evaluate_request, load_segmenter
+from eomt_ros.evaluation.results import nothing_scored
+from eomt_ros.model_options import ModelOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetJob:
+    """All that the evaluations of a fleet's recordings have in common; it can be sent to other processes."""
+
+    request: EvaluationRequest
+    out: Path
+    """The folder that holds those of the recordings."""
+    threads: int = 0
+    """Of torch and OpenCV in each process; 0: as many as they choose."""
+    version: str = eomt_ros.__version__
+    """Of the package that asks."""
+
+
+class FleetError(UserError):
+    """Not one recording can be evaluated; the message says why and what to do."""
+
+
+def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
+    """Evaluates a recording and puts its folder in place, whole; the model is loaded at the first call.
+
+    A recording that cannot be evaluated is an outcome, and no error. Raises `FleetError` where none can be: for the
+    model, and for a process with another version of the package.
+    """
+    begun = time.monotonic()
+    if job.version != eomt_ros.__version__:
+        raise FleetError(
+            f"a worker has eomt_ros {eomt_ros.__version__}, expected {job.version}: install the same version there"
+        )
+    _take_threads(job.threads)
+    half = half_folder(unit, job.out, os.getpid())
+    try:
+        shutil.rmtree(half, ignore_errors=True)  # of a process of the same number that was killed
+        half.mkdir(parents=True)
+        outcome = _evaluate(unit, job, half, begun)
+        put_in_place(half, job.out / unit.name)
+        return outcome
+    except FleetError:
+        raise
+    except (UserError, OSError, MemoryError) as error:
+        return failed(unit, str(error) or type(error).__name__, seconds=time.monotonic() - begun)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
+def half_folder(unit: Unit, out: Path, process: int) -> Path:
+    """Where a process writes what is not whole yet."""
+    return out / f".{unit.name}.{process}"
+
+
+def put_in_place(half: Path, folder: Path) -> None:
+    """Renames a folder that is whole; what was in its place before is removed. Raises `OSError`."""
+    if folder.exists():
+        before = half.with_name(f"{half.name}.before")
+        folder.rename(before)
+        half.rename(folder)
+        shutil.rmtree(before)
+    else:
+        half.rename(folder)
+
+
+def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
+    request = job.request.of_recording(unit.name)
+    sequences = request.open([Path(unit.path)])
+    settings = {
+        "input": [os.path.abspath(unit.path)],
+        "fingerprint": unit.fingerprint,
+        "key": unit.key,
+        "tags": list(unit.tags),
+    }
+    found = evaluate_request(
+        request, sequences, half, settings=settings, stop=threading.Event(), load=_kept_segmenter, quiet=True
+    )
+    if why := nothing_scored(found):
+        raise UserError(why)
+    write_report(half)
+    incomplete = [problem for each in sequences if each.problems.incomplete for problem in found.problems]
+    outcome = Outcome(
+        unit.name,
+        str(unit.path),
+        unit.key,
+        DONE,
+        "; ".join(incomplete),
+        time.monotonic() - begun,
+        frames=found.frames,
+        miou=found.miou,
+    )
+    write_outcome(outcome, half)
+    return outcome
+
+
+@functools.lru_cache(maxsize=1)
+def _kept_segmenter(options: ModelOptions) -> Segmenter:
+    try:
+        return load_segmenter(options)
+    except (UserError, OSError) as error:
+        raise FleetError(str(error)) from error
+
+
+def _take_threads(threads: int) -> None:
+    if threads:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
