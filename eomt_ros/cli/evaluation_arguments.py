@@ -19,9 +19,10 @@ def add_input_arguments(parser: argparse.ArgumentParser, split: str) -> None:
         "input",
         nargs="+",
         type=Path,
-        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg or VSPW",
+        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg, VSPW, "
+        "YouTube-VIS, OVIS or COCO panoptic",
     )
-    parser.add_argument("--split", default=split, help="of VIPSeg or VSPW: train, val or test (default: %(default)s)")
+    parser.add_argument("--split", default=split, help="of a data set: train, val or test (default: %(default)s)")
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,6 +28,10 @@ class Truth:
     """(H, W) ids of things, which last the whole sequence, 0 for stuff; None where only classes are known."""
     listed_first: tuple[int, int] | None = None
     """Class and id of the segment that a data set's list of the video names first; None where there is no list."""
+    is_exhaustive: bool = False
+    """True if unlabelled pixels are known to be of no class: what is predicted there is wrong, not unjudged."""
+    is_still: bool = False
+    """True of a picture that does not follow the one before: no window of frames has it."""
 
 
 @dataclass(frozen=True, eq=False)

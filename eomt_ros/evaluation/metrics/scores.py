@@ -199,7 +199,10 @@ class Scores:
         if not self._sequences:
             raise RuntimeError("update was called before start_sequence")
         overlap = overlap_of(truth, prediction, self._is_thing)
-        self._consistency.update(truth.classes, prediction.classes)
+        if truth.is_still:
+            self._tubes = Tubes(self._is_thing)
+        else:
+            self._consistency.update(truth.classes, prediction.classes)
         tubes = None
         if overlap.has_segments:
             tubes = self._tubes.update(overlap)

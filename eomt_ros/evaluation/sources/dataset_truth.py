@@ -28,11 +28,14 @@ THINGS = (
 """The data set's numbers, from 0, of the classes that are things (panoVIPSeg_categories.json)."""
 
 
+NUMBERS = (*THINGS, *(number for number in range(CLASS_COUNT) if number not in THINGS))
+"""The data set's number, from 0, of each of our class ids."""
+
+
 def _class_of() -> npt.NDArray[np.uint8]:
     """Our class id for each number of the data set, and unlabelled for all that is none."""
-    order = [*THINGS, *(number for number in range(CLASS_COUNT) if number not in THINGS)]
     classes = np.full(256, _UNLABELLED, np.uint8)
-    classes[order] = np.arange(CLASS_COUNT)
+    classes[list(NUMBERS)] = np.arange(CLASS_COUNT)
     return classes
 
 

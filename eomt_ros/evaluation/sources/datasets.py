@@ -1,4 +1,4 @@
-"""VIPSeg and VSPW as they are published, so that the tables of papers can be remade by who has the data.
+"""Data sets as they are published, so that the tables of papers can be remade by who has the data.
 
 VIPSeg (github.com/VIPSeg-Dataset/VIPSeg-Dataset), at 720 lines in COCO's panoptic format, which papers use, or as it
 is downloaded:
@@ -9,27 +9,38 @@ is downloaded:
 VSPW (github.com/VSPW-dataset/VSPW-dataset-download):
 
     VSPW_480p/    data/VIDEO/origin/*.jpg  data/VIDEO/mask/*.png  {train,val,test}.txt
+
+YouTube-VIS and COCO panoptic: see `youtube_vis.py` and `coco_panoptic.py`.
 """
 
 from __future__ import annotations
 
-import json
-import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.sources.dataset_truth import CLASS_COUNT, THINGS, CocoVideo, vipseg_truth, vspw_truth
+from eomt_ros.evaluation.sources.annotations import folder_name, read_annotations
+from eomt_ros.evaluation.sources.coco_panoptic import coco_panoptic_sequences, is_coco_panoptic
+from eomt_ros.evaluation.sources.dataset_truth import (
+    CLASS_COUNT,
+    NUMBERS,
+    THINGS,
+    CocoVideo,
+    vipseg_truth,
+    vspw_truth,
+)
 from eomt_ros.evaluation.sources.files import read_pictures
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
-from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameSequence, Numbering, Problems, SourceFrame
+from eomt_ros.evaluation.sources.youtube_vis import is_youtube_vis, youtube_vis_sequences
 from eomt_ros.regular_file import read_bytes
 
-LARGEST_LIST, LARGEST_ANNOTATIONS = 1 << 20, 1 << 29
-"""Bytes of a list of videos, and of a JSON of all their segments."""
+LARGEST_LIST = 1 << 20
+"""Bytes of a list of videos."""
 VIPSEG_RATE, VSPW_RATE = 5.0, 15.0
 """Labelled frames per second, as the papers say."""
 
@@ -45,34 +56,37 @@ class _Video:
     names: list[str] | None = None
 
 
-@dataclass(frozen=True)
-class DatasetLayout:
-    """One of the ways in which the data sets lie in folders."""
-
-    labels: str
-    """The table in `config/labels`."""
-    rate: float
-    videos: Callable[[Path, str], list[_Video]]
+DatasetLayout = Callable[[Path, str], list[FrameSequence]]
+"""The videos in a folder that are of one split (`train`, `val`, `test`)."""
 
 
 def dataset_sequences(layout: DatasetLayout, path: Path, split: str) -> list[FrameSequence]:
-    """The videos of one split (`train`, `val`, `test`) in the data set's order. Raises `SourceError`."""
-    videos = layout.videos(path, split)
-    if not videos:
+    """The videos of one split in the data set's order. Raises `SourceError`."""
+    sequences = layout(path, split)
+    if not sequences:
         raise SourceError(f"{path}: the split {split} has no videos")
-    class_names = _class_names(layout.labels)
-    return [_sequence(video, layout.rate, class_names) for video in videos]
+    return sequences
 
 
 def dataset_layout(path: Path) -> DatasetLayout | None:
     """The layout of a data set in a folder; None where there is none."""
     if (path / "images").is_dir() and (path / "panomasksRGB").is_dir():
-        return DatasetLayout("vipseg", VIPSEG_RATE, _vipseg_720p)
+        return partial(_sequences, _vipseg_720p, "vipseg", VIPSEG_RATE)
     if (path / "imgs").is_dir() and (path / "panomasks").is_dir():
-        return DatasetLayout("vipseg", VIPSEG_RATE, _vipseg)
+        return partial(_sequences, _vipseg, "vipseg", VIPSEG_RATE)
     if any((path / "data").glob("*/origin")):
-        return DatasetLayout("vspw", VSPW_RATE, _vspw)
-    return None
+        return partial(_sequences, _vspw, "vspw", VSPW_RATE)
+    if is_youtube_vis(path):
+        return youtube_vis_sequences
+    return coco_panoptic_sequences if is_coco_panoptic(path) else None
+
+
+def _sequences(
+    videos: Callable[[Path, str], list[_Video]], labels: str, rate: float, path: Path, split: str
+) -> list[FrameSequence]:
+    """labels: the table in `config/labels`."""
+    class_names = _class_names(labels)
+    return [_sequence(video, rate, class_names) for video in videos(path, split)]
 
 
 def _vspw(path: Path, split: str) -> list[_Video]:
@@ -108,44 +122,33 @@ def _listed(path: Path, split: str) -> list[str]:
         raise SourceError(f"{file} is missing, which lists the videos; there are lists for: {there}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{file} cannot be read: {error}") from error
-    return [_inside(name, file) for name in names]
-
-
-def _inside(name: str, file: Path) -> str:
-    """The name of a video, checked to be that of a folder in this data set, not of another place."""
-    if Path(name).name != name or name == "..":
-        raise SourceError(f"{file} names the video {reprlib.repr(name)}, expected a folder's name")
-    return name
+    return [folder_name(name, file) for name in names]
 
 
 def _annotations(file: Path) -> dict[str, dict[str, list[tuple[int, int]]]]:
     """Segments and their categories, by video and by name of the frame."""
-    try:
-        content = json.loads(read_bytes(file, LARGEST_ANNOTATIONS))
-        things = {category["id"] for category in content["categories"] if category["isthing"]}
-        numbers = {category["id"] for category in content["categories"]}
-        videos = {
-            _inside(str(video["video_id"]), file): {
-                Path(frame["file_name"]).stem: [
-                    (int(segment["id"]), int(segment["category_id"])) for segment in frame["segments_info"]
-                ]
-                for frame in video["annotations"]
-            }
-            for video in content["annotations"]
-        }
-    except FileNotFoundError as error:
-        there = ", ".join(sorted(each.name for each in file.parent.glob("panoptic_gt_VIPSeg_*.json"))) or "none"
-        raise SourceError(f"{file} is missing; there are: {there}") from error
-    except OSError as error:
-        raise SourceError(f"{file} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise SourceError(f"{file} is not in COCO's panoptic video format: {repr(error)[:200]}") from error
+    numbers, things, videos = read_annotations(file, "in COCO's panoptic video format", partial(_parsed, file=file))
     if numbers != set(range(CLASS_COUNT)) or things != set(THINGS):
         raise SourceError(f"{file} has other categories than VIPSeg's {CLASS_COUNT}, of which {len(THINGS)} are things")
     segments = [segment for frames in videos.values() for each in frames.values() for segment in each]
     if not all(0 <= number < 1 << 24 and category in numbers for number, category in segments):
         raise SourceError(f"{file} has segments of unknown categories, or whose ids are no colour (0 to 16777215)")
     return videos
+
+
+def _parsed(content: Any, file: Path) -> tuple[set[int], set[int], dict[str, dict[str, list[tuple[int, int]]]]]:
+    """The categories, those of things, and the segments."""
+    videos = {
+        folder_name(str(video["video_id"]), file): {
+            Path(frame["file_name"]).stem: [
+                (int(segment["id"]), int(segment["category_id"])) for segment in frame["segments_info"]
+            ]
+            for frame in video["annotations"]
+        }
+        for video in content["annotations"]
+    }
+    numbers = {category["id"] for category in content["categories"]}
+    return numbers, {category["id"] for category in content["categories"] if category["isthing"]}, videos
 
 
 def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> FrameSequence:
@@ -160,6 +163,7 @@ def _sequence(video: _Video, rate: float, class_names: tuple[str, ...]) -> Frame
         seconds=len(names) / rate,
         truth=str(video.masks),
         class_names=class_names,
+        numbering=Numbering(video.name, tuple(names), NUMBERS),
     )
 
 

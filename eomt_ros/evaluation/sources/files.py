@@ -8,6 +8,7 @@ from pathlib import Path
 
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
+from eomt_ros.evaluation.sources.annotations import expect_inside
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES, read_picture
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth import TruthFolder, TruthSource
@@ -37,20 +38,27 @@ def pictures_in(folder: Path) -> list[Path]:
     if not pictures:
         raise SourceError(
             f"{folder} is neither a bag nor a folder of pictures ({', '.join(PICTURE_SUFFIXES)}), "
-            "nor laid out as VIPSeg or VSPW"
+            "nor laid out as VIPSeg, VSPW, YouTube-VIS or COCO panoptic"
         )
     return pictures
 
 
-def read_pictures(files: Sequence[Path], rate: float, problems: Problems) -> Iterator[tuple[int, SourceFrame]]:
-    """The pictures that can be read, `rate` a second, each with its place among `files`."""
+def read_pictures(
+    files: Sequence[Path], rate: float, problems: Problems, *, inside: Path | None = None
+) -> Iterator[tuple[int, SourceFrame]]:
+    """The pictures that can be read, `rate` a second, each with its place among `files`.
+
+    inside: a folder that links must not lead out of.
+    """
     for index, file in enumerate(files):
         try:
+            if inside is not None:
+                expect_inside(file, inside)
             picture = read_picture(file)
         except SourceError as error:
             problems.tally("picture was left out", "pictures were left out", str(error))
             continue
-        yield index, SourceFrame(round(index * SECOND / rate), picture)
+        yield index, SourceFrame(round(index * SECOND / rate), picture, name=file.stem)
 
 
 def _sequence(

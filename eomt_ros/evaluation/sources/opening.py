@@ -24,8 +24,9 @@ def open_sequences(
 ) -> list[FrameSequence]:
     """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
-    A folder that is laid out as VIPSeg or VSPW stands for the videos of one of its splits. Each is opened and closed
-    again here, so that a wrong one is found before the first is gone through, and opened once more for its frames.
+    A folder that is laid out as a data set (see `datasets.py`) stands for the videos of one of its splits. Each is
+    opened and closed again here, so that a wrong one is found before the first is gone through, and opened once more
+    for its frames.
 
     topics: those of the images in a bag, each a sequence of its own, called by its camera; none: that of the only
     camera. truth: where the ground truth is; None where none is wanted (`TruthSource()` looks in the usual topics).

@@ -54,6 +54,21 @@ class SourceFrame:
     """None where the frame cannot be scored."""
     space: FrameInSpace | None = None
     """None where the recording has no depth, odometry or true boxes of the frame."""
+    name: str = ""
+    """Of its file, without the suffix; empty in bags and videos."""
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """How a data set numbers a video and its classes, which its own programs go by."""
+
+    video: int | str
+    frames: tuple[str, ...]
+    """Names of all frames, in order."""
+    categories: tuple[int, ...]
+    """The number of each class."""
+    pictures: tuple[int, ...] = ()
+    """The number of each frame, where frames have some."""
 
 
 class Problems(list[str]):
@@ -97,6 +112,8 @@ class FrameSequence:
     """Meaning of the values in the ground truth."""
     class_names: tuple[str, ...] | None = None
     """The classes of the ground truth, where the data set has its own: a model must know the same, in this order."""
+    numbering: Numbering | None = None
+    """None where it is of no data set."""
     problems: Problems = field(default_factory=Problems)
     """Grows until the last frame was read."""
 
