@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from eomt_ros.errors import UserError
@@ -54,14 +56,24 @@ def asked_slices(options: argparse.Namespace) -> list[SlicePattern]:
     return [SlicePattern.parse(text) for text in options.slices]
 
 
-def asked_gates(options: argparse.Namespace, tags: Collection[str]) -> list[Gate]:
-    """The gates that the options describe. tags: those that recordings have.
+def asked_gates(
+    options: argparse.Namespace,
+    tags: Collection[str],
+    class_names: Callable[[], Sequence[str] | None] = lambda: None,
+) -> list[Gate]:
+    """The gates that the options describe. tags: those that recordings have. class_names: gives those of the results,
+    None where nobody knows them yet; called where a gate is of a class.
 
     Raises `GateError` where one names no figure or no slice, `UserError` where the file for JUnit XML is another file.
     """
+    from eomt_ros.evaluation.figure_names import is_of_class
     from eomt_ros.evaluation.gates import Gate
 
     gates = [Gate.parse(text).among(tags) for text in options.gates]
+    of_class = [gate for gate in gates if is_of_class(gate.figure)]
+    names = class_names() if of_class else None
+    for gate in of_class:
+        gate.expect_figure(names)
     if options.junit is not None and options.junit.exists():
         with open_regular(options.junit) as file:
             if file.read(len(_XML)) not in (b"", _XML):
@@ -69,10 +81,26 @@ def asked_gates(options: argparse.Namespace, tags: Collection[str]) -> list[Gate
     return list(dict.fromkeys(gates))
 
 
-def judged(found: Results, gates: Sequence[Gate], junit: Path | None) -> int:
+def model_class_names(options: argparse.Namespace) -> Sequence[str] | None:
+    """The classes of what a model will find, which is not loaded; None for predictions that somebody recorded.
+
+    Raises `EngineError`.
+    """
+    from eomt_ros.engine.model.checkpoint import load_model_labels
+    from eomt_ros.engine.model.taxonomy import robot_labels
+
+    if options.predictions is not None:
+        return None
+    labels = load_model_labels(options.model, options.labels or None)
+    return robot_labels(labels, options.taxonomy, options.classes).labels.class_names
+
+
+def judged(
+    found: Results, gates: Sequence[Gate], junit: Path | None, incomplete: Mapping[str, str] = MappingProxyType({})
+) -> int:
     """Prints what came of the gates, writes the JUnit XML, and returns the exit code: 0, or `GATE_FAILED`.
 
-    Raises `OSError`.
+    incomplete: why the figures of a recording are of a part of it only, by name. Raises `OSError`.
     """
     from eomt_ros.evaluation.junit import gate_cases, recording_cases, write_junit
 
@@ -80,5 +108,19 @@ def judged(found: Results, gates: Sequence[Gate], junit: Path | None) -> int:
     for each in judgements:
         print(f"{'FAILED' if each.failed else 'passed'}: fail if {each.gate.text} ({each.reason})")
     if junit is not None:
-        write_junit(recording_cases(found), gate_cases(judgements), junit)
+        write_junit(recording_cases(found, incomplete), gate_cases(judgements), junit)
     return GATE_FAILED if any(each.failed for each in judgements) else 0
+
+
+@contextmanager
+def junit_of_failure(junit: Path | None, recording: str) -> Iterator[None]:
+    """Writes a JUnit XML with the error where one ends the block, so that a CI shows why there are no figures."""
+    from eomt_ros.evaluation.junit import JUnitCase, write_junit
+
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if junit is not None:
+            with suppress(OSError):  # the first error is the one that matters
+                write_junit([JUnitCase(recording, str(error), "error")], [], junit)
+        raise

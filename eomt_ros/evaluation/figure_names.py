@@ -40,6 +40,11 @@ def flat_figures(found: Figures) -> dict[str, float | None]:
     return dict(_values(type(found), found, ""))
 
 
+def is_of_class(path: str) -> bool:
+    """True for a figure of one class."""
+    return any(path.startswith(f"{each}.") for each in BY_CLASS)
+
+
 def expect_figure(path: str, kind: type[Figures], class_names: Sequence[str] | None = None) -> None:
     """Raises `ValueError`, with the nearest name, where `Results` or `Recording` has no figure of that path.
 

@@ -5,7 +5,7 @@ Source: the schema of Jenkins' xUnit plugin (junit-10.xsd); GitLab reads the sam
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from eomt_ros.evaluation.gates import Judgement
 from eomt_ros.evaluation.json_file import write_whole
-from eomt_ros.evaluation.results import Results
+from eomt_ros.evaluation.results import Recording, Results
 from eomt_ros.printable import printable
 
 LONGEST_TEXT = 2000
@@ -32,19 +32,23 @@ class JUnitCase:
     """Time that it took, 0 where that is not known."""
 
 
-def recording_cases(found: Results) -> list[JUnitCase]:
-    """A case for each recording; those that failed are errors."""
-    failed = {each.name: JUnitCase(each.name, each.error, "error") for each in found.failed}
-    passed = [
-        JUnitCase(
-            each.name,
-            f"{each.frames:,} frames, mIoU {'unknown' if each.miou is None else f'{each.miou:.3f}'}",
-            seconds=each.frames / each.fps if each.fps else 0.0,
-        )
-        for each in found.recordings
-        if each.name not in failed
-    ]
-    return [*failed.values(), *passed]
+def recording_cases(found: Results, incomplete: Mapping[str, str]) -> list[JUnitCase]:
+    """A case for each recording; those that failed are errors.
+
+    incomplete: why the figures of a recording are of a part of it only, by name; that is a failure.
+    """
+    failed = [JUnitCase(each.name, each.error, "error") for each in found.failed]
+    return [*failed, *(_case(each, incomplete.get(each.name, "")) for each in found.recordings)]
+
+
+def _case(recording: Recording, incomplete: str) -> JUnitCase:
+    miou = "unknown" if recording.miou is None else f"{recording.miou:.3f}"
+    return JUnitCase(
+        recording.name,
+        incomplete or f"{recording.frames:,} frames, mIoU {miou}",
+        "failure" if incomplete else "passed",
+        seconds=recording.frames / recording.fps if recording.fps else 0.0,
+    )
 
 
 def gate_cases(judgements: Iterable[Judgement]) -> list[JUnitCase]:
