@@ -41,6 +41,7 @@ setup(
         "torch>=2.4",
     ],
     extras_require={
+        "cluster": ["distributed>=2024.2"],
         "coco": ["pycocotools>=2.0.8"],
         "demo": ["mujoco>=4.0", "PyOpenGL>=3.1"],
         "evaluation": [
@@ -55,9 +56,13 @@ setup(
         "mask2former": ["pillow>=9", "torchvision>=0.19", "transformers>=5.23"],
         "onnxruntime": ["onnx>=1.17", "onnxruntime>=1.17", "onnxscript>=0.5"],
         "openvino": ["onnx>=1.17", "onnxscript>=0.5", "openvino>=2024.5"],
+        "remote": ["aiohttp>=3.9", "fsspec>=2024.2", "gcsfs>=2024.2", "s3fs>=2024.2"],
         "supervision": ["supervision>=0.25"],
         "test": [
             "accelerate>=1.0",
+            "aiohttp>=3.9",
+            "distributed>=2024.2",
+            "fsspec>=2024.2",
             "hypothesis>=6.90",
             "mcap>=1.2",
             "mypy>=1.11",

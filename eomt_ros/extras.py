@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 # As in setup.py, without versions; a test holds the two together.
 EXTRAS = {
+    "cluster": ("distributed",),
     "coco": ("pycocotools",),
     "evaluation": (
         "av",
@@ -24,6 +25,7 @@ EXTRAS = {
     "mask2former": ("pillow", "torchvision", "transformers"),
     "onnxruntime": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("onnx", "onnxscript", "openvino"),
+    "remote": ("aiohttp", "fsspec", "gcsfs", "s3fs"),
     "supervision": ("supervision",),
     "training": ("accelerate", "jinja2", "tensorboard", "tqdm"),
 }

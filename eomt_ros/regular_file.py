@@ -2,7 +2,7 @@
 
 A pipe would be waited for without end, and a device such as /dev/zero would be read without end. Links are followed,
 because the hub's cache is made of them, but where they end there has to be a regular file. A Git LFS pointer, which a
-clone without Git LFS has in place of a large file, is refused too.
+clone without Git LFS has in place of a large file, is refused too. A file on another machine is regular.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
+
+from eomt_ros.remote_path import RemotePath
 
 _GIT_LFS_POINTER = b"version https://git-lfs"
 _KINDS = {
@@ -42,6 +44,8 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 
 def expect_regular(path: str | Path) -> int:
     """The size of a file, bytes, as it says itself. Raises `OSError` as `open_regular`."""
+    if isinstance(path, RemotePath):
+        return path.size
     with open_regular(path) as file:
         return os.fstat(file.fileno()).st_size
 

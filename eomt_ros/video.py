@@ -16,6 +16,7 @@ from av.container import InputContainer
 
 from eomt_ros.errors import UserError
 from eomt_ros.regular_file import expect_regular
+from eomt_ros.remote_path import RemotePath
 
 FORMATS = (
     "mov,mp4,3gp,3g2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,h263,mjpeg,mjpeg_2000,ogg,flv,asf,ivf,obu,"
@@ -103,4 +104,5 @@ def frame_count(path: Path) -> int | None:
 def _opened(path: Path) -> InputContainer:
     """A video that is one file: a playlist, which ffmpeg would read, too, names others."""
     expect_regular(path)
-    return av.open(str(path), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})
+    source = path.open() if isinstance(path, RemotePath) else str(path)
+    return av.open(source, "r", options={"format_whitelist": FORMATS, "protocol_whitelist": "file"})

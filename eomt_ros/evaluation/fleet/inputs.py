@@ -12,6 +12,7 @@ from pathlib import Path
 
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.bag.storage import METADATA, is_bag
+from eomt_ros.evaluation.fleet.remote import is_url, is_url_pattern, urls_of
 from eomt_ros.evaluation.results import FILE as RESULTS
 from eomt_ros.evaluation.sources.datasets import dataset_layout
 from eomt_ros.evaluation.sources.image_files import PICTURE_SUFFIXES
@@ -34,9 +35,10 @@ def expand(inputs: Sequence[Path | str]) -> list[Path | str]:
     """The recordings that inputs stand for, each once, in the order of the inputs.
 
     An input is a recording; a folder with recordings somewhere in it; a pattern such as `day*/*.mcap`, where no file is
-    called so; `@FILE`, a text file with an input in each line, relative to its folder, `#` for comments; or a URL,
-    which stays what it is. A path that does not exist is a recording that cannot be read. Raises `UserError` for a
-    pattern that nothing fits, a list that cannot be read, and a folder without recordings.
+    called so; `@FILE`, a text file with an input in each line, relative to its folder, `#` for comments; or a URL of a
+    recording, or of several by a pattern. A path that does not exist is a recording that cannot be read. Raises
+    `UserError` for a pattern that nothing fits, a list that cannot be read, a folder without recordings, and a URL of
+    a protocol that is not there.
     """
     found = [each for text in inputs for each in _expanded(str(text))]
     return list(dict.fromkeys(found))
@@ -46,13 +48,8 @@ def stands_for_several(text: Path | str) -> bool:
     """True for an input that may be any number of recordings: a list, a pattern, a folder of recordings."""
     text = str(text)
     if is_url(text):
-        return False
+        return is_url_pattern(text)
     return text.startswith(LIST) or _is_pattern(text) or (Path(text).is_dir() and not _is_recording(Path(text)))
-
-
-def is_url(text: str) -> bool:
-    """True for `s3://...`, `https://...` and the like."""
-    return "://" in text
 
 
 def unit_names(recordings: Sequence[Path | str]) -> list[str]:
@@ -71,7 +68,7 @@ def unit_names(recordings: Sequence[Path | str]) -> list[str]:
 
 def _expanded(text: str) -> Iterator[Path | str]:
     if is_url(text):
-        yield text
+        yield from urls_of(text)
     elif text.startswith(LIST) and not Path(text).exists():
         yield from _listed(Path(text[len(LIST) :]))
     elif _is_pattern(text):

@@ -36,7 +36,7 @@ class Outcome:
 
 def failed(unit: Unit, error: str, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:
     """The outcome of a recording without figures."""
-    return Outcome(unit.name, str(unit.path), unit.key, FAILED, error, seconds, attempts)
+    return Outcome(unit.name, unit.address, unit.key, FAILED, error, seconds, attempts)
 
 
 def write_outcome(outcome: Outcome, folder: Path) -> None:
@@ -52,4 +52,4 @@ def kept(unit: Unit, folder: Path) -> Outcome | None:
         return None
     if not unit.fingerprint or found.key != unit.key or found.state != DONE:
         return None
-    return replace(found, name=unit.name, path=str(unit.path), state=KEPT)
+    return replace(found, name=unit.name, path=unit.address, state=KEPT)

@@ -7,6 +7,7 @@ hash of that content, of the weights, of the settings, and of the package's vers
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from eomt_ros.engine.model.checkpoint import find_checkpoint
 from eomt_ros.engine.model.weights import weight_files
 from eomt_ros.evaluation.fleet.fingerprint import fingerprint
 from eomt_ros.evaluation.fleet.inputs import unit_names
+from eomt_ros.evaluation.fleet.remote import remote_fingerprint, without_secrets
 from eomt_ros.evaluation.request import EvaluationRequest
 from eomt_ros.regular_file import sha256_of
 
@@ -38,6 +40,11 @@ class Unit:
     tags: tuple[str, ...] = ()
     """Slices that it belongs to."""
 
+    @property
+    def address(self) -> str:
+        """The path, absolute; the URL without what is secret in it."""
+        return without_secrets(self.path) if isinstance(self.path, str) else os.path.abspath(self.path)
+
 
 def units_of(recordings: Sequence[Path | str], request: EvaluationRequest) -> tuple[list[Unit], list[str]]:
     """The units of recordings, in their order, and a note for each that has the content of one before it.
@@ -49,7 +56,7 @@ def units_of(recordings: Sequence[Path | str], request: EvaluationRequest) -> tu
     seen: dict[str, Path | str] = {}
     notes = []
     for name, path in zip(unit_names(recordings), recordings, strict=True):
-        content = fingerprint(path)
+        content = remote_fingerprint(path) if isinstance(path, str) else fingerprint(path)
         if content in seen:
             notes.append(f"{path} has the content of {seen[content]}, and is left out")
             continue

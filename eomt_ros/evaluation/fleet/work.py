@@ -17,6 +17,7 @@ import eomt_ros
 from eomt_ros.engine import Segmenter
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.fleet.outcome import DONE, Outcome, failed, write_outcome
+from eomt_ros.evaluation.fleet.remote import at_hand
 from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.request import EvaluationRequest, evaluate_request, load_segmenter
@@ -85,10 +86,15 @@ def put_in_place(half: Path, folder: Path) -> None:
 
 
 def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
+    with at_hand(unit.path) as path:
+        return _evaluate_path(path, unit, job, half, begun)
+
+
+def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
     request = job.request.of_recording(unit.name)
-    sequences = request.open([Path(unit.path)])
+    sequences = request.open([path])
     settings = {
-        "input": [os.path.abspath(unit.path)],
+        "input": [unit.address],
         "fingerprint": unit.fingerprint,
         "key": unit.key,
         "tags": list(unit.tags),
@@ -102,7 +108,7 @@ def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
     incomplete = [problem for each in sequences if each.problems.incomplete for problem in found.problems]
     outcome = Outcome(
         unit.name,
-        str(unit.path),
+        unit.address,
         unit.key,
         DONE,
         "; ".join(incomplete),
