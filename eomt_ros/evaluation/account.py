@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +17,20 @@ from eomt_ros.evaluation.counts import RunCounts
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics import ObjectLimits, PartialScores, Scores
+from eomt_ros.evaluation.metrics.objects import FrameObjects
 from eomt_ros.evaluation.output_bag import OutputBag
 from eomt_ros.evaluation.pace import NOMINAL_STEP, FrameTime, Pace
-from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames
+from eomt_ros.evaluation.pictures import PicturedFrame, WorstFrames, by_objects
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.results import Recording
+from eomt_ros.evaluation.row_file import RowFile
+from eomt_ros.evaluation.rows import FrameRow
 from eomt_ros.evaluation.sources.sequence import SourceFrame
+from eomt_ros.evaluation.sweep import SweepScores
 from eomt_ros.evaluation.trend import DriftWatch, Trend
 from eomt_ros.evaluation.unscored import PredictedCounts, PredictedFigures
 from eomt_ros.evaluation.video import VideoWriter
+from eomt_ros.evaluation.wrong import SweepPoint
 
 if TYPE_CHECKING:
     from eomt_ros.space.locator import Locator
@@ -45,45 +51,55 @@ class SequenceAccount:
 class Account:
     """Takes the frames of sequences with their predictions, within a `with` block; after it everything is written.
 
-    video: the file for the overlay video; None: none. May be fed from another thread than it was made in, by one at a
-    time.
+    video: the file for the overlay video, rows: that for a row of each frame; None: none. May be fed from another
+    thread than it was made in, by one at a time. sweep: other thresholds to score.
     """
 
     def __init__(
-        self, predictions: Predictions, video: Path | None, convention: Convention, limits: ObjectLimits
+        self,
+        predictions: Predictions,
+        video: Path | None,
+        convention: Convention,
+        limits: ObjectLimits,
+        rows: Path | None = None,
+        sweep: Sequence[SweepPoint] = (),
     ) -> None:
         self._predictions = predictions
         labels = predictions.labels
         classes = len(labels.class_names)
         self.scores = Scores(labels.class_names, labels.is_thing, convention, limits)
+        self._sweep = SweepScores(sweep, labels.class_names, labels.is_thing, convention, limits)
         self.trend = Trend(classes)
         self.drift = DriftWatch(classes)
         self.sequences: list[SequenceAccount] = []
         self._has_ids = predictions.task != "semantic"
         self.worst = WorstFrames(labels)
+        self.worst_by_objects = WorstFrames(labels, rank=by_objects)
         self.latency = LatencyHistogram()
         self.stages: defaultdict[str, LatencyHistogram] = defaultdict(LatencyHistogram)
         self.video = None if video is None else Beside(video, lambda path: VideoWriter(path, quick=True))
+        self.rows = None if rows is None else Beside(rows, lambda path: RowFile.open(path, FrameRow))
         self._unscored = Tally()
         self._repeated = 0
         self._shown = 0
         self._bag: Beside[OutputBag] | None = None
         self._bag_problems: list[str] = []
         self._pace = Pace()
-        self._held: tuple[SourceFrame, FrameResult] | None = None
+        self._held: tuple[SourceFrame, FrameResult, Sequence[FrameResult]] | None = None
         self._locator: Locator | None = None
 
     def __enter__(self) -> Account:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for beside in (self.video, self._bag):
+        for beside in (self.video, self._bag, self.rows):
             if beside is not None:
                 beside.close()
 
     def start_sequence(self, name: str, bag: Path | None) -> None:
         """Begins another sequence. bag: where its predictions are written as a bag; None: nowhere."""
         self.scores.start_sequence(name)
+        self._sweep.start_sequence(name)
         self.drift.start_sequence()
         predicted = PredictedFigures(len(self._predictions.labels.class_names), has_ids=self._has_ids)
         self.sequences.append(SequenceAccount(name, predicted))
@@ -93,8 +109,8 @@ class Account:
         self._locator = None
         self._sequence_frames = 0
 
-    def add(self, frame: SourceFrame, found: FrameResult) -> None:
-        """Counts the next frame of the sequence."""
+    def add(self, frame: SourceFrame, found: FrameResult, swept: Sequence[FrameResult] = ()) -> None:
+        """Counts the next frame of the sequence; swept: what is found at each point of the sweep."""
         if self._bag is not None:
             self._bag.write(
                 lambda bag: bag.write_found(
@@ -110,7 +126,7 @@ class Account:
         moment = self._pace.push(frame.stamp)
         if self._held is not None and moment is not None:
             self._count(*self._held, moment)
-        self._held = frame, found
+        self._held = frame, found, swept
 
     def end_sequence(self) -> None:
         """Ends the sequence, and its bag."""
@@ -142,9 +158,9 @@ class Account:
             "the ids of the true and the predicted classes agree only if the true ones are taken for "
             f"{shift:+d} too large: if they are numbered from {shift}, give --truth-map offset={-shift}"
         )
-        video = [] if self.video is None or self.video.problem is None else [self.video.problem]
+        besides = [each.problem for each in (self.video, self.rows) if each is not None and each.problem is not None]
         hints = [*([shifted] if shift else []), *([repeated] if self._repeated else [])]
-        return [*unscored, *hints, *video, *self._bag_problems]
+        return [*unscored, *hints, *besides, *self._bag_problems]
 
     @property
     def frames(self) -> int:
@@ -166,6 +182,7 @@ class Account:
             nanoseconds=sum(sequence.nanoseconds for sequence in self.sequences),
             latency=self.latency,
             stages=dict(self.stages),
+            sweep=self._sweep.counts(),
         )
 
     def recordings(self) -> tuple[Recording, ...]:
@@ -184,20 +201,51 @@ class Account:
             for each, scored in zip(self.sequences, figures, strict=True)
         )
 
-    def _count(self, frame: SourceFrame, found: FrameResult, moment: FrameTime) -> None:
+    def _count(self, frame: SourceFrame, found: FrameResult, swept: Sequence[FrameResult], moment: FrameTime) -> None:
         sequence = self.sequences[-1]
         sequence.frames += 1
         seconds = self._time(found.timings)
         score = self._score(frame, found, moment)
+        if score is not None and frame.truth is not None:
+            self._sweep.add(frame.truth, swept, moment)
         self.trend.add(sequence.name, moment, seconds, score)
         self.drift.add(moment, score)
         sequence.predicted.add(found, moment)
+        objects = None if score is None or score.tubes is None else self.scores.frame_objects
+        self._write_row(frame, moment, seconds, score, objects)
         picture = found.plot(frame.image)
         if self.video is not None:
             self.video.write(lambda video: video.write(picture, self._shown + moment.shown))
         if score is not None and frame.truth is not None and score.miou is not None:
-            begin, miou = moment.begin, score.miou
-            self.worst.offer(PicturedFrame(sequence.name, frame.stamp, begin, miou, frame.image, picture, frame.truth))
+            where = sequence.name, frame.stamp, moment.begin
+            pictured = PicturedFrame(*where, score.miou, frame.image, picture, frame.truth, objects)
+            self.worst.offer(pictured)
+            if objects is not None and objects.errors:
+                self.worst_by_objects.offer(pictured)
+
+    def _write_row(
+        self,
+        frame: SourceFrame,
+        moment: FrameTime,
+        seconds: float | None,
+        score: PartialScores | None,
+        objects: FrameObjects | None,
+    ) -> None:
+        if self.rows is None:
+            return
+        row = FrameRow(
+            sequence=self.sequences[-1].name,
+            stamp=frame.stamp,
+            seconds=moment.begin,
+            latency_ms=None if seconds is None else 1e3 * seconds,
+            miou=None if score is None else score.miou,
+            pq=None if score is None else score.pq,
+            objects=None if objects is None else objects.in_view,
+            missed=None if objects is None else objects.missed,
+            ghosts=None if objects is None else objects.ghosts,
+            id_switches=None if objects is None else objects.switches,
+        )
+        self.rows.write(lambda rows: rows.add(row))
 
     def _time(self, timings: Timings) -> float | None:
         """Counts the seconds of each stage, and returns their sum; None where they are not known."""

@@ -15,10 +15,12 @@ import numpy as np
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.json_file import JsonFileError, from_json
 from eomt_ros.evaluation.latency import LatencyHistogram
+from eomt_ros.evaluation.metrics.breakdown import Breakdown
 from eomt_ros.evaluation.metrics.scores import PartialScores, ScoreCounts
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS
 from eomt_ros.evaluation.results import Drift, Results, ResultsError
 from eomt_ros.evaluation.unscored import PredictedCounts
+from eomt_ros.evaluation.wrong import SweepPoint, SweptFigures
 
 
 @dataclass(eq=False)
@@ -59,6 +61,8 @@ class RunCounts:
     """Length of the sequences, by their stamps."""
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     stages: dict[str, LatencyHistogram] = field(default_factory=dict)
+    sweep: dict[str, ScoreCounts] = field(default_factory=dict)
+    """The same frames with other thresholds, by `SweepPoint.name`."""
 
     @classmethod
     def empty(cls, classes: int, *, has_ids: bool = True) -> RunCounts:
@@ -80,21 +84,27 @@ class RunCounts:
         self.latency.merge(other.latency)
         for stage, times in other.stages.items():
             self.stages.setdefault(stage, LatencyHistogram()).merge(times)
+        for point, scores in other.sweep.items():
+            self.sweep.setdefault(point, ScoreCounts.empty(len(scores.partial.confusion.counts))).add(scores)
 
     def figures(self, class_names: Sequence[str], is_thing: Sequence[bool], convention: Convention) -> dict[str, Any]:
         """The figures of all that was counted, by the names that `Results` has for them."""
-        latency = self.latency
+        latency, things = self.latency, np.array(is_thing, bool)
         return {
             "frames": self.frames,
             "frames_scored": self.frames_scored,
             "seconds": self.nanoseconds * 1e-9,
-            **vars(self.scores.figures(class_names, np.array(is_thing, bool), convention)),
+            **vars(self.scores.figures(class_names, things, convention)),
             "fps": latency.count / latency.seconds if latency.seconds else math.nan,
             "latency_ms": latency.figures(),
             "stages_ms": {stage: times.figures() for stage, times in self.stages.items()},
             "latency_histogram": latency.bars(),
             "predicted": self.predicted.figures(class_names),
             "drift": self.minutes.drift(),
+            "sweep": tuple(
+                SweptFigures.of(point, self.sweep[point.name].figures(class_names, things, convention))
+                for point in sorted(map(SweepPoint.named, self.sweep))
+            ),
         }
 
 
@@ -107,12 +117,22 @@ def counts_of(results: Results) -> RunCounts:
     except JsonFileError as error:
         raise ResultsError(str(error)) from error
     classes = len(results.class_names)
-    partials = [counts.scores.partial, counts.minutes.first, counts.minutes.last]
+    scores = [counts.scores, *counts.sweep.values()]
+    partials = [*(each.partial for each in scores), counts.minutes.first, counts.minutes.last]
     confusions = [partial.confusion.counts for partial in partials]
     tubes = [array for partial in partials if partial.tubes is not None for array in vars(partial.tubes).values()]
+    empty = Breakdown.empty(classes)
+    for name in counts.sweep:
+        try:
+            SweepPoint.named(name)
+        except ValueError as error:
+            raise ResultsError(
+                f"counts.sweep has the name {name!r}, expected one such as score_threshold=0.3"
+            ) from error
     for array, shape in (
         *((each, (classes, classes + 1)) for each in confusions),
         *((each, (len(VPQ_WINDOWS), classes)) for each in tubes),
+        *((array, vars(empty)[name].shape) for each in scores for name, array in vars(each.breakdown or empty).items()),
         (counts.predicted.areas, (classes,)),
     ):
         if array.shape != shape:

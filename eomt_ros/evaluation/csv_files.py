@@ -47,11 +47,11 @@ def write_table(rows: Iterable[Mapping[str, Cell]], columns: Sequence[str], path
     """Writes rows, by the names of columns; the file is there whole or not at all. Raises `OSError`."""
     with written_whole(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(map(_cell, columns))
-        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+        writer.writerow(map(as_cell, columns))
+        writer.writerows([as_cell(row.get(column)) for column in columns] for row in rows)
 
 
-def _cell(value: Cell) -> Cell:
+def as_cell(value: Cell) -> Cell:
     """A cell that is no formula to a spreadsheet, whoever named the recording."""
     if not isinstance(value, str):
         return value

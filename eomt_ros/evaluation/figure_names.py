@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from eomt_ros.engine.results import Timings
+from eomt_ros.evaluation.metrics.breakdown import SIZES
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS
 from eomt_ros.evaluation.results import Figures
 
@@ -21,10 +22,11 @@ NO_FIGURES = frozenset({"schema_version", "slices"})
 """Fields with numbers that are none: slices have the same figures, and are asked for as slices."""
 ANY = "*"
 """In a path, the place of a name, such as a class's."""
-BY_CLASS = ("class_iou", "predicted.class_area", "objects_in_metres.by_class")
+BY_CLASS = ("class_iou", "by_class", "predicted.class_area", "objects_in_metres.by_class")
 """Figures that have a name of a class after them."""
 BY_NAME = {
     "vpq_by_window": tuple(map(str, VPQ_WINDOWS)),
+    "by_size": tuple(SIZES),
     "stages_ms": tuple(field.name for field in fields(Timings)),
 }
 """Figures that have one of these names after them."""

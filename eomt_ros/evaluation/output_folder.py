@@ -19,6 +19,7 @@ from eomt_ros.evaluation.pictures import WORST_FOLDER
 REPORT = "report.html"
 OVERLAY = "overlay.mp4"
 BAG = "bag"
+FRAMES, OBJECTS = "frames.csv", "objects.csv"
 _WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
 
 
@@ -78,5 +79,5 @@ def _clear(out: Path) -> None:
         for path in unfinished(out / name):
             path.unlink(missing_ok=True)
     # The figures last: until then the folder is known for what it is.
-    for name in (REPORT, OVERLAY, results.FILE):
+    for name in (REPORT, OVERLAY, FRAMES, OBJECTS, results.FILE):
         (out / name).unlink(missing_ok=True)

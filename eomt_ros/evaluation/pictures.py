@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from eomt_ros.engine import Segment
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.tracking.tracker import LARGEST_ID
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.results import WorstFrame
+from eomt_ros.evaluation.metrics.objects import FrameObjects
+from eomt_ros.evaluation.wrong import WorstFrame
 from eomt_ros.overlay import draw, to_jpeg
 
 if TYPE_CHECKING:
@@ -43,12 +44,30 @@ class PicturedFrame:
     prediction: Picture
     """The image with the prediction drawn into it."""
     truth: Truth
+    objects: FrameObjects | None = None
+    """None where there are classes only."""
+
+
+def by_miou(frame: PicturedFrame) -> tuple[float, ...]:
+    """The lower, the worse."""
+    return (frame.miou,)
+
+
+def by_objects(frame: PicturedFrame) -> tuple[float, ...]:
+    """The more is missed, a ghost, or has a new id, the worse; among equals the lower mIoU."""
+    return (0 if frame.objects is None else -frame.objects.errors, frame.miou)
 
 
 class WorstFrames:
-    """Keeps the frames with the lowest mIoU of those that it is offered."""
+    """Keeps those of the frames that it is offered for which `rank` is lowest."""
 
-    def __init__(self, labels: Labels, longest_side: int = LONGEST_SIDE) -> None:
+    def __init__(
+        self,
+        labels: Labels,
+        longest_side: int = LONGEST_SIDE,
+        rank: Callable[[PicturedFrame], tuple[float, ...]] = by_miou,
+    ) -> None:
+        self._rank = rank
         self._labels = labels
         self._longest_side = longest_side
         self._kept: list[PicturedFrame] = []
@@ -61,9 +80,10 @@ class WorstFrames:
             for each in self._kept
             if each.sequence == frame.sequence and abs(each.seconds - frame.seconds) < APART - 1e-6
         ]
-        if any(each.miou <= frame.miou for each in near):
+        rank = self._rank(frame)
+        if any(self._rank(each) <= rank for each in near):
             return
-        if not near and len(self._kept) == FRAMES and self._kept[-1].miou <= frame.miou:
+        if not near and len(self._kept) == FRAMES and self._rank(self._kept[-1]) <= rank:
             return
         # Nothing is drawn or encoded yet: most of them will not be among the worst for long.
         instances = None if frame.truth.instances is None else self._small(frame.truth.instances)
@@ -71,7 +91,7 @@ class WorstFrames:
         image, prediction = self._small(frame.image), self._small(frame.prediction)
         small = replace(frame, image=image, prediction=prediction, truth=truth)
         kept = [each for each in self._kept if each not in near]
-        self._kept = sorted([*kept, small], key=lambda each: each.miou)[:FRAMES]
+        self._kept = sorted([*kept, small], key=self._rank)[:FRAMES]
 
     def pictures(self) -> Iterator[tuple[PicturedFrame, dict[str, Picture]]]:
         """The frames, worst first, each with its pictures: input, prediction and truth."""
@@ -79,16 +99,32 @@ class WorstFrames:
             truth = draw(frame.image, DrawnTruth(frame.truth, self._labels), self._labels)
             yield frame, {"input": frame.image, "prediction": frame.prediction, "truth": truth}
 
-    def write(self, out: Path) -> tuple[WorstFrame, ...]:
-        """Writes their pictures into a folder of `out`, worst first. Raises `OSError`."""
+    def write(self, out: Path, kind_of_worst: str = "") -> tuple[WorstFrame, ...]:
+        """Writes their pictures into a folder of `out`, worst first.
+
+        kind_of_worst: a word for their names, where there are pictures of other worst frames. Raises `OSError`.
+        """
         if self._kept:
             (out / WORST_FOLDER).mkdir(exist_ok=True)
         frames = []
         for number, (frame, pictures) in enumerate(self.pictures(), start=1):
-            paths = {kind: f"{WORST_FOLDER}/{number:02}_{kind}.jpg" for kind in pictures}
+            paths = {kind: f"{WORST_FOLDER}/{number:02}_{kind_of_worst}{kind}.jpg" for kind in pictures}
             for kind, picture in pictures.items():
                 (out / paths[kind]).write_bytes(to_jpeg(picture))
-            frames.append(WorstFrame(frame.sequence, frame.stamp, frame.seconds, frame.miou, **paths))
+            objects = frame.objects
+            worst = WorstFrame(
+                sequence=frame.sequence,
+                stamp=frame.stamp,
+                seconds=frame.seconds,
+                miou=frame.miou,
+                input=paths["input"],
+                prediction=paths["prediction"],
+                truth=paths["truth"],
+                missed=None if objects is None else objects.missed,
+                ghosts=None if objects is None else objects.ghosts,
+                switches=None if objects is None else objects.switches,
+            )
+            frames.append(worst)
         return tuple(frames)
 
     def _small(self, image: npt.NDArray[Any]) -> npt.NDArray[Any]:

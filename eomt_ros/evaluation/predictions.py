@@ -83,17 +83,23 @@ class EnginePredictions:
             self._warm = True
             self._segmenter.warm_up(height, width)
         try:
-            result = self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND))
+            result = self._segment(frame)
         except LateFrameError as error:
             self._late.add(str(error))
             return None
         except EngineError as error:
             self._failed.add(f"at {frame.stamp} ns: {error}")
-            self._stream.reset()
+            self._reset()
             return None
         if result.reset_reason:
             self._resets.add(result.reset_reason)
         return result
+
+    def _segment(self, frame: SourceFrame) -> FrameResult:
+        return self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND))
+
+    def _reset(self) -> None:
+        self._stream.reset()
 
     def problems(self) -> list[str]:
         """Frames that were left out or could not be segmented, and breaks after which ids began anew."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
+from eomt_ros.evaluation.wrong import SegmentFigures, SweptFigures, WorstFrame
 from eomt_ros.regular_file import read_bytes
 
 SCHEMA_VERSION = 1
@@ -103,22 +104,6 @@ class GroundMap:
     sequence: str
     robot: Path2D
     objects: tuple[MappedObject, ...]
-
-
-@dataclass(frozen=True)
-class WorstFrame:
-    """One of the frames with the lowest mIoU, with its pictures in the output folder."""
-
-    sequence: str
-    stamp: int
-    """Nanoseconds."""
-    seconds: float
-    """From the start of the sequence."""
-    miou: float
-    input: str
-    """Path of the picture relative to the output folder, as are `prediction` and `truth`."""
-    prediction: str
-    truth: str
 
 
 @dataclass(frozen=True)
@@ -220,6 +205,10 @@ class Figures:
     vpq_stuff: float | None = None
     vpq_by_window: Mapping[str, float | None] = field(default_factory=dict)
     """By the number of frames in a window: 1, 2, 4, 6, 8."""
+    by_class: Mapping[str, SegmentFigures] = field(default_factory=dict)
+    """Of things and stuff; only classes that are true or predicted anywhere."""
+    by_size: Mapping[str, SegmentFigures] = field(default_factory=dict)
+    """Of things: tiny, small, medium, large, see `metrics.breakdown`; only sizes that there are."""
     stq: float | None = None
     sq: float | None = None
     aq: float | None = None
@@ -323,13 +312,18 @@ class Results(Figures):
     maps: tuple[GroundMap, ...] = ()
     """Of the first sequences with figures in metres."""
     worst_frames: tuple[WorstFrame, ...] = ()
+    """Those with the lowest mIoU."""
+    worst_frames_by_objects: tuple[WorstFrame, ...] = ()
+    """Those with most objects that are missed, that are not there, or that have a new id."""
+    sweep: tuple[SweptFigures, ...] = ()
+    """Figures with other thresholds, from the same pass of the network."""
     replay: ReplayFigures | None = None
     replays: Mapping[str, ReplayFigures] = field(default_factory=dict)
     """The same for each of several cameras, by the name of its sequence."""
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What the figures are made of, see `counts.py`; empty in files of older versions."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Paths of `overlay` (video) and `bag` (predictions), relative to the output folder."""
+    """Paths of `overlay` (video), `bag` (predictions), `frames` and `objects` (CSV), relative to the output folder."""
 
 
 def begin(folder: Path) -> None:

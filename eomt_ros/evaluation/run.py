@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,21 @@ import torch
 import eomt_ros
 from eomt_ros.engine import FrameResult
 from eomt_ros.evaluation.account import Account
+from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
-from eomt_ros.evaluation.output_folder import BAG, OVERLAY
+from eomt_ros.evaluation.output_folder import BAG, FRAMES, OBJECTS, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
+from eomt_ros.evaluation.row_file import RowFile
+from eomt_ros.evaluation.rows import ObjectRow
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame, frame_count
+from eomt_ros.evaluation.sweep import SweptPredictions
 
 BEHIND = 8
 """Most frames by which scoring and drawing may lag behind the engine."""
@@ -69,14 +74,16 @@ def evaluate(
     """Goes through all frames; leaves figures, overlay video, pictures and perhaps a bag in the folder `out`.
 
     The folder exists. The figures so far are written every few seconds, so that they are there if the process is
-    killed. A video, picture or bag that cannot be written is one of the results' problems, and no error.
+    killed. A video, picture, table or bag that cannot be written is one of the results' problems, and no error.
     Raises `SourceError` where there is not one frame, `OSError` where the figures cannot be written.
     """
     _check_classes(sequences, predictions)
     total = frame_count(sequences)
     video = out / OVERLAY if options.video else None
+    rows = out / FRAMES
+    points = predictions.points if isinstance(predictions, SweptPredictions) else []
     with (
-        Account(predictions, video, options.convention, options.limits) as account,
+        Account(predictions, video, options.convention, options.limits, rows, points) as account,
         Progress(total, quiet=options.quiet) as progress,
     ):
         evaluation = _Evaluation(sequences, predictions, out, options, account, progress)
@@ -117,6 +124,9 @@ class _Evaluation:
         failures = []
         # The engine leaves cores idle between its parallel parts.
         waiting: deque[Future[None]] = deque()
+        swept = self.predictions if isinstance(self.predictions, SweptPredictions) else None
+        # Each frame that waits holds what was found at every point.
+        behind = BEHIND if swept is None else BEHIND // (1 + len(swept.points))
         with ThreadPoolExecutor(1, "scoring") as scoring:
             robot = self.predictions.robot
             frames = sequence.frames(robot.model.class_names, None if robot.are_the_models else robot.class_ids)
@@ -125,8 +135,10 @@ class _Evaluation:
                     for frame in frames:
                         found = self.predictions.find(frame)
                         if found is not None:
-                            waiting.append(scoring.submit(self._score, frame, found))
-                        if len(waiting) > BEHIND:
+                            waiting.append(
+                                scoring.submit(self._score, frame, found, [] if swept is None else swept.swept)
+                            )
+                        if len(waiting) > behind:
                             waiting.popleft().result()
                         self.progress.update()
                         if self.options.stop.is_set():
@@ -146,21 +158,27 @@ class _Evaluation:
         return [*self._problems, *self.predictions.problems(), *self.account.problems()]
 
     def finished(self, problems: list[str]) -> Results:
-        """The results of the whole run; writes the pictures of the worst frames."""
-        found = self._results(problems)
-        files = {"overlay": OVERLAY} if self.account.video is not None and self.account.video.is_there else {}
+        """The results of the whole run; writes the pictures of the worst frames, and the rows of objects."""
+        found, account = self._results(problems), self.account
+        objects: Beside[RowFile] = Beside(self.out / OBJECTS, lambda path: RowFile.open(path, ObjectRow))
+        for row in account.scores.object_rows():
+            objects.write(methodcaller("add", row))
+        objects.close()
+        besides = {"overlay": account.video, "frames": account.rows, "objects": objects}
+        files = {name: each.path.name for name, each in besides.items() if each is not None and each.is_there}
         if (self.out / BAG).exists():
             files["bag"] = BAG
+        more = [] if objects.problem is None else [objects.problem]
         try:
-            found = replace(found, worst_frames=self.account.worst.write(self.out))
+            by_objects = account.worst_by_objects.write(self.out, "objects_")
+            found = replace(found, worst_frames=account.worst.write(self.out), worst_frames_by_objects=by_objects)
         except OSError as error:
-            reason = f"the pictures of the worst frames were given up: {error}"
-            found = replace(found, problems=(*found.problems, reason))
-        return self.options.complete(replace(found, files=files))
+            more.append(f"the pictures of the worst frames were given up: {error}")
+        return self.options.complete(replace(found, files=files, problems=(*found.problems, *more)))
 
-    def _score(self, frame: SourceFrame, found: FrameResult) -> None:
+    def _score(self, frame: SourceFrame, found: FrameResult, swept: Sequence[FrameResult]) -> None:
         """Counts a frame; writes the figures so far now and then, rarely enough that it takes next to no time."""
-        self.account.add(frame, found)
+        self.account.add(frame, found, swept)
         begun = time.monotonic()
         if begun < self._next_write:
             return

@@ -10,6 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.counts import RunCounts
+from eomt_ros.evaluation.exact import ONE
+from eomt_ros.evaluation.json_file import plain
+from eomt_ros.evaluation.metrics.breakdown import Breakdown
+from eomt_ros.evaluation.metrics.vpq import TubeCounts
 from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
     Drift,
@@ -29,9 +35,9 @@ from eomt_ros.evaluation.results import (
     Results,
     Spread,
     VelocityErrors,
-    WorstFrame,
 )
 from eomt_ros.evaluation.video import VideoWriter
+from eomt_ros.evaluation.wrong import SweepPoint, SweptFigures, WorstFrame
 
 CLASSES = ("floor", "wall", "box", "person", "ball")
 
@@ -189,6 +195,47 @@ def run_in_metres() -> Results:
         ),
     )
     return short_run(objects_in_metres=figures, maps=(drawn,))
+
+
+def run_gone_wrong(names: tuple[str, ...] = CLASSES) -> Results:
+    """The same with the counts of what is taken for what, worst frames by objects, and two thresholds swept."""
+    random = np.random.default_rng(5)
+    classes = len(names)
+    counts, things = RunCounts.empty(classes), np.arange(classes) >= 2
+    counts.scores.partial.confusion.counts += random.integers(1, 9_000, (classes, classes + 1))
+    counts.scores.partial.confusion.counts[:, :-1] += np.diag(random.integers(10_000, 90_000, classes))
+    breakdown = counts.scores.breakdown = Breakdown.empty(classes)
+    tubes = counts.scores.partial.tubes = TubeCounts.empty(classes)
+    for part in ("matched", "only_true", "only_predicted"):
+        getattr(breakdown, part)[:] = random.integers(1, 90, (4, classes)) * things
+        getattr(tubes, part)[0] = np.where(things, getattr(breakdown, part).sum(axis=0), 70)
+    breakdown.iou[:] = (breakdown.matched * 0.8125).astype(object) * ONE
+    tubes.iou[0] = (tubes.matched[0] * 0.8125).astype(object) * ONE
+    breakdown.taken_for[:-1, -1] = breakdown.only_true.sum(axis=0)
+    breakdown.taken_for[-1, :-1] = breakdown.only_predicted.sum(axis=0)
+    breakdown.taken_for[:-1, :-1] = np.diag(breakdown.matched.sum(axis=0))
+    figures = counts.scores.figures(names, things, Convention.STANDARD)
+    values = [("overlap_threshold", 0.8), *(("score_threshold", number / 10) for number in range(3, 10))]
+    run = short_run(
+        class_names=names,
+        is_thing=tuple(things.tolist()),
+        by_class=figures.by_class,
+        by_size=figures.by_size,
+        counts=plain(counts),
+    )
+    worst = tuple(
+        replace(frame, missed=3 - number, ghosts=number, switches=1) for number, frame in enumerate(run.worst_frames)
+    )
+    return replace(
+        run,
+        worst_frames=worst,
+        worst_frames_by_objects=worst,
+        sweep=tuple(
+            replace(SweptFigures.of(SweepPoint(*point), run), miou=0.5 + 0.3 * point[1], frames_found=1.1 - point[1])
+            for point in values
+        ),
+        files={**run.files, "frames": "frames.csv", "objects": "objects.csv"},
+    )
 
 
 def rig_run(run: Results | None = None) -> Results:

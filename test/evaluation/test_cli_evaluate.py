@@ -374,7 +374,7 @@ def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: P
         printed, errors = process.communicate(timeout=PATIENCE)
     assert "Traceback" not in errors
     found = results.read_results(out)
-    assert (found.frames, found.files) == (20, {})
+    assert (found.frames, found.files) == (20, {"frames": "frames.csv"})
     assert [problem.split(":")[0] for problem in found.problems] == ["overlay.mp4 was given up", "bag was given up"]
     assert all(f"note: {problem}" in printed for problem in found.problems)
     assert not (out / "overlay.mp4").exists()

@@ -10,7 +10,17 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.output_folder import OutputFolderError, make_ready, nothing_half
 from test.evaluation.examples import short_run
 
-MADE = ("bag/bag.mcap", "bag/metadata.yaml", "overlay.mp4", "report.html", "worst/01_input.jpg", "worst/12_truth.jpg")
+MADE = (
+    "bag/bag.mcap",
+    "bag/metadata.yaml",
+    "frames.csv",
+    "objects.csv",
+    "overlay.mp4",
+    "report.html",
+    "worst/01_input.jpg",
+    "worst/01_objects_input.jpg",
+    "worst/12_truth.jpg",
+)
 FOREIGN = ("notes.txt", "worst/holiday.jpg", "worst/01_input.png", "bags/other.mcap", "overlay.avi")
 
 

@@ -11,8 +11,9 @@ import pytest
 
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.pictures import FRAMES, DrawnTruth, PicturedFrame, WorstFrames
-from eomt_ros.evaluation.results import WorstFrame
+from eomt_ros.evaluation.metrics.objects import FrameObjects
+from eomt_ros.evaluation.pictures import FRAMES, DrawnTruth, PicturedFrame, WorstFrames, by_objects
+from eomt_ros.evaluation.wrong import WorstFrame
 from eomt_ros.overlay import draw
 
 LABELS = Labels("toy", ("floor", "box", "ball"), (False, True, True), ((9, 9, 9), (200, 0, 0), (0, 200, 0)), "panoptic")
@@ -48,6 +49,20 @@ def test_the_worst_frames_are_kept_worst_first(tmp_path: Path) -> None:
     assert [frame.miou for frame in found] == [number / 40 for number in range(FRAMES)]
     assert [frame.stamp for frame in found] == [2 * 10**9 * int(np.argsort(mious)[rank]) for rank in range(FRAMES)]
     assert [frame.input for frame in found] == [f"worst/{number:02}_input.jpg" for number in range(1, FRAMES + 1)]
+
+
+def test_by_objects_the_frame_with_most_errors_is_worst_and_miou_breaks_a_tie(tmp_path: Path) -> None:
+    worst = WorstFrames(LABELS, rank=by_objects)
+    seen = {"few": (FrameObjects(9, 8, 1, 0), 0.1), "most": (FrameObjects(3, 1, 0, 1), 0.9)}
+    seen |= {"most, worse": (FrameObjects(1, 1, 2, 1), 0.8), "none": (FrameObjects(9, 9, 0, 0), 0.0)}
+    for number, (name, (objects, miou)) in enumerate(seen.items()):
+        frame = PicturedFrame(name, number, float(number), miou, grey(60), grey(90), truth(), objects)
+        worst.offer(frame)
+    found = worst.write(tmp_path, "objects_")
+    assert [each.sequence for each in found] == ["most, worse", "most", "few", "none"]
+    assert [(each.missed, each.ghosts, each.switches) for each in found] == [(0, 2, 1), (2, 0, 1), (1, 1, 0), (0, 0, 0)]
+    assert found[0].input == "worst/01_objects_input.jpg"
+    assert (tmp_path / found[0].input).is_file()
 
 
 def test_two_of_them_are_at_least_a_second_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import math
 from collections.abc import Iterable, Iterator
@@ -130,6 +131,56 @@ def test_intervals_and_worst_frames_lie_within_the_run(bag: Path, segmenter: Seg
         assert frame.stamp == bags.START + round(frame.seconds * 1e9)
         for picture in (frame.input, frame.prediction, frame.truth):
             assert (tmp_path / "out" / picture).stat().st_size > 0
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_frames_csv_has_a_row_for_each_frame(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    rows = read_rows(tmp_path / "out" / found.files["frames"])
+    assert [int(row["stamp"]) for row in rows] == [bags.stamp(number) for number in range(FRAMES)]
+    assert [float(row["seconds"]) for row in rows] == pytest.approx([number * 0.1 for number in range(FRAMES)])
+    assert {row["sequence"] for row in rows} == {"bag"}
+    lowest = min(rows, key=lambda row: float(row["miou"]))
+    assert (int(lowest["stamp"]), float(lowest["miou"])) == (found.worst_frames[0].stamp, found.worst_frames[0].miou)
+    most = max(rows, key=lambda row: errors_of(row))
+    (worst,) = (each for each in found.worst_frames_by_objects if each.stamp == found.worst_frames_by_objects[0].stamp)
+    assert errors_of(most) == sum(each or 0 for each in (worst.missed, worst.ghosts, worst.switches))
+    assert all(0 <= float(row["pq"]) <= 1 and float(row["latency_ms"]) > 0 for row in rows)
+    assert found.ghosts_per_frame == pytest.approx(sum(int(row["ghosts"]) for row in rows) / FRAMES)
+    assert found.id_switches == sum(int(row["id_switches"]) for row in rows)
+
+
+def errors_of(row: dict[str, str]) -> int:
+    return sum(int(row[name]) for name in ("missed", "ghosts", "id_switches"))
+
+
+def test_objects_csv_has_a_row_for_each_object(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
+    found = run([bag], segmenter, tmp_path / "out")
+    rows = read_rows(tmp_path / "out" / found.files["objects"])
+    assert [(int(row["object_id"]), row["class_name"]) for row in rows] == [
+        (each.object_id, each.class_name) for each in found.timelines
+    ]
+    assert len(rows) == found.objects
+    assert sum(float(row["seconds_in_view"]) for row in rows) == pytest.approx(found.object_seconds)
+    assert sum(int(row["id_switches"]) for row in rows) == found.id_switches
+    in_view = sum(int(row["frames"]) for row in rows)
+    assert sum(int(row["frames_found"]) for row in rows) == pytest.approx((found.frames_found or 0) * in_view)
+    for row, timeline in zip(rows, found.timelines, strict=True):
+        assert float(row["first_seconds"]) == timeline.spans[0].begin
+        assert float(row["last_seconds"]) == timeline.spans[-1].end
+        assert 0.001 <= float(row["area"]) < 1
+        assert int(row["ids"]) == len({span.identity for span in timeline.spans if span.identity is not None})
+
+
+def test_rows_of_frames_without_ground_truth_have_empty_fields(segmenter: Segmenter, tmp_path: Path) -> None:
+    path = scene_at(tmp_path / "bag", [bags.stamp(number) for number in range(3)])
+    found = run([path], segmenter, tmp_path / "out")
+    assert [row["miou"] + row["missed"] for row in read_rows(tmp_path / "out" / "frames.csv")] == [""] * 3
+    assert "objects" not in found.files
 
 
 def test_the_overlay_shows_every_frame_at_its_time(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
@@ -410,17 +461,19 @@ def test_other_weights_have_another_digest(segmenter: Segmenter, tmp_path: Path)
     assert all(one != other for one, other in itertools.pairwise(digests))
 
 
-def test_a_disk_without_room_for_the_video_costs_the_video_only(
-    bag: Path, segmenter: Segmenter, tmp_path: Path
+@pytest.mark.parametrize(("name", "kind"), [("overlay.mp4", "overlay"), ("frames.csv", "frames")])
+def test_a_disk_without_room_for_the_video_or_rows_costs_these_only(
+    name: str, kind: str, bag: Path, segmenter: Segmenter, tmp_path: Path
 ) -> None:
     whole = run([bag], segmenter, tmp_path / "whole")
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "overlay.mp4").symlink_to("/dev/full")
+    (tmp_path / "out" / name).symlink_to("/dev/full")
     found = run([bag], segmenter, tmp_path / "out")
     (problem,) = found.problems
-    assert problem.startswith("overlay.mp4 was given up: ")
-    assert problem.endswith("No space left on device")
-    assert (found.frames, found.stq, found.files) == (whole.frames, whole.stq, {})
+    assert problem.startswith(f"{name} was given up: ")
+    assert "No space left on device" in problem
+    assert (found.frames, found.stq) == (whole.frames, whole.stq)
+    assert found.files == {each: path for each, path in whole.files.items() if each != kind}
     assert results.read_results(tmp_path / "out").problems == found.problems
 
 
@@ -442,7 +495,7 @@ def test_what_lies_in_the_way_of_pictures_or_bag_stays_and_costs_these_only(
 
 def test_without_video_there_is_none(bag: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     found = run([bag], segmenter, tmp_path / "out", video=False)
-    assert found.files == {}
+    assert "overlay" not in found.files
     assert not (tmp_path / "out" / "overlay.mp4").exists()
     assert found.worst_frames
 

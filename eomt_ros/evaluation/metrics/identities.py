@@ -57,8 +57,12 @@ class IdMatches:
         self._predicted = 0
         self._matched: Counter[tuple[Key, PredictedId]] = Counter()
 
-    def update(self, overlap: Overlap, in_view: Collection[Key], smallest: float) -> None:
-        """Counts one frame. in_view: the true things that are. smallest: pixels that a predicted thing must have."""
+    def update(self, overlap: Overlap, in_view: Collection[Key], smallest: float) -> int:
+        """Counts one frame, and returns the number of its ghosts.
+
+        in_view: the true things that are. smallest: pixels that a predicted thing must have.
+        """
+        ghosts = 0
         self._frames += 1
         shown = set(in_view)
         self._true.update(shown)
@@ -72,7 +76,9 @@ class IdMatches:
                 self._predicted += 1
                 self._matched[true, (key.epoch, key.id)] += 1
             elif true is None and is_counted:
-                self._predicted += 1
+                ghosts += 1
+        self._predicted += ghosts
+        return ghosts
 
     def counts(self, things: Collection[Key]) -> IdentityCounts:
         """The counts so far. things: the true things that count."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from eomt_ros.evaluation.metrics.identities import IdentityCounts, IdMatches
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
 from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
+from eomt_ros.evaluation.rows import ObjectRow
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,27 @@ class ObjectCounts:
         return self.delays.total()
 
 
+@dataclass(frozen=True)
+class FrameObjects:
+    """The objects of one frame, those included that are in view for too few frames to count elsewhere."""
+
+    in_view: int
+    found: int
+    ghosts: int
+    switches: int
+    """Objects with another id than before."""
+
+    @property
+    def missed(self) -> int:
+        """Objects in view that no prediction matched."""
+        return self.in_view - self.found
+
+    @property
+    def errors(self) -> int:
+        """What is missed, what is a ghost, and what has a new id."""
+        return self.missed + self.ghosts + self.switches
+
+
 @dataclass
 class ObjectCourse:
     """The story of one object of the ground truth in one sequence, so far."""
@@ -71,6 +93,8 @@ class ObjectCourse:
     """Frames in view in which a prediction matched it."""
     nanoseconds: int = 0
     """Time in view."""
+    area: float = 0.0
+    """Share of the image that it covers, summed over frames in view."""
     switches: list[float] = field(default_factory=list)
     """Times at which it was matched by another id than before, in seconds from the start of the sequence."""
     fragmentations: int = 0
@@ -92,8 +116,11 @@ class ObjectCourse:
         """Nanoseconds in view before it was first matched; None where it never was."""
         return None if self._last is None else self._unseen
 
-    def advance(self, frame: int, match: Key | None, begin: float, seconds: float) -> None:
-        """Counts a frame in which the object is in view, the `frame`-th of the sequence."""
+    def advance(self, frame: int, match: Key | None, begin: float, seconds: float, area: float) -> bool:
+        """Counts a frame in which the object is in view, the `frame`-th of the sequence; True where it has a new id.
+
+        area: share of the image that it covers.
+        """
         entered = self._last_frame != frame - 1
         self._was_away |= entered
         self._extend(match, begin, begin + seconds, new=entered)
@@ -101,17 +128,20 @@ class ObjectCourse:
         self.frames += 1
         nanoseconds = round(seconds * 1e9)
         self.nanoseconds += nanoseconds
+        self.area += area
         if match is None:
             self._lost = self._last is not None
             self._unseen += nanoseconds if self._last is None else 0
-            return
-        if self._last is not None and self._last != match:
+            return False
+        switched = self._last is not None and self._last != match
+        if switched:
             self.switches.append(begin)
             self.wrong_ids_after_reentry += self._was_away
         self.found += 1
         self.fragmentations += self._lost
         self._lost = self._was_away = False
         self._last = match
+        return switched
 
     def _extend(self, match: Key | None, begin: float, end: float, *, new: bool) -> None:
         if not new:
@@ -138,16 +168,23 @@ class ObjectScore:
         self._frame = 0
         self.in_view: list[Key] = []
         """The objects in view in the last frame."""
+        self.frame = FrameObjects(0, 0, 0, 0)
+        """What became of them."""
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
-        smallest = self._limits.min_area * int(overlap.counts.sum())
-        in_view = overlap.truth.are_things & (overlap.counts.sum(axis=1) >= smallest)
+        pixels, areas = int(overlap.counts.sum()), overlap.counts.sum(axis=1)
+        smallest = self._limits.min_area * pixels
+        in_view = overlap.truth.are_things & (areas >= smallest)
         self.in_view = [key for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True) if is_in_view]
-        self._ids.update(overlap, self.in_view, smallest)
-        for key in self.in_view:
+        ghosts = self._ids.update(overlap, self.in_view, smallest)
+        found = switches = 0
+        for key, area in zip(self.in_view, areas[in_view].tolist(), strict=True):
+            match = overlap.matches.get(key)
             course = self._courses.setdefault(key, ObjectCourse(key))
-            course.advance(self._frame, overlap.matches.get(key), begin, seconds)
+            switches += course.advance(self._frame, match, begin, seconds, area / pixels)
+            found += match is not None
+        self.frame = FrameObjects(len(self.in_view), found, ghosts, switches)
         self._frame += 1
 
     @property
@@ -172,6 +209,29 @@ class ObjectScore:
     def id_counts(self) -> IdentityCounts:
         """Counts what was predicted of those objects so far, and of none."""
         return self._ids.counts([course.key for course in self.courses])
+
+    def rows(self, sequence: str, class_names: Sequence[str]) -> list[ObjectRow]:
+        """Each of those objects in numbers."""
+        return [
+            ObjectRow(
+                sequence=sequence,
+                object_id=course.key.id,
+                class_name=class_names[course.key.class_id],
+                first_seconds=course.matches[0][0],
+                last_seconds=course.matches[-1][1],
+                seconds_in_view=course.nanoseconds * 1e-9,
+                area=course.area / course.frames,
+                frames=course.frames,
+                frames_found=course.found,
+                recall=course.found / course.frames,
+                seconds_to_first_detection=None if course.delay is None else course.delay * 1e-9,
+                ids=len({match for _, _, match in course.matches if match is not None}),
+                id_switches=len(course.switches),
+                fragmentations=course.fragmentations,
+                wrong_ids_after_reentry=course.wrong_ids_after_reentry,
+            )
+            for course in self.courses
+        ]
 
     def timelines(self, sequence: str, class_names: Sequence[str]) -> list[ObjectTimeline]:
         """The time in view and the ids of those objects, for people."""

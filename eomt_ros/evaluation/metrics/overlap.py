@@ -81,11 +81,16 @@ def matched_iou(counts: Counts, truth: Segments, prediction: Segments) -> npt.ND
     Unlabelled pixels are left out of the union (Kirillov et al., Panoptic Segmentation, 2019).
     """
     comparable = _same_class(truth, prediction) & truth.are_segments[:, None] & prediction.are_segments[None, :]
+    return np.where(comparable, iou_above_match(counts, truth), 0.0)
+
+
+def iou_above_match(counts: Counts, truth: Segments) -> npt.NDArray[np.float64]:
+    """(..., true, predicted) IoU of all that overlap enough to match, whatever their classes, 0 elsewhere."""
     in_truth = counts.sum(axis=-1)
     in_prediction = counts[..., ~truth.are_unlabelled, :].sum(axis=-2)
     union = in_truth[..., :, None] + in_prediction[..., None, :] - counts
-    matching = comparable & (counts > MATCH_IOU * union)
     iou = np.zeros(counts.shape)
+    matching = (counts > MATCH_IOU * union) & ~truth.are_unlabelled[:, None]
     return np.divide(counts, union, out=iou, where=matching)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,15 +11,17 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.exact import median_seconds
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction, Truth
 from eomt_ros.evaluation.metrics import mvc, vpq
+from eomt_ros.evaluation.metrics.breakdown import SINGLE_FRAMES, Breakdown, by_class
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
 from eomt_ros.evaluation.metrics.metres import MetreCells, MetreScore, metre_figures
 from eomt_ros.evaluation.metrics.mvc import Consistency, WindowCounts
-from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, ObjectCounts, ObjectLimits, ObjectScore
+from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, FrameObjects, ObjectCounts, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import Flags, overlap_of
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, AssociationCounts, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import TubeCounts, Tubes
 from eomt_ros.evaluation.results import Figures, GroundMap, ObjectTimeline
+from eomt_ros.evaluation.rows import ObjectRow
 
 MOST_MAPS = 20
 """Sequences that a report shows from above."""
@@ -52,6 +54,11 @@ class PartialScores:
         return self.confusion.miou
 
     @property
+    def pq(self) -> float | None:
+        """VPQ of single frames; None where there are classes only, or nothing was counted."""
+        return None if self.tubes is None else self.tubes.quality()[SINGLE_FRAMES]
+
+    @property
     def vpq(self) -> float | None:
         """VPQ; None where there are classes only."""
         return None if self.tubes is None else self.tubes.vpq
@@ -66,6 +73,8 @@ class ScoreCounts:
     association: AssociationCounts = field(default_factory=AssociationCounts)
     objects: ObjectCounts = field(default_factory=ObjectCounts)
     ids: IdentityCounts = field(default_factory=IdentityCounts)
+    breakdown: Breakdown | None = None
+    """None where there are classes only."""
     metres: MetreCells | None = None
     """None where nothing was known in metres."""
 
@@ -81,6 +90,9 @@ class ScoreCounts:
         self.association.add(other.association)
         self.objects.add(other.objects)
         self.ids += other.ids
+        if other.breakdown is not None:
+            self.breakdown = self.breakdown or Breakdown.empty(len(self.partial.confusion.counts))
+            self.breakdown.add(other.breakdown)
         if other.metres is not None:
             self.metres = self.metres or MetreCells()
             self.metres.add(other.metres)
@@ -107,6 +119,8 @@ class ScoreCounts:
             vpq_things=vpq.mean(tubes.quality(is_thing)),
             vpq_stuff=vpq.mean(tubes.quality(~is_thing)),
             vpq_by_window={str(length): value for length, value in by_window},
+            by_class=by_class(tubes, class_names),
+            by_size={} if self.breakdown is None else self.breakdown.by_size(),
             stq=stq(sq, self.association.aq),
             sq=sq,
             aq=self.association.aq,
@@ -136,6 +150,7 @@ class _Sequence:
     windows: WindowCounts
     association: Association
     objects: ObjectScore
+    breakdown: Breakdown
     metres: MetreScore
 
     def counts(self) -> ScoreCounts:
@@ -145,6 +160,7 @@ class _Sequence:
             self.association.counts(),
             self.objects.counts(),
             self.objects.id_counts(),
+            None if self.partial.tubes is None else self.breakdown,
             self.metres.cells if self.metres.is_measured else None,
         )
 
@@ -176,9 +192,18 @@ class Scores:
         """Begins another sequence; ids and windows start anew."""
         self._consistency = Consistency(self._convention)
         self._tubes = Tubes(self._is_thing)
-        partial = PartialScores.empty(len(self._class_names))
-        association, objects = Association(self._convention), ObjectScore(self._limits)
-        self._sequences.append(_Sequence(name, partial, self._consistency.counts, association, objects, MetreScore()))
+        classes = len(self._class_names)
+        self._sequences.append(
+            _Sequence(
+                name,
+                PartialScores.empty(classes),
+                self._consistency.counts,
+                Association(self._convention),
+                ObjectScore(self._limits),
+                Breakdown.empty(classes),
+                MetreScore(),
+            )
+        )
 
     def update(
         self,
@@ -208,6 +233,7 @@ class Scores:
             tubes = self._tubes.update(overlap)
             self._sequences[-1].association.update(overlap, truth.listed_first)
             self._sequences[-1].objects.update(overlap, begin=begin, seconds=seconds)
+            self._sequences[-1].breakdown.add(Breakdown.of(overlap, len(self._class_names)))
             if objects is not None:
                 in_view = self._sequences[-1].objects.in_view
                 self._sequences[-1].metres.update(overlap, in_view, objects, begin=begin)
@@ -248,6 +274,16 @@ class Scores:
             for sequence in self._sequences
             for timeline in sequence.objects.timelines(sequence.name, self._class_names)
         ]
+
+    def object_rows(self) -> Iterator[ObjectRow]:
+        """The objects of all sequences so far, in numbers."""
+        for sequence in self._sequences:
+            yield from sequence.objects.rows(sequence.name, self._class_names)
+
+    @property
+    def frame_objects(self) -> FrameObjects:
+        """What became of the objects in the last frame that had some."""
+        return self._sequences[-1].objects.frame
 
     def maps(self) -> list[GroundMap]:
         """The maps of the first sequences that have figures in metres, `MOST_MAPS` at most."""

@@ -64,6 +64,10 @@ def flat(figures: Figures) -> dict[str, float | None]:
     result: dict[str, float | None] = {}
     for field in fields(figures):
         value: Any = getattr(figures, field.name)
+        if field.name in ("by_class", "by_size"):
+            for part, of_part in value.items():
+                result.update({f"{field.name} {part} {name}": each for name, each in vars(of_part).items()})
+            continue
         nested = value.items() if field.name in ("class_iou", "vpq_by_window") else [("", value)]
         result.update({f"{field.name} {name}".strip(): each for name, each in nested})
     return result

@@ -133,6 +133,14 @@ class TestMatching:
         scene = Scene().see((5, FLOOR), (6, WALL), None, found=[(9, FLOOR), (9, FLOOR), (8, WALL)])
         assert scene.objects == {}
 
+    def test_each_frame_says_what_is_missed_a_ghost_and_switched(self) -> None:
+        score = ObjectScore(ObjectLimits(min_frames=1))
+        said = []
+        for number, found in enumerate([[(1, BOX), None, (3, BALL)], [(7, BOX), (2, BALL), None], [None] * 3]):
+            score.update(overlap_of(*pair([(1, BOX), (2, BOX), None], found), THINGS), begin=number * 0.1, seconds=0.1)
+            said.append((score.frame.in_view, score.frame.missed, score.frame.ghosts, score.frame.switches))
+        assert said == [(2, 1, 1, 0), (2, 1, 1, 1), (2, 2, 0, 0)]
+
     @settings(deadline=None)
     @given(seed=st.integers(0, 2**32 - 1))
     def test_matches_equal_those_of_plain_loops(self, seed: int) -> None:
