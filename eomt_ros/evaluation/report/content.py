@@ -12,6 +12,7 @@ from typing import Any
 from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.report.breakdown import where_wrong
 from eomt_ros.evaluation.report.charts import clock, latency_histogram, latency_over_time, scores_over_time
 from eomt_ros.evaluation.report.figures import (
     OBJECTS_GROUP,
@@ -24,6 +25,7 @@ from eomt_ros.evaluation.report.figures import (
 )
 from eomt_ros.evaluation.report.ground import ground_charts
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said, write_page
+from eomt_ros.evaluation.report.sweep import sweep_tables
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import MetreFigures, ObjectsInMetresFigures, ReplayFigures, Results
 
@@ -71,6 +73,8 @@ def render(results: Results, folder: Path) -> str:
         groups=groups(results),
         bars=_highest_first(results.class_iou),
         areas=_highest_first(areas),
+        wrong=where_wrong(results),
+        swept=sweep_tables(results),
         without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
         no_classes=why_missing(results, Needs.CLASSES),
         no_objects=why_missing(results, Needs.OBJECTS),

@@ -18,6 +18,7 @@ from test.evaluation.examples import (
     long_run,
     recording,
     rig_run,
+    run_gone_wrong,
     run_in_metres,
     run_without_truth,
     short_run,
@@ -34,6 +35,8 @@ RUNS = {
     "without truth": run_without_truth(),
     "rig": rig_run(),
     "in metres": run_in_metres(),
+    "gone wrong": run_gone_wrong(),
+    "many classes": run_gone_wrong(tuple(f"class of things number {number}" for number in range(60))),
     "unbroken": short_run(
         settings={"model": UNBROKEN, "input": [UNBROKEN], UNBROKEN: UNBROKEN, "command": [UNBROKEN]},
         problems=(UNBROKEN,),
@@ -109,7 +112,8 @@ def test_the_report_opens_from_disk_whole_and_asks_for_nothing_else(
     browser.resize(WIDE)
     browser.open(page)
     widths = browser.evaluate(PICTURES)
-    assert widths == [64] * 3 * len(RUNS[name].worst_frames)
+    pictured = (*RUNS[name].worst_frames, *RUNS[name].worst_frames_by_objects)
+    assert widths == [64] * 3 * len(pictured)
     assert [address for address in browser.requests if not address.startswith("data:")] == [page.as_uri()]
 
 
