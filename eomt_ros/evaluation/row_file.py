@@ -1,17 +1,19 @@
-"""A CSV file that grows row by row, in no memory: that of a whole recording's frames may be large."""
+"""CSV files row by row, in no memory: those of all frames may be large."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
 from eomt_ros.evaluation.csv_files import as_cell
-from eomt_ros.evaluation.json_file import plain
+from eomt_ros.evaluation.json_file import plain, written_whole
 from eomt_ros.evaluation.rows import FrameRow, ObjectRow
+from eomt_ros.regular_file import open_regular
 
 
 class RowFile:
@@ -32,3 +34,24 @@ class RowFile:
     def add(self, row: FrameRow | ObjectRow) -> None:
         """Adds a row; what is not known is an empty cell. Raises `OSError`."""
         self._writer.writerow(map(as_cell, plain(row).values()))
+
+
+def join_rows(out: Path, folders: Iterable[str], name: str, kind: type[FrameRow | ObjectRow]) -> None:
+    """Writes the rows of the files `name` in some folders of `out` into one there, after the name of their folder.
+
+    A folder is left out where it has no such file that can be read, or one with another version's columns. Raises
+    `OSError`.
+    """
+    columns = [each.name for each in fields(kind)]
+    with written_whole(out / name) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["recording", *columns])
+        for folder in folders:
+            try:
+                source = open_regular(out / folder / name)
+            except OSError:
+                continue
+            with source, io.TextIOWrapper(source, encoding="utf-8", errors="replace", newline="") as text:
+                rows = csv.reader(text)
+                if next(rows, None) == columns:
+                    writer.writerows([as_cell(folder), *row] for row in rows)

@@ -209,8 +209,8 @@ def run_gone_wrong(names: tuple[str, ...] = CLASSES) -> Results:
     for part in ("matched", "only_true", "only_predicted"):
         getattr(breakdown, part)[:] = random.integers(1, 90, (4, classes)) * things
         getattr(tubes, part)[0] = np.where(things, getattr(breakdown, part).sum(axis=0), 70)
-    breakdown.iou[:] = (breakdown.matched * 0.8125).astype(object) * ONE
-    tubes.iou[0] = (tubes.matched[0] * 0.8125).astype(object) * ONE
+    breakdown.iou[:] = (breakdown.matched * 13).astype(object) * (ONE // 16)
+    tubes.iou[0] = (tubes.matched[0] * 13).astype(object) * (ONE // 16)
     breakdown.taken_for[:-1, -1] = breakdown.only_true.sum(axis=0)
     breakdown.taken_for[-1, :-1] = breakdown.only_predicted.sum(axis=0)
     breakdown.taken_for[:-1, :-1] = np.diag(breakdown.matched.sum(axis=0))
