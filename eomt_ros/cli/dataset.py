@@ -47,8 +47,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--labels",
         default="",
         metavar="YAML",
-        help="a table of the data's classes, in the order of the ground truth's ids (default: those of VIPSeg or VSPW, "
-        "or of the model)",
+        help="a table of the data's classes, in the order of the ground truth's ids (default: those of a data set "
+        "that is read, or of the model)",
     )
     parser.add_argument(
         "--prelabel",
@@ -215,7 +215,12 @@ def _named_classes(options: argparse.Namespace, sequences: Sequence[FrameSequenc
         if known not in (None, labels.class_names):
             raise UserError(f"--labels {options.labels} has other classes than {own[known]}, which has its own")
     elif known is not None:
-        labels = next(table for table in shipped_tables() if table.class_names == known)
+        named = next((table for table in shipped_tables() if table.class_names == known), None)
+        if named is None:
+            raise UserError(
+                f"--labels YAML is missing: no shipped table has the classes of {own[known]}, {known[:5]} ..."
+            )
+        labels = named
     elif options.model:
         labels = load_model_labels(options.model)
     else:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from eomt_ros.evaluation.coco_masks import Mask, MaskError, coco_mask
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.training.annotation_files import (
     ANNOTATIONS,
@@ -34,7 +35,6 @@ from eomt_ros.training.annotation_files import (
     read_annotations,
     read_panoptic,
 )
-from eomt_ros.training.coco_masks import Mask, MaskError, coco_mask
 from eomt_ros.training.corrected_tracks import PaintedFrame, VideoTracks
 from eomt_ros.training.corrections_file import CorrectedSegment, read_corrections
 from eomt_ros.training.dataset import expect_consistent, labelled_frame

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.extras import missing
+from eomt_ros.evaluation.coco_masks import pycocotools_mask
 from eomt_ros.training.annotation_files import ImageEntry, SegmentEntry
 from eomt_ros.training.errors import DatasetError
 
@@ -67,7 +67,7 @@ def labels_name(file_name: str) -> str:
 def frame_labels(segments: SegmentImage, listed: Iterable[SegmentEntry]) -> FrameLabels:
     """What is written of an image of segment ids; listed: its segments, in any order, perhaps without a pixel.
 
-    Raises `DatasetError` without pycocotools.
+    Raises `UserError` without pycocotools.
     """
     coco = pycocotools_mask()
     found: list[SegmentEntry] = []
@@ -83,15 +83,6 @@ def frame_labels(segments: SegmentImage, listed: Iterable[SegmentEntry]) -> Fram
     if not encoded:
         raise DatasetError(f"labels of {segments.shape[1]}x{segments.shape[0]} pixels cannot be written as PNG")
     return FrameLabels(png.tobytes(), tuple(found), tuple(run_lengths))
-
-
-def pycocotools_mask() -> Any:
-    """The module `pycocotools.mask`. Raises `DatasetError` where it is missing."""
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise DatasetError(missing(error, "coco")) from error
-    return mask
 
 
 def _without_none(segment: SegmentEntry) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eomt_ros.evaluation.coco_masks import MaskError, coco_mask, reaches_outside
 from eomt_ros.evaluation.json_file import JsonFileError, from_json
 from eomt_ros.evaluation.sources.sequence import Problems
 from eomt_ros.printable import printable
@@ -19,7 +20,6 @@ from eomt_ros.training.annotation_files import (
     instances_file,
     read_annotations,
 )
-from eomt_ros.training.coco_masks import MaskError, coco_mask, reaches_outside
 from eomt_ros.training.corrections_file import ForeignAnnotation, ForeignFile
 from eomt_ros.training.errors import DatasetError
 from eomt_ros.training.frame_labels import SegmentImage

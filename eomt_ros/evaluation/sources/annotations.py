@@ -1,4 +1,4 @@
-"""Annotation files in COCO's manner: JSON of bounded size, names that stay in their folder, masks as run lengths.
+"""Annotation files in COCO's manner: JSON of bounded size, and names that stay in their folder.
 
 Anybody may have written them: nothing outside their folder is read, and nothing is as large as they say it is.
 """
@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from eomt_ros.evaluation.errors import SourceError
-from eomt_ros.extras import missing
 from eomt_ros.regular_file import read_bytes
 
 LARGEST_ANNOTATIONS = 1 << 29
@@ -44,7 +42,8 @@ def read_annotations(file: Path, kind: str, parse: Callable[[Any], Content]) -> 
 
 def _with_arrays(entry: dict[str, Any]) -> dict[str, Any]:
     if isinstance(entry.get("counts"), list):
-        entry["counts"] = np.array(entry["counts"], np.int32)
+        with suppress(TypeError, OverflowError):  # no run lengths: told where the mask is asked for
+            entry["counts"] = array("i", entry["counts"])
     return entry
 
 
@@ -67,64 +66,3 @@ def expect_inside(path: Path, folder: Path) -> None:
     """Raises `SourceError` where links lead a path out of a folder of a data set."""
     if not path.resolve().is_relative_to(folder.resolve()):
         raise SourceError(f"{path} is a link that leads out of {folder}")
-
-
-def mask_of(segmentation: Any, height: int, width: int) -> npt.NDArray[np.bool_]:
-    """A mask as COCO has it, run lengths column by column or polygons, as (height, width) pixels.
-
-    Raises `ValueError` where it is none, or of another size; `SourceError` without pycocotools, which polygons need.
-    """
-    if not isinstance(segmentation, Mapping):
-        return _outlined(segmentation, height, width)
-    if list(segmentation.get("size", ())) != [height, width]:
-        raise ValueError(f"a mask of {segmentation.get('size')}, the picture is {height}x{width}")
-    counts = segmentation.get("counts")
-    if isinstance(counts, str):
-        counts = np.array(_unpacked(counts, height * width))
-    if not isinstance(counts, np.ndarray) or counts.ndim != 1:
-        raise ValueError(f"a mask with the run lengths {reprlib.repr(counts)}")
-    if (counts < 0).any() or counts.sum(dtype=np.int64) != height * width:
-        raise ValueError(f"a mask whose run lengths do not fill {height}x{width} pixels")
-    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
-
-
-def _unpacked(text: str, most: int) -> list[int]:
-    """The run lengths, none above `most`, in COCO's text: 5 bits of a number in a letter, the lowest first.
-
-    From the fourth on a number is the difference to the last but one. pycocotools reads and writes beyond its memory
-    where a text ends in the middle of a number.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for letter in text:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > most.bit_length() + 5:
-            break
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        if not 0 <= counts[-1] <= most:
-            break
-        value = shift = 0
-    else:
-        if not shift:
-            return counts
-    raise ValueError(f"a mask with the run lengths {reprlib.repr(text)}")
-
-
-def _outlined(polygons: Any, height: int, width: int) -> npt.NDArray[np.bool_]:
-    # Corners far outside would need as much memory as the way to them is long.
-    corners = [np.clip(np.array(each, float), -width - height, width + height) for each in polygons]
-    if not corners or any(each.ndim != 1 or len(each) < 6 or len(each) % 2 for each in corners):
-        raise ValueError("a mask with a polygon of less than three corners")
-    if not all(np.isfinite(each).all() for each in corners):
-        raise ValueError("a mask with a polygon whose corners are no numbers")
-    try:
-        from pycocotools.mask import decode, frPyObjects, merge
-    except ImportError as error:
-        raise SourceError(missing(error, "coco")) from error
-    return np.asarray(decode(merge(frPyObjects([each.tolist() for each in corners], height, width))), bool)

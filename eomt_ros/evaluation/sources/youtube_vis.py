@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from eomt_ros.evaluation.coco_masks import MaskError, coco_mask
 from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import Truth
-from eomt_ros.evaluation.sources.annotations import folder_name, mask_of, read_annotations, relative_path
+from eomt_ros.evaluation.sources.annotations import folder_name, read_annotations, relative_path
 from eomt_ros.evaluation.sources.files import read_pictures
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Numbering, Problems, SourceFrame
 from eomt_ros.evaluation.sources.truth import UNREADABLE_TRUTH
@@ -128,15 +129,15 @@ def _read(images: Path, video: _Video, has_truth: bool, problems: Problems) -> I
         truth = None
         try:
             truth = _truth(video.tracks, index, frame.image.shape[:2]) if has_truth else None
-        except (ValueError, TypeError) as error:
-            problems.tally(*UNREADABLE_TRUTH, f"{files[index]} has {error}")
+        except MaskError as error:
+            problems.tally(*UNREADABLE_TRUTH, f"a mask of {files[index]} {error}")
         yield replace(frame, truth=truth)
 
 
 def _truth(tracks: list[_Track], index: int, shape: tuple[int, ...]) -> Truth:
     """Where masks cover each other, the smaller one is seen."""
     height, width = shape
-    masks = [(mask_of(track.masks[index], height, width), track) for track in tracks if track.masks[index]]
+    masks = [(coco_mask(track.masks[index], height, width), track) for track in tracks if track.masks[index]]
     classes, instances = np.full(shape, _UNLABELLED, np.uint16), np.zeros(shape, np.uint16)
     for mask, track in sorted(masks, key=lambda each: -np.count_nonzero(each[0])):
         classes[mask], instances[mask] = track.class_id, track.id

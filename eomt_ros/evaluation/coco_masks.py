@@ -1,19 +1,21 @@
 """Masks of COCO annotations by anybody: polygons, and run lengths as lists and as text.
 
 pycocotools draws polygons, but does not look at run lengths closely enough: where they do not fill the picture, its
-masks hold whatever was in memory.
+masks hold whatever was in memory, and a text that ends within a number makes it write beyond its memory.
 """
 
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.training.frame_labels import pycocotools_mask
+from eomt_ros.errors import UserError
+from eomt_ros.extras import missing
 
 Mask = npt.NDArray[np.bool_]
 
@@ -26,8 +28,21 @@ class MaskError(Exception):
     """A segmentation that is no mask of its picture; the text goes on after the annotation's place."""
 
 
+def pycocotools_mask() -> Any:
+    """The module `pycocotools.mask`. Raises `UserError` where it is missing."""
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise UserError(missing(error, "coco")) from error
+    return mask
+
+
 def coco_mask(segmentation: Any, height: int, width: int) -> Mask:
-    """The (height, width) mask of an annotation; what is outside the picture is cut off. Raises `MaskError`."""
+    """The (height, width) mask of an annotation; what is outside the picture is cut off.
+
+    Run lengths may be an `array`, which needs less memory than a list. Raises `MaskError`, `UserError` where there are
+    polygons and no pycocotools.
+    """
     if isinstance(segmentation, dict):
         return _of_run_lengths(segmentation, height, width)
     if isinstance(segmentation, list) and segmentation:
@@ -79,6 +94,8 @@ def _of_run_lengths(segmentation: dict[str, Any], height: int, width: int) -> Ma
     if size != [height, width]:
         raise MaskError(f"has run lengths of the size {size!r:.40}, expected [{height}, {width}] as its picture")
     runs = _numbers_of(counts) if isinstance(counts, str) else counts
+    if isinstance(runs, array):
+        runs = runs.tolist()
     if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
         raise MaskError("has counts that are no run lengths, expected a list of numbers or pycocotools' text")
     if sum(runs) != height * width:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools import mask as reference
 
-from eomt_ros.training.coco_masks import MaskError, coco_mask, reaches_outside
+from eomt_ros.evaluation.coco_masks import MaskError, coco_mask, reaches_outside
 
 HEIGHT, WIDTH = 24, 32
 
