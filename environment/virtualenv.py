@@ -26,7 +26,7 @@ def identity(layout: Layout) -> str:
 
 def requirements_key(layout: Layout) -> str:
     """A digest of everything that decides what is installed."""
-    files = [ROOT / "setup.py"]
+    files = [ROOT / "setup.py", REQUIREMENTS / "alone.txt"]
     if layout.from_wheels:
         names = ("runtime.txt", "test.txt", "build-tools.txt", "constraints.txt", layout.ros_requirements.name)
         files += [REQUIREMENTS / name for name in names]
@@ -68,6 +68,8 @@ def install_requirements(layout: Layout) -> None:
     else:
         own = ["--editable", ".[evaluation,onnxruntime,openvino,test]", *_system_numpy()]
     run_logged([*pip, *own], layout.log / "pip-eomt_ros.log", variables, shown=PIP_NEWS)
+    alone = ["--no-deps", "-r", str(REQUIREMENTS / "alone.txt")]
+    run_logged([*pip, *alone], layout.log / "pip-alone.log", variables, shown=PIP_NEWS)
     run_logged([str(layout.python), "-c", LOAD], layout.log / "load.log", variables, shown=())
 
 

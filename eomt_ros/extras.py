@@ -39,6 +39,15 @@ def install(extra: str) -> str:
     return " ".join([sys.executable, "-m pip install", *lacking, *([f"numpy=={numpy}"] if numpy else [])])
 
 
+def install_alone(package: str) -> str:
+    """The command that installs a package without those that it asks for.
+
+    TrackEval asks for opencv-python, which takes the place of opencv-python-headless and needs a desktop's libraries,
+    and for a newer NumPy than a ROS 2 has; its metrics need neither.
+    """
+    return f"{sys.executable} -m pip install --no-deps {package}"
+
+
 def missing(error: ImportError, extra: str) -> str:
     """The text for a user whose import failed in a part that needs the extra."""
     return f"{error.name or error} is missing: {install(extra)}"

@@ -16,10 +16,12 @@ from eomt_ros.cli.evaluation_arguments import (
     add_truth_arguments,
     truth_source,
 )
+from eomt_ros.cli.format_arguments import add_format_arguments
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.formats.names import TRACKEVAL, YOUTUBE_VIS
 
 if TYPE_CHECKING:
     from eomt_ros.evaluation.report.figures import Figure
@@ -45,6 +47,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_output_arguments(parser)
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
     add_truth_arguments(parser)
+    add_format_arguments(parser)
     parser.add_argument(
         "--convention",
         choices=[each.value for each in Convention],
@@ -135,7 +138,7 @@ def _evaluate(
                 RecordedPredictions(recorded, sequences, labels, taxonomy=options.taxonomy, classes=options.classes)
             )
         else:
-            predictions = EnginePredictions(load_model(options))
+            predictions = EnginePredictions(load_model(options), with_masks=YOUTUBE_VIS in options.exports)
         stack.enter_context(first_sets(stop))
         return evaluate(
             sequences,
@@ -148,6 +151,8 @@ def _evaluate(
                 convention=Convention(options.convention),
                 limits=limits,
                 stop=stop,
+                exports=options.exports,
+                track_metrics=options.metrics == TRACKEVAL,
             ),
         )
 
@@ -177,6 +182,7 @@ def summary(found: Results) -> str:
                 lines.append(
                     f"  {name + ' drift':<22}{last - first:>+12.3f}  (first minute {first:.3f}, last {last:.3f})"
                 )
+    lines += [f"  {name + ' (TrackEval)':<22}{value:>12.3f}" for name, value in found.other_metrics.items()]
     if len(found.recordings) > 1:
         lines += _recording_lines(found.recordings, recording_figures(found))
     return "\n".join([*lines, *(f"note: {problem}" for problem in found.problems)])

@@ -131,15 +131,15 @@ class FrameResult:
         ids = np.array([segment.id for segment in self.segments])
         return Detections(
             xyxy=boxes,
-            mask=np.stack([self._mask(segment) for segment in self.segments]),
+            mask=np.stack([self.mask_of(segment) for segment in self.segments]),
             class_id=np.array([segment.class_id for segment in self.segments]),
             confidence=np.array([segment.score for segment in self.segments], np.float32),
             tracker_id=ids if ids.any() else None,
             data={"class_name": np.array([segment.class_name for segment in self.segments])},
         )
 
-    def _mask(self, segment: Segment) -> np.ndarray:
-        """(H, W) bool."""
+    def mask_of(self, segment: Segment) -> np.ndarray:
+        """The pixels of a segment, (H, W) bool: those that are seen, or the whole mask where masks were asked for."""
         if segment.mask is None:
             return self.panoptic == segment.id if segment.id else self.semantic == segment.class_id
         return _whole_mask(segment.mask, segment.box, self.semantic.shape)

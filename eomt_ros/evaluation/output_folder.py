@@ -13,12 +13,14 @@ from pathlib import Path
 
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation import results
+from eomt_ros.evaluation.formats.names import EXPORTED_FORMATS
 from eomt_ros.evaluation.json_file import unfinished
 from eomt_ros.evaluation.pictures import WORST_FOLDER
 
 REPORT = "report.html"
 OVERLAY = "overlay.mp4"
 BAG = "bag"
+EXPORTS = "exports"
 FRAMES, OBJECTS = "frames.csv", "objects.csv"
 _WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
 
@@ -73,8 +75,11 @@ def _clear(out: Path) -> None:
             path.unlink()
     if (out / WORST_FOLDER).is_dir() and not any((out / WORST_FOLDER).iterdir()):
         (out / WORST_FOLDER).rmdir()
-    if (out / BAG).is_dir():
-        shutil.rmtree(out / BAG)
+    for folder in (out / BAG, *(out / EXPORTS / name for name in EXPORTED_FORMATS)):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    if (out / EXPORTS).is_dir() and not any((out / EXPORTS).iterdir()):
+        (out / EXPORTS).rmdir()
     for name in (REPORT, results.FILE):
         for path in unfinished(out / name):
             path.unlink(missing_ok=True)

@@ -47,9 +47,12 @@ class Predictions(Protocol):
 
 
 class EnginePredictions:
-    """Segments the frames, by the rules of the node, so that the results are the same to the last bit."""
+    """Segments the frames, by the rules of the node, so that the results are the same to the last bit.
 
-    def __init__(self, segmenter: Segmenter, *, max_gap: float = MAX_GAP) -> None:
+    with_masks: with whole masks, also where they cover each other.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, max_gap: float = MAX_GAP, with_masks: bool = False) -> None:
         self.labels, self.robot = segmenter.labels, segmenter.robot
         self.task = segmenter.task
         self.model = segmenter.name
@@ -66,6 +69,7 @@ class EnginePredictions:
         }
         self._segmenter = segmenter
         self._max_gap = max_gap
+        self._with_masks = with_masks
         self._stream: Stream
         self._warm = False
         self._late, self._failed, self._resets = Tally(), Tally(), Tally()
@@ -96,7 +100,7 @@ class EnginePredictions:
         return result
 
     def _segment(self, frame: SourceFrame) -> FrameResult:
-        return self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND))
+        return self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND), with_masks=self._with_masks)
 
     def _reset(self) -> None:
         self._stream.reset()

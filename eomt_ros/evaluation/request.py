@@ -12,6 +12,7 @@ from typing import Any
 from eomt_ros.engine import Segmenter
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.formats.names import YOUTUBE_VIS
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG
 from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
@@ -42,6 +43,10 @@ class EvaluationRequest:
     video: bool = True
     convention: Convention = Convention.STANDARD
     limits: ObjectLimits = STANDARD_LIMITS
+    exports: tuple[str, ...] = ()
+    """Formats to write the predictions in."""
+    track_metrics: bool = False
+    """Also count the metrics of TrackEval."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What else `metrics.json` is to say of the settings: the command."""
 
@@ -101,7 +106,7 @@ def evaluate_request(
                 RecordedPredictions(request.recorded, sequences, labels, taxonomy=asked.taxonomy, classes=asked.classes)
             )
         else:
-            predictions = EnginePredictions(load(asked))
+            predictions = EnginePredictions(load(asked), with_masks=YOUTUBE_VIS in request.exports)
         return evaluate(
             sequences,
             predictions,
@@ -115,5 +120,7 @@ def evaluate_request(
                 complete=complete,
                 stop=stop,
                 quiet=quiet,
+                exports=request.exports,
+                track_metrics=request.track_metrics,
             ),
         )

@@ -320,10 +320,12 @@ class Results(Figures):
     replay: ReplayFigures | None = None
     replays: Mapping[str, ReplayFigures] = field(default_factory=dict)
     """The same for each of several cameras, by the name of its sequence."""
+    other_metrics: Mapping[str, float] = field(default_factory=dict)
+    """Figures of other people's programs, by their names; empty unless asked for."""
     counts: Mapping[str, Any] = field(default_factory=dict)
     """What the figures are made of, see `counts.py`; empty in files of older versions."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Paths of `overlay` (video), `bag` (predictions), `frames` and `objects` (CSV), relative to the output folder."""
+    """Paths of `overlay` (video), `bag`, `exports` (predictions), `frames`, `objects` (CSV), relative to the folder."""
 
 
 def begin(folder: Path) -> None:

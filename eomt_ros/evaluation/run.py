@@ -28,9 +28,11 @@ from eomt_ros.evaluation.beside import Beside
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.errors import SourceError
+from eomt_ros.evaluation.formats.exports import Exports
+from eomt_ros.evaluation.formats.track_metrics import TrackMetrics
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
-from eomt_ros.evaluation.output_folder import BAG, FRAMES, OBJECTS, OVERLAY
+from eomt_ros.evaluation.output_folder import BAG, EXPORTS, FRAMES, OBJECTS, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.recorded import bag_name
@@ -66,6 +68,10 @@ class EvaluationOptions:
     """Ends the evaluation early, with the frames so far, once it is set."""
     quiet: bool = False
     """Show no progress."""
+    exports: Sequence[str] = ()
+    """Formats of `formats/exports.py` to write the predictions in: `exports` in the output folder."""
+    track_metrics: bool = False
+    """Also count the metrics of TrackEval."""
 
 
 def evaluate(
@@ -85,8 +91,9 @@ def evaluate(
     with (
         Account(predictions, video, options.convention, options.limits, rows, points) as account,
         Progress(total, quiet=options.quiet) as progress,
+        Exports(options.exports, out, predictions, sequences) as exports,
     ):
-        evaluation = _Evaluation(sequences, predictions, out, options, account, progress)
+        evaluation = _Evaluation(sequences, predictions, out, options, account, progress, exports)
         for sequence in sequences:
             if options.stop.is_set():
                 break
@@ -111,9 +118,14 @@ class _Evaluation:
     options: EvaluationOptions
     account: Account
     progress: Progress
+    exports: Exports
     _problems: list[str] = field(default_factory=list)
     """Of the sequences that are done."""
     _next_write: float = -math.inf
+
+    def __post_init__(self) -> None:
+        is_thing = np.array(self.predictions.labels.is_thing, bool)
+        self._tracks = TrackMetrics(is_thing) if self.options.track_metrics else None
 
     def go_through(self, sequence: FrameSequence) -> None:
         """Segments and scores a sequence."""
@@ -121,6 +133,9 @@ class _Evaluation:
         bag = self.out / BAG if alone else self.out / BAG / bag_name(sequence.name)
         self.account.start_sequence(sequence.name, bag if self.options.save_bag else None)
         self.predictions.start_sequence(sequence.name)
+        self.exports.start_sequence(sequence)
+        if self._tracks is not None:
+            self._tracks.start_sequence(sequence.name)
         failures = []
         # The engine leaves cores idle between its parallel parts.
         waiting: deque[Future[None]] = deque()
@@ -149,13 +164,23 @@ class _Evaluation:
             for scored in waiting:
                 scored.result()
         self.account.end_sequence()
+        self.exports.end_sequence()
+        if self._tracks is not None:
+            self._tracks.end_sequence()
         self._problems += [
             problem if alone else f"{sequence.name}: {problem}" for problem in (*sequence.problems, *failures)
         ]
 
     def problems(self) -> list[str]:
         """Everything that went wrong so far, a sentence each."""
-        return [*self._problems, *self.predictions.problems(), *self.account.problems()]
+        tracks = [] if self._tracks is None else self._tracks.problems()
+        return [
+            *self._problems,
+            *self.predictions.problems(),
+            *self.account.problems(),
+            *self.exports.problems(),
+            *tracks,
+        ]
 
     def finished(self, problems: list[str]) -> Results:
         """The results of the whole run; writes the pictures of the worst frames, and the rows of objects."""
@@ -168,6 +193,10 @@ class _Evaluation:
         files = {name: each.path.name for name, each in besides.items() if each is not None and each.is_there}
         if (self.out / BAG).exists():
             files["bag"] = BAG
+        if self.exports.are_there:
+            files["exports"] = EXPORTS
+        if self._tracks is not None:
+            found = replace(found, other_metrics=self._tracks.figures())
         more = [] if objects.problem is None else [objects.problem]
         try:
             by_objects = account.worst_by_objects.write(self.out, "objects_")
@@ -179,6 +208,9 @@ class _Evaluation:
     def _score(self, frame: SourceFrame, found: FrameResult, swept: Sequence[FrameResult]) -> None:
         """Counts a frame; writes the figures so far now and then, rarely enough that it takes next to no time."""
         self.account.add(frame, found, swept)
+        self.exports.add(frame, found)
+        if self._tracks is not None:
+            self._tracks.add(frame.truth, found)
         begun = time.monotonic()
         if begun < self._next_write:
             return

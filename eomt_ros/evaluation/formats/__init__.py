@@ -1,0 +1,1 @@
+"""Predictions in the formats, and by the metrics, of other people's programs."""

@@ -1,0 +1,96 @@
+"""`eomt-ros evaluate --export ... --metrics trackeval` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eomt_ros.cli.main import main
+from eomt_ros.evaluation import results
+from eomt_ros.evaluation.bag import Bag
+from eomt_ros.evaluation.formats.names import EXPORTED_FORMATS
+from test.engine.checkpoints import write_checkpoint
+from test.evaluation import bags
+
+pytestmark = pytest.mark.slow
+
+FRAMES = 8
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
+
+
+def words(bag: Path, model: Path, out: Path, *more: str) -> list[str]:
+    options = ["--out", str(out), "--model", str(model), "--device", "cpu", "--no-video", "--score-threshold", "0.2"]
+    return ["evaluate", str(bag), *options, *more]
+
+
+def test_it_leaves_every_format_and_trackevals_figures(
+    bag: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    exports = [word for name in EXPORTED_FORMATS for word in ("--export", name)]
+    assert main(words(bag, model, out, "--save-bag", "--metrics", "trackeval", *exports)) == 0
+    found = results.read_results(out)
+    assert found.files["exports"] == "exports"
+    assert {path.name for path in (out / "exports").iterdir()} == set(EXPORTED_FORMATS)
+    assert found.problems == ()
+    assert found.other_metrics.keys() >= {"HOTA", "IDF1"}
+    assert "HOTA (TrackEval)" in capsys.readouterr().out
+    panoptic = json.loads((out / "exports/coco-panoptic/panoptic.json").read_text())
+    assert len(panoptic["annotations"]) == FRAMES
+    # The same pixels as in the bag of predictions.
+    with Bag(out / "bag") as saved:
+        for number, message in enumerate(bags.labels(saved, "/segment/semantic")):
+            rgb = np.array(Image.open(out / f"exports/vipseg/pan_pred/bag/{number:06}.png"), int)
+            ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+            entry = json.loads((out / "exports/vipseg/pred.json").read_text())["annotations"][0]["annotations"][number]
+            classes = np.full(ids.shape, 255)
+            for segment in entry["segments_info"]:
+                classes[ids == segment["id"]] = segment["category_id"] - 1
+            np.testing.assert_array_equal(classes, message.content)
+
+
+def test_overwriting_removes_exports_and_nothing_that_somebody_put_there(
+    bag: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(bag, model, out, "--export", "vipseg")) == 0
+    (out / "exports/mine").mkdir()
+    assert main(words(bag, model, out, "--overwrite")) == 0
+    assert [path.name for path in (out / "exports").iterdir()] == ["mine"]
+    assert "exports" not in results.read_results(out).files
+    assert results.read_results(out).other_metrics == {}
+
+
+def test_what_cannot_be_exported_is_refused_in_one_line_and_leaves_nothing(
+    bag: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(bag, model, out, "--task", "semantic", "--export", "vipseg")) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("eomt-ros: ")]
+    assert line == "eomt-ros: --export vipseg is of segments with ids, which the semantic task does not have"
+    assert list(out.iterdir()) == []
+
+
+def test_a_format_that_cannot_be_written_is_given_up_and_the_figures_stay(
+    bag: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert main(words(bag, model, out)) == 0
+    (out / "exports").write_text("in the way")
+    assert main(words(bag, model, out, "--overwrite", "--export", "vipseg")) == 0
+    found = results.read_results(out)
+    assert found.miou is not None
+    assert any(problem.startswith("vipseg was given up: ") for problem in found.problems)
