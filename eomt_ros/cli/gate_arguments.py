@@ -74,10 +74,7 @@ def asked_gates(
     names = class_names() if of_class else None
     for gate in of_class:
         gate.expect_figure(names)
-    if options.junit is not None and options.junit.exists():
-        with open_regular(options.junit) as file:
-            if file.read(len(_XML)) not in (b"", _XML):
-                raise UserError(f"--junit {options.junit} is there and holds no XML: give another file")
+    _expect_no_other_file(options.junit)
     return list(dict.fromkeys(gates))
 
 
@@ -113,14 +110,26 @@ def judged(
 
 
 @contextmanager
-def junit_of_failure(junit: Path | None, recording: str) -> Iterator[None]:
-    """Writes a JUnit XML with the error where one ends the block, so that a CI shows why there are no figures."""
+def junit_of_failure(junit: Path | None, name: str) -> Iterator[None]:
+    """Writes a JUnit XML with the error where one ends the block, so that a CI shows why there are no figures.
+
+    name: of the case. Raises `UserError` where the file is another one.
+    """
     from eomt_ros.evaluation.junit import JUnitCase, write_junit
 
+    _expect_no_other_file(junit)
     try:
         yield
     except (UserError, OSError) as error:
         if junit is not None:
             with suppress(OSError):  # the first error is the one that matters
-                write_junit([JUnitCase(recording, str(error), "error")], [], junit)
+                write_junit([JUnitCase(name, str(error), "error")], [], junit)
         raise
+
+
+def _expect_no_other_file(junit: Path | None) -> None:
+    """Raises `UserError` where the file for JUnit XML would replace one that is no XML, such as a recording."""
+    if junit is not None and junit.exists():
+        with open_regular(junit) as file:
+            if file.read(len(_XML)) not in (b"", _XML):
+                raise UserError(f"--junit {junit} is there and holds no XML: give another file")
