@@ -114,9 +114,11 @@ def assert_same_gradients(network: QueryVit, reference: torch.nn.Module) -> None
     theirs.pop("embeddings.mask_token", None)
     assert set(theirs) <= set(ours)
     assert len(theirs) > 40
+    # Those of the keys' biases are 0 but for rounding, which depends on the number of threads.
+    rounding = 1e-6 * max(gradient.abs().max().item() for gradient in theirs.values())
     for name, gradient in theirs.items():
         scale = gradient.abs().max().item()
-        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-4 * scale + 1e-7, msg=name)
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-4 * scale + rounding, msg=name)
 
 
 @pytest.mark.parametrize("masking", [0.0, 0.5, 1.0])
