@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from eomt_ros.engine.networks import Videomt
 from eomt_ros.training.annealing import annealed_masking
 from eomt_ros.training.clips import Clip, ImageSampler, StreamSampler
 from eomt_ros.training.dataset import Dataset
@@ -85,8 +84,7 @@ class Training:
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self._model = accelerator.prepare(self._trainee)
         self._parameters = [each for each in network.parameters() if each.requires_grad]
-        carries = isinstance(network, Videomt) and "query_updater.weight" not in job.start.new
-        self._stages = stages_of(job.settings, carries=carries)
+        self._stages = stages_of(job.settings, with_images=not job.start.begins_with_streams)
         self._anneals = job.settings.masking and any(name.startswith("mask_head.") for name in job.start.new)
         self._frames = sum(len(video.frames) for video in job.dataset.train)
 

@@ -8,7 +8,7 @@ from eomt_ros.training.settings import TrainingSettings
 from eomt_ros.training.state import RunState
 
 IMAGE_SHARE = 0.4
-"""Of a run from a start that carries no queries yet."""
+"""Of a run that has an image stage and does not say how long."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Stage:
         return min(1.0, max(0.0, (of_run - self.begin) / (self.end - self.begin)))
 
 
-def stages_of(settings: TrainingSettings, *, carries: bool) -> list[Stage]:
-    """The stages of a run, in order; carries: whether the start was trained to carry its queries."""
+def stages_of(settings: TrainingSettings, *, with_images: bool) -> list[Stage]:
+    """The stages of a run, in order; with_images: whether it begins with single images if the settings do not say."""
     images = settings.image_share
     if settings.family == "eomt":
         images = 1.0
     elif images < 0:
-        images = 0.0 if carries else IMAGE_SHARE
+        images = IMAGE_SHARE if with_images else 0.0
     stages = [Stage("images", False, 0.0, images), Stage("streams", True, images, 1.0)]
     return [stage for stage in stages if stage.end > stage.begin]
 

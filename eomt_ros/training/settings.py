@@ -77,7 +77,7 @@ class TrainingSettings(Options):
     image_share: float = option(
         -1.0,
         "Share of the run that trains on single images, before streams. -1: 0.4, and 0 from a start that carries"
-        " queries already (VidEoMT is trained from an EoMT).",
+        " queries already and has all classes (VidEoMT is trained from an EoMT).",
         minimum=-1,
         maximum=1,
     )

@@ -46,6 +46,13 @@ class Start:
     notes: list[str]
     """What was kept, changed and made new, a line each."""
 
+    @property
+    def begins_with_streams(self) -> bool:
+        """True if it was trained to carry its queries, and knows all classes: new ones are learnt on single images, in
+        each of which it is decided anew which query shows what.
+        """
+        return isinstance(self.network, Videomt) and not {"query_updater.weight", "class_predictor.weight"} & self.new
+
 
 def start_network(start: str, settings: TrainingSettings, classes: Sequence[DatasetClass]) -> Start:
     """Makes the network that a training starts with; what is new in it is drawn by `settings.seed`.

@@ -12,19 +12,19 @@ from eomt_ros.training.state import RunState
 
 
 @pytest.mark.parametrize(
-    ("settings", "carries", "expected"),
+    ("settings", "with_images", "expected"),
     [
-        ({}, False, [("images", 0, 0.4), ("streams", 0.4, 1)]),
-        ({}, True, [("streams", 0, 1)]),
-        ({"image_share": 0.25}, True, [("images", 0, 0.25), ("streams", 0.25, 1)]),
-        ({"image_share": 1.0}, False, [("images", 0, 1)]),
-        ({"family": "eomt"}, True, [("images", 0, 1)]),
+        ({}, True, [("images", 0, 0.4), ("streams", 0.4, 1)]),
+        ({}, False, [("streams", 0, 1)]),
+        ({"image_share": 0.25}, False, [("images", 0, 0.25), ("streams", 0.25, 1)]),
+        ({"image_share": 1.0}, True, [("images", 0, 1)]),
+        ({"family": "eomt"}, False, [("images", 0, 1)]),
     ],
 )
-def test_images_come_first_unless_the_start_carries_queries(
-    settings: dict[str, Any], carries: bool, expected: list[tuple[str, float, float]]
+def test_images_come_first_where_they_are_needed_or_asked_for(
+    settings: dict[str, Any], with_images: bool, expected: list[tuple[str, float, float]]
 ) -> None:
-    stages = stages_of(TrainingSettings(**settings), carries=carries)
+    stages = stages_of(TrainingSettings(**settings), with_images=with_images)
     assert [(stage.name, stage.begin, stage.end) for stage in stages] == expected
 
 

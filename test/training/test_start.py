@@ -120,6 +120,13 @@ def test_classes_of_equal_names_keep_what_they_are_scored_with_and_so_does_no_ob
     ]
 
 
+def test_streams_come_first_from_what_carries_its_queries_and_has_all_classes(tmp_path: Path) -> None:
+    videomt = write_checkpoint(tmp_path / "videomt")
+    assert started(videomt).begins_with_streams
+    assert not started(videomt, (*NAMES, "pallet")).begins_with_streams
+    assert not started("nothing").begins_with_streams
+
+
 def test_names_come_from_the_label_table_of_the_start(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "mine", id2label={0: "LABEL_0", 1: "LABEL_1"})
     (folder / "labels.yaml").write_text(
