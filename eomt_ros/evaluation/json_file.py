@@ -26,8 +26,14 @@ class JsonFileError(Exception):
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`."""
-    write_whole(json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
+    """Writes a dataclass; NaN and infinity become null. The file is there whole or not at all. Raises `OSError`.
+
+    One dataclass in it after the other is made plain and written, so that this takes no memory of the file's size.
+    """
+    encoder = json.JSONEncoder(indent=2, ensure_ascii=False, allow_nan=False, default=_entries)
+    with written_whole(path) as file:
+        file.writelines(encoder.iterencode(plain(content, deep=False)))
+        file.write("\n")
 
 
 def write_whole(text: str, path: Path) -> None:
@@ -90,14 +96,14 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON has it: objects, lists, texts, numbers, None."""
+def plain(value: Any, *, deep: bool = True) -> Any:
+    """A value as JSON has it: objects, lists, texts, numbers, None. deep: False leaves dataclasses as they are."""
     if is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)} if deep else value
     if isinstance(value, Mapping):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {str(name): plain(each, deep=deep) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(each, deep=deep) for each in value]
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, Path):
@@ -105,6 +111,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _entries(data: Any) -> dict[str, Any]:
+    """The fields of a dataclass, plain but for the dataclasses in them."""
+    return {field.name: plain(getattr(data, field.name), deep=False) for field in fields(data)}
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from eomt_ros.engine import FrameResult
 from eomt_ros.evaluation.exact import ONE, exact, median_seconds
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.pace import FrameTime
 from eomt_ros.evaluation.results import Predicted
+
+if TYPE_CHECKING:
+    from eomt_ros.engine import FrameResult  # which takes the memory of torch, and counts alone need none of it
 
 
 @dataclass(eq=False)
@@ -48,7 +51,7 @@ class PredictedCounts:
         self.pairs += other.pairs
         self.changed += other.changed
         self.things = None if self.things is None or other.things is None else self.things + other.things
-        self.lives += other.lives
+        self.lives.update(other.lives)
 
     def figures(self, class_names: Sequence[str]) -> Predicted:
         """The figures of all that was counted."""

@@ -52,8 +52,10 @@ class ObjectCounts:
 
     def add(self, other: ObjectCounts) -> None:
         """Adds the objects of another count."""
+        self.delays.update(other.delays)
         for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+            if each.name != "delays":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
 
     @property
     def found(self) -> int:
