@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from eomt_ros.evaluation.provenance import processor
+
 FEATURES = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
@@ -28,7 +30,7 @@ def describe() -> dict[str, str | int | float]:
     to others.
     """
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "features": ", ".join(word for flag, word in FEATURES.items() if flag in _flags()),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -45,10 +47,6 @@ def slug() -> str:
     machine = describe()
     name = machine["gpu"] or f"{machine['processor']} {machine['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", str(name).lower()).strip("-")
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.machine()
 
 
 def _flags() -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import platform
 import threading
 import time
 from collections import deque
@@ -16,12 +15,8 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
 import numpy as np
-import torch
 
-import eomt_ros
 from eomt_ros.engine import FrameResult
 from eomt_ros.evaluation.account import Account
 from eomt_ros.evaluation.beside import Beside
@@ -35,6 +30,7 @@ from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, EXPORTS, FRAMES, OBJECTS, OVERLAY
 from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.progress import Progress
+from eomt_ros.evaluation.provenance import provenance
 from eomt_ros.evaluation.recorded import bag_name
 from eomt_ros.evaluation.results import SCHEMA_VERSION, Results, write_results
 from eomt_ros.evaluation.row_file import RowFile
@@ -253,12 +249,7 @@ class _Evaluation:
             "min_object_area": options.limits.min_area,
             "min_object_frames": options.limits.min_frames,
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "machine": platform.platform(),
-            "versions": {
-                "eomt_ros": eomt_ros.__version__,
-                "python": platform.python_version(),
-                **{library.__name__: library.__version__ for library in (torch, np, cv2, av)},
-            },
+            **provenance(predictions.settings.get("device"), predictions.settings.get("backend")),
         }
 
 
