@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from eomt_ros.cli import compare, convert, dataset, evaluate, export, models, overlay, taxonomy, train
+from eomt_ros.cli import compare, convert, dataset, evaluate, export, merge, models, overlay, taxonomy, train
 from eomt_ros.cli.stopping import exit_code_of, sigterm_as_ctrl_c
 from eomt_ros.openmp import wait_asleep
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="eomt-ros", description="Video segmentation for robots.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (evaluate, compare, overlay, models, taxonomy, dataset, train, export, convert):
+    for command in (evaluate, merge, compare, overlay, models, taxonomy, dataset, train, export, convert):
         command.add_to(commands)
     options = parser.parse_args(words, argparse.Namespace(words=words))
     with sigterm_as_ctrl_c():

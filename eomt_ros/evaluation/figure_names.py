@@ -11,7 +11,6 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
-from eomt_ros.engine.results import Timings
 from eomt_ros.evaluation.metrics.breakdown import SIZES
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS
 from eomt_ros.evaluation.results import Figures
@@ -24,12 +23,6 @@ ANY = "*"
 """In a path, the place of a name, such as a class's."""
 BY_CLASS = ("class_iou", "by_class", "predicted.class_area", "objects_in_metres.by_class")
 """Figures that have a name of a class after them."""
-BY_NAME = {
-    "vpq_by_window": tuple(map(str, VPQ_WINDOWS)),
-    "by_size": tuple(SIZES),
-    "stages_ms": tuple(field.name for field in fields(Timings)),
-}
-"""Figures that have one of these names after them."""
 
 
 def figure_paths(kind: type[Figures]) -> tuple[str, ...]:
@@ -58,9 +51,21 @@ def expect_figure(path: str, kind: type[Figures], class_names: Sequence[str] | N
         raise ValueError(f"there is no figure {path!r}; did you mean {like[0].replace(ANY, 'NAME')!r}?")
 
 
+@cache
+def _names_after() -> dict[str, tuple[str, ...]]:
+    """The names that figures have after them."""
+    from eomt_ros.engine.results import Timings  # which takes the memory of torch, and no table needs it
+
+    return {
+        "vpq_by_window": tuple(map(str, VPQ_WINDOWS)),
+        "by_size": tuple(SIZES),
+        "stages_ms": tuple(field.name for field in fields(Timings)),
+    }
+
+
 def _with_names(pattern: str, class_names: Sequence[str] | None) -> Iterator[str]:
     before, is_named, after = pattern.partition(f".{ANY}")
-    names = BY_NAME.get(before, class_names if before in BY_CLASS else None)
+    names = _names_after().get(before, class_names if before in BY_CLASS else None)
     if not is_named or names is None:
         yield pattern
     else:

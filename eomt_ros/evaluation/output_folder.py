@@ -15,12 +15,12 @@ from eomt_ros.errors import UserError
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.formats.names import EXPORTED_FORMATS
 from eomt_ros.evaluation.json_file import unfinished
-from eomt_ros.evaluation.pictures import WORST_FOLDER
 
 REPORT = "report.html"
 OVERLAY = "overlay.mp4"
 BAG = "bag"
 EXPORTS = "exports"
+WORST_FOLDER = "worst"
 FRAMES, OBJECTS = "frames.csv", "objects.csv"
 _WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
 

@@ -16,6 +16,7 @@ from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.tracking.tracker import LARGEST_ID
 from eomt_ros.evaluation.frame import Truth
 from eomt_ros.evaluation.metrics.objects import FrameObjects
+from eomt_ros.evaluation.output_folder import WORST_FOLDER
 from eomt_ros.evaluation.wrong import WorstFrame
 from eomt_ros.overlay import draw, to_jpeg
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 FRAMES = 6
 APART = 1.0
 """s between two of them at least: one bad moment is one frame."""
-WORST_FOLDER = "worst"
 LONGEST_SIDE = 1280
 """Pixels; larger pictures are shrunk, so that the frames that are kept need little memory."""
 

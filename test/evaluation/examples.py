@@ -19,6 +19,7 @@ from eomt_ros.evaluation.metrics.vpq import TubeCounts
 from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
     Drift,
+    FailedRecording,
     Figures,
     GroundMap,
     IdSpan,
@@ -248,6 +249,54 @@ def rig_run(run: Results | None = None) -> Results:
     return replace(run, sequences=("front", "rear"), recordings=(front, rear))
 
 
+def fleet_run(count: int = 40) -> Results:
+    """Recordings with a folder each, of which two failed; those of the night are worse, `hall 00` is worst of all."""
+    random = np.random.default_rng(5)
+    run = short_run()
+    recordings = []
+    for number in range(count):
+        night = number % 4 == 0
+        miou = 0.01 * number / count + (0.5 if night else 0.7)
+        recordings.append(
+            recording(
+                f"hall {number:02}",
+                run,
+                folder=f"hall {number:02}",
+                fingerprint=f"content {number}",
+                tags=("night", "site=hall") if night else ("site=hall",),
+                frames=50 + number,
+                miou=miou,
+                vpq=miou - 0.1,
+                id_switches=int(random.integers(0, 9)),
+                fps=float(random.uniform(20, 30)),
+            )
+        )
+    worst = tuple(
+        replace(
+            frame,
+            sequence="hall 00",
+            input=f"hall 00/{frame.input}",
+            prediction=f"hall 00/{frame.prediction}",
+            truth=f"hall 00/{frame.truth}",
+        )
+        for frame in run.worst_frames
+    )
+    return replace(
+        run,
+        sequences=tuple(each.name for each in recordings),
+        recordings=tuple(recordings),
+        failed=(
+            FailedRecording("gate 07", "/bags/gate 07", "no images: record again, or leave it out"),
+            FailedRecording("gate 11", "s3://bags/gate 11", "its process ended each time, with signal 9"),
+        ),
+        slices={tag: recording(tag, run, miou=miou) for tag, miou in (("night", 0.5055), ("site=hall", 0.6544))},
+        intervals=(),
+        timelines=(),
+        worst_frames=worst,
+        files={},
+    )
+
+
 def long_run() -> Results:
     """An hour in two sequences through the node: 90 objects, one of which flickers all the time, and 124 classes."""
     random = np.random.default_rng(3)
@@ -313,8 +362,9 @@ def write_pictures(results: Results, folder: Path) -> None:
     """Writes the pictures and the video that the results name."""
     for number, frame in enumerate(results.worst_frames):
         for path in (frame.input, frame.prediction, frame.truth):
-            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(folder / path), np.full((48, 64, 3), 40 * number + 20, np.uint8))
-    with VideoWriter(folder / results.files["overlay"]) as video:
-        for number in range(5):
-            video.write(np.full((48, 64, 3), 40 * number, np.uint8), number * 10**8)
+    if "overlay" in results.files:
+        with VideoWriter(folder / results.files["overlay"]) as video:
+            for number in range(5):
+                video.write(np.full((48, 64, 3), 40 * number, np.uint8), number * 10**8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -12,6 +12,7 @@ from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.figures import (
     GROUPS,
     NOTHING,
+    OF_RECORDINGS,
     REPLAY_GROUP,
     Better,
     Figure,
@@ -20,7 +21,9 @@ from eomt_ros.evaluation.report.figures import (
     known,
     recording_figures,
 )
-from eomt_ros.evaluation.report.page import fill_in, flat, said
+from eomt_ros.evaluation.report.fleet import is_fleet
+from eomt_ros.evaluation.report.page import TEMPLATES, fill_in, flat, said
+from eomt_ros.evaluation.report.paired import CONFIDENCE, Evidence, PairedRuns, paired, signed
 from eomt_ros.evaluation.results import Figures, Results
 
 SPEED_VARIES = 0.03
@@ -33,10 +36,12 @@ SMALLEST = {
 """Smaller differences do not show in the printed figure, and count as the same."""
 SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area", "min_object_frames")
 """Settings that must agree, or the runs answer different questions."""
-SAME_MACHINE = ("device", "threads", "machine")
+SAME_MACHINE = ("device", "threads", "machine", "processor", "gpu")
 """Settings that must agree if speeds are to be compared."""
 OF_THE_RUN = ("command", "date")
 """Settings that have no influence on the figures; a comparison does not list them."""
+OF_PAIRS = tuple(figure for group in GROUPS.values() for figure in group if figure.path in (*OF_RECORDINGS, "fps"))
+"""Figures whose differences a page has for each recording."""
 FEW = 8
 """Names that a warning lists at most, and recordings that are compared one by one."""
 
@@ -96,16 +101,26 @@ class Comparison:
     groups: Mapping[str, Rows]
     settings: Mapping[str, tuple[str, ...]]
     """Settings in which the runs differ, with the value of each run."""
+    paired: Mapping[str, PairedRuns] = field(default_factory=dict)
+    """By the name of a run, its recordings beside the same of the first run, where both are of many."""
 
 
 def compare(runs: Sequence[ComparedRun]) -> Comparison:
     """Compares two or more runs with the first of them."""
     results = [run.results for run in runs]
+    first, *others = runs
+    pairs = {
+        other.name: paired(first.results.recordings, other.results.recordings)
+        for other in others
+        if is_fleet(first.results) and is_fleet(other.results)
+    }
+    lacking = (each for name, pair in pairs.items() for each in _lacking(first.name, name, pair))
     return Comparison(
         tuple(run.name for run in runs),
-        tuple(_warnings(runs)),
+        (*_warnings(runs), *lacking),
         rows_by_group(results, {**GROUPS, "Replay through the node": REPLAY_GROUP}, _by_recording(results)),
         _different_settings([dict(flat(result.settings)) for result in results]),
+        pairs,
     )
 
 
@@ -150,7 +165,14 @@ def _by_recording(results: Sequence[Results]) -> dict[str, dict[str, tuple[Compa
 
 def comparison_page(comparison: Comparison) -> str:
     """The comparison as a page of one file."""
-    return fill_in("comparison.html", comparison=comparison)
+    return fill_in(
+        "comparison.html",
+        script=(TEMPLATES / "sort.js").read_text(encoding="utf-8") if comparison.paired else "",
+        comparison=comparison,
+        confidence=f"{CONFIDENCE:.0%}".replace("%", " %"),
+        columns=OF_PAIRS,
+        signed=signed,
+    )
 
 
 def comparison_text(comparison: Comparison, *, colors: bool = False) -> str:
@@ -174,11 +196,42 @@ def comparison_text(comparison: Comparison, *, colors: bool = False) -> str:
                 for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
             ]
             lines.append(f"  {name:<{first - 2}}" + "   ".join(texts).rstrip())
+    for name, pair in comparison.paired.items():
+        lines += ["", *_paired_lines(comparison.names[0], name, pair, colors)]
     if comparison.settings:
         lines += ["", "settings that differ"]
         lines += [f"  {name}: {' | '.join(values)}" for name, values in comparison.settings.items()]
     lines += ["", f"beside {comparison.names[0]}; speeds within {SPEED_VARIES:.0%} are the same"]
     return "\n".join(lines)
+
+
+def _paired_lines(first: str, name: str, pairs: PairedRuns, colors: bool) -> Iterator[str]:
+    """A table of the differences of recordings."""
+    yield f"{name} beside {first}, recording by recording: {counted(len(pairs.pairs), 'recording')} that both have"
+    rows = [("", "mean", f"{CONFIDENCE:.0%} interval", "better in", "worse in")]
+    rows += [
+        (each.figure.name, each.mean_text, each.interval_text, f"{each.better:,}", f"{each.worse:,}")
+        for each in pairs.figures
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    evidence = ["", *(_painted_evidence(each.evidence, colors) for each in pairs.figures)]
+    for (figure, *texts), found in zip(rows, evidence, strict=True):
+        columns = [text.rjust(width) for text, width in zip(texts, widths[1:], strict=True)]
+        yield f"  {figure:<{widths[0]}}  {'   '.join([*columns, found])}".rstrip()
+
+
+def _painted_evidence(evidence: Evidence, colors: bool) -> str:
+    verdicts = {Evidence.BETTER: Verdict.BETTER, Evidence.WORSE: Verdict.WORSE}
+    return _painted(verdicts.get(evidence, Verdict.SAME), evidence.value, colors)
+
+
+def _lacking(first: str, other: str, pairs: PairedRuns) -> Iterator[str]:
+    for lacks, has, names in ((other, first, pairs.only_first), (first, other, pairs.only_second)):
+        if names:
+            yield (
+                f"{lacks} lacks {counted(len(names), 'recording')} that {has} has: {_few(names)}: figures of all "
+                "together are of other recordings, differences by recording are of those that both have"
+            )
 
 
 def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:

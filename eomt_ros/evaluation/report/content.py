@@ -1,4 +1,4 @@
-"""`report.html`: the results of an evaluation for people, in one file that opens from disk without a network."""
+"""What `report.html` of an evaluation shows, in one file that opens from disk without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from eomt_ros.evaluation import results as results_file
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.report.breakdown import where_wrong
@@ -24,7 +23,7 @@ from eomt_ros.evaluation.report.figures import (
     why_missing,
 )
 from eomt_ros.evaluation.report.ground import ground_charts
-from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said, write_page
+from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
 from eomt_ros.evaluation.report.sweep import sweep_tables
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import MetreFigures, ObjectsInMetresFigures, ReplayFigures, Results
@@ -37,15 +36,6 @@ MOST_RECORDINGS = 60
 """Recordings that have a line each."""
 LARGEST_VIDEO = 32 << 20
 """Bytes: a page that holds more opens slowly."""
-
-
-def write_report(folder: Path) -> Path:
-    """Writes `report.html` from the results and pictures in the output folder of an evaluation, and returns its path.
-
-    Raises `OSError`, and what `read_results` raises where there are no results to read.
-    """
-    page = render(results_file.read_results(folder), folder)
-    return write_page(page, folder / "report.html", results_file.FILE)
 
 
 def render(results: Results, folder: Path) -> str:
@@ -71,8 +61,8 @@ def render(results: Results, folder: Path) -> str:
         recording_figures=recording_figures(results),
         partly_scored=results.frames_scored not in (0, results.frames),
         groups=groups(results),
-        bars=_highest_first(results.class_iou),
-        areas=_highest_first(areas),
+        bars=highest_first(results.class_iou),
+        areas=highest_first(areas),
         wrong=where_wrong(results),
         swept=sweep_tables(results),
         without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
@@ -94,7 +84,7 @@ def render(results: Results, folder: Path) -> str:
         objects_group=OBJECTS_GROUP,
         limits=_limits(results.settings),
         settings=[(name, text) for name, text in flat(results.settings) if name != "command"],
-        command=_command(results.settings),
+        command=shell_command(results.settings.get("command")),
     )
 
 
@@ -105,7 +95,7 @@ def _facts(results: Results) -> Iterator[tuple[str, str]]:
         if settings.get(name) is not None:
             yield name, said(settings[name])
     if settings.get("date") is not None:
-        yield "date", _date(said(settings["date"]))
+        yield "date", readable_date(said(settings["date"]))
     recordings = f" in {len(results.sequences)} recordings" if len(results.sequences) > 1 else ""
     frames = counted(results.frames, "frame")
     yield "length", f"{frames}, {clock(results.seconds, digits=1)}{recordings}"
@@ -151,7 +141,7 @@ def _limits(settings: Mapping[str, Any]) -> str | None:
     )
 
 
-def _highest_first(shares: Mapping[str, float | None]) -> list[tuple[str, float]]:
+def highest_first(shares: Mapping[str, float | None]) -> list[tuple[str, float]]:
     """The classes that have a value, with it."""
     pairs = [(name, share) for name, share in shares.items() if share is not None and known(share) is not None]
     return sorted(pairs, key=lambda pair: -pair[1])
@@ -165,7 +155,7 @@ def _size(file: Path) -> int | None:
         return None
 
 
-def _date(text: str) -> str:
+def readable_date(text: str) -> str:
     """A date of ISO 8601 for people."""
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").rstrip()
@@ -173,6 +163,6 @@ def _date(text: str) -> str:
         return text
 
 
-def _command(settings: Mapping[str, Any]) -> str | None:
-    command = settings.get("command")
-    return shlex.join(command) if isinstance(command, list | tuple) else command
+def shell_command(command: Any) -> str | None:
+    """A command of the settings as it is typed."""
+    return shlex.join(map(str, command)) if isinstance(command, list | tuple) else command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import mimetypes
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,9 +19,11 @@ from eomt_ros.evaluation.report.figures import NOTHING, Kind, as_text
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def fill_in(template: str, *, templates: Path = TEMPLATES, **content: Any) -> str:
+def fill_in(template: str, *, templates: Path = TEMPLATES, script: str = "", **content: Any) -> str:
     """The page that a file of `templates`, which may use those of `TEMPLATES`, makes of this content; all text in it is
     escaped.
+
+    script: the only one that the page may run.
     """
     # Whatever is inserted is escaped, because names of topics, files and classes are anybody's.
     environment = Environment(
@@ -39,7 +42,8 @@ def fill_in(template: str, *, templates: Path = TEMPLATES, **content: Any) -> st
         "share": lambda value: as_text(value, Kind.SHARE),
         "score": lambda value: as_text(value, Kind.SCORE),
     }
-    return environment.get_template(template).render(**content)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return environment.get_template(template).render(script=script, script_hash=f"sha256-{digest}", **content)
 
 
 def write_page(page: str, path: Path, figures: str) -> Path:

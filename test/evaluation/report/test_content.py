@@ -14,7 +14,7 @@ import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.report import content
+from eomt_ros.evaluation.report import content, write_report
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
 from eomt_ros.evaluation.results import Percentiles, ReplayFigures, Results
@@ -37,14 +37,14 @@ def page_of(run: Results, folder: Path) -> Page:
 def test_the_page_is_made_from_the_results_in_the_folder_and_lies_beside_them(tmp_path: Path) -> None:
     write_pictures(short_run(), tmp_path)
     results.write_results(short_run(), tmp_path)
-    path = content.write_report(tmp_path)
+    path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     assert path.read_text(encoding="utf-8") == content.render(results.read_results(tmp_path), tmp_path)
 
 
 def test_a_folder_without_results_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(results.ResultsError, match=re.escape(str(tmp_path))):
-        content.write_report(tmp_path)
+        write_report(tmp_path)
 
 
 def test_every_figure_appears_with_what_it_means(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from eomt_ros.evaluation import results
-from eomt_ros.evaluation.report import content
+from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.results import Results
 from test.evaluation.examples import (
+    fleet_run,
     long_run,
     recording,
     rig_run,
@@ -37,6 +38,7 @@ RUNS = {
     "in metres": run_in_metres(),
     "gone wrong": run_gone_wrong(),
     "many classes": run_gone_wrong(tuple(f"class of things number {number}" for number in range(60))),
+    "fleet": fleet_run(),
     "unbroken": short_run(
         settings={"model": UNBROKEN, "input": [UNBROKEN], UNBROKEN: UNBROKEN, "command": [UNBROKEN]},
         problems=(UNBROKEN,),
@@ -101,7 +103,7 @@ def no_complaints(browser: Browser) -> Iterator[None]:
 def written(run: Results, folder: Path) -> Path:
     write_pictures(run, folder)
     results.write_results(run, folder)
-    return content.write_report(folder)
+    return write_report(folder)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -176,11 +178,53 @@ def test_the_report_prints(browser: Browser, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_the_comparison_fits_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
-    names = ("recordings/evaluations/before", "recordings/evaluations/after", "third", "rig", "in metres", UNBROKEN)
+    names = ("recordings/evaluations/before", "recordings/evaluations/after", *list(RUNS)[2:-1], UNBROKEN)
     page = tmp_path / "comparison.html"
     page.write_text(
         comparison_page(compare([ComparedRun(name, run) for name, run in zip(names, RUNS.values(), strict=True)]))
     )
+    browser.resize(width)
+    browser.open(page)
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), browser.evaluate(TOO_WIDE)
+    assert browser.evaluate(TOO_WIDE) == []
+
+
+COLUMN = """[...document.querySelector("table.sortable").tBodies].map(body =>
+    [...body.rows].map(row => row.cells[0].textContent.trim()))"""
+
+
+def sort_by(browser: Browser, head: str) -> list[list[str]]:
+    """Clicks on the head of a column of the first table; the names in its bodies then."""
+    browser.evaluate(
+        f"""[...document.querySelectorAll("table.sortable button")]
+        .find(button => button.textContent === {head!r}).click()"""
+    )
+    names: list[list[str]] = browser.evaluate(COLUMN)
+    return names
+
+
+def test_recordings_are_sorted_by_a_click_and_failed_ones_stay_on_top(browser: Browser, tmp_path: Path) -> None:
+    run = fleet_run()
+    known = {each.name: each.miou for each in run.recordings}
+    unknown = replace(run.recordings[7], miou=None)
+    run = replace(run, recordings=(*run.recordings[:7], unknown, *run.recordings[8:]))
+    browser.open(written(run, tmp_path))
+    others = sorted((name for name in known if name != unknown.name), key=lambda name: known[name] or 0.0)
+    failed, together, first = sort_by(browser, "mIoU")
+    assert (failed, together) == (["gate 07", "gate 11"], ["all together"])
+    assert first == [*others, unknown.name]  # worst first, unknown last
+    assert sort_by(browser, "mIoU")[2] == [*others[::-1], unknown.name]
+    assert sort_by(browser, "recording") == [failed, together, sorted(known)]
+    switches = {each.name: each.id_switches or 0 for each in run.recordings}
+    assert [switches[name] for name in sort_by(browser, "id switches")[2]] == sorted(switches.values(), reverse=True)
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_two_fleets_beside_each_other_fit_the_window(width: int, browser: Browser, tmp_path: Path) -> None:
+    one = fleet_run()
+    other = replace(one, recordings=tuple(replace(each, miou=(each.miou or 0) + 0.02) for each in one.recordings))
+    page = tmp_path / "comparison.html"
+    page.write_text(comparison_page(compare([ComparedRun(UNBROKEN, one), ComparedRun("after", other)])))
     browser.resize(width)
     browser.open(page)
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth"), browser.evaluate(TOO_WIDE)
