@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.formats.track_counts import TrackCounts
 from eomt_ros.evaluation.json_file import JsonFileError, from_json
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics.breakdown import Breakdown
@@ -63,6 +64,8 @@ class RunCounts:
     stages: dict[str, LatencyHistogram] = field(default_factory=dict)
     sweep: dict[str, ScoreCounts] = field(default_factory=dict)
     """The same frames with other thresholds, by `SweepPoint.name`."""
+    tracks: TrackCounts | None = None
+    """None where TrackEval's metrics are not asked for."""
 
     @classmethod
     def empty(cls, classes: int, *, has_ids: bool = True) -> RunCounts:
@@ -86,9 +89,13 @@ class RunCounts:
             self.stages.setdefault(stage, LatencyHistogram()).merge(times)
         for point, scores in other.sweep.items():
             self.sweep.setdefault(point, ScoreCounts.empty(len(scores.partial.confusion.counts))).add(scores)
+        if other.tracks is not None:
+            self.tracks = self.tracks or TrackCounts()
+            self.tracks.add(other.tracks)
 
     def figures(self, class_names: Sequence[str], is_thing: Sequence[bool], convention: Convention) -> dict[str, Any]:
-        """The figures of all that was counted, by the names that `Results` has for them."""
+        """The figures of all that was counted, by the names that `Results` has for them. Raises `UserError` as
+        `TrackCounts`."""
         latency, things = self.latency, np.array(is_thing, bool)
         return {
             "frames": self.frames,
@@ -105,6 +112,7 @@ class RunCounts:
                 SweptFigures.of(point, self.sweep[point.name].figures(class_names, things, convention))
                 for point in sorted(map(SweepPoint.named, self.sweep))
             ),
+            "other_metrics": {} if self.tracks is None else self.tracks.figures(),
         }
 
 

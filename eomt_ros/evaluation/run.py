@@ -191,8 +191,6 @@ class _Evaluation:
             files["bag"] = BAG
         if self.exports.are_there:
             files["exports"] = EXPORTS
-        if self._tracks is not None:
-            found = replace(found, other_metrics=self._tracks.figures())
         more = [] if objects.problem is None else [objects.problem]
         try:
             by_objects = account.worst_by_objects.write(self.out, "objects_")
@@ -220,6 +218,7 @@ class _Evaluation:
     def _results(self, problems: list[str]) -> Results:
         account, labels = self.account, self.predictions.labels
         counts = account.counts()
+        counts.tracks = None if self._tracks is None else self._tracks.counts()
         figures = counts.figures(labels.class_names, labels.is_thing, self.options.convention)
         return Results(
             schema_version=SCHEMA_VERSION,

@@ -7,21 +7,23 @@ labelled is left out; where the ground truth is exhaustive, as YouTube-VIS', it 
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from eomt_ros.engine import FrameResult
-from eomt_ros.errors import UserError
+from eomt_ros.evaluation.formats.track_counts import (
+    QUIET,
+    ClassTracks,
+    TrackCounts,
+    average_precision,
+    trackeval_metrics,
+)
 from eomt_ros.evaluation.frame import Prediction, Truth
 from eomt_ros.evaluation.metrics.overlap import MATCH_IOU, Flags, Key, Overlap, overlap_of, spared
-from eomt_ros.extras import install_alone
 
 MOST_IDS = 2000
 """True and predicted things of a class in a sequence: TrackEval keeps a number for each pair of them, 20 times."""
@@ -110,17 +112,11 @@ class TrackMetrics:
     """
 
     def __init__(self, is_thing: Flags) -> None:
-        metrics = _trackeval().metrics
-        quiet = {"PRINT_CONFIG": False}
-        self._hota, self._identity = metrics.HOTA(), metrics.Identity(quiet)
-        self._precision = _with_counted_iou(metrics.TrackMAP)(
-            {**quiet, "USE_AREA_RANGES": False, "USE_TIME_RANGES": False}
-        )
+        metrics = trackeval_metrics()
+        self._hota, self._identity = metrics.HOTA(), metrics.Identity(QUIET)
+        self._precision = average_precision(metrics)
         self._is_thing = is_thing
-        # By class id, then by sequence.
-        self._results: dict[Any, defaultdict[int, dict[str, Any]]] = {
-            metric: defaultdict(dict) for metric in (self._hota, self._identity, self._precision)
-        }
+        self._counts = TrackCounts()
         self._left_out: list[str] = []
 
     def start_sequence(self, name: str) -> None:
@@ -159,38 +155,23 @@ class TrackMetrics:
             tracks.scores[found.epoch, segment.id].append((segment.score, segment.class_id))
 
     def end_sequence(self) -> None:
-        """Brings the sequence to TrackEval's counts."""
+        """Brings the sequence to counts."""
         for class_id, course in self._courses.items():
             data = course.data()
             if data["num_gt_ids"] + data["num_tracker_ids"] > MOST_IDS:
                 self._left_out.append(f"a class of {self._name}, which has more than {MOST_IDS} things and ids")
                 continue
-            for metric in (self._hota, self._identity):
-                self._results[metric][class_id][self._name] = metric.eval_sequence(data)
-            self._results[self._precision][class_id][self._name] = self._precision.eval_sequence(
-                self._tracks.data(class_id)
+            found = ClassTracks.of(
+                self._hota.eval_sequence(data),
+                self._identity.eval_sequence(data),
+                self._precision.eval_sequence(self._tracks.data(class_id)),
             )
+            self._counts.add(TrackCounts({class_id: found}))
+        self._courses.clear()
 
-    def figures(self) -> dict[str, float]:
-        """The figures of all sequences, by TrackEval's names; none where there was no thing.
-
-        HOTA and IDF1 are of all classes' things together, AP and AR the means over classes with true tracks.
-        """
-        hota, identity, precision = (
-            {class_id: metric.combine_sequences(each) for class_id, each in results.items()}
-            for metric, results in self._results.items()
-        )
-        if not hota:
-            return {}
-        of_things = self._hota.combine_classes_det_averaged(hota)
-        of_tracks = self._precision.combine_classes_class_averaged(precision)
-        average, recall = of_tracks["AP_all"], of_tracks["AR_all"]
-        return {
-            **{name: float(np.mean(of_things[name])) for name in ("HOTA", "DetA", "AssA", "LocA")},
-            "IDF1": float(self._identity.combine_classes_det_averaged(identity)["IDF1"]),
-            **({} if average[0] < 0 else {"AP": float(np.mean(average)), "AR": float(np.mean(recall))}),
-            **({} if average[0] < 0 else {"AP50": float(average[0]), "AP75": float(average[5])}),
-        }
+    def counts(self) -> TrackCounts:
+        """Of the sequences that have ended."""
+        return self._counts
 
     def problems(self) -> list[str]:
         """What was left out, a sentence each."""
@@ -212,24 +193,3 @@ def _judged(overlap: Overlap, iou: npt.NDArray[np.float64], *, is_exhaustive: bo
     if is_exhaustive:
         truth = replace(truth, are_unlabelled=np.zeros_like(truth.are_unlabelled))
     return prediction.are_things & (matched | ~spared(overlap.counts, truth, prediction))
-
-
-def _with_counted_iou(metric: Any) -> Any:
-    """TrackEval's AP, with the IoU of tracks that were counted instead of one that it counts anew from masks."""
-
-    class CountedPrecision(metric):  # type: ignore[misc]  # of a library without types
-        @staticmethod
-        def _compute_track_ious(dt: list[list[float]], gt: list[int], **_: object) -> npt.NDArray[np.float64]:
-            return np.array([[row[number] for number in gt] for row in dt], float).reshape(len(dt), len(gt))
-
-    return CountedPrecision
-
-
-def _trackeval() -> ModuleType:
-    """TrackEval, which prints what it misses for data sets that are not of interest here."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            import trackeval
-    except ImportError as error:
-        raise UserError(f"--metrics trackeval: {error.name} is missing: {install_alone('trackeval')}") from error
-    return trackeval  # type: ignore[no-any-return]

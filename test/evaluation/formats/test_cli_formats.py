@@ -15,6 +15,7 @@ from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.formats.names import EXPORTED_FORMATS
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.evaluation.sources import test_coco_panoptic, test_youtube_vis
 
 pytestmark = pytest.mark.slow
 
@@ -94,3 +95,54 @@ def test_a_format_that_cannot_be_written_is_given_up_and_the_figures_stay(
     found = results.read_results(out)
     assert found.miou is not None
     assert any(problem.startswith("vipseg was given up: ") for problem in found.problems)
+
+
+def test_youtube_vis_goes_in_and_its_results_come_out(model: Path, tmp_path: Path) -> None:
+    data = test_youtube_vis.write(tmp_path / "ytvis", "train/instances.json", "train/JPEGImages")
+    change_classes(data / "train/instances.json", {2: 5, 5: 4, 9: 3})
+    out = tmp_path / "out"
+    options = ["--split", "train", "--export", "youtube-vis", "--metrics", "trackeval", "--min-object-frames", "1"]
+    assert main(words(data, model, out, *options)) == 0
+    found = results.read_results(out)
+    assert (found.frames, found.frames_scored, found.objects) == (6, 6, 2)
+    assert found.settings["truth"] == [str(data / "train/instances.json")]
+    assert found.other_metrics.keys() >= {"AP", "AP50", "HOTA"}
+    tracks = json.loads((out / "exports/youtube-vis/results.json").read_text())
+    assert tracks
+    assert {track["video_id"] for track in tracks} <= {7, 8}
+    assert {track["category_id"] for track in tracks} <= {1, 2, 3, 4, 5}
+
+
+def test_coco_panoptic_goes_in_and_its_results_come_out(model: Path, tmp_path: Path) -> None:
+    data = test_coco_panoptic.write(tmp_path / "coco")
+    classes = {1: 21, 3: 22, 92: 1, 184: 2}
+    change_classes(data / "annotations/panoptic_val2017.json", classes, (1, 2, 21, 22, 23))
+    out = tmp_path / "out"
+    assert main(words(data, model, out, "--export", "coco-panoptic")) == 0
+    found = results.read_results(out)
+    assert (found.frames, found.frames_scored) == (2, 2)
+    assert [found.vpq_by_window[window] is None for window in ("1", "2")] == [False, True]
+    panoptic = json.loads((out / "exports/coco-panoptic/panoptic.json").read_text())
+    assert [each["image_id"] for each in panoptic["annotations"]] == [139, 285]
+
+
+def test_a_data_set_of_other_classes_is_refused_in_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = test_youtube_vis.write(tmp_path / "ytvis", "valid.json", "valid/JPEGImages")
+    assert main(words(data, model, tmp_path / "out")) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("eomt-ros: ")]
+    assert "the ground truth of 0a_video has 3 classes, the model 5: take a model of the same data set" in line
+
+
+def change_classes(file: Path, numbers: dict[int, int], own: tuple[int, ...] = (1, 2, 3, 4, 5)) -> None:
+    """Gives a data set the classes of the model, all of them things, by those numbers."""
+    content = json.loads(file.read_text())
+    names = ("floor", "wall", "ball", "box", "person")
+    content["categories"] = [
+        {"id": number, "name": name, "isthing": 1} for number, name in zip(own, names, strict=True)
+    ]
+    for each in content["annotations"]:
+        for entry in each.get("segments_info", [each]):
+            entry["category_id"] = numbers[entry["category_id"]]
+    file.write_text(json.dumps(content))

@@ -15,7 +15,9 @@ import trackeval
 from pycocotools import mask as coco
 
 from eomt_ros.errors import UserError
+from eomt_ros.evaluation.formats.track_counts import TrackCounts
 from eomt_ros.evaluation.formats.track_metrics import TrackMetrics
+from eomt_ros.evaluation.json_file import JsonFileError, from_json, plain
 from eomt_ros.evaluation.sources.sequence import Numbering
 from test.evaluation.formats.exporting import FRAMES, TABLE, THINGS, export, model, result, sequences
 from test.evaluation.metrics.scenes import BALL, BOX, IS_THING, UNLABELLED, Pair
@@ -58,6 +60,10 @@ def evaluated(dataset: Any, metrics: list[Any], tracker: str) -> dict[str, dict[
 
 def counted(folder: Path, videos: dict[str, list[Pair]], *, is_exhaustive: bool = False) -> dict[str, float]:
     """What an evaluation finds."""
+    return counts_of(folder, videos, is_exhaustive=is_exhaustive).figures()
+
+
+def counts_of(folder: Path, videos: dict[str, list[Pair]], *, is_exhaustive: bool = False) -> TrackCounts:
     metrics = TrackMetrics(np.array(IS_THING))
     found = model(folder)
     for name, pairs in videos.items():
@@ -66,7 +72,7 @@ def counted(folder: Path, videos: dict[str, list[Pair]], *, is_exhaustive: bool 
             metrics.add(replace(truth, is_exhaustive=is_exhaustive), result(prediction, found))
         metrics.end_sequence()
     assert metrics.problems() == []
-    return metrics.figures()
+    return metrics.counts()
 
 
 def write_kitti_truth(folder: Path, videos: dict[str, list[Pair]]) -> None:
@@ -235,6 +241,27 @@ def test_perfect_predictions_have_perfect_figures(tmp_path: Path) -> None:
     found = counted(tmp_path, videos)
     assert found.keys() == {"HOTA", "DetA", "AssA", "LocA", "IDF1", "AP", "AR", "AP50", "AP75"}
     assert found == pytest.approx(dict.fromkeys(found, 1.0))
+
+
+def test_recordings_counted_alone_add_up_in_any_order_through_files(tmp_path: Path) -> None:
+    videos = sequences(*SEEDS)
+    expected = counted(tmp_path, videos)
+    alone = [json.dumps(plain(counts_of(tmp_path, {name: pairs}))) for name, pairs in videos.items()]
+    for order in ((0, 1, 2, 3), (3, 1, 0, 2)):
+        total = TrackCounts()
+        for number in order:
+            total.add(from_json(TrackCounts, json.loads(alone[number])))
+        assert total.figures() == expected
+
+
+@pytest.mark.parametrize(
+    "change", [{"matched": [1]}, {"iou": [[1]]}, {"tracks": [[-1, 0]]}, {"tracks": [[1, 1024]]}, {"ids": [1]}], ids=str
+)
+def test_counts_by_a_stranger_that_are_none_are_told(tmp_path: Path, change: dict[str, Any]) -> None:
+    content = plain(counts_of(tmp_path, sequences(3)))
+    content["classes"][str(BOX)].update(change)
+    with pytest.raises(JsonFileError, match=r"^classes\.2"):
+        from_json(TrackCounts, content)
 
 
 def test_what_is_found_where_nobody_labelled_is_wrong_only_where_the_truth_is_exhaustive(tmp_path: Path) -> None:
