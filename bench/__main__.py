@@ -15,6 +15,7 @@ from bench import (
     page,
     postprocess,
     precision,
+    recordings,
     space,
     table,
     topics,
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "cameras": cameras.rows,
     "growth": growth.rows,
     "evaluation": evaluation.rows,
+    "recordings": recordings.rows,
     "precision": precision.rows,
     "space": space.rows,
 }

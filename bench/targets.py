@@ -128,6 +128,9 @@ TARGETS: dict[str, Target] = {
     "node with depth that nobody wants, demo, 640x480": NoSlower(),
     "evaluation, demo bag, beside the engine": AtLeast(0.87),  # 15 % on top
     "memory of an evaluation over 10000 frames": GrowsAtMost(2),
+    "12 recordings, --jobs 2, beside one after the other": AtLeast(1.6),
+    "a recording that is done already": AtMost(50),
+    "memory of merging 10000 recordings": GrowsAtMost(300),
 }
 """By the names of rows."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,20 +15,29 @@ from eomt_ros.cli.evaluation_arguments import (
     add_truth_arguments,
     truth_source,
 )
+from eomt_ros.cli.fleet_arguments import add_fleet_arguments, evaluate_fleet, is_fleet
 from eomt_ros.cli.format_arguments import add_format_arguments
-from eomt_ros.cli.model_arguments import add_model_arguments, load_model
+from eomt_ros.cli.gate_arguments import (
+    add_gate_arguments,
+    add_slice_argument,
+    asked_gates,
+    asked_slices,
+    judged,
+    junit_of_failure,
+    model_class_names,
+)
+from eomt_ros.cli.model_arguments import add_model_arguments, asked_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
-from eomt_ros.evaluation.formats.names import TRACKEVAL, YOUTUBE_VIS
+from eomt_ros.evaluation.formats.names import TRACKEVAL
+from eomt_ros.printable import printable
 
 if TYPE_CHECKING:
     from eomt_ros.evaluation.report.figures import Figure
+    from eomt_ros.evaluation.request import EvaluationRequest
     from eomt_ros.evaluation.results import Recording, Results
-    from eomt_ros.evaluation.sources.sequence import FrameSequence
 
-TRUTH = "truth"
-"""The value of --predictions that is no bag."""
 MOST_LINES = 16
 """Recordings that have a line each in a terminal."""
 
@@ -43,7 +51,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "leave metrics.json, report.html, overlay.mp4 and pictures of the worst frames in a folder.",
     )
     parser.set_defaults(command=run)
-    add_input_arguments(parser, split="val")
+    add_input_arguments(parser, split="val", several=True)
     add_output_arguments(parser)
     parser.add_argument("--save-bag", action="store_true", help="also write the predictions, as the node's topics")
     add_truth_arguments(parser)
@@ -82,79 +90,115 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         metavar="COUNT",
         help="objects in view for fewer frames are left out (default: %(default)s)",
     )
+    add_fleet_arguments(parser)
+    add_slice_argument(parser)
+    add_gate_arguments(parser)
     add_model_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluates, and returns the exit code. Raises `UserError`, `OSError`."""
+    """Evaluates, and returns the exit code: 1 where a recording failed. Raises `UserError`, `OSError`."""
+    from eomt_ros.evaluation.fleet.inputs import expand
+    from eomt_ros.evaluation.fleet.remote import at_hand
+
+    request = _request(options)
+    recordings = expand(options.input)
+    with junit_of_failure(options.junit, ", ".join(map(str, options.input))):
+        if is_fleet(options, recordings):
+            return _run_many(options, request, recordings)
+        with ExitStack() as stack:
+            paths = [stack.enter_context(at_hand(each)) for each in recordings]
+            return _run_one(options, request, recordings, paths)
+
+
+def _request(options: argparse.Namespace) -> EvaluationRequest:
+    """What the options ask for. Raises `UserError`."""
+    from eomt_ros.evaluation.metrics import ObjectLimits
+    from eomt_ros.evaluation.request import TRUTH, EvaluationRequest
+
+    if options.predictions not in (None, TRUTH) and options.save_bag:
+        raise UserError(f"--save-bag writes what a model finds, and --predictions {options.predictions} runs none")
+    try:
+        limits = ObjectLimits(options.min_object_area, options.min_object_frames)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return EvaluationRequest(
+        model=asked_model(options),
+        topics=tuple(options.topics),
+        truth=truth_source(options),
+        split=options.split,
+        predictions=options.predictions or "",
+        save_bag=options.save_bag,
+        video=not options.no_video,
+        convention=Convention(options.convention),
+        limits=limits,
+        exports=tuple(options.exports),
+        track_metrics=options.metrics == TRACKEVAL,
+        settings={"command": ["eomt-ros", *options.words]},
+    )
+
+
+def _run_one(
+    options: argparse.Namespace, request: EvaluationRequest, recordings: list[Path | str], paths: list[Path]
+) -> int:
+    """One recording, or pictures: all that it leaves is in the output folder itself.
+
+    paths: where the recordings are at hand.
+    """
+    from eomt_ros.evaluation.csv_files import write_figure_tables
+    from eomt_ros.evaluation.fleet.unit import address_of, fingerprint_of
     from eomt_ros.evaluation.output_folder import make_ready, nothing_half
     from eomt_ros.evaluation.report import write_report
+    from eomt_ros.evaluation.request import opened_predictions
     from eomt_ros.evaluation.results import nothing_scored
-    from eomt_ros.evaluation.sources import open_sequences
+    from eomt_ros.evaluation.run import evaluate
+    from eomt_ros.evaluation.slices import tags_of
 
-    recorded = None if options.predictions in (None, TRUTH) else Path(options.predictions)
-    if recorded is not None and options.save_bag:
-        raise UserError(f"--save-bag writes what a model finds, and --predictions {recorded} runs none")
     stop = threading.Event()
-    truth = truth_source(options)
-    sequences = open_sequences(options.input, topics=options.topics, truth=truth, split=options.split)
-    inputs = [path for path in (*options.input, options.truth, recorded) if path is not None]
-    make_ready(options.out, inputs, overwrite=options.overwrite)
-    with nothing_half(options.out):
-        found = _evaluate(options, sequences, recorded, stop)
+    tags = tags_of(recordings[0], asked_slices(options))
+    gates = asked_gates(options, tags, lambda: model_class_names(options))
+    sequences = request.open(paths)
+    make_ready(
+        options.out,
+        [path for path in (*recordings, options.truth, request.recorded) if isinstance(path, Path)],
+        overwrite=options.overwrite,
+    )
+    settings: dict[str, Any] = {"input": [address_of(each) for each in recordings]}
+    if len(recordings) == 1:
+        settings["fingerprint"] = fingerprint_of(recordings[0])
+    # A signal that comes while the model is loaded leaves nothing.
+    with nothing_half(options.out), opened_predictions(request, sequences) as predictions, first_sets(stop):
+        found = evaluate(sequences, predictions, options.out, request.options(settings, tags, stop=stop))
+    write_figure_tables(found, options.out)
     print(summary(found))
     print(f"\n{write_report(options.out)}")
     if stop.is_set():
         return STOPPED
     if why := nothing_scored(found):
         raise UserError(why)
-    return int(any(sequence.problems.incomplete for sequence in sequences))
+    incomplete = {each.name: "; ".join(found.problems) for each in sequences if each.problems.incomplete}
+    return judged(found, gates, options.junit, incomplete) or int(bool(incomplete))
 
 
-def _evaluate(
-    options: argparse.Namespace, sequences: list[FrameSequence], recorded: Path | None, stop: threading.Event
-) -> Results:
-    from eomt_ros.evaluation.metrics import ObjectLimits
-    from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
-    from eomt_ros.evaluation.recorded import RecordedPredictions
-    from eomt_ros.evaluation.run import EvaluationOptions, evaluate
-    from eomt_ros.evaluation.true_masks import TrueMasks
+def _run_many(options: argparse.Namespace, request: EvaluationRequest, recordings: list[Path | str]) -> int:
+    """Each recording has a folder of its own in the output folder, which has what is of all."""
+    from eomt_ros.evaluation.fleet.output import write_fleet
+    from eomt_ros.evaluation.fleet.unit import units_of
 
-    settings: dict[str, Any] = {
-        "command": ["eomt-ros", *options.words],
-        "input": [os.path.abspath(path) for path in options.input],
-    }
-    try:
-        limits = ObjectLimits(options.min_object_area, options.min_object_frames)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    with ExitStack() as stack:
-        predictions: Predictions
-        labels = options.labels or None
-        if options.predictions == TRUTH:
-            predictions = TrueMasks(options.model, labels, taxonomy=options.taxonomy, classes=options.classes)
-        elif recorded is not None:
-            predictions = stack.enter_context(
-                RecordedPredictions(recorded, sequences, labels, taxonomy=options.taxonomy, classes=options.classes)
-            )
-        else:
-            predictions = EnginePredictions(load_model(options), with_masks=YOUTUBE_VIS in options.exports)
-        stack.enter_context(first_sets(stop))
-        return evaluate(
-            sequences,
-            predictions,
-            options.out,
-            EvaluationOptions(
-                settings,
-                save_bag=options.save_bag,
-                video=not options.no_video,
-                convention=Convention(options.convention),
-                limits=limits,
-                stop=stop,
-                exports=options.exports,
-                track_metrics=options.metrics == TRACKEVAL,
-            ),
-        )
+    if not any(isinstance(each, str) or each.exists() for each in recordings):
+        raise UserError(f"{recordings[0]} does not exist")
+    stop = threading.Event()
+    units, notes = units_of(recordings, request, asked_slices(options))
+    tags = {tag for unit in units for tag in unit.tags}
+    gates = asked_gates(options, tags, lambda: model_class_names(options))
+    fleet = evaluate_fleet(options, request, units, notes, stop)
+    found = fleet.results(stopped=stop.is_set())
+    # Those of all shards are put together by `eomt-ros merge`.
+    report = "" if options.shard else f"\n{write_fleet(found, options.out)}"
+    print("\n".join((summary(found), report)).rstrip())
+    if stop.is_set():
+        return STOPPED
+    return judged(found, gates, options.junit, fleet.incomplete) or int(bool(fleet.incomplete or found.failed))
 
 
 def summary(found: Results) -> str:
@@ -185,7 +229,11 @@ def summary(found: Results) -> str:
     lines += [f"  {name + ' (TrackEval)':<22}{value:>12.3f}" for name, value in found.other_metrics.items()]
     if len(found.recordings) > 1:
         lines += _recording_lines(found.recordings, recording_figures(found))
-    return "\n".join([*lines, *(f"note: {problem}" for problem in found.problems)])
+    lines += [f"note: {problem}" for problem in found.problems]
+    lines += [f"failed: {printable(each.name)}: {printable(each.error)}" for each in found.failed[:MOST_LINES]]
+    if len(found.failed) > MOST_LINES:
+        lines.append(f"failed: {len(found.failed) - MOST_LINES:,} more, which report.html has")
+    return "\n".join(lines)
 
 
 def _recording_lines(recordings: Sequence[Recording], figures: Sequence[Figure]) -> list[str]:

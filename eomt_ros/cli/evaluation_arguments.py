@@ -13,16 +13,24 @@ LARGEST_TOLERANCE = 60.0
 """Seconds."""
 
 
-def add_input_arguments(parser: argparse.ArgumentParser, split: str) -> None:
-    """Adds the recordings, and which part of a data set is meant. split: the one that is meant without the option."""
+def add_input_arguments(parser: argparse.ArgumentParser, split: str, *, several: bool = False) -> None:
+    """Adds the recordings, and which part of a data set is meant. split: the one that is meant without the option.
+
+    several: an input may also stand for several recordings, see `fleet.inputs`.
+    """
+    one = (
+        "rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg, VSPW, "
+        "YouTube-VIS, OVIS or COCO panoptic"
+    )
+    many = "; folders of these, patterns ('day*/*.mcap'), or @FILE with one in each line"
     parser.add_argument(
-        "input",
-        nargs="+",
-        type=Path,
-        help="rosbag2 or rosbag1 bags, video files, pictures, folders of pictures, or the folder of VIPSeg, VSPW, "
-        "YouTube-VIS, OVIS or COCO panoptic",
+        "input", nargs="+", type=_path_or_url if several else Path, help=f"{one}{many if several else ''}"
     )
     parser.add_argument("--split", default=split, help="of a data set: train, val or test (default: %(default)s)")
+
+
+def _path_or_url(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,5 @@ def run(options: argparse.Namespace) -> int:
     gates = asked_gates(options, found.slices, lambda: found.class_names)
     report = write_fleet(found, options.out)
     print(summary(found))
-    for failed in found.failed:
-        print(f"failed: {failed.name}: {failed.error}")
     print(f"\n{report}")
     return judged(found, gates, options.junit) or int(bool(found.failed))

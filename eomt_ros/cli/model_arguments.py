@@ -51,15 +51,23 @@ class _Gone(argparse.Action):
         parser.error(f"{self.option_strings[0]} is gone: {GONE[self.dest]}")
 
 
-def load_model(options: argparse.Namespace, **instead: Any) -> Segmenter:
-    """The model that the options ask for. instead: values of `ModelOptions` that go before those of the options.
+def asked_model(options: argparse.Namespace, **instead: Any) -> ModelOptions:
+    """The options of the model. instead: values that go before those of the command line.
 
-    Raises `UserError` for a value that is not one, `EngineError`.
+    Raises `UserError` for a value that is not one.
     """
-    from eomt_ros.engine import Segmenter
-
     asked = {field.name: getattr(options, field.name) for field in dataclasses.fields(ModelOptions)}
     try:
-        return Segmenter.load(**{**asked, **instead})
+        return ModelOptions(**{**asked, **instead})
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def load_model(options: argparse.Namespace, **instead: Any) -> Segmenter:
+    """The model that the options ask for; instead: as in `asked_model`. Raises `UserError`, `EngineError`."""
+    from eomt_ros.engine import Segmenter
+
+    try:
+        return Segmenter.load(asked_model(options, **instead))
     except ValueError as error:
         raise UserError(str(error)) from error

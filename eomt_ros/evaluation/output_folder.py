@@ -22,6 +22,9 @@ BAG = "bag"
 EXPORTS = "exports"
 WORST_FOLDER = "worst"
 FRAMES, OBJECTS = "frames.csv", "objects.csv"
+LOG = "log.txt"
+"""Of an evaluation of many recordings."""
+TABLES = ("figures.csv", "recordings.csv", FRAMES, OBJECTS)
 _WORST_PICTURE = re.compile(r"\d+_\w+\.jpg")
 
 
@@ -46,7 +49,7 @@ def make_ready(out: Path, inputs: Iterable[Path], *, overwrite: bool) -> None:
                 f"--out {out} is not empty and holds no evaluation ({results.FILE}), so nothing in it is overwritten: "
                 "give another folder, or remove this one"
             )
-        _clear(out)
+        clear(out)
     out.mkdir(parents=True, exist_ok=True)
     results.begin(out)
 
@@ -65,11 +68,12 @@ def nothing_half(out: Path) -> Iterator[None]:
         yield
     except BaseException:
         if results.has_begun(out) and not results.has_figures(out):
-            _clear(out)
+            clear(out)
         raise
 
 
-def _clear(out: Path) -> None:
+def clear(out: Path) -> None:
+    """Removes the files of an evaluation, and no others. Raises `OSError`."""
     for path in (out / WORST_FOLDER).glob("*.jpg"):
         if _WORST_PICTURE.fullmatch(path.name):
             path.unlink()
@@ -80,9 +84,9 @@ def _clear(out: Path) -> None:
             shutil.rmtree(folder)
     if (out / EXPORTS).is_dir() and not any((out / EXPORTS).iterdir()):
         (out / EXPORTS).rmdir()
-    for name in (REPORT, results.FILE):
+    for name in (REPORT, *TABLES, results.FILE):
         for path in unfinished(out / name):
             path.unlink(missing_ok=True)
     # The figures last: until then the folder is known for what it is.
-    for name in (REPORT, OVERLAY, FRAMES, OBJECTS, results.FILE):
+    for name in (REPORT, OVERLAY, *TABLES, LOG, results.FILE):
         (out / name).unlink(missing_ok=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG
 from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
 from eomt_ros.evaluation.recorded import RecordedPredictions
-from eomt_ros.evaluation.results import Results
-from eomt_ros.evaluation.run import EvaluationOptions, evaluate
+from eomt_ros.evaluation.run import EvaluationOptions
+from eomt_ros.evaluation.slices import one_recording_slices
 from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
 from eomt_ros.evaluation.true_masks import TrueMasks
 from eomt_ros.model_options import ModelOptions
@@ -72,6 +71,23 @@ class EvaluationRequest:
         """Opens recordings as `open_sequences`. Raises `SourceError`."""
         return open_sequences(paths, topics=self.topics, truth=self.truth, split=self.split)
 
+    def options(self, settings: Mapping[str, Any], tags: Sequence[str], **others: Any) -> EvaluationOptions:
+        """The options of `run.evaluate` that are asked for, of one recording that has these tags.
+
+        settings: beside those here. others: of the options, by their names.
+        """
+        return EvaluationOptions(
+            {**self.settings, **settings, "tags": list(tags)},
+            complete=lambda found: replace(found, slices=one_recording_slices(found, tags)),
+            save_bag=self.save_bag,
+            video=self.video,
+            convention=self.convention,
+            limits=self.limits,
+            exports=self.exports,
+            track_metrics=self.track_metrics,
+            **others,
+        )
+
 
 def load_segmenter(options: ModelOptions) -> Segmenter:
     """The model that the options ask for. Raises `UserError` for options that do not go together, `EngineError`."""
@@ -81,46 +97,23 @@ def load_segmenter(options: ModelOptions) -> Segmenter:
         raise UserError(str(error)) from error
 
 
-def evaluate_request(
+@contextmanager
+def opened_predictions(
     request: EvaluationRequest,
     sequences: Sequence[FrameSequence],
-    out: Path,
-    *,
-    settings: Mapping[str, Any],
-    stop: threading.Event,
     load: Callable[[ModelOptions], Segmenter] = load_segmenter,
-    complete: Callable[[Results], Results] = lambda found: found,
-    quiet: bool = False,
-) -> Results:
-    """Evaluates opened recordings as `run.evaluate` does, with the predictions that are asked for.
+) -> Iterator[Predictions]:
+    """The predictions that are asked for, of opened recordings, within a `with` block.
 
-    settings: beside the request's own. load: gives the model, which the caller closes. Raises `UserError`, `OSError`.
+    load: gives the model, where one runs. Raises `UserError`, `OSError`.
     """
     asked, labels = request.model, Path(request.model.labels) if request.model.labels else None
-    with ExitStack() as stack:
-        predictions: Predictions
-        if request.predictions == TRUTH:
-            predictions = TrueMasks(asked.model, labels, taxonomy=asked.taxonomy, classes=asked.classes)
-        elif request.recorded is not None:
-            predictions = stack.enter_context(
-                RecordedPredictions(request.recorded, sequences, labels, taxonomy=asked.taxonomy, classes=asked.classes)
-            )
-        else:
-            predictions = EnginePredictions(load(asked), with_masks=YOUTUBE_VIS in request.exports)
-        return evaluate(
-            sequences,
-            predictions,
-            out,
-            EvaluationOptions(
-                {**request.settings, **settings},
-                save_bag=request.save_bag,
-                video=request.video,
-                convention=request.convention,
-                limits=request.limits,
-                complete=complete,
-                stop=stop,
-                quiet=quiet,
-                exports=request.exports,
-                track_metrics=request.track_metrics,
-            ),
-        )
+    if request.predictions == TRUTH:
+        yield TrueMasks(asked.model, labels, taxonomy=asked.taxonomy, classes=asked.classes)
+    elif request.recorded is not None:
+        with RecordedPredictions(
+            request.recorded, sequences, labels, taxonomy=asked.taxonomy, classes=asked.classes
+        ) as recorded:
+            yield recorded
+    else:
+        yield EnginePredictions(load(asked), with_masks=YOUTUBE_VIS in request.exports)

@@ -52,6 +52,11 @@ def stands_for_several(text: Path | str) -> bool:
     return text.startswith(LIST) or _is_pattern(text) or (Path(text).is_dir() and not _is_recording(Path(text)))
 
 
+def is_picture(recording: Path | str) -> bool:
+    """True for a picture that is named singly, which is a recording together with the others beside it."""
+    return isinstance(recording, Path) and recording.suffix.lower() in PICTURE_SUFFIXES and not recording.is_dir()
+
+
 def unit_names(recordings: Sequence[Path | str]) -> list[str]:
     """A name for each recording, different from all others, that can be a folder's: what its file or folder is called.
 
@@ -61,8 +66,8 @@ def unit_names(recordings: Sequence[Path | str]) -> list[str]:
     names = _told_apart(parts)
     counts = Counter(names)
     return [
-        _fitting(name if counts[name] == 1 else f"{name}-{_hash(own)}", own)
-        for name, own in zip(names, parts, strict=True)
+        _fitting(name if counts[name] == 1 else f"{name}-{_hash(each)}", each)
+        for name, each in zip(names, recordings, strict=True)
     ]
 
 
@@ -161,13 +166,14 @@ def _told_apart(parts: Sequence[tuple[str, ...]]) -> list[str]:
             lengths[place] += 1
 
 
-def _fitting(name: str, parts: tuple[str, ...]) -> str:
+def _fitting(name: str, recording: Path | str) -> str:
     """A name that a folder can have, is not hidden, and is none of the files beside it."""
     name = name.lstrip(".") or "recording"
     if len(os.fsencode(name)) > LONGEST_NAME:
-        name = f"{os.fsencode(name)[:LONGEST_NAME].decode(errors='ignore')}-{_hash(parts)}"
+        name = f"{os.fsencode(name)[:LONGEST_NAME].decode(errors='ignore')}-{_hash(recording)}"
     return f"{name}_" if _TAKEN.fullmatch(name) else name
 
 
-def _hash(parts: tuple[str, ...]) -> str:
-    return hashlib.sha256("/".join(parts).encode(errors="surrogateescape")).hexdigest()[:8]
+def _hash(recording: Path | str) -> str:
+    path = recording if isinstance(recording, str) else os.path.abspath(recording)
+    return hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]

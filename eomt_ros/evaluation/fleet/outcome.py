@@ -32,6 +32,8 @@ class Outcome:
     attempts: int = 1
     frames: int = 0
     miou: float | None = None
+    tags: tuple[str, ...] = ()
+    """As in `Unit`, when it was evaluated."""
 
 
 def failed(unit: Unit, error: str, *, seconds: float = 0.0, attempts: int = 1) -> Outcome:

@@ -19,6 +19,7 @@ from eomt_ros.evaluation.fleet.fingerprint import fingerprint
 from eomt_ros.evaluation.fleet.inputs import unit_names
 from eomt_ros.evaluation.fleet.remote import remote_fingerprint, without_secrets
 from eomt_ros.evaluation.request import EvaluationRequest
+from eomt_ros.evaluation.slices import SlicePattern, tags_of
 from eomt_ros.regular_file import sha256_of
 
 SETTINGS = ("*.json", "*.yaml")
@@ -43,28 +44,42 @@ class Unit:
     @property
     def address(self) -> str:
         """The path, absolute; the URL without what is secret in it."""
-        return without_secrets(self.path) if isinstance(self.path, str) else os.path.abspath(self.path)
+        return address_of(self.path)
 
 
-def units_of(recordings: Sequence[Path | str], request: EvaluationRequest) -> tuple[list[Unit], list[str]]:
+def address_of(recording: Path | str) -> str:
+    """The absolute path of a recording, or its URL without what is secret in it."""
+    return without_secrets(recording) if isinstance(recording, str) else os.path.abspath(recording)
+
+
+def fingerprint_of(recording: Path | str) -> str:
+    """The fingerprint of a recording's content; empty where it cannot be read."""
+    return remote_fingerprint(recording) if isinstance(recording, str) else fingerprint(recording)
+
+
+def units_of(
+    recordings: Sequence[Path | str], request: EvaluationRequest, slices: Sequence[SlicePattern] = ()
+) -> tuple[list[Unit], list[str]]:
     """The units of recordings, in their order, and a note for each that has the content of one before it.
 
-    Raises `UserError` where the model cannot be found, `OSError` where it cannot be read.
+    slices: give them tags, as files beside them do. Raises `UserError` where the model cannot be found or tags cannot
+    be read, `OSError` where the model cannot be read.
     """
     of_request = _request_key(request)
     units: list[Unit] = []
-    seen: dict[str, Path | str] = {}
+    seen: dict[str, str] = {}
     notes = []
     for name, path in zip(unit_names(recordings), recordings, strict=True):
-        content = remote_fingerprint(path) if isinstance(path, str) else fingerprint(path)
-        if content in seen:
-            notes.append(f"{path} has the content of {seen[content]}, and is left out")
-            continue
-        if content:
-            seen[content] = path
+        content = fingerprint_of(path)
         own = request.of_recording(name)
         beside = ["" if each is None else fingerprint(each) for each in (own.truth.folder, own.recorded)]
-        units.append(Unit(name, path, content, _hash([of_request, content, *beside])))
+        unit = Unit(name, path, content, _hash([of_request, content, *beside]), tags_of(path, slices))
+        if content in seen:
+            notes.append(f"{unit.address} has the content of {seen[content]}, and is left out")
+            continue
+        if content:
+            seen[content] = unit.address
+        units.append(unit)
     return units, notes
 
 

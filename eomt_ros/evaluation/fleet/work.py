@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,15 @@ import torch
 import eomt_ros
 from eomt_ros.engine import Segmenter
 from eomt_ros.errors import UserError
+from eomt_ros.evaluation.csv_files import write_figure_tables
+from eomt_ros.evaluation.fleet.folder import half_folder, put_in_place
 from eomt_ros.evaluation.fleet.outcome import DONE, Outcome, failed, write_outcome
 from eomt_ros.evaluation.fleet.remote import at_hand
 from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.report import write_report
-from eomt_ros.evaluation.request import EvaluationRequest, evaluate_request, load_segmenter
+from eomt_ros.evaluation.request import EvaluationRequest, load_segmenter, opened_predictions
 from eomt_ros.evaluation.results import nothing_scored
+from eomt_ros.evaluation.run import evaluate
 from eomt_ros.model_options import ModelOptions
 
 
@@ -69,22 +71,6 @@ def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
         shutil.rmtree(half, ignore_errors=True)
 
 
-def half_folder(unit: Unit, out: Path, process: int) -> Path:
-    """Where a process writes what is not whole yet."""
-    return out / f".{unit.name}.{process}"
-
-
-def put_in_place(half: Path, folder: Path) -> None:
-    """Renames a folder that is whole; what was in its place before is removed. Raises `OSError`."""
-    if folder.exists():
-        before = half.with_name(f"{half.name}.before")
-        folder.rename(before)
-        half.rename(folder)
-        shutil.rmtree(before)
-    else:
-        half.rename(folder)
-
-
 def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
     with at_hand(unit.path) as path:
         return _evaluate_path(path, unit, job, half, begun)
@@ -93,15 +79,10 @@ def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
 def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
     request = job.request.of_recording(unit.name)
     sequences = request.open([path])
-    settings = {
-        "input": [unit.address],
-        "fingerprint": unit.fingerprint,
-        "key": unit.key,
-        "tags": list(unit.tags),
-    }
-    found = evaluate_request(
-        request, sequences, half, settings=settings, stop=threading.Event(), load=_kept_segmenter, quiet=True
-    )
+    settings = {"input": [unit.address], "fingerprint": unit.fingerprint, "key": unit.key}
+    with opened_predictions(request, sequences, _kept_segmenter) as predictions:
+        found = evaluate(sequences, predictions, half, request.options(settings, unit.tags, quiet=True))
+    write_figure_tables(found, half)
     if why := nothing_scored(found):
         raise UserError(why)
     write_report(half)
@@ -115,6 +96,7 @@ def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: flo
         time.monotonic() - begun,
         frames=found.frames,
         miou=found.miou,
+        tags=unit.tags,
     )
     write_outcome(outcome, half)
     return outcome
