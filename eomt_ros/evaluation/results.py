@@ -15,8 +15,8 @@ from eomt_ros.regular_file import read_bytes
 
 SCHEMA_VERSION = 1
 FILE = "metrics.json"
-LARGEST_RESULTS = 1 << 26
-"""Bytes of the file: enough for a hundred hours."""
+LARGEST_RESULTS = 1 << 27
+"""Bytes of the file: enough for a hundred hours, and for ten thousand recordings of a hundred classes."""
 
 
 class ResultsError(UserError):

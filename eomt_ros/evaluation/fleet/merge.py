@@ -28,10 +28,16 @@ from eomt_ros.evaluation.results import (
     ResultsError,
     read_results,
 )
+from eomt_ros.evaluation.slices import LONGEST_TAG
 from eomt_ros.evaluation.wrong import WorstFrame
+from eomt_ros.printable import printable
 
 MOST_PROBLEMS = 200
 """Problems of recordings that are told of all together."""
+PROBLEMS_OF_ONE = 3
+"""Of these, problems of one recording: the others are in its own report."""
+LONGEST_PROBLEM = 400
+"""Characters."""
 MOST_WORST = 24
 """Frames that are kept of all recordings together."""
 FRAMES_OF_ONE = 3
@@ -54,6 +60,7 @@ class Merger:
         self._recordings: dict[str, Recording] = {}
         self._failed: dict[str, FailedRecording] = {}
         self._problems: dict[str, tuple[str, ...]] = {}
+        self._problem_count = 0
         self._worst: list[WorstFrame] = []
         self._worst_by_objects: list[WorstFrame] = []
 
@@ -66,9 +73,9 @@ class Merger:
         results = read_results(self._out / name)
         try:
             counts = counts_of(results)
-            recording = _line(name, results)
-            self._expect_slices(recording.tags)
             self._expect_classes(results)
+            recording = _line(name, results, counts)
+            self._expect_slices(recording.tags)
             self._settings.add(name, results.settings)
         except ResultsError as error:
             raise type(error)(f"{self._out / name / FILE}: {error}") from error
@@ -78,8 +85,9 @@ class Merger:
         for total in (self._counts, *map(self._slice, recording.tags)):
             total.add(counts)
         self._recordings[name] = recording
+        self._problem_count += len(results.problems)
         if results.problems:
-            self._problems[name] = results.problems[:MOST_PROBLEMS]
+            self._problems[name] = tuple(each[:LONGEST_PROBLEM] for each in results.problems[:PROBLEMS_OF_ONE])
         worst = [*self._worst, *_of_recording(name, results.worst_frames)]
         self._worst = sorted(worst, key=lambda frame: (frame.miou, frame.input))[:MOST_WORST]
         worst = [*self._worst_by_objects, *_of_recording(name, results.worst_frames_by_objects)]
@@ -110,9 +118,7 @@ class Merger:
         )
 
     def _figures(self, counts: RunCounts) -> dict[str, Any]:
-        if self._first is None:
-            return counts.figures((), (), Convention.STANDARD)
-        return counts.figures(self._first.class_names, self._first.is_thing, _convention(self._first))
+        return counts.figures((), (), Convention.STANDARD) if self._first is None else _figures(counts, self._first)
 
     def _slice(self, tag: str) -> RunCounts:
         return self._slices.setdefault(tag, RunCounts.empty(len(self._counts.predicted.areas)))
@@ -123,6 +129,8 @@ class Merger:
 
     def _expect_classes(self, results: Results) -> None:
         first = self._first or results
+        if len(results.is_thing) != len(results.class_names):
+            raise ResultsError(f"is_thing has {len(results.is_thing)} entries, expected {len(results.class_names)}")
         _convention(results)
         if (results.class_names, results.is_thing) != (first.class_names, first.is_thing):
             raise DifferentModelsError("its classes are not those of the recordings before it")
@@ -131,8 +139,8 @@ class Merger:
         yield from self._settings.problems()
         problems = [f"{name}: {each}" for name in sorted(self._problems) for each in self._problems[name]]
         yield from problems[:MOST_PROBLEMS]
-        if len(problems) > MOST_PROBLEMS:
-            yield f"{counted(len(problems) - MOST_PROBLEMS, 'more problem')} in the reports of the recordings"
+        if left := self._problem_count - len(problems[:MOST_PROBLEMS]):
+            yield f"{counted(left, 'more problem')} in the reports of the recordings"
 
 
 def merge(out: Path) -> Results:
@@ -160,16 +168,21 @@ def merge(out: Path) -> Results:
     return merger.results()
 
 
-def _line(name: str, results: Results) -> Recording:
+def _line(name: str, results: Results, counts: RunCounts) -> Recording:
     """What is kept of a recording."""
     tags = results.settings.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise ResultsError(f"its tags are {tags!r}, expected a list of texts")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and len(tag) <= LONGEST_TAG for tag in tags):
+        raise ResultsError(f"its tags are {printable(repr(tags), 60)}, expected a list of texts")
     if any(each.folder for each in results.recordings):
         raise ResultsError("it is of many recordings itself, expected the figures of one")
-    line = _shortened(_recording(name, {each.name: getattr(results, each.name) for each in fields(results)}))
-    fingerprint = str(results.settings.get("fingerprint", ""))
+    line = _shortened(_recording(name, _figures(counts, results)))
+    fingerprint = str(results.settings.get("fingerprint", ""))[:LONGEST_TAG]
     return replace(line, folder=name, fingerprint=fingerprint, tags=tuple(tags))
+
+
+def _figures(counts: RunCounts, results: Results) -> dict[str, Any]:
+    """The figures of counts, with the classes and the convention of results."""
+    return counts.figures(results.class_names, results.is_thing, _convention(results))
 
 
 def _recording(name: str, figures: Mapping[str, Any]) -> Recording:

@@ -187,6 +187,8 @@ def test_recordings_of_different_classes_are_refused(out: Path) -> None:
         (lambda folder: change(folder, counts={}), "has no counts: .*evaluate again"),
         (lambda folder: change(folder, tags="night"), "its tags are 'night', expected a list of texts"),
         (lambda folder: change(folder, tags=[str(n) for n in range(MOST_SLICES + 1)]), "more than 100 slices"),
+        (lambda folder: change(folder, tags=["n" * 101]), "expected a list of texts"),
+        (lambda folder: change(folder, is_thing=[True]), "is_thing has 1 entries, expected 8"),
         (lambda folder: change(folder, convention="mine"), "convention: 'mine' is not a valid"),
         (lambda folder: write_failure(FailedRecording("x", "/bags/night 1", "no images"), folder), "no images"),
     ],
@@ -256,3 +258,12 @@ def test_memory_for_a_recording_is_little(out: Path) -> None:
     # Ten thousand of them take 150 MB.
     assert (sizes[-1] - sizes[9]) / 50 < 15_000
     assert len(merger.results().recordings) == 60
+
+
+def test_problems_of_recordings_are_told_of_under_their_names(out: Path) -> None:
+    change(out / "night 1", problems=["stamps do not match", "b", "c", "d", "e"])
+    change(out / "night 2", problems=["x" * 10_000])
+    merged = merge(out)
+    assert merged.problems[0] == "night 1: stamps do not match"
+    assert max(map(len, merged.problems)) < 500
+    assert merged.problems[-1] == "2 more problems in the reports of the recordings"
