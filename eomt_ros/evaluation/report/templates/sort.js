@@ -4,7 +4,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[table.tBodies.length - 1];
   [...table.tHead.rows[0].cells].forEach((head, column) => {
     head.querySelector("button")?.addEventListener("click", () => {
-      const sign = head.ariaSort === head.dataset.first ? -1 : 1;
+      const sign = head.getAttribute("aria-sort") === head.dataset.first ? -1 : 1;
       const order = head.dataset.first === "descending" ? -sign : sign;
       const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
       const compare = (one, other) => {
@@ -14,8 +14,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
         return order * difference;
       };
       body.append(...[...body.rows].sort(compare));
-      for (const each of table.tHead.rows[0].cells) each.ariaSort = null;
-      head.ariaSort = order > 0 ? "ascending" : "descending";
+      for (const each of table.tHead.rows[0].cells) each.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", order > 0 ? "ascending" : "descending");
     });
   });
 }
