@@ -251,6 +251,8 @@ class Recording(Figures):
     predicted: Predicted = Predicted()
     fps: float | None = None
     """Of the engine alone; known of the recordings of a fleet, as is all that follows."""
+    latency_ms: Percentiles | None = None
+    """Of the engine per frame."""
     folder: str = ""
     """Where its own evaluation lies, relative to this one's; empty where it has none."""
     fingerprint: str = ""

@@ -161,3 +161,4 @@ def test_slices_have_every_score_that_all_recordings_together_have() -> None:
     of_slices = set(figure_paths(Recording))
     assert of_slices <= set(figure_paths(Results))
     assert {"miou", "class_iou.*", "switches_per_30_seconds", "frames", "predicted.flicker"} <= of_slices
+    assert {"fps", "latency_ms.p95"} <= of_slices

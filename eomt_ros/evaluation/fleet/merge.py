@@ -186,7 +186,8 @@ def _figures(counts: RunCounts, results: Results) -> dict[str, Any]:
 
 
 def _recording(name: str, figures: Mapping[str, Any]) -> Recording:
-    names = {each.name for each in fields(Figures)} | {"frames", "frames_scored", "seconds", "predicted", "fps"}
+    names = {each.name for each in fields(Figures)}
+    names |= {"frames", "frames_scored", "seconds", "predicted", "fps", "latency_ms"}
     return Recording(name=name, **{each: figures[each] for each in names})
 
 

@@ -112,7 +112,7 @@ def test_slices_have_the_figures_of_one_run_over_their_recordings(
     night = evaluated([recordings["night 1"], recordings["night 2"]], tmp_path / "night")
     merged = merge(alone)
     assert list(merged.slices) == ["day", "night", "rain"]
-    for name in ("frames", "predicted", *(each.name for each in fields(Figures))):
+    for name in ("frames", "predicted", "fps", "latency_ms", *(each.name for each in fields(Figures))):
         assert getattr(merged.slices["night"], name) == getattr(night, name), name
     assert merged.slices["rain"].vpq == read_results(alone / "night 1").vpq
 
