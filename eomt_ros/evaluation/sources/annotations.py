@@ -27,7 +27,7 @@ Content = TypeVar("Content")
 def read_annotations(file: Path, kind: str, parse: Callable[[Any], Content]) -> Content:
     """What `parse` makes of a JSON. kind: of file that is expected. Raises `SourceError` that names it.
 
-    Lists of run lengths come as arrays: as Python's numbers they would need ten times the memory of the file.
+    Lists of run lengths come as arrays: as Python's numbers they would need eight times the memory of the file.
     """
     try:
         return parse(json.loads(read_bytes(file, LARGEST_ANNOTATIONS), object_hook=_with_arrays))

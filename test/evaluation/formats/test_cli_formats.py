@@ -115,7 +115,7 @@ def test_youtube_vis_goes_in_and_its_results_come_out(model: Path, tmp_path: Pat
 
 def test_coco_panoptic_goes_in_and_its_results_come_out(model: Path, tmp_path: Path) -> None:
     data = test_coco_panoptic.write(tmp_path / "coco")
-    classes = {1: 21, 3: 22, 92: 1, 184: 2}
+    classes = {1: 21, 3: 22, 2: 1, 184: 2}
     change_classes(data / "annotations/panoptic_val2017.json", classes, (1, 2, 21, 22, 23))
     out = tmp_path / "out"
     assert main(words(data, model, out, "--export", "coco-panoptic")) == 0

@@ -15,11 +15,14 @@ import trackeval
 from pycocotools import mask as coco
 
 from eomt_ros.errors import UserError
-from eomt_ros.evaluation.formats.track_counts import TrackCounts
+from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.counts import RunCounts
+from eomt_ros.evaluation.exact import ONE
+from eomt_ros.evaluation.formats.track_counts import ClassTracks, TrackCounts
 from eomt_ros.evaluation.formats.track_metrics import TrackMetrics
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, plain
 from eomt_ros.evaluation.sources.sequence import Numbering
-from test.evaluation.formats.exporting import FRAMES, TABLE, THINGS, export, model, result, sequences
+from test.evaluation.formats.exporting import CLASSES, FRAMES, TABLE, THINGS, export, model, result, sequences
 from test.evaluation.metrics.scenes import BALL, BOX, IS_THING, UNLABELLED, Pair
 
 SEEDS = (3, 14, 15, 92)
@@ -252,6 +255,29 @@ def test_recordings_counted_alone_add_up_in_any_order_through_files(tmp_path: Pa
         for number in order:
             total.add(from_json(TrackCounts, json.loads(alone[number])))
         assert total.figures() == expected
+
+
+def test_counts_of_runs_add_up_with_their_tracks(tmp_path: Path) -> None:
+    videos = sequences(*SEEDS)
+    total = RunCounts.empty(len(CLASSES))
+    for name, pairs in videos.items():
+        alone = RunCounts.empty(len(CLASSES))
+        alone.tracks = counts_of(tmp_path, {name: pairs})
+        total.add(alone)
+    found = total.figures(CLASSES, IS_THING, Convention.STANDARD)
+    assert found["other_metrics"] == counted(tmp_path, videos)
+    assert RunCounts.empty(4).figures(CLASSES, IS_THING, Convention.STANDARD)["other_metrics"] == {}
+
+
+def test_tracks_of_one_score_count_alike_whichever_recording_comes_first() -> None:
+    right, wrong = ((ONE // 2, 0b1111111111),), ((ONE // 2, 0),)
+    found = []
+    for order in ((right, wrong), (wrong, right)):
+        total = TrackCounts()
+        for tracks in order:
+            total.add(TrackCounts({BOX: ClassTracks(true_tracks=1, tracks=tracks)}))
+        found.append(total.figures()["AP"])
+    assert found[0] == found[1] == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize(

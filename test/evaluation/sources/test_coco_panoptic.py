@@ -18,11 +18,11 @@ from eomt_ros.evaluation.sources import SourceError, open_sequences
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 
 HEIGHT, WIDTH = 8, 10
-CATEGORIES = [(1, "person", 1), (92, "banner", 0), (3, "car", 1), (184, "tree-merged", 0)]
+CATEGORIES = [(1, "person", 1), (2, "banner", 0), (3, "car", 1), (184, "tree-merged", 0)]
 CLASSES = ("person", "car", "banner", "tree-merged")
 # Colours are no order.
 PERSON, OTHER, CAR, TREE, CROWD, BANNER = 3_226_956, 70_000, 12, 8_000_001, 444, 9
-CATEGORY = {PERSON: 1, OTHER: 1, CAR: 3, TREE: 184, CROWD: 1, BANNER: 92}
+CATEGORY = {PERSON: 1, OTHER: 1, CAR: 3, TREE: 184, CROWD: 1, BANNER: 2}
 PICTURES = {139: [PERSON, OTHER, CAR, TREE], 285: [TREE, CROWD, PERSON]}
 UNKNOWN = 65_535
 """A colour that no segment has."""
@@ -99,7 +99,7 @@ def test_every_thing_of_every_picture_has_an_id_of_its_own_but_a_crowd(data: Pat
 def test_numbers_of_the_data_set_come_along(data: Path) -> None:
     numbering = read(data)[0].numbering
     assert numbering is not None
-    assert numbering.categories == (1, 3, 92, 184)
+    assert numbering.categories == (1, 3, 2, 184)
     assert numbering.pictures == (139, 285)
     assert numbering.frames == ("000000000139", "000000000285")
 
