@@ -30,6 +30,7 @@ from test.patience import PATIENCE
 # Whole evaluations, with videos and reports, by the command.
 pytestmark = pytest.mark.slow
 
+LEFT = {"metrics.json", "report.html", "figures.csv", "frames.csv", "objects.csv", "overlay.mp4", "worst"}
 FRAMES = 8
 LONG = 3000
 
@@ -83,13 +84,7 @@ def test_it_leaves_figures_report_video_and_pictures(
     bag: Path, evaluated: Evaluate, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = evaluated(bag)
-    assert {path.name for path in out.iterdir()} == {
-        "metrics.json",
-        "report.html",
-        "figures.csv",
-        "overlay.mp4",
-        "worst",
-    }
+    assert {path.name for path in out.iterdir()} == LEFT
     content: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     expected = {"miou", "vpq", "stq", "id_switches", "object_seconds", "objects_found", "latency_ms", "fps"}
     assert expected <= content.keys()
@@ -361,13 +356,7 @@ def test_what_a_killed_evaluation_found_is_there_and_can_be_overwritten(
     found = results.read_results(out)
     assert found.problems[0] == f"not finished: the figures are of the first {counted(found.frames, 'frame')}"
     assert evaluated(bag, "--overwrite").frames == FRAMES
-    assert {path.name for path in out.iterdir()} == {
-        "metrics.json",
-        "report.html",
-        "figures.csv",
-        "overlay.mp4",
-        "worst",
-    }
+    assert {path.name for path in out.iterdir()} == LEFT
 
 
 def test_a_full_disk_takes_video_and_bag_but_not_the_figures(model: Path, out: Path, tmp_path: Path) -> None:

@@ -86,13 +86,13 @@ def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: flo
     if why := nothing_scored(found):
         raise UserError(why)
     write_report(half)
-    incomplete = [problem for each in sequences if each.problems.incomplete for problem in found.problems]
+    incomplete = any(each.problems.incomplete for each in sequences)
     outcome = Outcome(
         unit.name,
         unit.address,
         unit.key,
         DONE,
-        "; ".join(incomplete),
+        "; ".join(found.problems) if incomplete else "",
         time.monotonic() - begun,
         frames=found.frames,
         miou=found.miou,

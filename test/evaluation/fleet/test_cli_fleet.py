@@ -21,7 +21,7 @@ from eomt_ros.evaluation.results import Results, read_results
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
-from test.evaluation.fleet.made_files import wait_for, write_noise
+from test.evaluation.fleet.made_files import half_of, wait_for, write_noise
 from test.patience import PATIENCE
 
 # Each process loads torch.
@@ -191,13 +191,11 @@ def test_killed_workers_and_killed_runs_lose_and_double_nothing(
     def kill_workers() -> None:
         seen: set[str] = set()
         while not over.wait(0.01):
-            for half in [path for path in out.glob(".*.*") if path.suffix[1:].isdecimal() and path.name not in seen]:
-                name = half.name[1:].removesuffix(half.suffix)
-                if any(each.startswith(f".{name}.") for each in seen):
-                    continue  # each recording loses one
-                seen.add(half.name)
-                with suppress(ProcessLookupError):
-                    os.kill(int(half.suffix[1:]), signal.SIGKILL)
+            for name in HEALTHY - seen:
+                for half in half_of(out, name):
+                    seen.add(name)  # each recording loses one
+                    with suppress(ProcessLookupError):
+                        os.kill(int(half.suffix[1:]), signal.SIGKILL)
 
     killer = threading.Thread(target=kill_workers)
     killer.start()
