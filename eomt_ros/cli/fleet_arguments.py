@@ -64,6 +64,8 @@ def evaluate_fleet(
     from eomt_ros.evaluation.fleet.folder import log_of, make_fleet_ready
     from eomt_ros.evaluation.fleet.work import FleetJob
 
+    if options.resume and options.overwrite:
+        raise UserError("--resume goes on and --overwrite begins again: give one of them")
     shard: Shard | None = options.shard
     own = units if shard is None else units[shard.number - 1 :: shard.of]
     if not own:

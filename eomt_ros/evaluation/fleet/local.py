@@ -39,6 +39,7 @@ def run_units(
     The processes share the processor's threads out, unless the job says how many each has. Raises `FleetError` where
     none can be evaluated, and what `on_outcome` raises; the processes have ended then too.
     """
+    jobs = max(1, min(jobs, len(units)))
     job = job if job.threads else replace(job, threads=max(1, cores() // jobs))
     waiting = deque((unit, 1) for unit in units)
     broken = 0

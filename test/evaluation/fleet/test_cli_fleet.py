@@ -225,6 +225,7 @@ def test_killed_workers_and_killed_runs_lose_and_double_nothing(
         (["@{fleet}/none.txt"], "the list {fleet}/none.txt cannot be read"),
         (["{fleet}", "--shard", "7/9"], "--shard 7/9 has no recording"),
         (["{fleet}/gone", "{fleet}/lost"], "gone does not exist"),
+        (["{fleet}", "--resume", "--overwrite"], "--resume goes on and --overwrite begins again: give one of them"),
         (["{fleet}", "--fail-if", "mious < 1"], "miou"),
         (["{fleet}", "--model", "{fleet}"], "has no model.safetensors"),
     ],
