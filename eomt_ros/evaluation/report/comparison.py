@@ -38,7 +38,7 @@ SAME_INPUT = ("input", "topics", "truth", "task", "convention", "min_object_area
 """Settings that must agree, or the runs answer different questions."""
 SAME_MACHINE = ("device", "threads", "machine", "processor", "gpu")
 """Settings that must agree if speeds are to be compared."""
-OF_THE_RUN = ("command", "date")
+OF_THE_RUN = ("command", "date", "key")
 """Settings that have no influence on the figures; a comparison does not list them."""
 OF_PAIRS = tuple(figure for group in GROUPS.values() for figure in group if figure.path in (*OF_RECORDINGS, "fps"))
 """Figures whose differences a page has for each recording."""
@@ -297,8 +297,13 @@ def _warnings(runs: Sequence[ComparedRun]) -> Iterator[str]:
 
 
 def _differences(first: Results, other: Results) -> Iterator[tuple[str, str, str]]:
+    contents = [str(each.settings.get("fingerprint") or "")[:12] for each in (other, first)]
+    if all(contents) and contents[0] != contents[1]:
+        yield "an input with the content", contents[0], contents[1]
+    # One recording at two paths is one recording.
+    same_content = all(contents) and contents[0] == contents[1]
     for name in SAME_INPUT:
-        if _differ(other.settings, first.settings, name):
+        if _differ(other.settings, first.settings, name) and not (name == "input" and same_content):
             yield name, said(other.settings[name]), said(first.settings[name])
     if other.frames != first.frames:
         yield "frames", f"{other.frames:,}", f"{first.frames:,}"

@@ -244,3 +244,18 @@ def test_one_folder_alone_is_not_understood(folders: tuple[Path, Path]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["compare", str(folders[0])])
     assert ended.value.code == 2
+
+
+def of_input(path: str, content: str) -> Results:
+    return short_run(settings={**short_run().settings, "input": [path], "fingerprint": content})
+
+
+def test_one_recording_at_two_paths_is_one_recording() -> None:
+    assert compared(of_input("/a/bag", "one"), of_input("/b/bag", "one")).warnings == ()
+    (warning,) = compared(of_input("/a/bag", ""), of_input("/b/bag", "")).warnings
+    assert warning.startswith("B has input /b/bag, A has /a/bag")
+
+
+def test_a_recording_that_was_changed_is_another_one() -> None:
+    (warning,) = compared(of_input("/a/bag", "one"), of_input("/a/bag", "two")).warnings
+    assert warning.startswith("B has an input with the content two, A has one: they cannot be compared")
