@@ -16,7 +16,7 @@ from eomt_ros.cli.evaluation_arguments import (
     truth_source,
 )
 from eomt_ros.cli.fleet_arguments import add_fleet_arguments, evaluate_fleet, is_fleet
-from eomt_ros.cli.format_arguments import add_format_arguments
+from eomt_ros.cli.format_arguments import add_format_arguments, expect_installed
 from eomt_ros.cli.gate_arguments import (
     add_gate_arguments,
     add_slice_argument,
@@ -101,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
     from eomt_ros.evaluation.fleet.inputs import expand
     from eomt_ros.evaluation.fleet.remote import at_hand
 
+    expect_installed(options)
     request = _request(options)
     recordings = expand(options.input)
     with junit_of_failure(options.junit, ", ".join(map(str, options.input))):

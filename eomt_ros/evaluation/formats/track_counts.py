@@ -185,5 +185,5 @@ def trackeval_metrics() -> ModuleType:
         with contextlib.redirect_stdout(io.StringIO()):
             import trackeval.metrics
     except ImportError as error:
-        raise UserError(f"--metrics trackeval: {error.name} is missing: {install_alone('trackeval')}") from error
+        raise UserError(f"--metrics trackeval: {error}: {install_alone('trackeval')}") from error
     return trackeval.metrics  # type: ignore[no-any-return]

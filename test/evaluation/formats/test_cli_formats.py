@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,29 @@ def test_it_leaves_every_format_and_trackevals_figures(
             for segment in entry["segments_info"]:
                 classes[ids == segment["id"]] = segment["category_id"] - 1
             np.testing.assert_array_equal(classes, message.content)
+
+
+@pytest.mark.parametrize(
+    ("module", "option", "said"),
+    [
+        ("trackeval.metrics", ["--metrics", "trackeval"], "-m pip install --no-deps trackeval"),
+        ("pycocotools", ["--export", "kitti-mots"], "pycocotools is missing: "),
+    ],
+)
+def test_a_package_that_is_missing_is_told_before_anything_runs(
+    bag: Path,
+    tmp_path: Path,
+    module: str,
+    option: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main(words(bag, tmp_path / "no model", tmp_path / "out", *option)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_overwriting_removes_exports_and_nothing_that_somebody_put_there(
