@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait as wait_for_end
 
@@ -71,9 +71,10 @@ def _run(
     running: dict[Future[Outcome], tuple[Unit, int]] = {}
     ended = False
     while (waiting or running) and not stop.is_set():
-        while waiting and len(running) < jobs and pool.active:
-            begun = pool.schedule(evaluate_unit, args=(waiting[0][0], job))
-            running[begun] = waiting.popleft()
+        with suppress(RuntimeError):  # it broke just now
+            while waiting and len(running) < jobs:
+                begun = pool.schedule(evaluate_unit, args=(waiting[0][0], job))
+                running[begun] = waiting.popleft()
         if not pool.active:
             waiting.extendleft(running.values())
             return ended
