@@ -15,7 +15,12 @@ import numpy as np
 import torch
 
 import eomt_ros
+from eomt_ros.regular_file import read_bytes
 
+INSTALLED = "revision"
+"""File that CMakeLists.txt puts beside the code."""
+LONGEST_REVISION = 100
+"""Bytes of it."""
 LONGEST_GIT = 10.0
 """s that git may take; on a network's drive it may be slow."""
 
@@ -57,8 +62,13 @@ def processor() -> str:
 def revision(file: Path) -> str | None:
     """The git revision of the checkout that has a file, `-dirty` behind it where something in it was changed.
 
-    None where no checkout has the file, such as one that pip installed, or where git does not tell.
+    Of what colcon installed that of its checkout then. None where no checkout has the file, such as one that pip
+    installed, or where git does not tell.
     """
+    try:
+        return read_bytes(file.parent / INSTALLED, LONGEST_REVISION).decode("ascii").strip() or None
+    except (OSError, UnicodeDecodeError):  # not installed by colcon
+        pass
     # An installed copy may lie in somebody else's checkout, which does not track it.
     if _git(file, "ls-files", "--error-unmatch", "--", file.name) is None:
         return None

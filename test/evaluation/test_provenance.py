@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eomt_ros.evaluation.provenance import processor, provenance, revision
+from eomt_ros.evaluation.provenance import INSTALLED, processor, provenance, revision
 
 
 def git(folder: Path, *words: str) -> str:
@@ -44,6 +44,14 @@ def test_a_copy_that_no_checkout_tracks_has_no_revision(checkout: Path, tmp_path
     (checkout / "installed" / "module.py").write_text("1\n")
     assert revision(checkout / "installed" / "module.py") is None
     assert revision(tmp_path / "nowhere" / "module.py") is None
+
+
+def test_what_is_installed_has_the_revision_of_its_checkout_then(checkout: Path) -> None:
+    (checkout / "installed").mkdir()
+    (checkout / "installed" / INSTALLED).write_text("0123456789abcdef-dirty\n")
+    assert revision(checkout / "installed" / "__init__.py") == "0123456789abcdef-dirty"
+    (checkout / INSTALLED).write_text("")  # was installed from no checkout
+    assert revision(checkout / "module.py") is None
 
 
 def test_without_git_there_is_no_revision(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
