@@ -99,7 +99,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def run(options: argparse.Namespace) -> int:
     """Evaluates, and returns the exit code: 1 where a recording failed. Raises `UserError`, `OSError`."""
     from eomt_ros.evaluation.fleet.inputs import expand
-    from eomt_ros.evaluation.fleet.remote import at_hand
 
     expect_installed(options)
     request = _request(options)
@@ -108,8 +107,7 @@ def run(options: argparse.Namespace) -> int:
         if is_fleet(options, recordings):
             return _run_many(options, request, recordings)
         with ExitStack() as stack:
-            paths = [stack.enter_context(at_hand(each)) for each in recordings]
-            return _run_one(options, request, recordings, paths)
+            return _run_one(options, request, recordings, stack)
 
 
 def _request(options: argparse.Namespace) -> EvaluationRequest:
@@ -140,13 +138,14 @@ def _request(options: argparse.Namespace) -> EvaluationRequest:
 
 
 def _run_one(
-    options: argparse.Namespace, request: EvaluationRequest, recordings: list[Path | str], paths: list[Path]
+    options: argparse.Namespace, request: EvaluationRequest, recordings: list[Path | str], stack: ExitStack
 ) -> int:
     """One recording, or pictures: all that it leaves is in the output folder itself.
 
-    paths: where the recordings are at hand.
+    stack: until it is closed, what a URL names is at hand.
     """
     from eomt_ros.evaluation.csv_files import write_figure_tables
+    from eomt_ros.evaluation.fleet.remote import at_hand
     from eomt_ros.evaluation.fleet.unit import address_of, fingerprint_of
     from eomt_ros.evaluation.output_folder import make_ready, nothing_half
     from eomt_ros.evaluation.report import write_report
@@ -158,6 +157,7 @@ def _run_one(
     stop = threading.Event()
     tags = tags_of(recordings[0], asked_slices(options))
     gates = asked_gates(options, tags, lambda: model_class_names(options))
+    paths = [stack.enter_context(at_hand(each)) for each in recordings]
     sequences = request.open(paths)
     make_ready(
         options.out,

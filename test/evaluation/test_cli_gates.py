@@ -97,6 +97,11 @@ def test_what_cannot_be_judged_is_refused_before_anything_runs(
     assert not out.exists()
 
 
+def test_a_gate_is_refused_before_a_recording_is_fetched(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("http://127.0.0.1:9/video.mp4", "--fail-if", "mio < 0.8") == 1  # nobody listens there
+    assert "there is no figure 'mio'" in capsys.readouterr().err
+
+
 def test_slices_by_pattern_and_by_yaml_have_figures_and_gates(run: Run, out: Path, tmp_path: Path) -> None:
     bag = bags.write_scene(tmp_path / "monday", FRAMES)
     (tmp_path / "monday.tags.yaml").write_text("weather: rain")
