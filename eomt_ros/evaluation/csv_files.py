@@ -14,7 +14,7 @@ from eomt_ros.evaluation.results import Results
 from eomt_ros.printable import printable
 
 FIGURES_TABLE = "figures.csv"
-"""A row for each figure; a column for all recordings, and one for each slice."""
+"""A row for each figure; a column `all`, and for each slice one such as `in site=night`."""
 RECORDINGS_TABLE = "recordings.csv"
 """A row for each of several recordings, also for those that failed; a column for each figure."""
 
@@ -23,14 +23,15 @@ Cell = str | int | float | None
 
 def write_figure_tables(found: Results, folder: Path) -> None:
     """Writes `figures.csv`, and where there are several recordings `recordings.csv`. Raises `OSError`."""
-    columns = {"all": flat_figures(found), **{tag: flat_figures(each) for tag, each in found.slices.items()}}
+    slices = {f"in {tag}": flat_figures(each) for tag, each in found.slices.items()}
+    columns = {"all": flat_figures(found), **slices}
     rows = ({"figure": path, **{name: each.get(path) for name, each in columns.items()}} for path in columns["all"])
     write_table(rows, ("figure", *columns), folder / FIGURES_TABLE)
     recordings = [
         {
             "name": each.name,
             "folder": each.folder,
-            "tags": " ".join(each.tags),
+            "tags": "; ".join(each.tags),
             "fingerprint": each.fingerprint,
             **flat_figures(each),
         }

@@ -117,7 +117,7 @@ def test_slices_by_pattern_and_by_yaml_have_figures_and_gates(run: Run, out: Pat
         rows = {row["figure"]: row for row in csv.DictReader(file)}
     assert rows["miou"] == {
         "figure": "miou",
-        **dict.fromkeys(("all", "site=night", "weather=rain"), f"{content['miou']}"),
+        **dict.fromkeys(("all", "in site=night", "in weather=rain"), f"{content['miou']}"),
     }
 
 

@@ -33,14 +33,15 @@ def test_what_is_not_known_is_empty(tmp_path: Path) -> None:
     assert miou["all"] == ""
 
 
-def test_slices_are_columns(tmp_path: Path) -> None:
+def test_slices_are_columns_whatever_they_are_called(tmp_path: Path) -> None:
     run = short_run()
     night = recording("site=night", run, miou=0.25, predicted=replace(run.predicted, ids=9))
-    write_figure_tables(replace(run, slices={"site=night": night}), tmp_path)
+    write_figure_tables(replace(run, slices=dict.fromkeys(("site=night", "all", "figure"), night)), tmp_path)
     rows = {row.pop("figure"): row for row in read(tmp_path / "figures.csv")}
-    assert rows["miou"] == {"all": "0.7111", "site=night": "0.25"}
-    assert rows["predicted.ids"]["site=night"] == "9"
-    assert rows["latency_ms.p95"] == {"all": "55.2", "site=night": ""}
+    in_slices = ("in site=night", "in all", "in figure")
+    assert rows["miou"] == {"all": "0.7111", **dict.fromkeys(in_slices, "0.25")}
+    assert rows["predicted.ids"] == {"all": "17", **dict.fromkeys(in_slices, "9")}
+    assert rows["latency_ms.p95"] == {"all": "55.2", **dict.fromkeys(in_slices, "")}
 
 
 def test_several_recordings_are_rows_and_failed_ones_too(tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_several_recordings_are_rows_and_failed_ones_too(tmp_path: Path) -> None
             "predicted.ids": each.predicted.ids,
             "frames": each.frames,
         }
-    assert (rows[2]["folder"], rows[2]["tags"], rows[2]["fingerprint"]) == ("rear", "night rain", "12ab")
+    assert (rows[2]["folder"], rows[2]["tags"], rows[2]["fingerprint"]) == ("rear", "night; rain", "12ab")
     assert rows[1]["objects_in_metres.things"] == ""
     assert rows[2]["objects_in_metres.things"] == "180"
 
