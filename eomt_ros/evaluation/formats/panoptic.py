@@ -101,18 +101,30 @@ class VipsegPanoptic(CocoPanoptic):
     """Writes the frames of each video together."""
 
     json_name, pictures = "pred.json", "pan_pred"
+    _is_begun = False
+    """True once the video has a place in the file."""
 
     def add(self, frame: ExportedFrame, found: FrameResult) -> None:
-        """Writes the PNG of a frame and keeps its segments. Raises `OSError`."""
+        """Writes the PNG of a frame and its segments. Raises `OSError`."""
         path = self._folder / self.pictures / frame.video.name / f"{frame.name}.png"
         segments = self._write_png(path, found)
-        self._frames.append({"image_id": frame.name, "file_name": path.name, "segments_info": segments})
+        self._begin(frame.video)
+        self._write({"image_id": frame.name, "file_name": path.name, "segments_info": segments})
 
     def end_video(self, video: ExportedVideo, frames: int) -> None:
-        """Writes the segments of a video. Raises `OSError`."""
-        self._write({"video_id": video.name, "annotations": self._frames})
+        """Ends a video, which may have no frame. Raises `OSError`."""
+        self._begin(video)
+        self._file.write("\n]}")
+        self._separator = ",\n"
         super().end_video(video, frames)
+
+    def _begin(self, video: ExportedVideo) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            head = json.dumps({"video_id": video.name, "annotations": []}, ensure_ascii=False)
+            self._file.write(self._separator + head.removesuffix("]}"))
+            self._separator = "\n"
 
     def _begin_video(self) -> None:
         super()._begin_video()
-        self._frames: list[dict[str, Any]] = []
+        self._is_begun = False

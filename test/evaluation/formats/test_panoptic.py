@@ -164,3 +164,10 @@ def test_an_evaluation_reads_an_export_as_ground_truth(tmp_path: Path) -> None:
         is_none = np.isin(prediction.classes, (2, 3)) & (prediction.segments == 0)
         classes = np.where(is_none | (prediction.classes == UNLABELLED), 4, prediction.classes)
         np.testing.assert_array_equal(frame.truth.classes, of_class[classes])
+
+
+def test_video_without_any_prediction_is_there_without_frames(tmp_path: Path) -> None:
+    videos = sequences(3, 14)
+    folder = export(["vipseg"], tmp_path, model(tmp_path), videos, left_out=range(len(videos["0003"]))) / "vipseg"
+    content = json.loads((folder / "pred.json").read_text())
+    assert content["annotations"] == [{"video_id": name, "annotations": []} for name in videos]
