@@ -151,7 +151,7 @@ def _cell(count: int, total: int, title: str, *, right: bool) -> HeatCell:
     if not total:
         return HeatCell(NOTHING, 0.0, right, "none")
     share = count / total
-    return HeatCell(as_text(share, Kind.SHARE) if count else "", DEEPEST * share, right, title)
+    return HeatCell(as_text(share, Kind.SHARE) if count or right else "", DEEPEST * share, right, title)
 
 
 def _largest(confusion: Shares, names: Sequence[str]) -> Iterator[TakenFor]:
