@@ -28,6 +28,7 @@ from eomt_ros.cli.gate_arguments import (
 )
 from eomt_ros.cli.model_arguments import add_model_arguments, asked_model
 from eomt_ros.cli.stopping import STOPPED, first_sets
+from eomt_ros.cli.sweep_arguments import add_sweep_arguments, sweeps_of
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.formats.names import TRACKEVAL
@@ -93,6 +94,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_fleet_arguments(parser)
     add_slice_argument(parser)
     add_gate_arguments(parser)
+    add_sweep_arguments(parser)
     add_model_arguments(parser)
 
 
@@ -133,6 +135,7 @@ def _request(options: argparse.Namespace) -> EvaluationRequest:
         limits=limits,
         exports=tuple(options.exports),
         track_metrics=options.metrics == TRACKEVAL,
+        sweep=sweeps_of(options),
         settings={"command": ["eomt-ros", *options.words]},
     )
 
@@ -206,6 +209,7 @@ def summary(found: Results) -> str:
     """The figures that matter most, and what was wrong, for a terminal."""
     from eomt_ros.evaluation.counting import counted
     from eomt_ros.evaluation.report.figures import Kind, as_text, headline, recording_figures
+    from eomt_ros.evaluation.report.sweep import sweep_lines
 
     lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
     for figure in headline(found):
@@ -230,6 +234,7 @@ def summary(found: Results) -> str:
     lines += [f"  {name + ' (TrackEval)':<22}{value:>12.3f}" for name, value in found.other_metrics.items()]
     if len(found.recordings) > 1:
         lines += _recording_lines(found.recordings, recording_figures(found))
+    lines += sweep_lines(found)
     lines += [f"note: {problem}" for problem in found.problems]
     lines += [f"failed: {printable(each.name)}: {printable(each.error)}" for each in found.failed[:MOST_LINES]]
     if len(found.failed) > MOST_LINES:

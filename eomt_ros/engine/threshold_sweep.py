@@ -43,13 +43,15 @@ class ThresholdSweep:
         self._segmenter = segmenter
         self._others = [(segmenter.open_stream(max_gap=max_gap), other) for other in others]
 
-    def segment(self, image: np.ndarray, *, stamp: Stamp | None = None) -> tuple[FrameResult, list[FrameResult]]:
-        """Segments the next frame as `Stream.segment`; the result, and those of the others, without confidence.
+    def segment(
+        self, image: np.ndarray, *, stamp: Stamp | None = None, with_masks: bool = False
+    ) -> tuple[FrameResult, list[FrameResult]]:
+        """Segments the next frame as `Stream.segment`; the result, and those of the others.
 
-        Raises as `Stream.segment`; all streams are then as before.
+        These have no confidence and no segments' masks. Raises as `Stream.segment`; all streams are then as before.
         """
         admitted = self.stream.admit(stamp)
-        found = self._segmenter.segment(image, self.stream, stamp=admitted, with_logits=True)
+        found = self._segmenter.segment(image, self.stream, stamp=admitted, with_masks=with_masks, with_logits=True)
         assert found.logits is not None
         state = self.stream._state
         step = self._segmenter._open_pipeline.active.step

@@ -14,11 +14,12 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.formats.names import YOUTUBE_VIS
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG
-from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
+from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.run import EvaluationOptions
 from eomt_ros.evaluation.slices import one_recording_slices
 from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
+from eomt_ros.evaluation.sweep import Sweep, engine_predictions
 from eomt_ros.evaluation.true_masks import TrueMasks
 from eomt_ros.model_options import ModelOptions
 
@@ -46,6 +47,8 @@ class EvaluationRequest:
     """Formats to write the predictions in."""
     track_metrics: bool = False
     """Also count the metrics of TrackEval."""
+    sweep: tuple[Sweep, ...] = ()
+    """Other thresholds to score."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What else `metrics.json` is to say of the settings: the command."""
 
@@ -116,4 +119,4 @@ def opened_predictions(
         ) as recorded:
             yield recorded
     else:
-        yield EnginePredictions(load(asked), with_masks=YOUTUBE_VIS in request.exports)
+        yield engine_predictions(load(asked), request.sweep, with_masks=YOUTUBE_VIS in request.exports)

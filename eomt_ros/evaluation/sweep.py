@@ -89,8 +89,10 @@ class SweptPredictions(EnginePredictions):
     Raises `SweepError` where a threshold makes no difference to the task.
     """
 
-    def __init__(self, segmenter: Segmenter, sweeps: Sequence[Sweep], *, max_gap: float = MAX_GAP) -> None:
-        super().__init__(segmenter, max_gap=max_gap)
+    def __init__(
+        self, segmenter: Segmenter, sweeps: Sequence[Sweep], *, max_gap: float = MAX_GAP, with_masks: bool = False
+    ) -> None:
+        super().__init__(segmenter, max_gap=max_gap, with_masks=with_masks)
         for sweep in sweeps:
             if sweep.option not in SWEPT[self.task]:
                 raise SweepError(
@@ -110,11 +112,19 @@ class SweptPredictions(EnginePredictions):
         self._stream = self._sweep.stream
 
     def _segment(self, frame: SourceFrame) -> FrameResult:
-        result, self.swept = self._sweep.segment(frame.image, stamp=Fraction(frame.stamp, SECOND))
+        stamp = Fraction(frame.stamp, SECOND)
+        result, self.swept = self._sweep.segment(frame.image, stamp=stamp, with_masks=self._with_masks)
         return result
 
     def _reset(self) -> None:
         self._sweep.reset()
+
+
+def engine_predictions(segmenter: Segmenter, sweeps: Sequence[Sweep], *, with_masks: bool) -> EnginePredictions:
+    """What the model finds, and with sweeps, what it would find with other thresholds. Raises `SweepError`."""
+    if sweeps:
+        return SweptPredictions(segmenter, sweeps, with_masks=with_masks)
+    return EnginePredictions(segmenter, with_masks=with_masks)
 
 
 class SweepScores:

@@ -97,6 +97,33 @@ def test_it_leaves_figures_report_video_and_pictures(
     assert f"{found.miou:.3f}" in (out / "report.html").read_text()
 
 
+def test_a_sweep_leaves_the_figures_of_each_value_and_a_table(
+    bag: Path, evaluated: Evaluate, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(bag, "--no-video", "--sweep", "score_threshold=0.1:0.3:0.1", "--sweep", "mask_threshold=0.4")
+    points = [("mask_threshold", 0.4), *(("score_threshold", value) for value in (0.1, 0.2, 0.3))]
+    assert [(each.option, each.value) for each in found.sweep] == points
+    assert found.settings["sweep"] == ["score_threshold=0.1,0.2,0.3", "mask_threshold=0.4"]
+    printed = capsys.readouterr().out
+    assert "sweep of mask_threshold, which is 0.5 in this run; * marks the best" in printed
+    assert "Other thresholds" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--sweep", "scores=0.3"], "'scores' is no threshold, expected one of score_threshold"),
+        (["--sweep", "score_threshold=0.3", "--predictions", "truth"], "--predictions truth runs none"),
+        (["--sweep", "score_threshold=0.3", "--task", "semantic"], "no difference to the semantic task"),
+    ],
+)
+def test_a_sweep_of_nothing_is_refused_and_leaves_nothing(
+    words: list[str], expected: str, bag: Path, refused: Refused, out: Path
+) -> None:
+    assert expected in refused(bag, *words)
+    assert not out.exists() or list(out.iterdir()) == []
+
+
 def test_the_command_and_the_options_are_written_down(bag: Path, evaluated: Evaluate, model: Path, out: Path) -> None:
     options = ["--task", "semantic", "--mask-threshold", "0.4", "--paper-compatible"]
     settings = evaluated(bag, *options).settings
