@@ -114,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace) -> EvaluationRequest:
     """What the options ask for. Raises `UserError`."""
+    from eomt_ros.evaluation.fleet.remote import is_url, without_secrets
     from eomt_ros.evaluation.metrics import ObjectLimits
     from eomt_ros.evaluation.request import TRUTH, EvaluationRequest
 
@@ -136,7 +137,9 @@ def _request(options: argparse.Namespace) -> EvaluationRequest:
         exports=tuple(options.exports),
         track_metrics=options.metrics == TRACKEVAL,
         sweep=sweeps_of(options),
-        settings={"command": ["eomt-ros", *options.words]},
+        settings={
+            "command": ["eomt-ros", *(without_secrets(each) if is_url(each) else each for each in options.words)]
+        },
     )
 
 

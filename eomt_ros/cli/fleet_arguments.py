@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eomt_ros.cli.cluster_arguments import add_cluster_arguments, run_on_cluster
 from eomt_ros.cli.stopping import first_sets
 from eomt_ros.errors import UserError
 
@@ -41,13 +42,20 @@ def add_fleet_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K/N",
         help="only the K-th of N parts of the recordings, for the tasks of a cluster; then eomt-ros merge FOLDER",
     )
+    add_cluster_arguments(parser)
 
 
 def is_fleet(options: argparse.Namespace, recordings: Sequence[Path | str]) -> bool:
     """True where each recording gets a folder of its own."""
     from eomt_ros.evaluation.fleet.inputs import is_picture, stands_for_several
 
-    if options.jobs or options.resume or options.shard or any(map(stands_for_several, options.input)):
+    if (
+        options.jobs
+        or options.resume
+        or options.shard
+        or options.scheduler
+        or any(map(stands_for_several, options.input))
+    ):
         return True
     return len(recordings) > 1 and not all(map(is_picture, recordings))
 
@@ -66,6 +74,7 @@ def evaluate_fleet(
 
     if options.resume and options.overwrite:
         raise UserError("--resume goes on and --overwrite begins again: give one of them")
+    run = run_on_cluster(options, stop) or _run(options, stop)
     shard: Shard | None = options.shard
     own = units if shard is None else units[shard.number - 1 :: shard.of]
     if not own:
@@ -73,7 +82,7 @@ def evaluate_fleet(
     make_fleet_ready(options.out, units, own, overwrite=options.overwrite, resume=options.resume, shard=shard)
     fleet = Fleet(FleetJob(request=request, out=options.out.absolute()), own, notes, write=shard is None)
     with first_sets(stop):
-        fleet.evaluate(_run(options, stop), log_of(options.out, shard), resume=options.resume)
+        fleet.evaluate(run, log_of(options.out, shard), resume=options.resume)
     return fleet
 
 

@@ -32,6 +32,8 @@ LOOK = 1.0
 """s between two looks at the workers, and at whether to stop."""
 
 log = getLogger(__name__)
+_ONE_AT_A_TIME = threading.Lock()
+"""Of a worker's process, whose model is one for all its threads."""
 
 
 class _LostError(Exception):
@@ -146,7 +148,7 @@ class _Crew:
 
     def _begin(self, worker: str, unit: Unit, attempt: int) -> None:
         future = self.client.submit(
-            evaluate_unit,
+            _evaluate_alone,
             unit,
             replace(self.job, threads=self.job.threads or self._threads[worker]),
             key=f"eomt_ros-{unit.name}-{uuid.uuid4().hex}",
@@ -204,6 +206,12 @@ class _Crew:
         except OSError as error:  # those of Dask, and of its time limits, are such too
             raise _LostError from error
         raise _LostError
+
+
+def _evaluate_alone(unit: Unit, job: FleetJob) -> Outcome:
+    """As `evaluate_unit`, one recording after the other: a run before, or another user's, may be still at one."""
+    with _ONE_AT_A_TIME:
+        return evaluate_unit(unit, job)
 
 
 def _look_at_worker(out: str, resources: Mapping[str, float]) -> Callable[..., dict[str, Any]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import socket
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
             f"a worker has eomt_ros {eomt_ros.__version__}, expected {job.version}: install the same version there"
         )
     _take_threads(job.threads)
-    half = half_folder(unit, job.out, os.getpid())
+    half = half_folder(unit, job.out, _process_number())
     try:
         shutil.rmtree(half, ignore_errors=True)  # of a process of the same number that was killed
         half.mkdir(parents=True)
@@ -69,6 +71,11 @@ def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
         return failed(unit, str(error) or type(error).__name__, seconds=time.monotonic() - begun)
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def _process_number() -> int:
+    """A number that no other process has, on any of the machines that write into a folder."""
+    return zlib.crc32(socket.gethostname().encode()) * 10**10 + os.getpid()
 
 
 def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,12 +15,14 @@ from pathlib import Path
 import pytest
 
 import eomt_ros
+from eomt_ros.cli.main import main
 from eomt_ros.evaluation.fleet.cluster import run_units
 from eomt_ros.evaluation.fleet.inputs import expand
 from eomt_ros.evaluation.fleet.outcome import DONE, FAILED, Outcome
 from eomt_ros.evaluation.fleet.unit import Unit, units_of
 from eomt_ros.evaluation.fleet.work import FleetError, FleetJob
 from eomt_ros.evaluation.request import TRUTH, EvaluationRequest
+from eomt_ros.evaluation.results import read_results
 from test import ROOT
 from test.evaluation.bags import write_scene
 from test.patience import PATIENCE
@@ -122,17 +123,28 @@ def run(
     return outcomes
 
 
-def under_way(out: Path, name: str) -> bool:
-    """Whether a worker is at a recording."""
-    return any(out.glob(f".{name}.*"))
+@contextmanager
+def killing_whoever_works(cluster: Cluster, out: Path, name: str, *, times: int) -> Iterator[None]:
+    """Kills so many workers while they are at a recording."""
+    ends = threading.Event()
 
+    def kill() -> None:
+        left = times
+        while left and not ends.wait(0.01):
+            halves = [path.name for path in out.glob(f".{name}.*")]
+            for process in cluster.workers:
+                if process.poll() is None and any(half.endswith(f"{process.pid:010}") for half in halves):
+                    process.kill()
+                    process.wait(PATIENCE)
+                    left -= 1
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Waits for something that another process does."""
-    ends = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        killer.join()
 
 
 def test_two_workers_evaluate_all_recordings_each_once(cluster: Cluster, tmp_path: Path) -> None:
@@ -150,49 +162,59 @@ def test_two_workers_evaluate_all_recordings_each_once(cluster: Cluster, tmp_pat
         assert (found["frames"], found["miou"]) == (3, 1.0)
 
 
+def test_the_command_evaluates_on_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_worker("--resources", "GPU=1")
+    for name in ("a", "b"):
+        write_scene(tmp_path / "bags" / name, 3)
+    out = tmp_path / "out"
+    truth = ["--predictions", "truth", "--no-video", "--out", str(out)]
+    wanted = ["--scheduler", cluster.address, "--worker-resource", "GPU=1"]
+    assert not main(["evaluate", str(tmp_path / "bags"), *truth, *wanted])
+    found = read_results(out)
+    assert (found.frames, found.miou, [each.name for each in found.recordings]) == (6, 1.0, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--worker-resource", "GPU=1"], "--worker-resource chooses workers of a --scheduler, and there is none"),
+        (["--worker-resource", "GPU"], "got GPU, expected a name and a number above 0, such as GPU=1"),
+        (["--jobs", "2", "--scheduler", "tcp://a:1"], "--jobs 2 is of this machine, --scheduler tcp://a:1 has its own"),
+    ],
+)
+def test_options_that_do_not_go_together_are_said_before_anything_runs(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        write_scene(tmp_path / "bags" / name, 1)
+    try:
+        code = main(["evaluate", str(tmp_path / "bags"), "--out", str(tmp_path / "out"), *options])
+    except SystemExit as error:
+        code = int(error.code or 0)
+    assert code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_recording_whose_worker_is_killed_is_tried_again_by_another(cluster: Cluster, tmp_path: Path) -> None:
     for _ in range(2):
         cluster.start_worker()
     out = tmp_path / "out"
     recordings = units(tmp_path / "bags", long=LONG, a=2, b=2, c=2)
-    killed = list[int]()
-
-    def kill_the_one_at_work(outcome: Outcome) -> None:
-        if not killed:
-            wait_until(lambda: under_way(out, "long"))
-            (half,) = out.glob(".long.*")
-            (process,) = [each for each in cluster.workers if half.name.endswith(str(each.pid))]
-            process.kill()
-            killed.append(process.wait(PATIENCE))
-
-    outcomes = {each.name: each for each in run(cluster, recordings, out, kill_the_one_at_work)}
-    assert killed == [-9]
+    with killing_whoever_works(cluster, out, "long", times=1):
+        outcomes = {each.name: each for each in run(cluster, recordings, out)}
+    assert [process.poll() for process in cluster.workers].count(-9) == 1
     assert {name: each.state for name, each in outcomes.items()} == dict.fromkeys(("long", "a", "b", "c"), DONE)
     assert outcomes["long"].attempts == 2
     assert json.loads((out / "long" / "metrics.json").read_text())["frames"] == LONG
 
 
 def test_a_recording_that_kills_each_worker_is_given_up_after_three(cluster: Cluster, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    ends = threading.Event()
-
-    def kill_whoever_works() -> None:
-        while not ends.wait(0.01):
-            for half in out.glob(".long.*"):
-                for process in cluster.workers:
-                    if half.name.endswith(str(process.pid)) and process.poll() is None:
-                        process.kill()
-                        process.wait()
-
     for _ in range(3):
         cluster.start_worker()
-    killer = threading.Thread(target=kill_whoever_works)
-    killer.start()
-    try:
+    out = tmp_path / "out"
+    with killing_whoever_works(cluster, out, "long", times=3):
         (outcome,) = run(cluster, units(tmp_path / "bags", long=LONG), out)
-    finally:
-        ends.set()
-        killer.join()
     assert (outcome.state, outcome.attempts) == (FAILED, 3)
     assert "its worker was lost each time" in outcome.error
 

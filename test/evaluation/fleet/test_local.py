@@ -55,7 +55,7 @@ def kill_at(out: Path, name: str, times: int) -> Callable[[], None]:
             half = wait_for(lambda: [each for each in half_of(out, name) if each.suffix not in killed])[0]
             killed.add(half.suffix)
             with suppress(ProcessLookupError):
-                os.kill(int(half.suffix[1:]), signal.SIGKILL)
+                os.kill(int(half.suffix[1:]) % 10**10, signal.SIGKILL)
 
     return kill
 
