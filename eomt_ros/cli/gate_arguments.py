@@ -64,15 +64,20 @@ def asked_gates(
     """The gates that the options describe. tags: those that recordings have. class_names: gives those of the results,
     None where nobody knows them yet; called where a gate is of a class.
 
-    Raises `GateError` where one names no figure or no slice, `UserError` where only a part of the recordings is
-    evaluated, and where the file for JUnit XML is another file.
+    Raises `GateError` where one names no figure or no slice, `UserError` where its figure will not be counted, where
+    only a part of the recordings is evaluated, and where the file for JUnit XML is another file.
     """
-    from eomt_ros.evaluation.figure_names import is_of_class
+    from eomt_ros.evaluation.figure_names import COUNTED_BY_OTHERS, is_of_class
     from eomt_ros.evaluation.gates import Gate
 
     if options.gates and getattr(options, "shard", None) is not None:
         raise UserError("--fail-if judges all recordings, and --shard has a part: give it to eomt-ros merge afterwards")
     gates = [Gate.parse(text).among(tags) for text in options.gates]
+    uncounted = [gate for gate in gates if gate.figure.startswith(COUNTED_BY_OTHERS)]
+    if uncounted and getattr(options, "metrics", "") is None:
+        raise UserError(
+            f"--fail-if {uncounted[0].text!r}: this is counted with --metrics trackeval, which is not given"
+        )
     of_class = [gate for gate in gates if is_of_class(gate.figure)]
     names = class_names() if of_class else None
     for gate in of_class:

@@ -84,6 +84,8 @@ def test_gates_decide_the_exit_code_and_are_cases_of_the_junit_xml(
         (["--fail-if", "class_iou.bix < 1"], "no figure 'class_iou.bix'; did you mean 'class_iou.box'?"),
         (["--fail-if", "miou < 0.8 in night"], "no recording is in a slice 'night'; there is none"),
         (["--fail-if", "miou < 0.8 in x", "--slice", "site=night:bag"], "in a slice 'x'; there is site=night"),
+        (["--fail-if", "other_metrics.HOTA < 0.5"], "this is counted with --metrics trackeval, which is not given"),
+        (["--fail-if", "miou < 0.5", "--shard", "1/2"], "give it to eomt-ros merge afterwards"),
         (["--slice", "night"], "--slice 'night': expected a tag and a pattern of paths"),
         (["--fail-if", "miou"], "--fail-if 'miou': expected a figure"),
     ],

@@ -82,6 +82,7 @@ def test_a_figure_that_is_not_known_fails_its_gate() -> None:
         ("class_iou < 1", "did you mean 'class_iou.NAME'?"),
         ("vpq_by_window.3 < 1", "did you mean 'vpq_by_window."),
         ("stages_ms.netwerk.p50 > 1", "did you mean 'stages_ms.network.p50'?"),
+        ("replay.dropped > 3", "there is no figure 'replay.dropped'"),
         ("schema_version > 0", "there is no figure 'schema_version'"),
         ("settings.score_threshold > 0", "there is no figure"),
         ("counts.frames > 0", "there is no figure"),
