@@ -11,8 +11,10 @@ from pathlib import Path
 import psutil
 
 from bench.timing import Row, seconds
-from eomt_ros.evaluation.fleet.evaluation import Fleet
-from eomt_ros.evaluation.fleet.local import cores, run_units
+from eomt_ros.evaluation.fleet.cluster import run_units as cluster_units
+from eomt_ros.evaluation.fleet.evaluation import Fleet, Run
+from eomt_ros.evaluation.fleet.local import cores
+from eomt_ros.evaluation.fleet.local import run_units as local_units
 from eomt_ros.evaluation.fleet.merge import Merger
 from eomt_ros.evaluation.fleet.unit import units_of
 from eomt_ros.evaluation.fleet.work import FleetJob
@@ -36,41 +38,59 @@ def rows() -> Iterator[Row]:
         recordings: list[Path | str] = [
             write_beginning(folder / "bags" / f"bag_{number:02}", BAG, FRAMES + number) for number in range(RECORDINGS)
         ]
-        yield jobs(recordings, folder)
+        yield from several(recordings, folder)
         yield kept(recordings, folder / "out")
         yield merging(folder / "out", folder / "merged")
 
 
-def jobs(recordings: list[Path | str], folder: Path) -> Row:
-    """As many processes as cores, of one thread each, beside one process with all threads."""
-    times: dict[int, list[float]] = {1: [], cores(): []}
+def several(recordings: list[Path | str], folder: Path) -> Iterator[Row]:
+    """As many processes as cores, of one thread each, ours and those of Dask, beside one process with all threads."""
+    ways = {"one": lambda out: evaluate(recordings, out, local(1))}
+    ways["jobs"] = lambda out: evaluate(recordings, out, local(cores()))
+    ways["dask"] = lambda out: on_dask(recordings, out)
+    times: dict[str, list[float]] = {way: [] for way in ways}
     for pair in range(PAIRS):
-        for count, measured in times.items():
-            out = folder / "out" if (pair, count) == (0, 1) else folder / f"out_{count}_{pair}"
+        for way, run in ways.items():
+            out = folder / "out" if (pair, way) == (0, "one") else folder / f"out_{way}_{pair}"
             out.mkdir()
-            measured.append(seconds(lambda count=count, out=out: evaluate(recordings, out, count)))  # type: ignore[misc]
-    name = f"{RECORDINGS} recordings, --jobs {cores()}, beside one after the other"
-    return Row.of(name, times[cores()], times[1], note="the start of the processes included")
+            times[way].append(seconds(lambda run=run, out=out: run(out)))  # type: ignore[misc]
+    for way, name in (("jobs", f"--jobs {cores()}"), ("dask", f"Dask on {cores()} local workers")):
+        title = f"{RECORDINGS} recordings, {name}, beside one after the other"
+        yield Row.of(title, times[way], times["one"], note="the start of the processes included")
 
 
-def evaluate(recordings: list[Path | str], out: Path, count: int) -> Fleet:
-    """Evaluates recordings with so many processes, or keeps them where they are done."""
+def local(count: int) -> Run:
+    """So many processes of our own."""
+    return lambda todo, job, ended: local_units(todo, job, jobs=count, on_outcome=ended, stop=threading.Event())
+
+
+def on_dask(recordings: list[Path | str], out: Path) -> Fleet:
+    """Evaluates recordings on a cluster that is started for it, a worker for each core."""
+    from distributed import LocalCluster
+
+    options = {"processes": True, "threads_per_worker": 1, "memory_limit": 0, "dashboard_address": None}
+    with LocalCluster(n_workers=cores(), **options) as cluster:  # type: ignore[no-untyped-call]
+        address, stop = cluster.scheduler_address, threading.Event()
+        return evaluate(
+            recordings,
+            out,
+            lambda todo, job, ended: cluster_units(todo, job, scheduler=address, on_outcome=ended, stop=stop),
+        )
+
+
+def evaluate(recordings: list[Path | str], out: Path, run: Run) -> Fleet:
+    """Evaluates recordings, or keeps them where they are done."""
     units, _ = units_of(recordings, REQUEST)
     fleet = Fleet(FleetJob(request=REQUEST, out=out), units)
-    stop = threading.Event()
-    fleet.evaluate(
-        lambda todo, job, ended: run_units(todo, job, jobs=count, on_outcome=ended, stop=stop),
-        out / "log.txt",
-        resume=True,
-    )
-    assert not stop.is_set()
+    fleet.evaluate(run, out / "log.txt", resume=True)
+    assert len(fleet.outcomes) == len(units)
     assert all(not outcome.error for outcome in fleet.outcomes), fleet.outcomes
     return fleet
 
 
 def kept(recordings: list[Path | str], out: Path) -> Row:
     """The cost of a recording that is done already: its fingerprint, its key, its figures added to the others."""
-    times = [seconds(lambda: evaluate(recordings, out, 1)) / len(recordings) for _ in range(5)]
+    times = [seconds(lambda: evaluate(recordings, out, local(1))) / len(recordings) for _ in range(5)]
     return Row.of("a recording that is done already", times, note="weights of the model read once for all")
 
 

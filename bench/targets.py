@@ -129,6 +129,7 @@ TARGETS: dict[str, Target] = {
     "evaluation, demo bag, beside the engine": AtLeast(0.87),  # 15 % on top
     "memory of an evaluation over 10000 frames": GrowsAtMost(2),
     "12 recordings, --jobs 2, beside one after the other": AtLeast(1.6),
+    "12 recordings, Dask on 2 local workers, beside one after the other": AtLeast(1.5),
     "a recording that is done already": AtMost(50),
     "memory of merging 10000 recordings": GrowsAtMost(300),
 }
