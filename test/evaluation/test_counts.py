@@ -129,6 +129,8 @@ def change(results: Results, path: str, value: Any) -> Results:
         ("scores.partial.confusion.counts", [[1, 2], [3, 4]], r"shape \(2, 2\), expected"),
         ("scores.partial.confusion.counts", [[1.5]], "expected lists of whole numbers"),
         ("scores.partial.confusion.counts", [[10**30]], "expected lists of whole numbers"),
+        ("scores.breakdown.taken_for", [[1]], r"shape \(1, 1\), expected"),
+        ("scores.breakdown.iou", [[0.5]], "expected lists of whole numbers"),
         ("scores.windows.shares", {"many": 1}, "expected a number"),
         ("latency.milliseconds.bins", {"99999": 1}, "bin 99999, expected"),
         ("frames", "many", "expected int"),
