@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +33,12 @@ def write_noise(path: Path, size: int = 5000) -> Path:
 def half_of(out: Path, name: str) -> list[Path]:
     """The folders of processes that are at work on a recording."""
     return [path for path in out.glob(f".{name}.*") if path.name.removeprefix(f".{name}.").isdecimal()]
+
+
+def kill_process_of(half: Path) -> None:
+    """Kills the process that is at work on a recording, by the last digits of its folder's name."""
+    with suppress(ProcessLookupError):
+        os.kill(int(half.suffix[1:]) % 10**10, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], T]) -> T:

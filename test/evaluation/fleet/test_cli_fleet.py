@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from eomt_ros.evaluation.results import Results, read_results
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
-from test.evaluation.fleet.made_files import half_of, wait_for, write_noise
+from test.evaluation.fleet.made_files import half_of, kill_process_of, wait_for, write_noise
 from test.patience import PATIENCE
 
 # Each process loads torch.
@@ -188,14 +187,14 @@ def test_killed_workers_and_killed_runs_lose_and_double_nothing(
     arguments = words(fleet, "--jobs", 2, "--resume", model=model, out=out)
     over = threading.Event()
 
+    seen: set[str] = set()
+
     def kill_workers() -> None:
-        seen: set[str] = set()
         while not over.wait(0.01):
             for name in HEALTHY - seen:
                 for half in half_of(out, name):
                     seen.add(name)  # each recording loses one
-                    with suppress(ProcessLookupError):
-                        os.kill(int(half.suffix[1:]), signal.SIGKILL)
+                    kill_process_of(half)
 
     killer = threading.Thread(target=kill_workers)
     killer.start()
@@ -209,6 +208,7 @@ def test_killed_workers_and_killed_runs_lose_and_double_nothing(
         over.set()
         killer.join()
     assert process.returncode == 1, errors  # for the recordings that are none
+    assert seen
     assert recordings_in(out) == HEALTHY
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert main(words(fleet, model=model, out=tmp_path / "undisturbed")) == 1

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,7 @@ from eomt_ros.evaluation.results import read_results
 from eomt_ros.model_options import ModelOptions
 from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
-from test.evaluation.fleet.made_files import half_of, wait_for, write_noise
+from test.evaluation.fleet.made_files import half_of, kill_process_of, wait_for, write_noise
 
 # Each process loads torch.
 pytestmark = pytest.mark.slow
@@ -54,8 +51,7 @@ def kill_at(out: Path, name: str, times: int) -> Callable[[], None]:
         while len(killed) < times:
             half = wait_for(lambda: [each for each in half_of(out, name) if each.suffix not in killed])[0]
             killed.add(half.suffix)
-            with suppress(ProcessLookupError):
-                os.kill(int(half.suffix[1:]) % 10**10, signal.SIGKILL)
+            kill_process_of(half)
 
     return kill
 
