@@ -72,6 +72,13 @@ def nothing_half(out: Path) -> Iterator[None]:
         raise
 
 
+def clear_unfinished(out: Path) -> None:
+    """Removes what processes left that were killed while they wrote a file of the evaluation. Raises `OSError`."""
+    for name in (REPORT, *TABLES, results.FILE):
+        for path in unfinished(out / name):
+            path.unlink(missing_ok=True)
+
+
 def clear(out: Path) -> None:
     """Removes the files of an evaluation, and no others. Raises `OSError`."""
     for path in (out / WORST_FOLDER).glob("*.jpg"):
@@ -84,9 +91,7 @@ def clear(out: Path) -> None:
             shutil.rmtree(folder)
     if (out / EXPORTS).is_dir() and not any((out / EXPORTS).iterdir()):
         (out / EXPORTS).rmdir()
-    for name in (REPORT, *TABLES, results.FILE):
-        for path in unfinished(out / name):
-            path.unlink(missing_ok=True)
+    clear_unfinished(out)
     # The figures last: until then the folder is known for what it is.
     for name in (REPORT, OVERLAY, *TABLES, LOG, results.FILE):
         (out / name).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.fleet import outcome
 from eomt_ros.evaluation.fleet.failure import FAILURE, write_failure
 from eomt_ros.evaluation.fleet.unit import Unit
-from eomt_ros.evaluation.output_folder import OutputFolderError, clear, expect_no_input
+from eomt_ros.evaluation.output_folder import OutputFolderError, clear, clear_unfinished, expect_no_input
 from eomt_ros.evaluation.results import FailedRecording
 
 _LOG = re.compile(r"log(-\d+-of-\d+)?\.txt")
@@ -82,6 +82,7 @@ def make_fleet_ready(
     remove_halves(out, own)
     log_of(out, shard).touch()  # tells what the folder is, whatever ends the run
     if shard is None:
+        clear_unfinished(out)
         results.begin(out)
 
 

@@ -53,6 +53,7 @@ def test_a_run_that_was_killed_at_once_goes_on(shard: Shard | None, out: Path) -
 def test_a_second_run_is_refused_unless_it_goes_on_or_overwrites(half_done: Path) -> None:
     with pytest.raises(OutputFolderError, match="is not empty: give another folder, --resume to go on there, or --ov"):
         ready(half_done)
+    touch(half_done, f".{results.FILE}.4711")  # killed while it wrote the figures of all
     ready(half_done, resume=True)
     assert files(half_done) == {results.FILE, f"monday/{FILE}", f"tuesday/{FAILURE}", "log.txt"}
 
