@@ -8,6 +8,7 @@ import math
 import os
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
@@ -142,7 +143,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise JsonFileError(f"{where} is {_shown(value)}, expected an object")
         kind, *others = arguments
         hint = others[0] if others else int  # a Counter's
-        return {_key(kind, name, where): _value(hint, each, f"{where}.{name}") for name, each in value.items()}
+        found = {_key(kind, name, where): _value(hint, each, f"{where}.{name}") for name, each in value.items()}
+        return Counter(found) if origin is Counter else found
     if is_dataclass(hint):
         return from_json(typing.cast(type[Any], hint), value, where)
     return _scalar(hint, value, where)

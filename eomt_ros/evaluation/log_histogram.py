@@ -25,7 +25,6 @@ class LogHistogram:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for bins that no value is in."""
-        self.bins = Counter(self.bins)
         for number in self.bins:
             if not _bin(LOWEST) <= number <= _bin(HIGHEST):
                 raise ValueError(f"bin {number}, expected {_bin(LOWEST)} to {_bin(HIGHEST)}")

@@ -36,9 +36,6 @@ class PredictedCounts:
     lives: Counter[int] = field(default_factory=Counter)
     """Nanoseconds from the first to the last frame of an id."""
 
-    def __post_init__(self) -> None:
-        self.lives = Counter(self.lives)
-
     @classmethod
     def empty(cls, classes: int, *, has_ids: bool) -> PredictedCounts:
         """Makes one without any frames."""

@@ -47,9 +47,6 @@ class ObjectCounts:
     delays: Counter[int] = field(default_factory=Counter)
     """Nanoseconds to the first detection, of the objects that were found."""
 
-    def __post_init__(self) -> None:
-        self.delays = Counter(self.delays)
-
     def add(self, other: ObjectCounts) -> None:
         """Adds the objects of another count."""
         self.delays.update(other.delays)
