@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,11 @@ class Segment:
     """Run lengths over the box, row by row, the first run outside; None unless asked for. See `decode_mask`."""
     image_size: tuple[int, int] | None = None
     """Height and width of the frame; None where they are not known."""
+    returned: bool = False
+    """This id was lost, and came back in this frame."""
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """(channels,) float32 of unit length: the network's description of a thing, by which it is found again; None for
+    stuff and in the semantic task."""
 
     def to_coco_rle(self) -> dict[str, Any]:
         """The mask over the whole frame as COCO has it, `{"size": [height, width], "counts": str}`.

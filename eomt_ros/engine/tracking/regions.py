@@ -73,6 +73,7 @@ def _named(label_map: LabelMap, labels: Labels, identities: Sequence[Identity]) 
             age=identity.age,
             mask=region.mask,
             image_size=(height, width),
+            returned=identity.returned,
         )
         for identity, region in zip(identities, label_map.regions, strict=True)
     ]

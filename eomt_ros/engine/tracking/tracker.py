@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,6 +58,10 @@ class Observation:
     class_id: int
     is_thing: bool
     box: Box
+    embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """(channels,) float32 of unit length: the network's description of a thing; None where there is none."""
+    place: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """(3,) m in a fixed frame; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Identity:
     id: int
     age: int
     """Frames since the id was given, also those without the object; 0 in the first."""
+    returned: bool = False
+    """This id was lost, and came back in this frame."""
 
 
 @dataclass
