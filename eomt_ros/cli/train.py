@@ -58,21 +58,23 @@ def run(options: argparse.Namespace) -> int:
     """Trains, and returns the exit code. Raises `UserError`, `OSError`."""
     if options.processes < 1:
         raise UserError(f"--processes is {options.processes}, expected 1 or more")
-    if options.processes > 1 and "RANK" not in os.environ:
-        launch(options)
     try:
         import accelerate  # noqa: F401
 
-        from eomt_ros.training.run import train
+        from eomt_ros.training.run import beginning_of, train
     except ModuleNotFoundError as error:
         raise UserError(missing(error, "training")) from error
 
+    settings = settings_of(options)
+    if options.processes > 1 and "RANK" not in os.environ:
+        beginning_of(options.data, options.start, settings, options.out, replay=options.replay, resume=options.resume)
+        launch(options)
     stop = threading.Event()
     with first_sets(stop):
         finished = train(
             options.data,
             options.start,
-            settings_of(options),
+            settings,
             options.out,
             replay=options.replay,
             resume=options.resume,

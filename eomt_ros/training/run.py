@@ -20,7 +20,7 @@ from eomt_ros.training.dataset import Dataset
 from eomt_ros.training.errors import TrainingError
 from eomt_ros.training.loop import Job, Training
 from eomt_ros.training.settings import SETTINGS_FILE, TrainingSettings, read_made_with, read_settings, settings_text
-from eomt_ros.training.start import start_network
+from eomt_ros.training.start import Start, start_network
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -45,27 +45,51 @@ def train(
     start: see `start_network`. resume: go on with the run in `out`, where there is one. cpu: leave GPUs alone.
     Raises `UserError` where it cannot be done, `OSError`.
     """
+    begun = beginning_of(data, start, settings, out, replay=replay, resume=resume)
+    accelerator = accelerator_of(settings, cpu=cpu)
+    try:
+        found = begun.start
+        if accelerator.is_main_process:
+            for note in found.notes:
+                print(f"start: {note}")
+            if not begun.is_begun:
+                out.mkdir(parents=True, exist_ok=True)
+                write_whole(settings_text(settings, begun.made_with), out / SETTINGS_FILE)
+        accelerator.wait_for_everyone()
+        sized = dataclasses.replace(settings, size=found.network.settings.image_size)
+        job = Job(begun.dataset, found, sized, out, begun.replay, stop or threading.Event())
+        return Training(job, accelerator).run(resume=resume)
+    finally:
+        end(accelerator)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a run begins with."""
+
+    dataset: Dataset
+    replay: Dataset | None
+    start: Start
+    made_with: Mapping[str, Any]
+    """See `made_with`."""
+    is_begun: bool
+    """Whether --out holds it already."""
+
+
+def beginning_of(
+    data: Path, start: str, settings: TrainingSettings, out: Path, *, replay: Path | None = None, resume: bool = False
+) -> Beginning:
+    """What `train` with these begins with; writes nothing.
+
+    A launcher of several processes calls it, so that a mistake is said once, not by each of them. Raises `UserError`.
+    """
     dataset = Dataset.open(data)
     second = Dataset.open(replay) if replay is not None else None
     expect_own_folder(out, [data, *([replay] if replay else [])], start)
     made = made_with(dataset, start, second)
-    begun = begun_with(out, settings, made, resume=resume)
-    accelerator = accelerator_of(settings, cpu=cpu)
-    try:
-        torch.manual_seed(settings.seed)  # the same new weights in every process
-        found = start_network(start, settings, dataset.classes)
-        if accelerator.is_main_process:
-            for note in found.notes:
-                print(f"start: {note}")
-            if not begun:
-                out.mkdir(parents=True, exist_ok=True)
-                write_whole(settings_text(settings, made), out / SETTINGS_FILE)
-        accelerator.wait_for_everyone()
-        sized = dataclasses.replace(settings, size=found.network.settings.image_size)
-        job = Job(dataset, found, sized, out, second, stop or threading.Event())
-        return Training(job, accelerator).run(resume=resume)
-    finally:
-        end(accelerator)
+    is_begun = begun_with(out, settings, made, resume=resume)
+    torch.manual_seed(settings.seed)  # the same new weights in every process
+    return Beginning(dataset, second, start_network(start, settings, dataset.classes), made, is_begun)
 
 
 def accelerator_of(settings: TrainingSettings, *, cpu: bool) -> Accelerator:

@@ -137,6 +137,8 @@ def test_wrong_words_are_refused_in_one_line(tmp_path: Path, capsys: pytest.Capt
         (["--steps", "0"], "--steps: the length of the run: got steps 0"),
         (["--minutes", "nan"], "--minutes: minutes: got nan"),
         (["--processes", "0"], "--processes is 0, expected 1 or more"),
+        (["--processes", "2", "--steps", "0"], "--steps: the length of the run: got steps 0"),
+        (["--processes", "2", "--start", str(tmp_path / "none")], "none"),
         (["--settings", str(tmp_path / "none.yaml")], "none.yaml cannot be read: No such file"),
         (["--replay", str(tmp_path / "none")], "none"),
     ):
