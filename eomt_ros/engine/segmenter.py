@@ -8,28 +8,28 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
 from eomt_ros.continuity import MAX_GAP, Admitted
-from eomt_ros.engine.backends import Backend
+from eomt_ros.engine.begun import Begun, Located
 from eomt_ros.engine.device import free_devices
 from eomt_ros.engine.errors import EngineError, NotFiniteError
 from eomt_ros.engine.fallback import PipelineWithFallback
 from eomt_ros.engine.ignore_mask import IgnoreMask, load_ignore_mask
 from eomt_ros.engine.loading import Loaded, load, made_ready, with_score_threshold
 from eomt_ros.engine.model.checkpoint import Checkpoint
-from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Request
-from eomt_ros.engine.preprocess.pixels import as_image
+from eomt_ros.engine.pipeline import FrameOutput, Request
 from eomt_ros.engine.results import FrameResult, Timings
-from eomt_ros.engine.stream import State, Stream
+from eomt_ros.engine.stream import Stream
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
+from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.engine.tracking.regions import segments_of
 from eomt_ros.engine.tracking.tracker import Identities
 from eomt_ros.extras import missing
 from eomt_ros.model_options import GONE, ModelOptions, rules_of
-from eomt_ros.stamps import SECOND, Stamp, nanoseconds
+from eomt_ros.stamps import SECOND, Stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -50,16 +50,6 @@ def _option(name: str) -> Any:
         lambda segmenter: getattr(segmenter.options, name),
         lambda segmenter, value: setattr(segmenter, "options", replace(segmenter.options, **{name: value})),
     )
-
-
-class _Begun(NamedTuple):
-    """A frame, and its stream's state before it."""
-
-    stream: Stream
-    start: State
-    stamp: int | None
-    """Nanoseconds."""
-    frame: FrameInput
 
 
 class Segmenter:
@@ -213,6 +203,7 @@ class Segmenter:
         stream: Stream,
         *,
         stamp: Stamp | Admitted | None = None,
+        locate: Locate | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -223,6 +214,7 @@ class Segmenter:
         stamp: seconds, on any clock that runs with the camera's; the ids use it. A float counts to the microsecond,
         which is what it holds since 1970; `Fraction(nanoseconds, 10**9)` counts to the nanosecond. With what
         `Stream.admit` gave in place of it, the stream begins anew by itself, as in `Stream.segment`.
+        locate: gives the places of what the frame shows, by which things that come back are found again.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
         confidence of every pixel.
 
@@ -234,6 +226,7 @@ class Segmenter:
             [image],
             [stream],
             stamps=[stamp],
+            locate=[locate],
             with_masks=with_masks,
             with_logits=with_logits,
             with_confidence=with_confidence,
@@ -246,6 +239,7 @@ class Segmenter:
         streams: Sequence[Stream],
         *,
         stamps: Sequence[Stamp | Admitted | None] | None = None,
+        locate: Sequence[Locate | None] | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -259,6 +253,7 @@ class Segmenter:
         streams: Sequence[Stream],
         *,
         stamps: Sequence[Stamp | Admitted | None] | None = None,
+        locate: Sequence[Locate | None] | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -271,6 +266,7 @@ class Segmenter:
         streams: Sequence[Stream],
         *,
         stamps: Sequence[Stamp | Admitted | None] | None = None,
+        locate: Sequence[Locate | None] | None = None,
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
@@ -285,22 +281,24 @@ class Segmenter:
         `asyncio.gather` does; its stream is then as before, and the others go on. Otherwise the first one is raised,
         and all streams are as before.
 
-        Raises `ValueError` where images, streams and stamps differ in number, or a stream is named twice.
+        Raises `ValueError` where images, streams, stamps and locate differ in number, or a stream is named twice.
         """
         stamps = [None] * len(images) if stamps is None else stamps
-        if not len(images) == len(streams) == len(stamps):
+        locate = [None] * len(images) if locate is None else locate
+        if not len(images) == len(streams) == len(stamps) == len(locate):
             raise ValueError(
-                f"got {len(images)} images, {len(streams)} streams and {len(stamps)} stamps, expected as many of each"
+                f"got {len(images)} images, {len(streams)} streams, {len(stamps)} stamps and {len(locate)} locate, "
+                "expected as many of each"
             )
         if len(set(streams)) < len(streams):
             raise ValueError("streams names one twice, expected one frame of each: the later waits for the earlier")
         pipeline = self._open_pipeline
         active = pipeline.active
-        begun: dict[int, _Begun] = {}
+        begun: dict[int, Begun] = {}
         found: dict[int, FrameOutput | EngineError | ValueError] = {}
-        for index, given in enumerate(zip(images, streams, stamps, strict=True)):
+        for index, given in enumerate(zip(images, streams, stamps, locate, strict=True)):
             try:
-                begun[index] = self._begin(*given, active.step)
+                begun[index] = Begun.of(*given, task=self._task, step=active.step)
             except ValueError as error:
                 if not return_exceptions:
                     raise
@@ -314,9 +312,10 @@ class Segmenter:
                 raise failed[0]
             finally:
                 del failed, found  # else the error and its traceback hold each other, and the images
+        located = {index: begun[index].located(each) for index, each in found.items() if isinstance(each, FrameOutput)}
         # Only now, when nothing can fail any more: a stream is never left half updated.
         return [
-            self._result(each, begun[index], request) if isinstance(each, FrameOutput) else each
+            self._result(each, begun[index], request, located[index]) if isinstance(each, FrameOutput) else each
             for index, each in sorted(found.items())
         ]
 
@@ -344,20 +343,7 @@ class Segmenter:
             raise EngineError("the segmenter is closed; load the model again")
         return self._pipeline
 
-    def _begin(
-        self, image: np.ndarray | PilImage, stream: Stream, stamp: Stamp | Admitted | None, step: Backend
-    ) -> _Begun:
-        """Raises `ValueError` for what is no image or not of its mask's size, and for a stamp that is not finite."""
-        array = as_image(image)
-        size = array.shape[0], array.shape[1]
-        admitted = stamp if isinstance(stamp, Admitted) else None
-        time = stamp.stamp if isinstance(stamp, Admitted) else nanoseconds(stamp)
-        seen = None if stream._ignored is None else stream._ignored.of_size(size)
-        start = stream._state.before(admitted, size, step.device)
-        queries = step.first_queries if start.queries is None else start.queries
-        return _Begun(stream, start, time, FrameInput(array, self._task.place(size), queries, start.memory, seen))
-
-    def _result(self, frame: FrameOutput, begun: _Begun, request: Request) -> FrameResult:
+    def _result(self, frame: FrameOutput, begun: Begun, request: Request, located: Located) -> FrameResult:
         """The frame with ids, and the stream behind it."""
         begin = perf_counter()
         stream, start = begun.stream, begun.start
@@ -373,6 +359,7 @@ class Segmenter:
             begun.stamp,
             fused=request.options.fuse_stuff and self.task == "panoptic",
             propagated=self._family.propagates,
+            places=located.places,
         )
         identified = perf_counter()
         if self.task == "semantic":
@@ -392,6 +379,6 @@ class Segmenter:
                 preprocess=frame.preprocess,
                 network=frame.network,
                 postprocess=frame.postprocess + perf_counter() - identified,
-                identity=identified - begin,
+                identity=located.seconds + identified - begin,
             ),
         )

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from eomt_ros.continuity import MAX_GAP
+from eomt_ros.engine.begun import Begun
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import FrameOutput, Request, segmented
 from eomt_ros.engine.results import FrameResult
 from eomt_ros.engine.segmenter import Segmenter
+from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.model_options import ModelOptions
 from eomt_ros.stamps import Stamp
 
@@ -44,14 +46,21 @@ class ThresholdSweep:
         self._others = [(segmenter.open_stream(max_gap=max_gap), other) for other in others]
 
     def segment(
-        self, image: np.ndarray, *, stamp: Stamp | None = None, with_masks: bool = False
+        self,
+        image: np.ndarray,
+        *,
+        stamp: Stamp | None = None,
+        locate: Locate | None = None,
+        with_masks: bool = False,
     ) -> tuple[FrameResult, list[FrameResult]]:
         """Segments the next frame as `Stream.segment`; the result, and those of the others.
 
         These have no confidence and no segments' masks. Raises as `Stream.segment`; all streams are then as before.
         """
         admitted = self.stream.admit(stamp)
-        found = self._segmenter.segment(image, self.stream, stamp=admitted, with_masks=with_masks, with_logits=True)
+        found = self._segmenter.segment(
+            image, self.stream, stamp=admitted, locate=locate, with_masks=with_masks, with_logits=True
+        )
         assert found.logits is not None
         state = self.stream._state
         step = self._segmenter._open_pipeline.active.step
@@ -61,12 +70,12 @@ class ThresholdSweep:
         answer = StepResult(masks, classes, step.first_queries)
         results = []
         for stream, options in self._others:
-            begun = self._segmenter._begin(image, stream, admitted, step)
+            begun = Begun.of(image, stream, admitted, locate, task=self._segmenter._task, step=step)
             request = Request([begun.frame], options, with_masks=False, with_logits=False, with_confidence=False)
             label_map = segmented(self._segmenter._task, answer, begun.frame, request)
             queries = step.first_queries if state.queries is None else state.queries
             output = FrameOutput(label_map, None, queries, state.memory, math.nan, math.nan, math.nan)
-            results.append(self._segmenter._result(output, begun, request))
+            results.append(self._segmenter._result(output, begun, request, begun.located(output)))
         return replace(found, logits=None), results
 
     def reset(self) -> None:

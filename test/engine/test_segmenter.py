@@ -711,9 +711,9 @@ def test_cuda_without_cuda_is_refused_and_auto_warns_and_takes_the_cpu(load, cap
 @pytest.mark.parametrize(
     ("images", "streams", "stamps", "message"),
     [
-        (2, 1, None, "got 2 images, 1 streams and 2 stamps"),
-        (1, 2, None, "got 1 images, 2 streams and 1 stamps"),
-        (2, 2, [0.0], "got 2 images, 2 streams and 1 stamps"),
+        (2, 1, None, "got 2 images, 1 streams, 2 stamps and 2 locate"),
+        (1, 2, None, "got 1 images, 2 streams, 1 stamps and 1 locate"),
+        (2, 2, [0.0], "got 2 images, 2 streams, 1 stamps and 2 locate"),
         (1, 1, [float("nan")], "stamp is nan, expected seconds"),
         (1, 1, [float("inf")], "stamp is inf, expected seconds"),
     ],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.postprocess.label_map import LabelMap, Region
 from eomt_ros.engine.results import Segment
+from eomt_ros.engine.tracking.places import Places
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 
 MOST_QUERIES = 1 << 16
@@ -20,33 +21,38 @@ def segments_of(
     *,
     fused: bool,
     propagated: bool,
+    places: Places | None = None,
 ) -> list[Segment]:
     """The segments of a stream's next frame, in the order of its regions.
 
     identities: of the stream; None in the semantic task, where all ids are 0. stamp: in nanoseconds. fused: all regions
-    of a stuff class are one. propagated: queries go from frame to frame.
+    of a stuff class are one. propagated: queries go from frame to frame. places: of the regions, where any is known.
     """
     if identities is None:
         return _named(label_map, labels, [Identity(id=0, age=0)] * len(label_map.regions))
-    observations = _observed(label_map.regions, fused, propagated)
+    observations = _observed(label_map.regions, fused, propagated, places)
     seen = None if propagated else label_map.index()
     return _named(label_map, labels, identities.update(observations, label_map.winner.shape[1], stamp, seen))
 
 
-def _observed(regions: Sequence[Region], fused: bool, propagated: bool) -> list[Observation]:
+def _observed(
+    regions: Sequence[Region], fused: bool, propagated: bool, places: Places | None
+) -> list[Observation]:
     """The regions as the tracker observes them.
 
     Where place is all there is to go by, stuff of which a frame has several regions is followed like things.
     """
     owner = {region.query: index for index, region in enumerate(regions)}
+    known = [None] * len(regions) if places is None else places.each()
     return [
         Observation(
             slot=_slot(region, owns=owner[region.query] == index, fused=fused and not region.is_thing),
             class_id=region.class_id,
             is_thing=region.is_thing or not (fused or propagated),
             box=region.box,
+            place=place,
         )
-        for index, region in enumerate(regions)
+        for index, (region, place) in enumerate(zip(regions, known, strict=True))
     ]
 
 
