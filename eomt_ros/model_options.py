@@ -183,6 +183,21 @@ class ModelOptions(Options):
         minimum=0,
         maximum=10000,
     )
+    remember: float = option(
+        60.0,
+        "How long a thing that is out of sight keeps its id for when it comes back (s), by what it looks like and,"
+        " where that is known, where it was. 0: for 2 s, where it was in the image.",
+        minimum=0.0,
+        maximum=86400.0,
+        live=True,
+    )
+    remember_similarity: float = option(
+        0.6,
+        "How like a remembered thing one must look to get its id. Higher: fewer wrong ids and more new ones.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
     taxonomy: str = option(
         "",
         "What the robot calls things: a YAML file, or the name of one of config/taxonomies. Empty: the model's own"

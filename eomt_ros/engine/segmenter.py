@@ -24,8 +24,10 @@ from eomt_ros.engine.pipeline import FrameOutput, Request
 from eomt_ros.engine.results import FrameResult, Timings
 from eomt_ros.engine.stream import Stream
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
+from eomt_ros.engine.tracking.embedding import embeddings_of
 from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.engine.tracking.regions import segments_of
+from eomt_ros.engine.tracking.reidentify import Recall
 from eomt_ros.engine.tracking.tracker import Identities
 from eomt_ros.extras import missing
 from eomt_ros.model_options import GONE, ModelOptions, rules_of
@@ -147,6 +149,8 @@ class Segmenter:
     fuse_stuff = _option("fuse_stuff")
     score_memory = _option("score_memory")
     top_k = _option("top_k")
+    remember = _option("remember")
+    remember_similarity = _option("remember_similarity")
 
     @property
     def backend(self) -> str:
@@ -351,18 +355,21 @@ class Segmenter:
             stream.reset()
         queries = frame.queries if self._family.propagates else None
         stream._state = start._replace(queries=queries, memory=frame.memory, reset_reason="")
-        label_map = frame.label_map
+        label_map, options = frame.label_map, request.options
+        named = self.task != "semantic"
         segments = segments_of(
             label_map,
             self.labels,
-            None if self.task == "semantic" else stream._identities,
+            stream._identities if named else None,
             begun.stamp,
-            fused=request.options.fuse_stuff and self.task == "panoptic",
+            fused=options.fuse_stuff and self.task == "panoptic",
             propagated=self._family.propagates,
             places=located.places,
+            embeddings=embeddings_of(label_map.regions, queries) if named else None,
+            recall=Recall(options.remember, options.remember_similarity),
         )
         identified = perf_counter()
-        if self.task == "semantic":
+        if not named:
             panoptic = np.zeros(label_map.winner.shape, np.uint16)
         else:
             panoptic = label_map.painted([segment.id for segment in segments])

@@ -9,11 +9,12 @@ once per frame:
    must overlap by half (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
 2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
    the same class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
-3. **Birth.** Any other segment gets the next id.
-4. **Absence and death.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as
-   long (occlusion). After that it is dead, and so is a track whose slot another object has taken (1 failed) and
-   that nobody took over in that time. An id is never used again within the epoch. A pause of the camera is no absence:
-   what the last frame before it showed can be continued in the first one after it.
+3. **Return.** A segment that is neither may be an object that was lost: see `eomt_ros.engine.tracking.reidentify`.
+4. **Birth.** Any other segment gets the next id.
+5. **Absence.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as long
+   (occlusion). After that it is lost, and so is a track whose slot another object has taken (1 failed) and that nobody
+   took over in that time. No other object gets its id within the epoch. A pause of the camera is no absence: what the
+   last frame before it showed can be continued in the first one after it.
 
 Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of
 the two boxes, once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
@@ -34,6 +35,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eomt_ros.engine.postprocess.rle import Box
+from eomt_ros.engine.tracking.reidentify import NOTHING_REMEMBERED, KnownTracks, Recall
 from eomt_ros.stamps import SECOND
 
 LARGEST_ID = 65535
@@ -107,6 +109,7 @@ class Identities:
 
     def _forget(self) -> None:
         self._things: list[Track] = []
+        self._known = KnownTracks()
         self._stuff: dict[tuple[int, int], Track] = {}
         self._last_id = 0
         self._frame = -1
@@ -123,12 +126,13 @@ class Identities:
         width: int,
         stamp: int | None = None,
         segment_index: np.ndarray | None = None,
+        recall: Recall = NOTHING_REMEMBERED,
     ) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
         width: of the image, in pixels. stamp: of the frame, in nanoseconds; a frame without one, or with an older one
         than the frame before, counts `PERIOD_WITHOUT_STAMP`, and so do frames whose stamps never change. segment_index:
-        (H, W), i + 1 where segment i is seen; this rule does not look at it.
+        (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rule 3.
         """
         self._frame += 1
         self._before, self._now = self._now, self._now + self._elapsed(stamp)
@@ -141,14 +145,24 @@ class Identities:
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width, segment_index)
         self._hand_over(observations, tracks)
+        returned = self._recall(observations, tracks, recall)
 
         births = sum(track is None for track in tracks)
         if self._last_id + births > LARGEST_ID:
             self.restart()
-            return self.update(observations, width, stamp, segment_index)
+            return self.update(observations, width, stamp, segment_index, recall)
         for index, seen in enumerate(observations):
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
-        self._named = [Identity(track.id, self._frame - track.born) for track in tracks if track is not None]
+        if recall.seconds:
+            self._known.see(
+                [(track, seen) for track, seen in zip(tracks, observations, strict=True) if track and seen.is_thing],
+                self._now,
+            )
+        self._named = [
+            Identity(track.id, self._frame - track.born, index in returned)
+            for index, track in enumerate(tracks)
+            if track is not None
+        ]
         return self._named
 
     def _elapsed(self, stamp: int | None) -> int:
@@ -203,6 +217,20 @@ class Identities:
             if place >= SAME_PLACE and tracks[index] is None and track.id not in shown:
                 tracks[index] = track
                 shown.add(track.id)
+
+    def _recall(self, observations: Sequence[Observation], tracks: list[Track | None], recall: Recall) -> set[int]:
+        """Rule 3: gives things that continue none a track that was lost; which of the segments got one."""
+        newcomers = [index for index, seen in enumerate(observations) if seen.is_thing and tracks[index] is None]
+        if not newcomers or not recall.seconds:
+            return set()
+        shown = {track.id for track in tracks if track is not None}
+        found = self._known.recall([observations[index] for index in newcomers], shown, self._now, recall)
+        returned = {index: track for index, track in zip(newcomers, found, strict=True) if track is not None}
+        for index, track in returned.items():
+            tracks[index] = track
+            if track not in self._things:
+                self._things.append(track)
+        return set(returned)
 
     def _birth(self, seen: Observation) -> Track:
         self._last_id += 1

@@ -1,0 +1,297 @@
+"""Things that come back after a long absence, on scenes that are told thing by thing, for both ways to give ids."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
+from eomt_ros.engine.tracking.reidentify import MARGIN, MOST_TRACKS, NEAR, Recall
+from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
+from eomt_ros.stamps import SECOND
+
+HEIGHT, WIDTH, SIZE = 480, 640, 40
+BALL, CONE, FLOOR = range(3)
+RECALL = Recall(60.0, 0.8)
+
+
+def look(degrees: float, channels: int = 8) -> np.ndarray:
+    """An embedding; the likeness of two is the cosine of the angle between them."""
+    found = np.zeros(channels, np.float32)
+    found[:2] = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return found
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A square of the image."""
+
+    look: np.ndarray | None
+    x: int = 100
+    slot: int = 0
+    class_id: int = BALL
+    place: Sequence[float] | None = None
+    is_thing: bool = True
+
+    def seen(self) -> Observation:
+        box = (self.x, 100, SIZE, SIZE)
+        place = None if self.place is None else np.array(self.place, np.float64)
+        return Observation(self.slot, self.class_id, self.is_thing, box, self.look, place)
+
+
+class Camera:
+    """Shows a stream of frames at ten a second."""
+
+    def __init__(self, identities: type[Identities], recall: Recall) -> None:
+        self.identities = identities()
+        self.recall = recall
+        self.time = 0.0
+
+    def names(self, *things: Thing) -> list[Identity]:
+        """The next frame's."""
+        index = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for number, thing in enumerate(things, start=1):
+            index[100 : 100 + SIZE, thing.x : thing.x + SIZE] = number
+        self.time += 0.1
+        seen = [thing.seen() for thing in things]
+        return self.identities.update(seen, WIDTH, round(self.time * SECOND), index, self.recall)
+
+    def show(self, *things: Thing) -> list[int]:
+        return [name.id for name in self.names(*things)]
+
+    def look_away(self, seconds: float = 10.0) -> None:
+        """An empty frame at once, and another just before the next one comes, `seconds` after the last with things."""
+        self.show()
+        self.time += seconds - 0.3
+        self.show()
+
+
+@pytest.fixture(params=[Identities, OverlapIdentities])
+def kind(request: pytest.FixtureRequest) -> type[Identities]:
+    found: type[Identities] = request.param
+    return found
+
+
+@pytest.fixture
+def camera(kind: type[Identities]) -> Camera:
+    return Camera(kind, RECALL)
+
+
+def away(thing: Thing) -> Thing:
+    """The same thing, where neither its slot nor its place in the image says so."""
+    return replace(thing, x=thing.x + 300, slot=thing.slot + 10)
+
+
+# --- what comes back
+
+
+def test_a_thing_that_comes_back_elsewhere_has_its_id_and_says_so_once(camera: Camera) -> None:
+    first = [camera.names(Thing(look(0)))[0] for _ in range(3)]
+    assert [(name.id, name.age, name.returned) for name in first] == [(1, 0, False), (1, 1, False), (1, 2, False)]
+    camera.look_away()
+    again = [camera.names(away(Thing(look(0))))[0] for _ in range(2)]
+    assert [(name.id, name.age, name.returned) for name in again] == [(1, 5, True), (1, 6, False)]
+
+
+def test_what_came_back_is_followed_like_any_other(camera: Camera) -> None:
+    camera.show(Thing(look(0)))
+    camera.look_away()
+    there = away(Thing(look(0)))
+    assert [camera.show(replace(there, x=400 + 5 * step, look=look(90))) for step in range(1)] == [[2]]
+    camera.look_away()
+    assert [camera.show(replace(there, x=400 + 5 * step)) for step in range(5)] == [[1]] * 5
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.5, 30.0, 59.0])
+def test_it_may_be_away_for_as_long_as_is_remembered(camera: Camera, seconds: float) -> None:
+    camera.show(Thing(look(0)))
+    camera.look_away(seconds)
+    assert camera.show(away(Thing(look(0)))) == [1]
+
+
+def test_what_was_away_for_longer_is_new(camera: Camera) -> None:
+    camera.show(Thing(look(0)))
+    camera.look_away(61.0)
+    assert camera.show(away(Thing(look(0)))) == [2]
+
+
+def test_nothing_is_remembered_for_0_seconds(kind: type[Identities]) -> None:
+    camera = Camera(kind, Recall(0.0, 0.0))
+    camera.show(Thing(look(0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0)))) == [2]
+
+
+@pytest.mark.parametrize("similarity", [0.5, 0.8, 0.95])
+def test_it_must_look_as_like_as_is_asked_for(kind: type[Identities], similarity: float) -> None:
+    angle = np.degrees(np.arccos(similarity))
+    for off, expected in ((-1.0, 1), (1.0, 2)):
+        camera = Camera(kind, Recall(60.0, similarity))
+        camera.show(Thing(look(0)))
+        camera.look_away()
+        assert camera.show(away(Thing(look(angle + off)))) == [expected]
+
+
+def test_a_thing_of_another_class_is_new(camera: Camera) -> None:
+    camera.show(Thing(look(0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0), class_id=CONE))) == [2]
+
+
+def test_what_is_in_view_is_not_lost(camera: Camera) -> None:
+    camera.show(Thing(look(0)))
+    assert camera.show(Thing(look(0)), away(Thing(look(0)))) == [1, 2]
+
+
+def test_each_look_of_a_thing_is_remembered(camera: Camera) -> None:
+    """Seen from all sides; their mean is like none of them."""
+    for degrees in range(0, 181, 5):
+        camera.show(Thing(look(degrees)))
+    for degrees in (0, 90, 180):
+        camera.look_away()
+        assert camera.show(away(Thing(look(degrees)))) == [1]
+
+
+def test_an_epoch_knows_nothing_of_the_one_before(camera: Camera) -> None:
+    camera.show(Thing(look(90)), Thing(look(0), x=300, slot=1))
+    camera.look_away()
+    camera.identities.restart()
+    assert camera.show(Thing(look(0), x=500, slot=7)) == [1]
+
+
+def test_stuff_is_not_lost(camera: Camera) -> None:
+    camera.show(Thing(look(0), class_id=FLOOR, is_thing=False))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0), class_id=FLOOR))) == [2]
+
+
+# --- which of several
+
+
+def test_of_several_it_is_the_one_it_looks_like(camera: Camera) -> None:
+    camera.show(*(Thing(look(60 * number), 100 * number, number) for number in range(4)))
+    camera.look_away()
+    assert camera.show(Thing(look(120), 400, 11), Thing(look(60), 250, 12)) == [3, 2]
+
+
+@pytest.mark.parametrize(("between", "expected"), [(0.5 * MARGIN, 3), (2 * MARGIN, 1)])
+def test_between_two_lost_ones_that_are_about_equally_like_it_is_new(
+    camera: Camera, between: float, expected: int
+) -> None:
+    far = np.degrees(np.arccos(1 - between))
+    camera.show(Thing(look(0), 100, 0), Thing(look(far), 300, 1))
+    camera.look_away()
+    assert camera.show(Thing(look(0), 500, 7)) == [expected]
+
+
+@pytest.mark.parametrize(("between", "expected"), [(0.5 * MARGIN, [2, 3]), (2 * MARGIN, [1, 2])])
+def test_two_newcomers_that_are_about_equally_like_a_lost_one_are_new(
+    camera: Camera, between: float, expected: list[int]
+) -> None:
+    far = np.degrees(np.arccos(1 - between))
+    camera.show(Thing(look(0), 100, 0))
+    camera.look_away()
+    assert camera.show(Thing(look(0), 300, 7), Thing(look(far), 500, 8)) == expected
+
+
+def test_ten_equal_cones_get_new_ids_rather_than_wrong_ones(camera: Camera) -> None:
+    cones = [Thing(look(0), 60 * number, number, CONE) for number in range(10)]
+    assert camera.show(*cones) == list(range(1, 11))
+    camera.look_away()
+    assert camera.show(*(replace(cone, x=cone.x + 25, slot=cone.slot + 20) for cone in cones)) == list(range(11, 21))
+
+
+def test_ten_equal_cones_keep_their_ids_where_they_stand_apart_in_a_fixed_frame(camera: Camera) -> None:
+    cones = [Thing(look(0), 60 * number, number, CONE, (2.0 * number, 0, 0)) for number in range(10)]
+    camera.show(*cones)
+    camera.look_away()
+    back = [replace(cone, x=cone.x + 25, slot=cone.slot + 20) for cone in reversed(cones)]
+    assert camera.show(*back) == list(range(10, 0, -1))
+
+
+# --- where it was
+
+
+def test_a_thing_out_of_reach_is_new_however_like(camera: Camera) -> None:
+    camera.show(Thing(look(0), place=(0, 0, 0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0), place=(NEAR + 0.1, 0, 0)))) == [2]
+
+
+def test_a_thing_in_its_place_need_not_look_as_like(camera: Camera) -> None:
+    camera.show(Thing(look(0), place=(0, 0, 0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(50), place=(0.1, 0, 0)))) == [1]
+    camera.look_away()
+    assert camera.show(Thing(look(100), 0, 5, place=(0.9, 0, 0))) == [2]
+
+
+def test_what_moved_may_have_gone_on(camera: Camera) -> None:
+    for step in range(30):
+        camera.show(Thing(look(0), place=(0.05 * step, 0, 0)))
+    camera.look_away(4.0)
+    assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
+
+
+def test_without_a_place_then_or_now_looks_alone_count(camera: Camera) -> None:
+    camera.show(Thing(look(0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(50), place=(0, 0, 0)))) == [2]
+    camera.look_away()
+    assert camera.show(Thing(look(0), 0, 5, place=(0, 0, 0))) == [1]
+
+
+# --- bad input and bounds
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_embedding_that_is_not_finite_is_none(camera: Camera, bad: float) -> None:
+    broken = np.full(8, bad, np.float32)
+    camera.show(Thing(look(0)), Thing(broken, 300, 1))
+    camera.look_away()
+    assert camera.show(away(Thing(broken))) == [3]
+    camera.look_away()
+    assert camera.show(Thing(look(0), 0, 5)) == [1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_place_that_is_not_finite_is_none(camera: Camera, bad: float) -> None:
+    camera.show(Thing(look(0), place=(0, bad, 0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0), place=(5, 0, 0)))) == [1]
+    camera.look_away()
+    assert camera.show(Thing(look(0), 0, 5, place=(bad, 0, 0))) == [1]
+
+
+def test_thousands_of_lost_things_push_out_the_oldest(kind: type[Identities]) -> None:
+    camera = Camera(kind, Recall(86400.0, 0.9))
+    looks = np.random.default_rng(0).standard_normal((MOST_TRACKS + 500, 64)).astype(np.float32)
+    looks /= np.linalg.norm(looks, axis=1, keepdims=True)
+    for number, each in enumerate(looks):
+        assert camera.show(Thing(each)) == [number + 1]
+        camera.look_away(2.5)
+    assert camera.show(Thing(looks[501])) == [502]
+    camera.look_away()
+    assert camera.show(Thing(looks[498])) == [len(looks) + 1]
+
+
+@pytest.mark.parametrize("channels", [64, 1 << 16])
+def test_an_hour_with_a_new_thing_every_second_takes_less_than_20_mib(channels: int) -> None:
+    things = 3600 if channels < 1000 else 100
+    camera = Camera(Identities, Recall(86400.0, 0.9))
+    generator = np.random.default_rng(0)
+    tracemalloc.start()
+    try:
+        for number in range(things):
+            each = generator.standard_normal(channels).astype(np.float32)
+            camera.show(Thing(each / np.linalg.norm(each), 100 * (number % 3), number))
+            camera.time += 0.9
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert camera.show(Thing(None, 400, -1)) == [things + 1]
+    assert peak < 20 * 2**20
