@@ -365,7 +365,7 @@ class Segmenter:
             fused=options.fuse_stuff and self.task == "panoptic",
             propagated=self._family.propagates,
             places=located.places,
-            embeddings=embeddings_of(label_map.regions, queries) if named else None,
+            embeddings=embeddings_of(begun.frame.image, label_map) if named else None,
             recall=Recall(options.remember, options.remember_similarity),
         )
         identified = perf_counter()

@@ -243,6 +243,15 @@ def test_area_box_and_mask_of_a_segment_agree(results):
             assert all(type(number) is int for number in (segment.id, segment.area, *segment.box, *segment.mask))
 
 
+def test_every_thing_that_is_seen_has_an_embedding(results):
+    task, _, found = results
+    for result in found:
+        for segment in result.segments:
+            is_seen = segment.is_thing and bool((result.panoptic == segment.id).any())
+            assert (segment.embedding is not None) == (is_seen and task != "semantic")
+    assert task == "semantic" or any(segment.embedding is not None for each in found for segment in each.segments)
+
+
 def test_masks_painted_in_order_give_the_label_images(results):
     """So a segment's mask is what it shows, and in the instance task the later one covers the earlier."""
     task, _, found = results
@@ -469,6 +478,7 @@ def test_a_reset_begins_the_next_epoch_and_gives_what_a_fresh_stream_gives(segme
 
 
 def test_stamps_tell_each_stream_how_long_a_thing_was_away(segmenter):
+    segmenter.remember = 0.0
     streams = [segmenter.open_stream(), segmenter.open_stream()]
 
     def thing_ids(*starts: float) -> list[set[int]]:

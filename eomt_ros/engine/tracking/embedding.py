@@ -1,26 +1,72 @@
-"""The network's description of each thing in a frame, by which a thing that comes back is known again."""
+"""The looks of a thing as a vector, by which it is found again: the colours that are seen of it.
+
+Of all that was measured in `docs/identity.md` this tells things of one class apart best, the network's own features
+included, which say what a thing is rather than which one. It is the same for all networks and backends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 
+import cv2
 import numpy as np
-from torch import Tensor
 
-from eomt_ros.engine.postprocess.label_map import Region
+from eomt_ros.engine.postprocess.label_map import LabelMap, Region
+
+BINS = (4, 9, 9)
+"""Levels of lightness, and of red against green and blue against yellow (CIELAB). A colour between two counts for both,
+by how near it is, so that a little more light does not move it."""
+LOWEST, HIGHEST = np.array([0, -60, -60], np.float32), np.array([100, 60, 60], np.float32)
+"""CIELAB; colours beyond count as these."""
+CHANNELS = math.prod(BINS)
+SAMPLES = 256
+"""Pixels of a thing's box that are looked at, evenly spread; more tell no more."""
+FEWEST = 16
+"""Pixels under the mask that are enough among these."""
 
 
-def embeddings_of(regions: Sequence[Region], queries: Tensor | None) -> list[np.ndarray | None]:
-    """The embedding of each region, (channels,) float32 of unit length; None for stuff, and where it is not finite.
+def embeddings_of(image: np.ndarray, label_map: LabelMap) -> list[np.ndarray | None]:
+    """The embedding of each region, (CHANNELS,) float32 of unit length; None for stuff and for what is fully covered.
 
-    queries: (1, queries, channels), those that the stream's next frame starts from; None where nothing is propagated.
+    image: (H, W, 3) uint8 RGB. An embedding is the root of the share of each colour, so that the cosine of two is the
+    overlap of their colours (Bhattacharyya coefficient).
     """
-    if queries is None:
-        return [None] * len(regions)
-    vectors = queries[0].float().cpu().numpy()
-    return [_unit(vectors[region.query]) if region.is_thing else None for region in regions]
+    found: list[np.ndarray | None] = [None] * len(label_map.regions)
+    samples = {
+        index: pixels
+        for index, region in enumerate(label_map.regions)
+        if region.is_thing and len(pixels := _sampled(image, label_map.winner, region))
+    }
+    if samples:
+        owners = np.repeat(np.arange(len(samples)), [len(pixels) for pixels in samples.values()])
+        for index, shares in zip(samples, _shares(np.concatenate(list(samples.values())), owners), strict=True):
+            found[index] = np.sqrt(shares)
+    return found
 
 
-def _unit(vector: np.ndarray) -> np.ndarray | None:
-    length = float(np.linalg.norm(vector))
-    return vector / np.float32(length) if 0 < length < np.inf else None
+def _sampled(image: np.ndarray, winner: np.ndarray, region: Region) -> np.ndarray:
+    """Colours of a region of one map, (n, 3)."""
+    x, y, width, height = region.box
+    for step in (max(1, math.isqrt(width * height // SAMPLES)), 1):  # all, where little of it is seen
+        part = slice(y, y + height, step), slice(x, x + width, step)
+        colours: np.ndarray = image[part][winner[part] == 1 + region.maps[0]]
+        if len(colours) >= FEWEST:
+            break
+    return colours
+
+
+def _shares(colours: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """The share of each colour in each owner, (owners, CHANNELS) float32. colours: (n, 3) uint8 RGB. owners: (n,)."""
+    lab = cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    last = np.array(BINS, np.float32) - 1
+    place = np.clip((lab - LOWEST) / (HIGHEST - LOWEST), 0, 1) * last
+    low = np.minimum(place.astype(np.int64), last.astype(np.int64) - 1)
+    nearness = np.stack([1 - (place - low), place - low])
+    count = int(owners[-1]) + 1
+    total = np.zeros(count * CHANNELS)
+    for corner in np.ndindex(2, 2, 2):
+        channel = np.ravel_multi_index(tuple((low + corner).T), BINS)
+        weight = nearness[corner[0], :, 0] * nearness[corner[1], :, 1] * nearness[corner[2], :, 2]
+        total += np.bincount(owners * CHANNELS + channel, weight, count * CHANNELS)
+    shares = total.reshape(count, CHANNELS)
+    return (shares / shares.sum(1, keepdims=True)).astype(np.float32)

@@ -61,7 +61,7 @@ class Observation:
     is_thing: bool
     box: Box
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
-    """(channels,) float32 of unit length: the network's description of a thing; None where there is none."""
+    """(channels,) float32 of unit length: the looks of a thing; None where there is none."""
     place: np.ndarray | None = field(default=None, compare=False, repr=False)
     """(3,) m in a fixed frame; None where it is not known."""
 
