@@ -1,7 +1,8 @@
 """`python -m bench.gpu`: the engine on a GPU beside Hugging Face's VidEoMT, plain and compiled, on the same frames.
 
 Random weights, no ROS, no network. A frame is a uint8 image in the host's memory, and done when its label images are
-there. `--device cpu` runs the same on a CPU, for a look at the program and not at the figures.
+there. `--device cpu` runs the same on a CPU, for a look at the program and not at the figures. A run that is broken off
+leaves the results of the models before.
 """
 
 from __future__ import annotations
@@ -44,14 +45,24 @@ COMPARED = 4
 MATRIX = 8192
 KERNELS = 12
 """That take the most time."""
+CHANGING = 10_000
+"""Frames of changing sizes and numbers of cameras."""
+SIZES = 20
+"""More than graphs are kept for."""
+BATCHES = 20
+"""That pass before the next change, each of which captures a graph."""
+SAME = 0.995
+"""Share of the pixels: several frames at once are summed in another order than one."""
 
 
 class Bench:
     """The measurements of every model."""
 
-    def __init__(self, device: str, frames: int) -> None:
+    def __init__(self, device: str, frames: int, out: Path) -> None:
+        """out: where the profiler's tables go."""
         self._device = device
         self._frames = frames
+        self._out = out
         self._pictures = [picture(*SIZE, seed) for seed in range(PICTURES)]
 
     def rows(self, name: str, folder: Path) -> Iterator[Row]:
@@ -201,7 +212,10 @@ class Bench:
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
             for image in self._pictures:
                 segmenter.segment(image, stream)
-        kernels = sorted(profiler.key_averages(), key=lambda kernel: -kernel.self_device_time_total)
+        found = profiler.key_averages()
+        file = self._out / f"kernels-{name.replace(' ', '-').lower()}.txt"
+        file.write_text(found.table(sort_by="self_cuda_time_total", row_limit=100, max_name_column_width=100))
+        kernels = sorted(found, key=lambda kernel: -kernel.self_device_time_total)
         for place, kernel in enumerate(kernels[:KERNELS], start=1):
             ms = kernel.self_device_time_total / 1e3 / PICTURES
             note = f"{ms:.3f} ms a frame, {kernel.count / PICTURES:.0f} times: {kernel.key[:90]}"
@@ -229,6 +243,28 @@ class Bench:
         )
         return Row(f"memory, 1920x1080, {name}", note=note)
 
+    def changing(self, frames: int) -> Row:
+        """Frames of the demo model whose size and number of cameras change: wrong maps, and the memory that is held."""
+        segmenter = Segmenter.load("demo", device=self._device, backend="torch", task="panoptic")
+        images = [picture(120 + 24 * size, 480 - 12 * size, size) for size in range(SIZES)]
+        expected = [segmenter.segment(image, segmenter.open_stream()).panoptic for image in images]
+        drawn, held, wrong, done = np.random.default_rng(0), 0, 0, 0
+        while done < frames:
+            places = drawn.integers(0, SIZES, drawn.integers(1, max(CAMERAS) + 1))
+            for _ in range(BATCHES):
+                streams = [segmenter.open_stream() for _ in places]
+                results = segmenter.segment_batch([images[place] for place in places], streams)
+                shares = [np.mean(one.panoptic == expected[at]) for one, at in zip(results, places, strict=True)]
+                wrong += sum(share < SAME for share in shares)
+            before, done = done, done + BATCHES * len(places)
+            if before < frames // 2 <= done:
+                results = streams = None
+                held = self._held()
+        results = streams = None
+        growth = (self._held() - held) / 2**20
+        note = f"{wrong} wrong maps of {done}; held {held / 2**20:.0f} MiB at half-time"
+        return Row(f"frames of {SIZES} sizes, 1 to {max(CAMERAS)} cameras", growth_mib=growth, note=note)
+
     def _held(self) -> int:
         self._free()
         return torch.cuda.memory_allocated() if self._device != "cpu" else 0
@@ -248,24 +284,30 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"only these: {', '.join(MODELS)}, demo")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=table.RESULTS, help="folder of the results (default: %(default)s)")
     options = parser.parse_args()
     unknown = sorted(set(options.models) - {*MODELS, "demo"})
     if unknown:
         parser.error(f"no model is called {unknown[0]!r}, expected {', '.join(MODELS)} or demo")
     if options.device != "cpu" and not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} finds no GPU here; --device cpu tries the program out")
-    bench = Bench(options.device, options.frames)
-    rows = [bench.matrix_rate()[1]]
+    options.out.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.device, options.frames, options.out)
+    table.head()
+    rows: list[Row] = []
+
+    def tell(row: Row) -> None:
+        rows.append(judge(row, GPU_TARGETS))
+        print(table.line(rows[-1]), flush=True)
+
+    tell(bench.matrix_rate()[1])
+    tell(bench.changing(CHANGING if options.device != "cpu" else options.frames))
     with tempfile.TemporaryDirectory() as folder:
         for name in options.models or MODELS:
             for row in bench.rows(name, Path(folder)):
-                rows.append(judge(row, GPU_TARGETS))
-                print(row.name, flush=True)
-    table.head()
-    for row in rows:
-        print(table.line(row))
-    if options.device != "cpu" and not options.models:
-        print(f"\nwritten to {table.write(rows)}")
+                tell(row)
+            table.write(rows, options.out)
+    print(f"\nwritten to {table.write(rows, options.out)}")
 
 
 if __name__ == "__main__":

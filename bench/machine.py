@@ -7,7 +7,6 @@ import platform
 import re
 from pathlib import Path
 
-import psutil
 import torch
 
 from eomt_ros.evaluation.provenance import processor
@@ -33,7 +32,7 @@ def describe() -> dict[str, str | int | float]:
         "processor": processor(),
         "features": ", ".join(word for flag, word in FEATURES.items() if flag in _flags()),
         "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "python": platform.python_version(),
         "torch": torch.__version__,

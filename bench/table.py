@@ -35,9 +35,9 @@ def line(row: Row) -> str:
     return f"{row.name:{NAME}} {ours:>10} {reference:>11} {ratio:>8}  {spread:18} {target:18} {row.note}".rstrip()
 
 
-def write(rows: Sequence[Row]) -> Path:
-    """Writes the machine and the rows into its file; returns that."""
-    path = RESULTS / f"{machine.slug()}.json"
-    path.parent.mkdir(exist_ok=True)
+def write(rows: Sequence[Row], folder: Path = RESULTS) -> Path:
+    """Writes the machine and the rows into its file in the folder; returns that."""
+    path = folder / f"{machine.slug()}.json"
+    folder.mkdir(exist_ok=True)
     path.write_text(json.dumps([{"name": "machine", **machine.describe()}, *map(asdict, rows)], indent=2) + "\n")
     return path

@@ -165,6 +165,7 @@ GPU_TARGETS: dict[str, Target] = {
         for task in ("panoptic", "semantic")
         for how, ratio in {"eager": 12, "compiled": 6}.items()
     },
+    "frames of 20 sizes, 1 to 8 cameras": GrowsAtMost(8),
 }
 """By the names of rows of `python -m bench.gpu`; stated for an H200."""
 

@@ -8,7 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from eomt_ros.printable import printable
 
@@ -37,6 +36,8 @@ def to_8_bit(pixels: Pixels) -> Pixels:
 
 def decode_jpeg(what: str, data: bytes) -> Pixels:
     """(H, W, 3) RGB; what: the file in an error's text. Raises `ImageError` for one that is not whole."""
+    import simplejpeg  # only here: the engine runs without it
+
     # Some cameras leave the end marker out, and buffers end with zeros; a last byte of 255 is followed by one.
     if not _is_ended_jpeg(data):
         data = data.rstrip(b"\0")

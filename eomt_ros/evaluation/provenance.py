@@ -9,7 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import torch
@@ -27,6 +26,8 @@ LONGEST_GIT = 10.0
 
 def provenance(device: str | None, backend: str | None) -> dict[str, Any]:
     """Settings for `metrics.json`. device, backend: those that the network runs on; None where none runs."""
+    import av  # only here: what describes the machine is of use without it
+
     on_gpu = device is not None and device.startswith("cuda")
     versions = {
         "eomt_ros": eomt_ros.__version__,

@@ -95,8 +95,8 @@ def test_every_target_of_a_gpu_is_that_of_a_row_that_the_bench_makes(tmp_path, m
     """With the demo's network for all, small images and on a CPU: it is the names that matter."""
     monkeypatch.setattr(gpu, "WARM_UP", 1)
     monkeypatch.setattr(gpu, "SIZE", (108, 192))
-    bench = gpu.Bench("cpu", 1)
-    names = {row.name for row in bench.rows("demo", tmp_path)}
+    bench = gpu.Bench("cpu", 1, tmp_path)
+    names = {row.name for row in (*bench.rows("demo", tmp_path), bench.changing(1))}
     wanted = {re.sub("ViT-. 640", "demo", name) for name in GPU_TARGETS}
     assert wanted <= names
     assert all(model in " ".join(GPU_TARGETS) for model in gpu.MODELS)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from eomt_ros.engine import FrameResult, Segmenter, free_devices
+from eomt_ros.engine import FrameResult, OutOfMemoryError, Segmenter, free_devices
 from eomt_ros.engine.cuda.capture import CudaCapture, Tensors
 from eomt_ros.engine.cuda.graph import Graph
 from eomt_ros.engine.cuda.pipeline import CudaPipeline
 from eomt_ros.engine.networks.layers import MOST_GRIDS
-from eomt_ros.evaluation.sources import open_sequences
-from test.engine.backends.test_backends import BAG
+from eomt_ros.model_options import TASKS
+from eomt_ros.package_data import PACKAGE
 from test.engine.checkpoints import FOUND, WRITERS
 from test.engine.pictures import clip, picture
-from test.engine.test_segmenter import TASKS
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -28,6 +29,14 @@ CAPTURED = ("videomt", "eomt", "eomt_dinov3")
 FRAMES = 6
 SAME = 0.995
 """Share of the pixels: the GPU resizes images in float and rounds, which can differ by a grey level."""
+FILLS_THE_DEVICE = """
+import torch
+free, _ = torch.cuda.mem_get_info()
+kept = torch.empty(free - int(input()), dtype=torch.uint8, device="cuda")
+print("full", flush=True)
+input()
+"""
+"""Another process that takes all memory but as many bytes as it is told, until it is told a second line."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +82,10 @@ def test_captured_frames_equal_the_cpus(folders, family, task, caplog):
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_the_demo_bag_is_the_cpus_in_float32(precision):
-    (sequence,) = open_sequences([BAG])
+    pytest.importorskip("rosbags", reason="the bag is read by rosbags, which is not installed")
+    from eomt_ros.evaluation.sources import open_sequences
+
+    (sequence,) = open_sequences([PACKAGE.parent / "demo" / "bag"])
     images = [frame.image for frame in sequence.frames()]
     segmenter = load("demo", precision=precision)
     found, expected = run(segmenter, images), run(load("demo", "cpu"), images)
@@ -141,6 +153,46 @@ def test_cameras_share_weights_and_add_only_their_queries(folders):
     for stream in streams:
         segmenter.segment(picture(60, 80, 0), stream)
     assert torch.cuda.memory_allocated() - before <= len(streams) * (64 << 10)
+
+
+@pytest.mark.parametrize("family", CAPTURED)
+def test_cameras_of_two_sizes_together_give_what_each_gives_alone(folders, family):
+    segmenter = load(folders[family])
+    cameras = [clip(FRAMES, seed=0), clip(FRAMES, 80, 60, seed=1), clip(FRAMES, seed=2)]
+    alone = [run(segmenter, images) for images in cameras]
+    streams = [segmenter.open_stream() for _ in cameras]
+    together = [
+        segmenter.segment_batch(images, streams, stamps=[0.1 * number] * len(cameras))
+        for number, images in enumerate(zip(*cameras, strict=True))
+    ]
+    assert_all_captured(segmenter)
+    for found, expected in zip(zip(*together, strict=True), alone, strict=True):
+        assert min(agreement(list(found), expected)) >= SAME
+
+
+@pytest.mark.parametrize("left", [8 << 20, 1 << 30])
+def test_a_device_that_others_fill_drops_frames_or_gives_them_right(folders, left):
+    segmenter = load(folders["videomt"])
+    images = [picture(1080, 1920, seed) for seed in range(2)]
+    expected = [segmenter.segment(image, segmenter.open_stream()).panoptic for image in images]
+    free_devices()
+    with subprocess.Popen(
+        [sys.executable, "-c", FILLS_THE_DEVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        print(left, file=other.stdin, flush=True)
+        assert other.stdout.readline() == "full\n"
+        streams = [segmenter.open_stream() for _ in images]
+        results = segmenter.segment_batch(images, streams, return_exceptions=True)
+        print(file=other.stdin, flush=True)
+    for result, panoptic in zip(results, expected, strict=True):
+        if isinstance(result, FrameResult):
+            assert np.mean(result.panoptic == panoptic) >= SAME
+        else:
+            assert isinstance(result, OutOfMemoryError)
+    again = segmenter.segment_batch(images, [segmenter.open_stream() for _ in images])
+    assert all(np.mean(one.panoptic == panoptic) >= SAME for one, panoptic in zip(again, expected, strict=True))
 
 
 def test_all_memory_is_free_when_a_segmenter_is_gone(folders):
