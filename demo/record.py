@@ -214,6 +214,8 @@ def _object(thing: ThingInView, age: int) -> Any:
         partial=thing.partial,
         points=thing.points,
         age=age,
+        returned=False,
+        embedding=np.empty(0, np.float32),
     )
 
 

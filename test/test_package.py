@@ -33,6 +33,8 @@ MESSAGES = {
         sensor_msgs/RegionOfInterest box
         uint32 age
         uint32[] mask_rle
+        bool returned
+        float32[] embedding
     """,
     "InstanceArray": """
         std_msgs/Header header
@@ -62,6 +64,8 @@ MESSAGES = {
         bool partial
         uint32 points
         uint32 age
+        bool returned
+        float32[] embedding
     """,
     "ObjectArray": """
         std_msgs/Header header

@@ -143,4 +143,6 @@ class OutputBag:
             box=box,
             age=segment.age,
             mask_rle=np.array(segment.mask or (), np.uint32),
+            returned=segment.returned,
+            embedding=np.empty(0, np.float32),
         )

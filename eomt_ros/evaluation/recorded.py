@@ -334,6 +334,7 @@ def _result(labels: Labels, semantic: LabelImage, panoptic: LabelImage, message:
             area=each.area,
             box=(each.box.x_offset, each.box.y_offset, each.box.width, each.box.height),
             age=each.age,
+            returned=bool(getattr(each, "returned", False)),
         )
         for each in message.instances
     ]

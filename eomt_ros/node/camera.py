@@ -160,8 +160,15 @@ class Camera:
         if result.reset_reason:
             self._tell_reset("reset", result.reset_reason)
         dropped = self.statistics.counts.dropped.total()
-        alpha = self.parameters.overlay_alpha
-        self.outputs.publish(picture.pixels, result, picture.header, dropped=dropped, overlay_alpha=alpha)
+        chosen = self.parameters
+        self.outputs.publish(
+            picture.pixels,
+            result,
+            picture.header,
+            dropped=dropped,
+            overlay_alpha=chosen.overlay_alpha,
+            with_embeddings=chosen.publish_embeddings,
+        )
         latency = FrameLatency.of(
             result, arrived=picture.arrived, taken=picture.taken, decoded=picture.decoded, segmented=segmented
         )

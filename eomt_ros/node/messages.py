@@ -35,7 +35,15 @@ def vector(kind: type[Any], values: Iterable[float]) -> Any:
 
 
 def instance_array(
-    result: FrameResult, header: Header, *, sequence: int, dropped: int, task: str, model: str, identity: str
+    result: FrameResult,
+    header: Header,
+    *,
+    sequence: int,
+    dropped: int,
+    task: str,
+    model: str,
+    identity: str,
+    with_embeddings: bool = False,
 ) -> InstanceArray:
     """Everything segmented in one frame."""
     height, width = result.semantic.shape
@@ -49,16 +57,21 @@ def instance_array(
         identity=identity,
         height=height,
         width=width,
-        instances=[_instance(segment) for segment in result.segments],
+        instances=[_instance(segment, with_embeddings) for segment in result.segments],
     )
 
 
-def object_array(objects: Iterable[LocatedObject], header: Header, epoch: int) -> ObjectArray:
-    """The things of one image in metres."""
-    return ObjectArray(header=header, epoch=epoch, objects=[_object(each) for each in objects])
+def object_array(
+    objects: Iterable[LocatedObject], result: FrameResult, header: Header, *, with_embeddings: bool = False
+) -> ObjectArray:
+    """The things of one image, `result`, in metres."""
+    seen = {segment.id: segment for segment in result.segments}
+    found = [_object(each, seen.get(each.id) if each.points else None, with_embeddings) for each in objects]
+    return ObjectArray(header=header, epoch=result.epoch, objects=found)
 
 
-def _object(each: LocatedObject) -> Object:
+def _object(each: LocatedObject, segment: Segment | None, with_embedding: bool) -> Object:
+    """segment: that shows it in this image; None for an object that is only predicted."""
     message = Object(
         id=each.id,
         class_id=each.class_id,
@@ -77,10 +90,13 @@ def _object(each: LocatedObject) -> Object:
         message.velocity = vector(Vector3, each.velocity)
         message.velocity_covariance = each.velocity_covariance.ravel()
         message.moving = each.moving
+    if segment is not None:
+        message.returned = segment.returned
+        message.embedding = _embedding(segment, with_embedding)
     return message
 
 
-def _instance(segment: Segment) -> Instance:
+def _instance(segment: Segment, with_embedding: bool) -> Instance:
     x, y, width, height = segment.box
     return Instance(
         id=segment.id,
@@ -92,4 +108,10 @@ def _instance(segment: Segment) -> Instance:
         box=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
         age=segment.age,
         mask_rle=array("I", segment.mask or ()),
+        returned=segment.returned,
+        embedding=_embedding(segment, with_embedding),
     )
+
+
+def _embedding(segment: Segment, wanted: bool) -> array[float]:
+    return array("f", segment.embedding.tobytes() if wanted and segment.embedding is not None else b"")

@@ -87,6 +87,7 @@ class ResultPublisher:
         *,
         dropped: int,
         overlay_alpha: float,
+        with_embeddings: bool,
     ) -> None:
         """Publish one frame's result.
 
@@ -108,6 +109,7 @@ class ResultPublisher:
                 task=segmenter.task,
                 model=segmenter.name,
                 identity=segmenter.identity,
+                with_embeddings=with_embeddings,
             ),
             # None for somebody who subscribed while the frame was in work.
             "confidence": lambda: None if result.confidence is None else write_image(result.confidence, header),

@@ -132,6 +132,11 @@ class Parameters(ModelOptions):
     )
 
     publish_masks: bool = option(False, "Fill mask_rle of every instance.", live=True)
+    publish_embeddings: bool = option(
+        False,
+        "Fill embedding of every instance and object that is a thing, by which a fleet or a map can find it again.",
+        live=True,
+    )
     overlay_alpha: float = option(
         0.5,
         "Opacity of the segments' colours in ~/overlay: 0 shows the image alone, 1 hides it.",

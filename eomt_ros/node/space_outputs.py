@@ -85,7 +85,9 @@ class SpacePublisher:
             header = Header(stamp=frame.header.stamp, frame_id=frame.frame_id)
             objects = functools.cache(lambda: self._locate(frame))
             messages |= {
-                OBJECTS: lambda: object_array(objects(), header, frame.result.epoch),
+                OBJECTS: lambda: object_array(
+                    objects(), frame.result, header, with_embeddings=self._parameters().publish_embeddings
+                ),
                 DETECTIONS_3D: lambda: vision_messages.detections_3d(objects(), header),
                 MARKERS: lambda: self._markers.array(objects(), header, frame.pose),
             }

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -111,11 +111,14 @@ class Player:
         settle = partial(_settle, awaited)
         self._node.create_subscription(_message_class(kind), topic, settle, qos, raw=True)
 
-    def advertise(self, topics: Mapping[str, str]) -> None:
-        """Offer the topics (with their types) whose types are installed; the others are named in a warning."""
+    def advertise(self, bag: Bag) -> None:
+        """Offer the topics of a bag whose types are installed; the others are named in a warning."""
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
-        for topic, kind in topics.items():
+        for topic, kind in bag.topics.items():
             if topic == "/clock" and self._clock is not None:
+                continue
+            if bag.is_older(topic):  # a subscriber could not read them
+                self._log.warning("not played", f"{topic} is not played: its messages are of an older {kind}")
                 continue
             try:
                 self._publishers[topic] = self._node.create_publisher(_message_class(kind), topic, qos)
@@ -289,7 +292,7 @@ def play(options: PlayOptions, arguments: list[str], stop: threading.Event) -> N
             participant.node.get_logger().warning(problem)
         player = Player(participant, options, stop)
         player.listen(bag.image_topics)
-        player.advertise(bag.topics)
+        player.advertise(bag)
         player.wait_for_listeners()
         if options.hold:
             player.wait_for_line()

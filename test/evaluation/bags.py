@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from eomt_ros.evaluation.bag import Bag, Stamped
 from eomt_ros.evaluation.bag.types import typestore
 from eomt_ros.evaluation.label_image import decode_labels
 from eomt_ros.images import decode
+from test import ROOT
 
 STORE = typestore()
 START = 1_700_000_000 * 10**9
@@ -25,6 +28,7 @@ PERIOD = 10**8
 IMAGES = "/camera/image/compressed"
 SEMANTIC = "/ground_truth/semantic"
 PANOPTIC = "/ground_truth/panoptic"
+INSTANCES = "eomt_ros/msg/InstanceArray"
 
 
 def stamp(number: int) -> int:
@@ -102,6 +106,34 @@ def write_beginning(path: Path, source: Path, frames: int) -> Path:
             for message in islice(bag.messages(topic), frames)
         ]
     return write_bag(path, sorted(messages, key=lambda message: message[1]))
+
+
+def older_store(*without: str) -> Typestore:
+    """The message types of an older version, whose own messages have no fields of those names."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for path in sorted((ROOT / "msg").glob("*.msg")):
+        lines = [line for line in path.read_text().splitlines() if line.split(" ")[-1] not in without]
+        store.register(get_types_from_msg("\n".join(lines), f"eomt_ros/msg/{path.stem}"))
+    return store
+
+
+def write_older(path: Path, store: Typestore, instances: int, storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
+    """Writes two InstanceArray by the types of `store`, with so many instances of ids 7, 8, ... and ages 70, 80, ..."""
+    box = store.types["sensor_msgs/msg/RegionOfInterest"](1, 2, 3, 4, False)
+    known = {"class_id": 3, "class_name": "box", "is_thing": True, "score": 0.5, "area": 12, "box": box}
+    own = store.types["eomt_ros/msg/Instance"]
+    found = [own(**known, id=id, age=10 * id, mask_rle=np.empty(0, np.uint32)) for id in range(7, 7 + instances)]
+    top = {"epoch": 0, "dropped": 0, "task": "panoptic", "model": "demo", "height": 48, "width": 64}
+    if "identity" in store.types[INSTANCES].__dataclass_fields__:
+        top["identity"] = "query"
+    with Writer(path, version=8, storage_plugin=storage) as writer:
+        connection = writer.add_connection("/segment/instances", INSTANCES, typestore=store)
+        for number in range(2):
+            time = store.types["builtin_interfaces/msg/Time"](*divmod(stamp(number), 10**9))
+            head = store.types["std_msgs/msg/Header"](time, "camera")
+            message = store.types[INSTANCES](header=head, sequence=number, instances=found, **top)
+            writer.write(connection, stamp(number), store.serialize_cdr(message, INSTANCES))
+    return path
 
 
 def rig_topic(camera: str) -> str:

@@ -26,7 +26,8 @@ DEMO = ("floor", "wall", "shelf", "box", "ball", "cone", "barrel", "person")
 def result(number: int, class_id: int = 3, name: str = "box", thing: bool = True) -> FrameResult:
     """Differs from frame to frame."""
     _, semantic, panoptic = bags.scene(number)
-    segment = Segment(1, class_id, name, thing, 0.75, 256, (2 * number, 16, 16, 16), number)
+    box = (2 * number, 16, 16, 16)
+    segment = Segment(1, class_id, name, thing, 0.75, 256, box, number, returned=number % 2 == 1)
     confidence = np.zeros_like(semantic)
     return FrameResult(semantic, panoptic, confidence, [segment], 2, Timings(0.0, 0.0, 0.0, 0.0), LABELS)
 

@@ -349,6 +349,15 @@ def test_topic_of_a_type_that_is_not_installed_is_left_out_with_a_warning(tmp_pa
     assert (tmp_path / "log.csv").read_text().count("\n") == 1
 
 
+def test_topic_of_an_older_version_of_our_messages_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    path = bags.write_older(tmp_path / "bag", bags.older_store("returned", "embedding"), instances=1)
+    done = play(path, "--log", tmp_path / "log.csv")
+    assert done.returncode == 0, done.stderr
+    older = "its messages are of an older eomt_ros/msg/InstanceArray"
+    assert f"/segment/instances is not played: {older}" in done.stderr
+    assert (tmp_path / "log.csv").read_text() == ""
+
+
 def test_a_bag_that_is_damaged_in_its_middle_is_played_as_far_as_it_is_whole_and_no_success(tmp_path: Path) -> None:
     path = bags.write_scene(tmp_path / "bag", 100)
     bags.damage(path)

@@ -102,6 +102,10 @@ class Bag:
         """The number of messages of a topic, 0 if the bag does not have it."""
         return self._counts[topic]
 
+    def is_older(self, topic: str) -> bool:
+        """True if a topic has messages of ours without fields that they have in this version."""
+        return self._types.is_older(self.topics[topic])
+
     def recorded(self, topics: Collection[str]) -> Iterator[Recorded]:
         """The messages of some topics in the order of the recording, still serialized.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,44 @@ def test_topic_of_another_type_is_refused(tmp_path: Path) -> None:
     path = bags.write_bag(tmp_path / "bag", [("/header", 1, bags.header(1))])
     with Bag(path) as bag, pytest.raises(BagError, match="/header is std_msgs/msg/Header, expected"):
         bag.expect_images("/header", "--topic")
+
+
+NEW = ("returned", "embedding")
+
+
+@pytest.mark.parametrize("without", [NEW, ("identity", *NEW)])
+def test_messages_of_an_older_version_are_read_by_their_definition_in_the_bag(
+    tmp_path: Path, without: tuple[str, ...]
+) -> None:
+    with Bag(bags.write_older(tmp_path / "bag", bags.older_store(*without), instances=2)) as bag:
+        assert bag.is_older("/segment/instances")
+        for number, message in enumerate(bag.messages("/segment/instances")):
+            assert (message.stamp, message.content.sequence) == (bags.stamp(number), number)
+            assert [(each.id, each.age, each.class_name) for each in message.content.instances] == [
+                (7, 70, "box"),
+                (8, 80, "box"),
+            ]
+
+
+@pytest.mark.parametrize("instances", [1, 2, 3])
+def test_messages_of_an_older_version_without_their_definition_are_refused_with_a_clear_sentence(
+    tmp_path: Path, instances: int
+) -> None:
+    path = bags.write_older(tmp_path / "bag", bags.older_store(*NEW), instances, StoragePlugin.SQLITE3)
+    with closing(sqlite3.connect(path / "bag.db3")) as database:  # as Humble records
+        database.execute("DROP TABLE message_definitions")
+        database.commit()
+    with Bag(path) as bag:
+        assert not bag.is_older("/segment/instances")
+        older = "damaged, or of an older eomt_ros/msg/InstanceArray, of which the bag has no definition: "
+        with pytest.raises(BagError, match=f"/segment/instances: a message of .* bytes is {older}"):
+            next(bag.messages("/segment/instances"))
+
+
+def test_messages_of_this_version_and_of_others_are_not_older(tmp_path: Path) -> None:
+    with Bag(ROOT / "demo" / "bag") as bag:
+        assert "eomt_ros/msg/ObjectArray" in bag.topics.values()
+        assert not any(map(bag.is_older, bag.topics))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no bag at all"])

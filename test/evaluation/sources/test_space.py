@@ -84,6 +84,8 @@ def objects(nanoseconds: int, *, known: bool = True, frame_id: str = "odom") -> 
         partial=False,
         points=256,
         age=0,
+        returned=False,
+        embedding=np.empty(0, np.float32),
     )
     return STORE.types["eomt_ros/msg/ObjectArray"](header(nanoseconds, frame_id), 0, [box])
 
