@@ -47,6 +47,8 @@ PARAMETERS = (
     "taxonomy",
     "rate",
     "sync_window",
+    "remember",
+    "shared_ids",
     "policy",
     "device",
     "backend",

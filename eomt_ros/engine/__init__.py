@@ -17,6 +17,7 @@ from eomt_ros.engine.postprocess.rle import decode_mask
 from eomt_ros.engine.results import FrameResult, Logits, Segment, Timings
 from eomt_ros.engine.segmenter import Segmenter
 from eomt_ros.engine.stream import Stream
+from eomt_ros.engine.tracking.shared_ids import SharedIds
 from eomt_ros.model_options import ModelOptions
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "OutOfMemoryError",
     "Segment",
     "Segmenter",
+    "SharedIds",
     "Stream",
     "Timings",
     "decode_mask",

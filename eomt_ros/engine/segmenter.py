@@ -28,6 +28,7 @@ from eomt_ros.engine.tracking.embedding import embeddings_of
 from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.engine.tracking.regions import segments_of
 from eomt_ros.engine.tracking.reidentify import Recall
+from eomt_ros.engine.tracking.shared_ids import SharedIds
 from eomt_ros.engine.tracking.tracker import Identities
 from eomt_ros.extras import missing
 from eomt_ros.model_options import GONE, ModelOptions, rules_of
@@ -176,16 +177,18 @@ class Segmenter:
             return "none"
         return "query" if self._family.propagates else "overlap"
 
-    def open_stream(self, *, max_gap: float = MAX_GAP, camera: str = "") -> Stream:
+    def open_stream(self, *, max_gap: float = MAX_GAP, camera: str = "", shared_ids: SharedIds | None = None) -> Stream:
         """A stream for one camera.
 
-        max_gap: as `Stream.max_gap`. camera: its name, where the option `ignore_mask` has a mask for each. Raises
-        `IgnoreMaskError` where there is no such mask.
+        max_gap: as `Stream.max_gap`. camera: its name, where the option `ignore_mask` has a mask for each. shared_ids:
+        those of several cameras of a robot; None for ids of its own. Raises `IgnoreMaskError` where there is no such
+        mask.
         """
-        return self._open_stream(max_gap, load_ignore_mask(self._options.ignore_mask, camera))
+        return self._open_stream(max_gap, load_ignore_mask(self._options.ignore_mask, camera), shared_ids)
 
-    def _open_stream(self, max_gap: float, ignored: IgnoreMask | None) -> Stream:
-        return Stream(self, Identities() if self._family.propagates else OverlapIdentities(), max_gap, ignored)
+    def _open_stream(self, max_gap: float, ignored: IgnoreMask | None, shared_ids: SharedIds | None = None) -> Stream:
+        identities = Identities if self._family.propagates else OverlapIdentities
+        return Stream(self, identities(shared_ids), max_gap, ignored)
 
     def warm_up(self, height: int, width: int, images: int = 1) -> None:
         """Runs so many black images of that size at once, so that the first real ones do not pay for what is done once,

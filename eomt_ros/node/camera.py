@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from std_msgs.msg import Header
 
     from eomt_ros.continuity import Admitted
-    from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.engine import FrameResult, Segmenter, SharedIds
     from eomt_ros.node.mailbox import Mailbox
     from eomt_ros.node.parameters import Parameters
     from eomt_ros.node.qos import QosOverrides
@@ -69,10 +69,17 @@ class Camera:
     ParameterError for an override of the quality of service that cannot be.
 
     name: a step of its topics' names; "" for the only one of a node. parameters: those of the node at this moment.
+    shared_ids: those of all cameras; None for ids of its own.
     """
 
     def __init__(
-        self, node: Node, name: str, segmenter: Segmenter, parameters: Callable[[], Parameters], overrides: QosOverrides
+        self,
+        node: Node,
+        name: str,
+        segmenter: Segmenter,
+        parameters: Callable[[], Parameters],
+        overrides: QosOverrides,
+        shared_ids: SharedIds | None = None,
     ) -> None:
         self.node = node
         self.name = name
@@ -82,7 +89,8 @@ class Camera:
         self.logger = node.get_logger().get_child(name) if name else node.get_logger()
         self.statistics = Statistics()
         self._parameters = parameters
-        self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap, camera=name)
+        self._shared_ids = shared_ids
+        self.stream = segmenter.open_stream(max_gap=self.parameters.max_gap, camera=name, shared_ids=shared_ids)
         self.outputs = ResultPublisher(node, segmenter, self.parameters.qos_depth, overrides, name)
         self.space = self._space(segmenter)
         """None without depth."""
@@ -135,10 +143,9 @@ class Camera:
         if self.space is not None:
             self.space.destroy()
 
-    def reset(self) -> int:
-        """Begin a new epoch with the next image that is taken, and return its number."""
+    def reset(self) -> None:
+        """Forget all objects with the next image that is taken."""
         self._reset_wanted.set()
-        return self.stream.epoch + 1
 
     def wants_confidence(self) -> bool:
         """Say whether anybody would receive confidences."""
@@ -198,12 +205,18 @@ class Camera:
             return
         # What is propagated from this frame on may be spoilt.
         self.stream.reset()
-        self._log.error(reason.value, f"image dropped and stream reset, epoch {self.stream.epoch} begins: {message}")
+        self._log.error(reason.value, f"image dropped and stream reset, {self._epoch}: {message}")
         if reason is Drop.INTERNAL_ERROR:
             self._log.error("traceback", "".join(traceback.format_exception(error))[-LONGEST_TRACE:])
 
+    @property
+    def _epoch(self) -> str:
+        """What begins after a reset of this camera, for the log."""
+        epoch = f"epoch {self.stream.epoch}"
+        return f"{epoch} begins" if self._shared_ids is None else f"new ids in {epoch} begin"
+
     def _tell_reset(self, kind: str, reason: str) -> None:
-        self._log.warning(kind, f"stream reset, epoch {self.stream.epoch} begins: {reason}")
+        self._log.warning(kind, f"stream reset, {self._epoch}: {reason}")
 
     def _tell_encoding(self, message: str) -> None:
         if message in self._told_encodings:

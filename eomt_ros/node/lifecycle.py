@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rclpy.parameter import Parameter
     from rclpy.service import Service
 
-    from eomt_ros.engine import Segmenter
+    from eomt_ros.engine import Segmenter, SharedIds
     from eomt_ros.node.camera import Camera
     from eomt_ros.node.depth import DepthInput
     from eomt_ros.node.inputs import Input
@@ -54,6 +54,8 @@ class Configured:
     services: Sequence[Service[Any, Any]]
     """Those of single cameras."""
     statistics: BatchStatistics
+    shared_ids: SharedIds | None
+    """None where each camera has its own."""
 
 
 @dataclass(frozen=True)
@@ -158,21 +160,24 @@ class SegmentNode(LifecycleNode):
         self.get_logger().info(f"loading the model {chosen.model}")
         with self.presence.away():
             segmenter = _load(chosen)
+            from eomt_ros.engine import SharedIds
             from eomt_ros.node.camera import Camera
+        shared_ids = SharedIds() if chosen.shared_ids else None
         with ExitStack() as undo:
             undo.callback(segmenter.close)
             cameras = []
             for name in chosen.cameras:
-                cameras.append(Camera(self, name, segmenter, lambda: self.parameters, self._overrides))
-                undo.callback(cameras[-1].destroy)
-                cameras[-1].enabled = self._enabled
+                camera = Camera(self, name, segmenter, lambda: self.parameters, self._overrides, shared_ids)
+                cameras.append(camera)
+                undo.callback(camera.destroy)
+                camera.enabled = self._enabled
             undo.pop_all()
         services = [
             self.create_service(Trigger, f"~/{camera.name}/reset", partial(self._reset_callback, camera=camera))
             for camera in cameras
             if camera.name
         ]
-        self._configured = Configured(segmenter, cameras, services, BatchStatistics())
+        self._configured = Configured(segmenter, cameras, services, BatchStatistics(), shared_ids)
         self._apply_parameters()
         classes = len(segmenter.labels.class_names)
         named = f", cameras {', '.join(chosen.cameras)}" if any(chosen.cameras) else ""
@@ -186,7 +191,9 @@ class SegmentNode(LifecycleNode):
         configured = self._configured
         assert configured is not None  # or the state machine would not have let us come here
         mailbox: Mailbox[Camera, Arrival] = Mailbox(configured.cameras, self.parameters.capacity)
-        worker = Worker(configured.segmenter, mailbox, configured.statistics, lambda: self.parameters)
+        worker = Worker(
+            configured.segmenter, mailbox, configured.statistics, lambda: self.parameters, configured.shared_ids
+        )
         topics = []
         with ExitStack() as undo:
             space = self._open_space(configured.cameras, undo)
@@ -231,6 +238,8 @@ class SegmentNode(LifecycleNode):
             space.motion.destroy()
         self._active = None
         # What comes after the pause is another scene, and its ids must not be taken for those of this one.
+        if self._configured.shared_ids is not None:
+            self._configured.shared_ids.restart()
         for camera in self._configured.cameras:
             camera.stream.reset()
 
@@ -277,9 +286,20 @@ class SegmentNode(LifecycleNode):
         if self._active is None or self._configured is None:
             response.success, response.message = False, "the node is not active, so there is no stream to reset"
             return response
-        cameras = self._configured.cameras if camera is None else [camera]
-        epochs = [f"{each.reset()}{each.name and f' of {each.name}'}" for each in cameras]
-        response.success, response.message = True, f"epoch {', '.join(epochs)} begins with the next image"
+        cameras, shared_ids = self._configured.cameras if camera is None else [camera], self._configured.shared_ids
+        if shared_ids is None:
+            epochs = [f"{each.stream.epoch + 1}{each.name and f' of {each.name}'}" for each in cameras]
+            told = f"epoch {', '.join(epochs)} begins with the next image"
+        elif camera is None:
+            self._active.worker.begin_epoch()
+            told = f"epoch {shared_ids.epoch + 1} begins with the next image"
+        else:
+            told = (
+                f"{camera.name} forgets its objects with the next image; epoch {shared_ids.epoch} goes on with new ids"
+            )
+        for each in cameras:
+            each.reset()
+        response.success, response.message = True, told
         return response
 
     def _enable_callback(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

@@ -49,6 +49,11 @@ class Parameters(ModelOptions):
         maximum=1.0,
         live=True,
     )
+    shared_ids: bool = option(
+        False,
+        "The cameras have one memory and one count of ids: a thing that leaves one and enters another keeps its id"
+        " (remember), and no id stands for two things. False: the ids of each camera are its own.",
+    )
     rate: float = option(
         0.0,
         "Highest rate of processed frames of each camera (Hz); frames beyond it are skipped. 0: no limit.",

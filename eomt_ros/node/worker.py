@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from eomt_ros.node.mailbox_thread import MailboxThread
 from eomt_ros.node.statistics import BatchLatency, BatchStatistics
 
 if TYPE_CHECKING:
-    from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.engine import FrameResult, Segmenter, SharedIds
     from eomt_ros.node.camera import Camera, DecodedImage
     from eomt_ros.node.inputs import Arrival
     from eomt_ros.node.mailbox import Mailbox
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Worker(MailboxThread):
-    """Processes the images of a mailbox until it is closed: of every camera that has some one, all together."""
+    """Processes the images of a mailbox until it is closed: of every camera that has some one, all together.
+
+    shared_ids: those of the cameras; None where each has its own.
+    """
 
     def __init__(
         self,
@@ -26,11 +30,18 @@ class Worker(MailboxThread):
         mailbox: Mailbox[Camera, Arrival],
         statistics: BatchStatistics,
         parameters: Callable[[], Parameters],
+        shared_ids: SharedIds | None = None,
     ) -> None:
         super().__init__("worker", mailbox)
         self._segmenter = segmenter
         self._statistics = statistics
         self._parameters = parameters
+        self._shared_ids = shared_ids
+        self._epoch_wanted = threading.Event()
+
+    def begin_epoch(self) -> None:
+        """Begin the next epoch of all cameras with the next images that are taken; for cameras that share their ids."""
+        self._epoch_wanted.set()
 
     def _work(self) -> bool:
         with self._presence.away():
@@ -41,6 +52,9 @@ class Worker(MailboxThread):
 
     def _process(self, arrivals: dict[Camera, Arrival]) -> None:
         taken = time.monotonic()
+        if self._shared_ids is not None and self._epoch_wanted.is_set():
+            self._epoch_wanted.clear()
+            self._shared_ids.restart()
         pictures: dict[Camera, DecodedImage] = {}
         for camera, arrival in arrivals.items():
             with camera.dropping():

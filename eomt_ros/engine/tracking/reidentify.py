@@ -38,6 +38,8 @@ BLEND = 0.1
 """Share of the newest embedding in the running mean of its look."""
 NEAR = 1.0
 """Metres by which the place of a thing that stands still differs from one view of it to another."""
+BESIDE = 0.5
+"""Metres by which the place of a thing differs from one camera to another that shows it too."""
 HASTE = 1.5
 FAR = 6.0
 """Metres."""
@@ -45,6 +47,7 @@ PLACE_CREDIT = 0.3
 MARGIN = 0.05
 PACE = 1.0
 """Seconds over which speed is measured."""
+LONG_AGO = -(1 << 62)
 IMPOSSIBLE = -9.0
 """A score below all others."""
 
@@ -84,11 +87,16 @@ class KnownTracks:
         self._see_places(rows, _places([seen for _, seen in kept]), now)
 
     def recall(
-        self, newcomers: Sequence[Observation], shown: Collection[int], now: int, rule: Recall
+        self,
+        newcomers: Sequence[Observation],
+        shown: Collection[int],
+        now: int,
+        rule: Recall,
+        elsewhere: Collection[int] = (),
     ) -> list[Track | None]:
         """The track that each newcomer is; None where it is none of them.
 
-        shown: ids of the tracks that the frame shows already.
+        shown: ids of the tracks that the frame shows already. elsewhere: of those that another camera shows now.
         """
         found: list[Track | None] = [None] * len(newcomers)
         usable = [
@@ -103,10 +111,19 @@ class KnownTracks:
         rows = lost.nonzero()[0]
         if not len(rows):
             return found
-        scores = self._scores([newcomers[index] for index in usable], rows, now)
+        in_view = np.isin(rows, [self._row_of[id_] for id_ in elsewhere if id_ in self._row_of])
+        scores, near = self._scores([newcomers[index] for index in usable], rows, now, in_view)
         for index, column in _pairs(scores, rule.similarity):
-            found[usable[index]] = self._tracks[rows[column]]
+            # As a rival one in view of another camera counts wherever it is.
+            if near[index, column] or not in_view[column]:
+                found[usable[index]] = self._tracks[rows[column]]
         return found
+
+    def forget(self, stream: int) -> None:
+        """Forgets the tracks that a stream, by its number, was the last to see."""
+        rows = [row for row, track in enumerate(self._tracks) if track.stream == stream]
+        if rows:
+            self._last_seen[rows] = LONG_AGO
 
     def _allocate(self, channels: int) -> None:
         rows = min(MOST_TRACKS, max(1, MOST_BYTES // (4 * LOOKS * channels)))
@@ -123,7 +140,9 @@ class KnownTracks:
     def _row(self, track: Track) -> int:
         """The row of a track; one that is not known takes the next, or that of the one that was seen least lately."""
         if track.id in self._row_of:
-            return self._row_of[track.id]
+            row = self._row_of[track.id]
+            self._tracks[row] = track  # of the stream that sees it now
+            return row
         row = len(self._tracks)
         if row < len(self._looks):
             self._tracks.append(track)
@@ -158,8 +177,11 @@ class KnownTracks:
         self._speeds[rows] = np.where(due & ~first, np.maximum(self._speeds[rows], speed), self._speeds[rows])
         self._anchors[rows[due]], self._anchored[rows[due]] = places[due], now
 
-    def _scores(self, newcomers: Sequence[Observation], rows: np.ndarray, now: int) -> np.ndarray:
-        """Rules 1 and 2: the score of each newcomer with the track of each row, (newcomers, rows)."""
+    def _scores(
+        self, newcomers: Sequence[Observation], rows: np.ndarray, now: int, in_view: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rules 1 and 2: the score of each newcomer with the track of each row, (newcomers, rows), and True where it is
+        known to be beside it. in_view: rows of tracks that another camera shows, which must be."""
         latest = np.stack([seen.embedding for seen in newcomers if seen.embedding is not None])
         # All rows, since to pick some would copy them.
         looks = self._looks[: len(self._tracks)]
@@ -167,10 +189,11 @@ class KnownTracks:
         distance = np.linalg.norm(_places(newcomers)[:, None] - self._places[rows], axis=2)
         away = (now - self._placed[rows]) / SECOND
         reach = NEAR + np.minimum(HASTE * self._speeds[rows] * away, FAR)
+        reach = np.where(in_view, BESIDE, reach)
         scores += PLACE_CREDIT * np.nan_to_num(1 - distance / reach)
         classes = np.array([seen.class_id for seen in newcomers])
         scores[(classes[:, None] != self._class_ids[rows]) | (distance > reach)] = IMPOSSIBLE
-        return scores
+        return scores, distance <= reach
 
 
 def _places(seen: Sequence[Observation]) -> np.ndarray:

@@ -30,12 +30,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from eomt_ros.engine.postprocess.rle import Box
-from eomt_ros.engine.tracking.reidentify import NOTHING_REMEMBERED, KnownTracks, Recall
+from eomt_ros.engine.tracking.reidentify import NOTHING_REMEMBERED, Recall
+from eomt_ros.engine.tracking.shared_ids import SharedIds
 from eomt_ros.stamps import SECOND
 
 LARGEST_ID = 65535
@@ -90,31 +91,36 @@ class Track:
     """The frame in which it got its id."""
     last_seen: int
     """When it was last seen, in nanoseconds of the stream's clock."""
+    stream: int = 0
+    """Number of the stream that saw it last, among those that share their ids."""
 
 
 class Identities:
     """The ids of one stream.
 
-    `epoch` counts the times that they began anew.
+    shared: those of several streams; None for ids of its own. `epoch` counts the times that they began anew.
     """
 
-    def __init__(self) -> None:
-        self.epoch = 0
+    def __init__(self, shared: SharedIds | None = None) -> None:
+        self._ids = SharedIds() if shared is None else shared
+        self._is_alone = shared is None
+        self._number = 0 if shared is None else shared.join(self)
         self._forget()
 
     def restart(self) -> None:
-        """Forgets all tracks; ids begin at 1 again, in the next epoch."""
-        self.epoch += 1
+        """Forgets all tracks; ids begin at 1 again, in the next epoch. Where other streams share them, they go on."""
+        if self._is_alone:
+            self._ids.restart()
+        else:
+            self._ids.known.forget(self._number)
         self._forget()
 
     def _forget(self) -> None:
+        self.epoch = self._ids.epoch
         self._things: list[Track] = []
-        self._known = KnownTracks()
         self._stuff: dict[tuple[int, int], Track] = {}
-        self._last_id = 0
         self._frame = -1
-        self._before = 0
-        self._now = 0
+        self._before = self._now = self._ids.now
         self._stamp: int | None = None
         self._advances = False
         self._named: list[Identity] = []
@@ -134,8 +140,11 @@ class Identities:
         than the frame before, counts `PERIOD_WITHOUT_STAMP`, and so do frames whose stamps never change. segment_index:
         (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rule 3.
         """
+        if self.epoch != self._ids.epoch:  # another stream has begun it
+            self._forget()
         self._frame += 1
         self._before, self._now = self._now, self._now + self._elapsed(stamp)
+        self._ids.now = max(self._ids.now, self._now)
         self._things = [
             track
             for track in self._things
@@ -148,13 +157,13 @@ class Identities:
         returned = self._recall(observations, tracks, recall)
 
         births = sum(track is None for track in tracks)
-        if self._last_id + births > LARGEST_ID:
-            self.restart()
+        if self._ids.last_id + births > LARGEST_ID:
+            self._ids.restart()
             return self.update(observations, width, stamp, segment_index, recall)
         for index, seen in enumerate(observations):
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
         if recall.seconds:
-            self._known.see(
+            self._ids.known.see(
                 [(track, seen) for track, seen in zip(tracks, observations, strict=True) if track and seen.is_thing],
                 self._now,
             )
@@ -224,17 +233,42 @@ class Identities:
         if not newcomers or not recall.seconds:
             return set()
         shown = {track.id for track in tracks if track is not None}
-        found = self._known.recall([observations[index] for index in newcomers], shown, self._now, recall)
+        elsewhere = self._ids.shown_beside(self) - shown
+        found = self._ids.known.recall(
+            [observations[index] for index in newcomers], shown, self._now, recall, elsewhere=elsewhere
+        )
         returned = {index: track for index, track in zip(newcomers, found, strict=True) if track is not None}
         for index, track in returned.items():
-            tracks[index] = track
-            if track not in self._things:
-                self._things.append(track)
+            tracks[index] = self._taken(track)
         return set(returned)
 
+    def _taken(self, track: Track) -> Track:
+        """A track that was recalled, as one of this stream's."""
+        if track.stream != self._number:
+            self._ids.hand_over(track.id, self)
+            # One of its own: the other stream may still show the thing, and counts other frames.
+            track = replace(track, born=self._frame, stream=self._number)
+        self._things = [*(other for other in self._things if other.id != track.id), track]
+        return track
+
+    def shown(self) -> set[int]:
+        """The ids of the things in the last frame; none where that is long ago."""
+        if self.epoch != self._ids.epoch or self._ids.now - self._now > MAX_ABSENCE:
+            return set()
+        return {track.id for track in self._things if track.last_seen == self._now}
+
+    def lose(self, id_: int) -> None:
+        """Gives up a track that is not shown: another stream shows the thing."""
+        self._things = [track for track in self._things if track.id != id_ or track.last_seen == self._now]
+
     def _birth(self, seen: Observation) -> Track:
-        self._last_id += 1
-        track = Track(self._last_id, seen.slot, seen.class_id, seen.box, born=self._frame, last_seen=self._now)
+        self._ids.last_id += 1
+        track = Track(
+            *(self._ids.last_id, seen.slot, seen.class_id, seen.box),
+            born=self._frame,
+            last_seen=self._now,
+            stream=self._number,
+        )
         if seen.is_thing:
             self._things.append(track)
         else:
