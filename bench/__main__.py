@@ -11,6 +11,7 @@ from bench import (
     evaluation,
     families,
     growth,
+    identity,
     node,
     page,
     postprocess,
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "recordings": recordings.rows,
     "precision": precision.rows,
     "space": space.rows,
+    "identity": identity.rows,
 }
 
 
