@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Observation, Track, centre
+from eomt_ros.engine.tracking.tracker import SAME_PLACE, Identities, Observation, Track
 
 NEARNESS = 0.3
 """Weight of nearness beside overlap."""
@@ -55,17 +55,16 @@ class OverlapIdentities(Identities):
         if not seen or not before or index_before.shape != self._index.shape:
             return  # after a change of the image's size rule 2 has the boxes
         ids_before = np.array([0, *(name.id for name in self._named)], np.int64)[index_before]
-        overlaps = _overlaps(self._index, seen, ids_before, before)
-        scores = np.zeros_like(overlaps)
-        for row, index in enumerate(seen):
-            for column, track in enumerate(before):
-                scores[row, column] = _score(observations[index], track, overlaps[row, column])
+        shared = _mask_overlaps(self._index, seen, ids_before, before)
+        scores = _scores([observations[index] for index in seen], before, shared)
         for row, column in zip(*linear_sum_assignment(scores, maximize=True), strict=True):
             if scores[row, column] > 0:
                 tracks[seen[row]] = before[column]
 
 
-def _overlaps(index: np.ndarray, seen: Sequence[int], ids_before: np.ndarray, before: Sequence[Track]) -> np.ndarray:
+def _mask_overlaps(
+    index: np.ndarray, seen: Sequence[int], ids_before: np.ndarray, before: Sequence[Track]
+) -> np.ndarray:
     """IoU of each segment's mask with each track's in the frame before, whose pixels have the ids `ids_before`."""
     column_of = np.zeros(max(int(ids_before.max()), max(track.id for track in before)) + 1, np.int64)
     column_of[[track.id for track in before]] = np.arange(1, len(before) + 1)
@@ -79,10 +78,15 @@ def _overlaps(index: np.ndarray, seen: Sequence[int], ids_before: np.ndarray, be
     return np.divide(both, union, out=np.zeros_like(both), where=union > 0)
 
 
-def _score(seen: Observation, track: Track, overlap: float) -> float:
-    """The score of a segment as the continuation of a track; 0 where it cannot be."""
-    if track.class_id != seen.class_id:
-        return overlap if overlap >= SAME_PLACE else 0.0
-    reach = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
-    nearness = 1 - math.dist(centre(track.box), centre(seen.box)) / reach
-    return overlap + NEARNESS * nearness if nearness > 0 else 0.0
+def _scores(seen: Sequence[Observation], tracks: Sequence[Track], shared: np.ndarray) -> np.ndarray:
+    """The score of each segment as the continuation of each track, (segments, tracks); 0 where it cannot be.
+
+    shared: IoU of their masks.
+    """
+    boxes, before = (np.array([each.box for each in some], np.float64) for some in (seen, tracks))
+    reach = np.maximum.outer(*(np.hypot(*some[:, 2:].T) for some in (boxes, before)))
+    apart = (boxes[:, :2] + boxes[:, 2:] / 2)[:, None] - (before[:, :2] + before[:, 2:] / 2)
+    nearness = 1 - np.linalg.norm(apart, axis=2) / reach
+    is_same = np.equal.outer([each.class_id for each in seen], [each.class_id for each in tracks])
+    possible = np.where(is_same, nearness > 0, shared >= SAME_PLACE)
+    return np.where(possible, shared + NEARNESS * nearness * is_same, 0)

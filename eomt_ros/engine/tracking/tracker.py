@@ -203,7 +203,7 @@ class Identities:
 
     def _plausible(self, track: Track, seen: Observation, width: int) -> bool:
         if track.class_id != seen.class_id:
-            return overlap(track.box, seen.box) >= SAME_PLACE
+            return bool(overlaps([track.box], [seen.box])[0, 0] >= SAME_PLACE)
         since = (self._now - track.last_seen) / SECOND
         diagonal = max(math.hypot(*track.box[2:]), math.hypot(*seen.box[2:]))
         reach = diagonal * (1 + since) + TURNING_SPEED * width * min(since, TURNING)
@@ -212,18 +212,17 @@ class Identities:
     def _hand_over(self, observations: Sequence[Observation], tracks: list[Track | None]) -> None:
         """Rule 2: gives things that continue none a track in the same place that nothing shows in this frame."""
         shown = {track.id for track in tracks if track is not None}
-        candidates = sorted(
-            (
-                (overlap(track.box, seen.box), index, track)
-                for index, seen in enumerate(observations)
-                if seen.is_thing and tracks[index] is None
-                for track in self._things
-                if track.class_id == seen.class_id
-            ),
-            key=lambda candidate: (-candidate[0], candidate[1], -candidate[2].last_seen),
-        )
-        for place, index, track in candidates:
-            if place >= SAME_PLACE and tracks[index] is None and track.id not in shown:
+        free = [index for index, seen in enumerate(observations) if seen.is_thing and tracks[index] is None]
+        hidden = sorted((track for track in self._things if track.id not in shown), key=lambda track: -track.last_seen)
+        if not free or not hidden:
+            return
+        place = overlaps([observations[index].box for index in free], [track.box for track in hidden])
+        classes = np.array([observations[index].class_id for index in free])
+        place[classes[:, None] != [track.class_id for track in hidden]] = 0
+        rows, columns = (place >= SAME_PLACE).nonzero()
+        for candidate in np.argsort(-place[rows, columns], kind="stable").tolist():
+            index, track = free[rows[candidate]], hidden[columns[candidate]]
+            if tracks[index] is None and track.id not in shown:
                 tracks[index] = track
                 shown.add(track.id)
 
@@ -286,13 +285,10 @@ def centre(box: Box) -> tuple[float, float]:
     return x + width / 2, y + height / 2
 
 
-def overlap(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    x1, y1, width1, height1 = first
-    x2, y2, width2, height2 = second
-    across = min(x1 + width1, x2 + width2) - max(x1, x2)
-    down = min(y1 + height1, y2 + height2) - max(y1, y2)
-    if across <= 0 or down <= 0:
-        return 0.0
-    shared = across * down
-    return shared / (width1 * height1 + width2 * height2 - shared)
+def overlaps(first: Sequence[Box], second: Sequence[Box]) -> np.ndarray:
+    """Intersection over union of each of the first boxes with each of the second, (first, second), 0 to 1."""
+    one, two = np.array(first, np.float64)[:, None], np.array(second, np.float64)[None]
+    begin = np.maximum(one[..., :2], two[..., :2])
+    end = np.minimum(one[..., :2] + one[..., 2:], two[..., :2] + two[..., 2:])
+    shared = np.maximum(end - begin, 0).prod(2)
+    return shared / (one[..., 2:].prod(2) + two[..., 2:].prod(2) - shared)
