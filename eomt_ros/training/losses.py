@@ -87,8 +87,8 @@ def batch_loss(
         class_sum, class_weight = class_losses(answer, targets, matched, settings)
         class_weights.append(class_weight)
         sums.append((class_sum, *mask_losses(answer, targets, matched, settings, generators)))
-    for each, clip, query_of in zip(identities, clips, matched, strict=True):
-        each.record(clip, query_of)
+    for row, (each, clip, query_of) in enumerate(zip(identities, clips, matched, strict=True)):
+        each.record(clip, query_of, shown(answer.mask_logits[row, -1], targets[row], query_of))
     masks = torch.stack([target.visible.sum() for target in targets]).sum().float()
     masks, *class_weights = mean_over_processes(torch.stack((masks, *class_weights))).unbind()
     by_name = {}
@@ -128,6 +128,22 @@ def matched_queries(
         classes = target.classes.clamp(min=0)
         costs = pair_costs(logits, answer.class_logits[row], labels, asked, target.visible, classes, settings)
     return match(costs, kept, free, newcomers)
+
+
+def shown(mask_logits: Tensor, target: Target, query_of: dict[int, int]) -> set[int]:
+    """The segments, by place, that their query shows in the last frame: with an IoU above 0.5 at the masks' size.
+
+    mask_logits: (queries, h, w).
+    """
+    places, queries = list(query_of), list(query_of.values())
+    segments = target.segments[-1]
+    (height, width), (down, across) = segments.shape, mask_logits.shape[1:]
+    at = segments[(torch.arange(down) * height // down)[:, None], torch.arange(across) * width // across]
+    true = at == torch.tensor(places, device=at.device)[:, None, None]
+    found = (mask_logits[queries] > 0) & (at != UNASKED)
+    union = (true | found).flatten(1).sum(1)
+    well = 2 * (true & found).flatten(1).sum(1) > union
+    return {place for place, is_shown in zip(places, well.tolist(), strict=True) if is_shown}
 
 
 def class_losses(

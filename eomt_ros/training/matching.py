@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,9 +18,10 @@ from eomt_ros.training.settings import TrainingSettings
 class Identities:
     """The queries of one stream's segments, which last while the stream is played.
 
-    A segment keeps its query while it is followed: a thing by its track, stuff, and a thing without a track that is the
-    only one of its class, by its class. The query is free again `forget_after` frames after the segment was last seen,
-    or earlier where newcomers find no free one: first that of what is out of view for the longest.
+    A segment keeps the first query that shows it, while it is followed: a thing by its track, stuff, and a thing
+    without a track that is the only one of its class, by its class. Until one shows it, it is matched anew in every
+    clip. The query is free again `forget_after` frames after the segment was last seen, or earlier where newcomers find
+    no free one: first that of what is out of view for the longest.
     Published trainings do the same within one clip (`VideoHungarianMatcher_Consistent` in tue-mps/videomt).
     """
 
@@ -60,10 +61,14 @@ class Identities:
         taken = set(self._query_of.values())
         return [query for query in range(queries) if query not in taken]
 
-    def record(self, clip: Clip, query_of: Mapping[int, int]) -> None:
-        """Notes the queries of the clip's segments, by place; those without an identity are forgotten."""
+    def record(self, clip: Clip, query_of: Mapping[int, int], shown: Collection[int]) -> None:
+        """Notes the queries of the clip's segments, by place; those without an identity are forgotten.
+
+        shown: the segments that their query shows. Others that are new stay newcomers: asked of a query that will never
+        be the one that takes it, a thing was learnt by none (demo/README.md, "Night and pallets").
+        """
         for place, key in keys_of(clip).items():
-            if place in query_of:
+            if place in query_of and (key in self._query_of or place in shown):
                 self._query_of[key] = query_of[place]
                 self._last_seen[key] = self._frames
 
