@@ -17,6 +17,7 @@ from bench import (
     postprocess,
     precision,
     recordings,
+    returns,
     space,
     table,
     topics,
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "evaluation": evaluation.rows,
     "recordings": recordings.rows,
     "precision": precision.rows,
+    "returns": returns.rows,
     "space": space.rows,
     "identity": identity.rows,
 }

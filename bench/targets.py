@@ -122,6 +122,8 @@ TARGETS: dict[str, Target] = {
     "memory of a node with 4 cameras beside one with 1": AtLeast(0.8),  # 1.25 x as much
     "shares of 4 cameras in an overloaded node": Within(0.1),
     "latency of a 10 Hz camera beside 3 silent ones": NoSlower(),
+    "ids of 30 things, 1000 remembered, no newcomer": AtMost(1),
+    "ids of 30 things, 1000 remembered, 1 newcomer": AtMost(1),
     "memory over 10000 frames": GrowsAtMost(2),
     "points, obstacles and objects, 640x480, 12 things": AtMost(8),
     "points, obstacles and objects, 640x480, 12 things, beside a plain loop": AtLeast(10),

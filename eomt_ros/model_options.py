@@ -192,7 +192,7 @@ class ModelOptions(Options):
         live=True,
     )
     remember_similarity: float = option(
-        0.6,
+        0.4,
         "How like a remembered thing one must look to get its id. Higher: fewer wrong ids and more new ones.",
         minimum=0.0,
         maximum=1.0,

@@ -7,7 +7,7 @@ the place. The rule, for things, once per frame, in place of the first one in `e
    the highest (assignment). A pair's score is the overlap of the two masks (IoU) plus `NEARNESS` times how near the
    centres of the boxes are: 1 in the same place, 0 a diagonal of the larger box away, from where on no pair is
    possible. Of another class, the masks must overlap by `SAME_PLACE`: a class that flickers on a thing that stays is no
-   new thing.
+   new thing. Where places in space are known, neither is a pair possible that lies too far apart in them.
 
 Hand-over (here: of a track that was hidden for a while to a segment in its place), birth, absence and death are the
 same. It is less than a network that follows objects can do: two things of a class that cross may exchange their ids.
@@ -56,7 +56,9 @@ class OverlapIdentities(Identities):
             return  # after a change of the image's size rule 2 has the boxes
         ids_before = np.array([0, *(name.id for name in self._named)], np.int64)[index_before]
         shared = _mask_overlaps(self._index, seen, ids_before, before)
-        scores = _scores([observations[index] for index in seen], before, shared)
+        things = [observations[index] for index in seen]
+        scores = _scores(things, before, shared)
+        scores[self._apart(things, before)] = 0
         for row, column in zip(*linear_sum_assignment(scores, maximize=True), strict=True):
             if scores[row, column] > 0:
                 tracks[seen[row]] = before[column]

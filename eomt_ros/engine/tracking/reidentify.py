@@ -4,18 +4,20 @@ A thing that continues no track (see `eomt_ros.engine.tracking.tracker`) is comp
 no segment shows in this frame and that were last seen no longer ago than `remember`. The rule, once per frame that has
 such newcomers:
 
-1. **Likeness.** The cosine of the newcomer's embedding and the nearest of those that are kept of the track: one for
-   each look that differs from the others (cosine below `SAME_LOOK`), up to `LOOKS`, each a running mean.
+1. **Likeness.** The cosine of the newcomer's embedding and the track's mean one, both less the mean of their class:
+   what all things of a class have in common says nothing. That mean is over all tracks of the class, the newcomer and,
+   for a class of few, the mean of all things and of one that has a little of everything.
 2. **Place.** Where both places are known, the newcomer must lie within reach of where the track was last seen: `NEAR`,
-   and as far as it can have gone since, which is `HASTE` times the fastest that it was seen to move, at most `FAR`. The
-   nearer it lies, the more is added to the likeness, at most `PLACE_CREDIT`.
+   and as far as it can have gone since at the fastest that it was seen to move, at most `FARTHEST`. The nearer it lies,
+   the more is added to the likeness: up to `PLACE_CREDIT`, nothing from `PLACE_EXTENT` on.
 3. **Pairing.** Newcomers and tracks are paired so that the sum of their scores is the highest (assignment). A pair
    counts if its score reaches `remember_similarity` and is higher by `MARGIN` than any other of its newcomer and any
    other of its track: where two tracks are about equally likely, the newcomer gets a new id. A wrong id is worse than a
    new one.
 
-What is no number is no embedding and no place. `MOST_TRACKS` are remembered, or as many as `MOST_BYTES` hold; beyond
-that the one that was last seen the longest ago makes room.
+Places are of a frame that stands still. When it has jumped, those that are known are forgotten, and likeness alone
+decides. What is no number is no embedding and no place. `MOST_TRACKS` are remembered, or as many as `MOST_BYTES` hold;
+beyond that the one that was last seen the longest ago makes room.
 """
 
 from __future__ import annotations
@@ -32,21 +34,20 @@ if TYPE_CHECKING:
 
 MOST_TRACKS = 1024
 MOST_BYTES = 1 << 24
-LOOKS = 4
-SAME_LOOK = 0.9
-BLEND = 0.1
-"""Share of the newest embedding in the running mean of its look."""
-NEAR = 1.0
-"""Metres by which the place of a thing that stands still differs from one view of it to another."""
+NEWEST = 0.1
+"""Least share of a thing's newest embedding in its mean one."""
+NEAR = 0.7
+"""Metres by which the place of a thing that stands still may differ from one view of it to another."""
 BESIDE = 0.5
 """Metres by which the place of a thing differs from one camera to another that shows it too."""
-HASTE = 1.5
-FAR = 6.0
+FARTHEST = 6.0
 """Metres."""
-PLACE_CREDIT = 0.3
-MARGIN = 0.05
 PACE = 1.0
 """Seconds over which speed is measured."""
+PLACE_CREDIT = 1.0
+PLACE_EXTENT = 1.0
+"""Metres."""
+MARGIN = 0.1
 LONG_AGO = -(1 << 62)
 IMPOSSIBLE = -9.0
 """A score below all others."""
@@ -69,6 +70,7 @@ class KnownTracks:
         self._row_of: dict[int, int] = {}
         """By id; rows are taken in their order."""
         self._tracks: list[Track] = []
+        self._jumps = 0
 
     def see(self, shown: Sequence[tuple[Track, Observation]], now: int) -> None:
         """Takes in the things of a frame, with their tracks. now: in nanoseconds of the stream's clock."""
@@ -83,25 +85,59 @@ class KnownTracks:
         rows = np.array([self._row(track) for track, _ in kept], np.int64)
         self._last_seen[rows] = now
         self._class_ids[rows] = [seen.class_id for _, seen in kept]
-        self._see_looks(rows, latest[finite])
+        self._views[rows] += 1
+        share = np.maximum(1 / self._views[rows], NEWEST).astype(np.float32)
+        looks = self._looks[rows]
+        looks += share[:, None] * (latest[finite] - looks)
+        self._looks[rows] = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
         self._see_places(rows, _places([seen for _, seen in kept]), now)
+
+    def follow(self, jumps: int | None) -> None:
+        """Forgets all places where the frame that they are of has jumped. jumps: how often it has; None: as before."""
+        if jumps is None or jumps == self._jumps:
+            return
+        self._jumps = jumps
+        if self._tracks:
+            self._places[:] = self._anchors[:] = np.nan
+
+    def apart(self, seen: Sequence[Observation], tracks: Sequence[Track], now: int) -> np.ndarray:
+        """Where a segment lies so far from where a track was last seen that it cannot be that, (segments, tracks)."""
+        rows = [self._row_of.get(track.id) for track in tracks]
+        found = np.zeros((len(seen), len(tracks)), bool)
+        known = np.array([row is not None for row in rows], bool)
+        if known.any() and any(each.place is not None for each in seen):
+            found[:, known] = self._distances(seen, np.array([row for row in rows if row is not None]), now)[1]
+        return found
+
+    def drop(self, track: Track) -> None:
+        """Forgets a track, as one that turned out to be another."""
+        row = self._row_of.pop(track.id, None)
+        if row is not None:
+            self._looks[row], self._class_ids[row], self._last_seen[row] = 0, -1, LONG_AGO
+
+    def forget(self, stream: int) -> None:
+        """Forgets the tracks that a stream, by its number, was the last to see."""
+        rows = [row for row, track in enumerate(self._tracks) if track.stream == stream]
+        if rows:
+            self._last_seen[rows] = LONG_AGO
 
     def recall(
         self,
-        newcomers: Sequence[Observation],
+        newcomers: Sequence[tuple[Observation, Track | None]],
         shown: Collection[int],
         now: int,
         rule: Recall,
         elsewhere: Collection[int] = (),
     ) -> list[Track | None]:
-        """The track that each newcomer is; None where it is none of them.
+        """The lost track that each newcomer is; None where it is none of them.
 
-        shown: ids of the tracks that the frame shows already. elsewhere: of those that another camera shows now.
+        newcomers: with the tracks that they have had so far, where they have. shown: ids of the tracks that the frame
+        shows already. elsewhere: of those that another camera shows now.
         """
         found: list[Track | None] = [None] * len(newcomers)
         usable = [
             index
-            for index, seen in enumerate(newcomers)
+            for index, (seen, _) in enumerate(newcomers)
             if seen.embedding is not None and np.isfinite(seen.embedding).all()
         ]
         if not usable or not self._tracks:
@@ -119,15 +155,11 @@ class KnownTracks:
                 found[usable[index]] = self._tracks[rows[column]]
         return found
 
-    def forget(self, stream: int) -> None:
-        """Forgets the tracks that a stream, by its number, was the last to see."""
-        rows = [row for row, track in enumerate(self._tracks) if track.stream == stream]
-        if rows:
-            self._last_seen[rows] = LONG_AGO
-
     def _allocate(self, channels: int) -> None:
-        rows = min(MOST_TRACKS, max(1, MOST_BYTES // (4 * LOOKS * channels)))
-        self._looks = np.zeros((rows, LOOKS, channels), np.float32)
+        rows = min(MOST_TRACKS, max(1, MOST_BYTES // (4 * channels)))
+        self._looks = np.zeros((rows, channels), np.float32)
+        """The mean embeddings, of unit length."""
+        self._views = np.zeros(rows, np.int64)
         self._class_ids = np.zeros(rows, np.int64)
         self._last_seen = np.zeros(rows, np.int64)
         self._places = np.full((rows, 3), np.nan)
@@ -136,35 +168,23 @@ class KnownTracks:
         """Where it was when its speed was measured last, `_anchored`."""
         self._anchored = np.zeros(rows, np.int64)
         self._speeds = np.zeros(rows)
+        """Metres per second; the highest so far."""
 
     def _row(self, track: Track) -> int:
         """The row of a track; one that is not known takes the next, or that of the one that was seen least lately."""
         if track.id in self._row_of:
-            row = self._row_of[track.id]
-            self._tracks[row] = track  # of the stream that sees it now
-            return row
+            return self._row_of[track.id]
         row = len(self._tracks)
         if row < len(self._looks):
             self._tracks.append(track)
         else:
             row = int(self._last_seen.argmin())
-            del self._row_of[self._tracks[row].id]
+            self._row_of.pop(self._tracks[row].id, None)
             self._tracks[row] = track
         self._row_of[track.id] = row
-        self._looks[row] = 0
+        self._looks[row] = self._views[row] = self._speeds[row] = 0
         self._places[row] = self._anchors[row] = np.nan
-        self._speeds[row] = 0
         return row
-
-    def _see_looks(self, rows: np.ndarray, latest: np.ndarray) -> None:
-        known = self._looks[rows]
-        empty = ~known.any(2)
-        likeness = np.where(empty, -1, np.einsum("nkc,nc->nk", known, latest))
-        novel = (likeness.max(1) < SAME_LOOK) & empty.any(1)
-        column = np.where(novel, empty.argmax(1), likeness.argmax(1))
-        look = known[np.arange(len(rows)), column]
-        look = np.where(novel[:, None], latest, look + BLEND * (latest - look))
-        self._looks[rows, column] = look / np.maximum(np.linalg.norm(look, axis=1, keepdims=True), 1e-9)
 
     def _see_places(self, rows: np.ndarray, places: np.ndarray, now: int) -> None:
         known = np.isfinite(places).all(1)
@@ -178,22 +198,49 @@ class KnownTracks:
         self._anchors[rows[due]], self._anchored[rows[due]] = places[due], now
 
     def _scores(
-        self, newcomers: Sequence[Observation], rows: np.ndarray, now: int, in_view: np.ndarray
+        self, newcomers: Sequence[tuple[Observation, Track | None]], rows: np.ndarray, now: int, in_view: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rules 1 and 2: the score of each newcomer with the track of each row, (newcomers, rows), and True where it is
-        known to be beside it. in_view: rows of tracks that another camera shows, which must be."""
-        latest = np.stack([seen.embedding for seen in newcomers if seen.embedding is not None])
-        # All rows, since to pick some would copy them.
-        looks = self._looks[: len(self._tracks)]
-        scores = (latest @ looks.reshape(-1, looks.shape[2]).T).reshape(len(latest), -1, LOOKS).max(2)[:, rows]
-        distance = np.linalg.norm(_places(newcomers)[:, None] - self._places[rows], axis=2)
-        away = (now - self._placed[rows]) / SECOND
-        reach = NEAR + np.minimum(HASTE * self._speeds[rows] * away, FAR)
-        reach = np.where(in_view, BESIDE, reach)
-        scores += PLACE_CREDIT * np.nan_to_num(1 - distance / reach)
-        classes = np.array([seen.class_id for seen in newcomers])
-        scores[(classes[:, None] != self._class_ids[rows]) | (distance > reach)] = IMPOSSIBLE
-        return scores, distance <= reach
+        known to be beside it. in_view: rows of tracks that another camera shows, which must be.
+        """
+        known = len(self._tracks)
+        latest = np.stack([seen.embedding for seen, _ in newcomers if seen.embedding is not None])
+        same = np.array([seen.class_id for seen, _ in newcomers])[:, None] == self._class_ids[:known]
+        for index, (_, track) in enumerate(newcomers):
+            row = None if track is None else self._row_of.get(track.id)
+            if row is not None:
+                latest[index] = self._looks[row]
+                same[index, row] = False
+        # All rows, since to pick some would copy them, and the mean is over all.
+        scores = _likeness(latest, self._looks[:known], same.astype(np.float32))[:, rows]
+        distance, apart = self._distances([seen for seen, _ in newcomers], rows, now)
+        apart |= in_view & (distance > BESIDE)
+        scores += PLACE_CREDIT * np.maximum(np.nan_to_num(1 - distance / PLACE_EXTENT), 0)
+        scores[~same[:, rows] | apart] = IMPOSSIBLE
+        return scores, distance <= BESIDE
+
+    def _distances(self, seen: Sequence[Observation], rows: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
+        """Metres from each segment to where the track of each row was last seen, NaN where that is not known, and
+        whether it is out of reach; (segments, rows).
+        """
+        distance = np.linalg.norm(_places(seen)[:, None] - self._places[rows], axis=2)
+        gone = self._speeds[rows] * (now - self._placed[rows]) / SECOND
+        return distance, distance > NEAR + np.minimum(gone, FARTHEST)
+
+
+def _likeness(latest: np.ndarray, looks: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Rule 1: the cosine of each newcomer and each track, less the mean of the newcomer's class.
+
+    latest: (n, channels) and looks: (tracks, channels), of unit length. same: (n, tracks), 1 where the class is.
+    """
+    of_all = (looks.sum(0) + looks.shape[1] ** -0.5) / (len(looks) + 1)
+    means = (same @ looks + latest + of_all) / (same.sum(1, keepdims=True) + 2)
+    offsets = latest - means
+    # |look - mean|, of all pairs without all differences.
+    lengths = np.sqrt(np.maximum(1 - 2 * means @ looks.T + (means**2).sum(1, keepdims=True), 1e-9))
+    lengths *= np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-9)
+    found: np.ndarray = (offsets @ looks.T - (offsets * means).sum(1, keepdims=True)) / lengths
+    return found
 
 
 def _places(seen: Sequence[Observation]) -> np.ndarray:

@@ -9,7 +9,8 @@ once per frame:
    must overlap by half (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
 2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
    the same class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
-3. **Return.** A segment that is neither may be an object that was lost: see `eomt_ros.engine.tracking.reidentify`.
+3. **Return.** A segment that is neither may be an object that was lost: see `eomt_ros.engine.tracking.reidentify`. So
+   may, for `TRIAL`, one that was a sliver (`SLIVER`) when it got its id: an object that comes into view.
 4. **Birth.** Any other segment gets the next id.
 5. **Absence.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as long
    (occlusion). After that it is lost, and so is a track whose slot another object has taken (1 failed) and that nobody
@@ -18,7 +19,8 @@ once per frame:
 
 Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of
 the two boxes, once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
-Within reach the slot is believed more than the place: two things of a class that exchange their slots there exchange
+Where places in space are known, an object does not jump in them either. Within reach the slot is believed more than the
+place in the image: two things of a class that exchange their slots there exchange
 their ids; out of it each keeps its own, by rule 2.
 
 Stuff has no individuals: it keeps one id per slot and class for the whole epoch.
@@ -48,6 +50,10 @@ TURNING = 0.1
 """Seconds for which reach allows for a turning camera: between two frames, not over an absence."""
 TURNING_SPEED = 1.5
 """Image widths per second: a usual camera turning by 100 degrees per second."""
+SLIVER = 1 / 30
+"""Image widths: the edge of a square, and what is first seen no larger is too little to tell who it is."""
+TRIAL = SECOND // 2
+"""Nanoseconds for which such a track may still turn out to be one that was lost."""
 PERIOD_WITHOUT_STAMP = SECOND // 10
 """Nanoseconds from one frame to the next where stamps do not say."""
 
@@ -91,6 +97,8 @@ class Track:
     """The frame in which it got its id."""
     last_seen: int
     """When it was last seen, in nanoseconds of the stream's clock."""
+    settled: int = 0
+    """When its id is final, by the same clock: until then it may turn out to be one that was lost."""
     stream: int = 0
     """Number of the stream that saw it last, among those that share their ids."""
 
@@ -120,6 +128,7 @@ class Identities:
         self._things: list[Track] = []
         self._stuff: dict[tuple[int, int], Track] = {}
         self._frame = -1
+        self._width = 0
         self._before = self._now = self._ids.now
         self._stamp: int | None = None
         self._advances = False
@@ -133,16 +142,19 @@ class Identities:
         stamp: int | None = None,
         segment_index: np.ndarray | None = None,
         recall: Recall = NOTHING_REMEMBERED,
+        jumps: int | None = None,
     ) -> list[Identity]:
         """Names the segments of the next frame, in their order.
 
         width: of the image, in pixels. stamp: of the frame, in nanoseconds; a frame without one, or with an older one
         than the frame before, counts `PERIOD_WITHOUT_STAMP`, and so do frames whose stamps never change. segment_index:
-        (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rule 3.
+        (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rule 3. jumps: how often
+        the frame of the places has jumped so far; None where nothing is known of places.
         """
         if self.epoch != self._ids.epoch:  # another stream has begun it
             self._forget()
         self._frame += 1
+        self._width = width
         self._before, self._now = self._now, self._now + self._elapsed(stamp)
         self._ids.now = max(self._ids.now, self._now)
         self._things = [
@@ -151,6 +163,7 @@ class Identities:
             if track.last_seen == self._before or self._now - track.last_seen <= MAX_ABSENCE
         ]
 
+        self._ids.known.follow(jumps)
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width, segment_index)
         self._hand_over(observations, tracks)
@@ -159,7 +172,7 @@ class Identities:
         births = sum(track is None for track in tracks)
         if self._ids.last_id + births > LARGEST_ID:
             self._ids.restart()
-            return self.update(observations, width, stamp, segment_index, recall)
+            return self.update(observations, width, stamp, segment_index, recall, jumps)
         for index, seen in enumerate(observations):
             tracks[index] = self._see(tracks[index] or self._birth(seen), seen)
         if recall.seconds:
@@ -198,7 +211,9 @@ class Identities:
         newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.last_seen)}
         for index, seen in enumerate(observations):
             track = newest.get(seen.slot) if seen.is_thing else None
-            if track is not None and self._plausible(track, seen, width):
+            if track is None or not self._plausible(track, seen, width):
+                continue
+            if seen.place is None or not self._apart([seen], [track])[0, 0]:
                 tracks[index] = track
 
     def _plausible(self, track: Track, seen: Observation, width: int) -> bool:
@@ -209,6 +224,10 @@ class Identities:
         reach = diagonal * (1 + since) + TURNING_SPEED * width * min(since, TURNING)
         return math.dist(centre(track.box), centre(seen.box)) <= reach
 
+    def _apart(self, seen: Sequence[Observation], tracks: Sequence[Track]) -> np.ndarray:
+        """Where a segment is so far in space from where a track was that it cannot be that, (segments, tracks)."""
+        return self._ids.known.apart(seen, tracks, self._now)
+
     def _hand_over(self, observations: Sequence[Observation], tracks: list[Track | None]) -> None:
         """Rule 2: gives things that continue none a track in the same place that nothing shows in this frame."""
         shown = {track.id for track in tracks if track is not None}
@@ -216,9 +235,10 @@ class Identities:
         hidden = sorted((track for track in self._things if track.id not in shown), key=lambda track: -track.last_seen)
         if not free or not hidden:
             return
-        place = overlaps([observations[index].box for index in free], [track.box for track in hidden])
-        classes = np.array([observations[index].class_id for index in free])
-        place[classes[:, None] != [track.class_id for track in hidden]] = 0
+        seen = [observations[index] for index in free]
+        place = overlaps([each.box for each in seen], [track.box for track in hidden])
+        other_class = np.not_equal.outer([each.class_id for each in seen], [track.class_id for track in hidden])
+        place[other_class | self._apart(seen, hidden)] = 0
         rows, columns = (place >= SAME_PLACE).nonzero()
         for candidate in np.argsort(-place[rows, columns], kind="stable").tolist():
             index, track = free[rows[candidate]], hidden[columns[candidate]]
@@ -227,17 +247,24 @@ class Identities:
                 shown.add(track.id)
 
     def _recall(self, observations: Sequence[Observation], tracks: list[Track | None], recall: Recall) -> set[int]:
-        """Rule 3: gives things that continue none a track that was lost; which of the segments got one."""
-        newcomers = [index for index, seen in enumerate(observations) if seen.is_thing and tracks[index] is None]
+        """Rule 3: gives a lost track to things that have none, or one that is not settled; which got one."""
+        newcomers = [
+            index
+            for index, (seen, track) in enumerate(zip(observations, tracks, strict=True))
+            if seen.is_thing and (track is None or self._now < track.settled)
+        ]
         if not newcomers or not recall.seconds:
             return set()
         shown = {track.id for track in tracks if track is not None}
         elsewhere = self._ids.shown_beside(self) - shown
-        found = self._ids.known.recall(
-            [observations[index] for index in newcomers], shown, self._now, recall, elsewhere=elsewhere
-        )
+        asked = [(observations[index], tracks[index]) for index in newcomers]
+        found = self._ids.known.recall(asked, shown, self._now, recall, elsewhere=elsewhere)
         returned = {index: track for index, track in zip(newcomers, found, strict=True) if track is not None}
         for index, track in returned.items():
+            before = tracks[index]
+            if before is not None:
+                self._things.remove(before)
+                self._ids.known.drop(before)
             tracks[index] = self._taken(track)
         return set(returned)
 
@@ -262,10 +289,12 @@ class Identities:
 
     def _birth(self, seen: Observation) -> Track:
         self._ids.last_id += 1
+        is_sliver = math.sqrt(seen.box[2] * seen.box[3]) <= SLIVER * self._width
         track = Track(
             *(self._ids.last_id, seen.slot, seen.class_id, seen.box),
             born=self._frame,
             last_seen=self._now,
+            settled=self._now + TRIAL * is_sliver,
             stream=self._number,
         )
         if seen.is_thing:
