@@ -3,7 +3,10 @@
 The recordings have ground truth. A visit is the time for which a true thing is found without being lost for 2 s. Pairs
 of visits of one class, the later one beginning 2 to 60 s after the end of the earlier, are of one thing or of two; what
 is compared is the first frame of the later one, and what is remembered of the earlier: the mean of its frames, or the
-last. Prints a Markdown table, and draws how similar the pairs are.
+last. "In view" is the first frame of a visit of 1 to 30 s beside its last, or beside the last of another thing.
+
+Prints a Markdown table, of each description the probability that a pair of one thing is more alike than one of two, and
+the share of pairs of one thing that are more alike than all but 5 % of those of two; and draws how alike the pairs are.
 
 `python -m bench identity` measures the cost.
 """
@@ -39,6 +42,7 @@ from eomt_ros.evaluation.sources.truth import TruthSource
 from eomt_ros.stamps import SECOND
 
 LOST, FORGOTTEN = 2 * SECOND, 60 * SECOND
+SHORT, LONG = SECOND, 30 * SECOND
 SMALLEST = 0.001
 """Share of the image that a thing has at least, as for the figures of objects."""
 WRONG = 0.05
@@ -119,17 +123,20 @@ class Insight:
         assert segment.embedding is not None
         found = {
             "query": self._kept["last"][query],
-            "query, normed": self._kept["normed"][query],
-            "query of the next frame": carried[query],
+            "query, after the layer norm": self._kept["normed"][query],
+            "query, as the next frame gets it": carried[query],
             "mask embedding": self._kept["mask"][query],
             "class logits": classes[query],
             "patches, backbone": mean["backbone"],
             "patches, last layer": mean["last"],
-            "patches, normed": mean["normed"],
-            "mean colour": np.concatenate([pixels.mean(0), pixels.std(0)]) - 128,
+            "patches, after the layer norm": mean["normed"],
+            "mean and spread of the colour": np.concatenate([pixels.mean(0), pixels.std(0)]) - 128,
             "colours": segment.embedding,
         }
-        return {name: unit(np.asarray(each, np.float64)) for name, each in found.items()}
+        vectors = {name: unit(np.asarray(each, np.float64)) for name, each in found.items()}
+        for other in ("query", "patches, backbone"):
+            vectors[f"colours and {other}"] = unit(np.concatenate([vectors["colours"], 0.5 * vectors[other]]))
+        return vectors
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -171,7 +178,9 @@ class Pairs:
     of_two: np.ndarray
     """Of two things of its class."""
 
-    @property
+    def __str__(self) -> str:
+        return f"{self.order():.2f}, {self.found():.0%}" if len(self.of_one) and len(self.of_two) else "-"
+
     def order(self) -> float:
         """The probability that a pair of one thing is more similar than one of two: the area under the ROC."""
         below = np.searchsorted(np.sort(self.of_two), self.of_one, "left")
@@ -186,18 +195,30 @@ def pairs(all_visits: Sequence[Visit], name: str, *, last: bool = False, centred
     """Compares the visits by one description.
 
     last: with the last frame that is remembered, else with their mean. centred: without what all visits of the class
-    that began before have in common.
+    that began before, and this one, have in common.
     """
     similarities: dict[bool, list[float]] = {True: [], False: []}
     for later in all_visits:
-        alike = [each for each in all_visits if _key(each) == _key(later) and each.begin <= later.begin]
-        means = np.stack([each.total[name] / each.frames for each in alike])
-        common = means.mean(0) if centred else 0.0
+        alike = [each for each in all_visits if _key(each) == _key(later) and each.begin < later.begin]
+        means = [each.total[name] / each.frames for each in alike]
+        common = np.mean([*means, later.first[name]], 0) if centred else 0.0
         new = unit(later.first[name] - common)
         for earlier, mean in zip(alike, means, strict=True):
             if LOST <= later.begin - earlier.end <= FORGOTTEN:
                 known = unit((earlier.last[name] if last else mean) - common)
                 similarities[earlier.thing == later.thing].append(float(known @ new))
+    return Pairs(np.array(similarities[True]), np.array(similarities[False]))
+
+
+def pairs_in_view(all_visits: Sequence[Visit], name: str) -> Pairs:
+    """Compares the first frame of visits with their last, and with the last of other things."""
+    similarities: dict[bool, list[float]] = {True: [], False: []}
+    for visit in all_visits:
+        if SHORT <= visit.end - visit.begin <= LONG:
+            beside = [each for each in all_visits if _key(each) == _key(visit) and each.thing != visit.thing]
+            near = [each for each in beside if SHORT <= abs(each.end - visit.begin) <= LONG]
+            for each in (visit, *near):
+                similarities[each is visit].append(float(visit.first[name] @ each.last[name]))
     return Pairs(np.array(similarities[True]), np.array(similarities[False]))
 
 
@@ -213,7 +234,7 @@ def table(all_visits: Sequence[Visit], class_names: Sequence[str]) -> Iterator[s
         "mean": {},
         "mean, centred": {"centred": True},
     }
-    columns = [*kinds, *(class_names[number] for number in numbers)]
+    columns = [*kinds, *(class_names[number] for number in numbers), "in view"]
     yield f"| description | {' | '.join(columns)} |"
     yield f"| --- |{' --- |' * len(columns)}"
     for name in all_visits[0].total:
@@ -221,7 +242,8 @@ def table(all_visits: Sequence[Visit], class_names: Sequence[str]) -> Iterator[s
         for number in numbers:
             of_class = [visit for visit in all_visits if visit.thing.class_id == number]
             cells.append(pairs(of_class, name, centred=True))
-        shown = [f"{each.order:.2f}, {each.found():.0%}" if len(each.of_one) else "-" for each in cells]
+        cells.append(pairs_in_view(all_visits, name))
+        shown = map(str, cells)
         yield f"| {name} | {' | '.join(shown)} |"
 
 

@@ -19,6 +19,8 @@ by how near it is, so that a little more light does not move it."""
 LOWEST, HIGHEST = np.array([0, -60, -60], np.float32), np.array([100, 60, 60], np.float32)
 """CIELAB; colours beyond count as these."""
 CHANNELS = math.prod(BINS)
+STEPS = np.array([BINS[1] * BINS[2], BINS[2], 1])
+"""From a channel to the next one along each of them."""
 SAMPLES = 256
 """Pixels of a thing's box that are looked at, evenly spread; more tell no more."""
 FEWEST = 16
@@ -58,15 +60,15 @@ def _sampled(image: np.ndarray, winner: np.ndarray, region: Region) -> np.ndarra
 def _shares(colours: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """The share of each colour in each owner, (owners, CHANNELS) float32. colours: (n, 3) uint8 RGB. owners: (n,)."""
     lab = cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
-    last = np.array(BINS, np.float32) - 1
-    place = np.clip((lab - LOWEST) / (HIGHEST - LOWEST), 0, 1) * last
-    low = np.minimum(place.astype(np.int64), last.astype(np.int64) - 1)
-    nearness = np.stack([1 - (place - low), place - low])
+    place = np.clip((lab - LOWEST) / (HIGHEST - LOWEST), 0, 1) * (np.array(BINS, np.float32) - 1)
+    low = np.minimum(place.astype(np.int64), np.array(BINS) - 2)
+    above = (place - low).T.astype(np.float64)
+    nearness = 1 - above, above
     count = int(owners[-1]) + 1
+    first = owners * CHANNELS + low @ STEPS
     total = np.zeros(count * CHANNELS)
     for corner in np.ndindex(2, 2, 2):
-        channel = np.ravel_multi_index(tuple((low + corner).T), BINS)
-        weight = nearness[corner[0], :, 0] * nearness[corner[1], :, 1] * nearness[corner[2], :, 2]
-        total += np.bincount(owners * CHANNELS + channel, weight, count * CHANNELS)
+        weight = nearness[corner[0]][0] * nearness[corner[1]][1] * nearness[corner[2]][2]
+        total += np.bincount(first + STEPS @ corner, weight, len(total))
     shares = total.reshape(count, CHANNELS)
     return (shares / shares.sum(1, keepdims=True)).astype(np.float32)
