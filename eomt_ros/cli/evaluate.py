@@ -225,6 +225,11 @@ def summary(found: Results) -> str:
             f"{as_text(located, Kind.SHARE)} of the things found within {found.objects_in_metres.within_m:g} m are "
             f"within {found.objects_in_metres.located_within_m:g} m)"
         )
+    if found.returns_right is not None:
+        lines.append(
+            f"  {'returns with old id':<22}{as_text(found.returns_right, Kind.SHARE):>12}  (with another object's id "
+            f"{as_text(found.returns_wrong, Kind.SHARE)}; of those after 2 to 60 s)"
+        )
     if found.drift is not None:
         for name, first, last in (
             ("mIoU", found.drift.first_miou, found.drift.last_miou),

@@ -14,9 +14,11 @@ import numpy as np
 
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.formats.track_counts import TrackCounts
+from eomt_ros.evaluation.ids import OUTCOMES
 from eomt_ros.evaluation.json_file import JsonFileError, from_json
 from eomt_ros.evaluation.latency import LatencyHistogram
 from eomt_ros.evaluation.metrics.breakdown import Breakdown
+from eomt_ros.evaluation.metrics.returns import TIMES_AWAY
 from eomt_ros.evaluation.metrics.scores import PartialScores, ScoreCounts
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS
 from eomt_ros.evaluation.results import Drift, Results, ResultsError
@@ -141,6 +143,7 @@ def counts_of(results: Results) -> RunCounts:
         *((each, (classes, classes + 1)) for each in confusions),
         *((each, (len(VPQ_WINDOWS), classes)) for each in tubes),
         *((array, vars(empty)[name].shape) for each in scores for name, array in vars(each.breakdown or empty).items()),
+        *((each.returns.returns, (len(TIMES_AWAY), len(OUTCOMES))) for each in scores if each.returns is not None),
         (counts.predicted.areas, (classes,)),
     ):
         if array.shape != shape:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from eomt_ros.evaluation.metrics.breakdown import SIZES
+from eomt_ros.evaluation.metrics.returns import TIMES_AWAY
 from eomt_ros.evaluation.metrics.vpq import VPQ_WINDOWS
 from eomt_ros.evaluation.results import Figures
 
@@ -64,6 +65,7 @@ def _names_after() -> dict[str, tuple[str, ...]]:
     return {
         "vpq_by_window": tuple(map(str, VPQ_WINDOWS)),
         "by_size": tuple(SIZES),
+        "returns.by_time_away": tuple(TIMES_AWAY),
         "stages_ms": tuple(field.name for field in fields(Timings)),
     }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eomt_ros.errors import UserError
+from eomt_ros.evaluation.ids import ObjectTimeline, ReturnFigures
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
 from eomt_ros.evaluation.wrong import SegmentFigures, SweptFigures, WorstFrame
 from eomt_ros.regular_file import read_bytes
@@ -56,28 +57,6 @@ class Interval:
     id_switches: int | None
     latency_ms: float
     """Median of the engine's."""
-
-
-@dataclass(frozen=True)
-class IdSpan:
-    """A stretch of time in which an object was in view, and had one id or none."""
-
-    begin: float
-    """Seconds from the start of the sequence, as is `end`."""
-    end: float
-    identity: str | None
-    """Id that the model gave it, or epoch and id as `2:17` where there were several epochs; None where no prediction
-    matched it."""
-
-
-@dataclass(frozen=True)
-class ObjectTimeline:
-    """One object of the ground truth."""
-
-    sequence: str
-    object_id: int
-    class_name: str
-    spans: tuple[IdSpan, ...]
 
 
 Path2D = tuple[tuple[float, float], ...]
@@ -236,6 +215,12 @@ class Figures:
     idf1: float | None = None
     shared_ids: int | None = None
     """Ids that were matched with more than one object of a sequence."""
+    returns: ReturnFigures | None = None
+    """Objects that were found again after two seconds or more."""
+    returns_right: float | None = None
+    """Share of those found again after a minute at most that got their old id; None where there is none."""
+    returns_wrong: float | None = None
+    """Share of the same that got an id which another object had before."""
     objects_in_metres: ObjectsInMetresFigures | None = None
     """None where a recording lacks depth, odometry, or the true boxes."""
 

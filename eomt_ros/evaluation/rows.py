@@ -53,3 +53,9 @@ class ObjectRow:
     id_switches: int
     fragmentations: int
     wrong_ids_after_reentry: int
+    returns: int
+    """Times that it was found again after two seconds or more."""
+    returns_right: int
+    """Those of them with its old id."""
+    returns_wrong: int
+    """Those of them with an id that another object had before."""

@@ -13,8 +13,10 @@ import numpy as np
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counts import RunCounts
 from eomt_ros.evaluation.exact import ONE
+from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline, ReturnFigures, ReturnNumbers, ThingReturn
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.metrics.breakdown import Breakdown
+from eomt_ros.evaluation.metrics.returns import TIMES_AWAY
 from eomt_ros.evaluation.metrics.vpq import TubeCounts
 from eomt_ros.evaluation.results import (
     SCHEMA_VERSION,
@@ -22,13 +24,11 @@ from eomt_ros.evaluation.results import (
     FailedRecording,
     Figures,
     GroundMap,
-    IdSpan,
     Interval,
     MappedObject,
     MetreFigures,
     MetresByDistance,
     ObjectsInMetresFigures,
-    ObjectTimeline,
     Percentiles,
     Predicted,
     Recording,
@@ -236,6 +236,25 @@ def run_gone_wrong(names: tuple[str, ...] = CLASSES) -> Results:
             for point in values
         ),
         files={**run.files, "frames": "frames.csv", "objects": "objects.csv"},
+    )
+
+
+def run_with_returns() -> Results:
+    """The same as `short_run`, longer: things come back with their old ids, with others' and with new ones."""
+    boxes = (
+        IdSpan(0.0, 9.0, "1"),
+        IdSpan(20.0, 40.0, "1", ThingReturn("right", 11.0)),
+        IdSpan(43.0, 70.0, "3", ThingReturn("wrong", 3.0)),
+    )
+    walker = (IdSpan(0.0, 20.0, "3"), IdSpan(20.0, 30.0, None), IdSpan(30.0, 90.0, "17", ThingReturn("new", 10.0)))
+    one, several = ReturnNumbers(1, 0, 1, 0), ReturnNumbers(10, 7, 1, 2)
+    nothing = ReturnNumbers(0, 0, 0, 0)
+    times = (one, nothing, several, nothing, ReturnNumbers(2, 0, 0, 2))
+    return short_run(
+        timelines=(ObjectTimeline("bag", 11, "box", boxes), ObjectTimeline("bag", 12, "person", walker)),
+        returns=ReturnFigures(13, 7, 2, 4, dict(zip(TIMES_AWAY, times, strict=True))),
+        returns_right=7 / 11,
+        returns_wrong=2 / 11,
     )
 
 

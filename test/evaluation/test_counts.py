@@ -131,6 +131,7 @@ def change(results: Results, path: str, value: Any) -> Results:
         ("scores.partial.confusion.counts", [[10**30]], "expected lists of whole numbers"),
         ("scores.breakdown.taken_for", [[1]], r"shape \(1, 1\), expected"),
         ("scores.breakdown.iou", [[0.5]], "expected lists of whole numbers"),
+        ("scores.returns.returns", [[1, 2, 3]], r"shape \(1, 3\), expected"),
         ("scores.windows.shares", {"many": 1}, "expected a number"),
         ("latency.milliseconds.bins", {"99999": 1}, "bin 99999, expected"),
         ("frames", "many", "expected int"),

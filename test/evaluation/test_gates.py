@@ -12,7 +12,7 @@ from eomt_ros.evaluation.figure_names import expect_figure, figure_paths, flat_f
 from eomt_ros.evaluation.gates import Gate, GateError
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.results import Percentiles, Recording, Results
-from test.evaluation.examples import recording, rig_run, run_in_metres, run_without_truth, short_run
+from test.evaluation.examples import recording, rig_run, run_in_metres, run_with_returns, run_without_truth, short_run
 
 
 def fails(text: str, results: Results) -> bool:
@@ -47,7 +47,21 @@ def test_a_gate_fails_where_its_condition_holds(text: str, failed: bool) -> None
     assert fails(text, run_in_metres()) == failed
 
 
-@pytest.mark.parametrize("results", [short_run(), run_in_metres(), rig_run(), run_without_truth()])
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("returns_wrong > 5 %", True),
+        ("returns_right < 60 %", False),
+        ("returns.wrong > 2", False),
+        ("returns.by_time_away.2_to_5.wrong > 0", True),
+        ("returns.by_time_away.over_60.right < 1", True),
+    ],
+)
+def test_returns_may_be_gates_also_by_time_away(text: str, failed: bool) -> None:
+    assert fails(text, run_with_returns()) == failed
+
+
+@pytest.mark.parametrize("results", [short_run(), run_in_metres(), rig_run(), run_without_truth(), run_with_returns()])
 def test_every_number_of_the_results_is_a_figure_with_the_value_of_the_file(results: Results) -> None:
     content = plain(results)
     found = flat_figures(results)
@@ -69,6 +83,7 @@ def test_a_figure_that_is_not_known_fails_its_gate() -> None:
     assert fails("latency_ms.p50 > 1000", nothing)
     assert fails("objects_in_metres.located_share < 0", short_run())
     assert fails("class_iou.ball < 0", short_run())
+    assert fails("returns_wrong > 0", short_run())
 
 
 @pytest.mark.parametrize(
@@ -81,6 +96,7 @@ def test_a_figure_that_is_not_known_fails_its_gate() -> None:
         ("class_iou. < 1", "there is no figure 'class_iou.'"),
         ("class_iou < 1", "did you mean 'class_iou.NAME'?"),
         ("vpq_by_window.3 < 1", "did you mean 'vpq_by_window."),
+        ("returns.by_time_away.2_to_6.right < 1", "did you mean 'returns.by_time_away.2_to_5.right'?"),
         ("stages_ms.netwerk.p50 > 1", "did you mean 'stages_ms.network.p50'?"),
         ("replay.dropped > 3", "there is no figure 'replay.dropped'"),
         ("schema_version > 0", "there is no figure 'schema_version'"),

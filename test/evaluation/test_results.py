@@ -13,7 +13,7 @@ import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.results import Drift, Percentiles, ReplayFigures, Results, ResultsError
-from test.evaluation.examples import long_run, rig_run, run_in_metres, run_without_truth, short_run
+from test.evaluation.examples import long_run, rig_run, run_in_metres, run_with_returns, run_without_truth, short_run
 
 
 def written(run: Results, folder: Path) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def written(run: Results, folder: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("make", [short_run, long_run, rig_run, run_in_metres, run_without_truth])
+@pytest.mark.parametrize("make", [short_run, long_run, rig_run, run_in_metres, run_with_returns, run_without_truth])
 def test_results_are_read_as_they_were_written(make: Callable[[], Results], tmp_path: Path) -> None:
     run = replace(make(), drift=Drift(0.5, 0.25, None, 0.125))
     results.write_results(run, tmp_path)
@@ -83,6 +83,10 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
         (lambda content: content.update(class_iou=[]), r"class_iou is \[\], expected an object"),
         (lambda content: content["latency_ms"].pop("p95"), "latency_ms.p95 is missing"),
         (lambda content: content.update(timelines=[3]), r"timelines\[0\] is 3, expected an object"),
+        (
+            lambda content: content["timelines"][0]["spans"][0].update(returned={"outcome": "<b>", "away": 3.0}),
+            "the outcome of a return is '<b>', expected one of right, wrong, new",
+        ),
         (
             lambda content: content.update(latency_histogram=[[1.0]]),
             r"latency_histogram\[0\] has 1 entry, expected 2",

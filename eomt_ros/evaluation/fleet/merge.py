@@ -193,11 +193,12 @@ def _recording(name: str, figures: Mapping[str, Any]) -> Recording:
 
 def _shortened(recording: Recording) -> Recording:
     """A recording in little memory: without classes that are not there, and without parts of parts."""
-    metres = recording.objects_in_metres
+    metres, returns = recording.objects_in_metres, recording.returns
     return replace(
         recording,
         class_iou={sys.intern(name): iou for name, iou in recording.class_iou.items() if iou is not None},
         objects_in_metres=None if metres is None else replace(metres, by_distance=(), by_class={}),
+        returns=None if returns is None else replace(returns, by_time_away={}),
         predicted=replace(recording.predicted, class_area={}),
         by_class={},
     )

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
+from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline
 from eomt_ros.evaluation.metrics.identities import IdentityCounts, IdMatches
 from eomt_ros.evaluation.metrics.overlap import Key, Overlap
-from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
+from eomt_ros.evaluation.metrics.returns import ReturnCounts, ReturnScore
 from eomt_ros.evaluation.rows import ObjectRow
 
 
@@ -163,6 +164,7 @@ class ObjectScore:
     def __init__(self, limits: ObjectLimits) -> None:
         self._limits = limits
         self._ids = IdMatches()
+        self._returns = ReturnScore()
         self._courses: dict[Key, ObjectCourse] = {}
         self._frame = 0
         self.in_view: list[Key] = []
@@ -177,6 +179,7 @@ class ObjectScore:
         in_view = overlap.truth.are_things & (areas >= smallest)
         self.in_view = [key for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True) if is_in_view]
         ghosts = self._ids.update(overlap, self.in_view, smallest)
+        self._returns.update(overlap, self.in_view, begin)
         found = switches = 0
         for key, area in zip(self.in_view, areas[in_view].tolist(), strict=True):
             match = overlap.matches.get(key)
@@ -209,8 +212,13 @@ class ObjectScore:
         """Counts what was predicted of those objects so far, and of none."""
         return self._ids.counts([course.key for course in self.courses])
 
+    def return_counts(self) -> ReturnCounts:
+        """Counts how often those objects came back so far."""
+        return self._returns.counts(course.key for course in self.courses)
+
     def rows(self, sequence: str, class_names: Sequence[str]) -> list[ObjectRow]:
         """Each of those objects in numbers."""
+        returns = {course.key: self._returns.counts([course.key]).figures() for course in self.courses}
         return [
             ObjectRow(
                 sequence=sequence,
@@ -228,6 +236,9 @@ class ObjectScore:
                 id_switches=len(course.switches),
                 fragmentations=course.fragmentations,
                 wrong_ids_after_reentry=course.wrong_ids_after_reentry,
+                returns=returns[course.key].returned,
+                returns_right=returns[course.key].right,
+                returns_wrong=returns[course.key].wrong,
             )
             for course in self.courses
         ]
@@ -247,7 +258,10 @@ class ObjectScore:
                 sequence,
                 course.key.id,
                 class_names[course.key.class_id],
-                tuple(IdSpan(begin, end, name(match)) for begin, end, match in course.matches),
+                tuple(
+                    IdSpan(begin, end, name(match), self._returns.of(course.key).get(begin))
+                    for begin, end, match in course.matches
+                ),
             )
             for course in self.courses
         ]

@@ -10,6 +10,7 @@ import numpy as np
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.exact import median_seconds
 from eomt_ros.evaluation.frame import ObjectsInMetres, Prediction, Truth
+from eomt_ros.evaluation.ids import ObjectTimeline
 from eomt_ros.evaluation.metrics import mvc, vpq
 from eomt_ros.evaluation.metrics.breakdown import SINGLE_FRAMES, Breakdown, by_class
 from eomt_ros.evaluation.metrics.identities import IdentityCounts
@@ -17,10 +18,11 @@ from eomt_ros.evaluation.metrics.metres import MetreCells, MetreScore, metre_fig
 from eomt_ros.evaluation.metrics.mvc import Consistency, WindowCounts
 from eomt_ros.evaluation.metrics.objects import STANDARD_LIMITS, FrameObjects, ObjectCounts, ObjectLimits, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import Flags, overlap_of
+from eomt_ros.evaluation.metrics.returns import ReturnCounts
 from eomt_ros.evaluation.metrics.semantic import Confusion
 from eomt_ros.evaluation.metrics.stq import Association, AssociationCounts, authors_sq, stq
 from eomt_ros.evaluation.metrics.vpq import TubeCounts, Tubes
-from eomt_ros.evaluation.results import Figures, GroundMap, ObjectTimeline
+from eomt_ros.evaluation.results import Figures, GroundMap
 from eomt_ros.evaluation.rows import ObjectRow
 
 MOST_MAPS = 20
@@ -77,6 +79,8 @@ class ScoreCounts:
     """None where there are classes only."""
     metres: MetreCells | None = None
     """None where nothing was known in metres."""
+    returns: ReturnCounts | None = None
+    """None where there are classes only."""
 
     @classmethod
     def empty(cls, classes: int) -> ScoreCounts:
@@ -96,6 +100,9 @@ class ScoreCounts:
         if other.metres is not None:
             self.metres = self.metres or MetreCells()
             self.metres.add(other.metres)
+        if other.returns is not None:
+            self.returns = self.returns or ReturnCounts.of([])
+            self.returns.add(other.returns)
 
     def figures(self, class_names: Sequence[str], is_thing: Flags, convention: Convention) -> Figures:
         """The figures of all that was counted. class_names, is_thing: by class id."""
@@ -138,6 +145,9 @@ class ScoreCounts:
             idf1=_share(2 * ids.agreed, ids.true + ids.predicted),
             shared_ids=ids.shared_ids,
             objects_in_metres=None if self.metres is None else metre_figures(self.metres, class_names),
+            returns=None if self.returns is None else self.returns.figures(),
+            returns_right=None if self.returns is None else self.returns.share("right"),
+            returns_wrong=None if self.returns is None else self.returns.share("wrong"),
         )
 
 
@@ -162,6 +172,7 @@ class _Sequence:
             self.objects.id_counts(),
             None if self.partial.tubes is None else self.breakdown,
             self.metres.cells if self.metres.is_measured else None,
+            None if self.partial.tubes is None else self.objects.return_counts(),
         )
 
 

@@ -24,6 +24,7 @@ from eomt_ros.evaluation.report.figures import (
 from eomt_ros.evaluation.report.fleet import is_fleet
 from eomt_ros.evaluation.report.page import TEMPLATES, fill_in, flat, said
 from eomt_ros.evaluation.report.paired import CONFIDENCE, Evidence, PairedRuns, paired, signed
+from eomt_ros.evaluation.report.returns import shares_by_time_away
 from eomt_ros.evaluation.results import Figures, Results
 
 SPEED_VARIES = 0.03
@@ -127,7 +128,10 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
 def rows_by_group(
     runs: Sequence[Figures], groups: Mapping[str, Sequence[Figure]], between: Mapping[str, Rows] | None = None
 ) -> dict[str, Rows]:
-    """The rows that any of the runs has, VPQ by window and IoU by class at the end. between: those before these two."""
+    """The rows that any of the runs has, returns by time away, VPQ by window and IoU by class at the end.
+
+    between: those before these.
+    """
     rows: dict[str, Rows] = {
         name: {
             figure.name: cells_of([figure.value(run) for run in runs], figure.better, figure.kind) for figure in figures
@@ -135,6 +139,9 @@ def rows_by_group(
         for name, figures in groups.items()
     }
     rows |= between or {}
+    for outcome, name, better in (("right", "the old id", Better.HIGHER), ("wrong", "another's id", Better.LOWER)):
+        shares = [shares_by_time_away(run, outcome) for run in runs]
+        rows[f"Returns with {name}, by time away"] = rows_of(shares, better, Kind.SHARE)
     rows["VPQ by window of frames"] = rows_of([run.vpq_by_window for run in runs])
     rows["IoU by class"] = rows_of([run.class_iou for run in runs])
     shown = {
@@ -240,12 +247,12 @@ def _different_settings(settings: Sequence[Mapping[str, str]]) -> dict[str, tupl
     return {name: shown for name, shown in values.items() if len(set(shown)) > 1}
 
 
-def rows_of(figures: Sequence[Mapping[str, float | None]]) -> dict[str, tuple[ComparisonCell, ...]]:
-    """A row of scores for each entry that any of the runs has."""
+def rows_of(
+    figures: Sequence[Mapping[str, float | None]], better: Better = Better.HIGHER, kind: Kind = Kind.SCORE
+) -> dict[str, tuple[ComparisonCell, ...]]:
+    """A row for each entry that any of the runs has."""
     names = dict.fromkeys(name for mapping in figures for name in mapping)
-    return {
-        name: cells_of([known(mapping.get(name)) for mapping in figures], Better.HIGHER, Kind.SCORE) for name in names
-    }
+    return {name: cells_of([known(mapping.get(name)) for mapping in figures], better, kind) for name in names}
 
 
 def cells_of(values: Sequence[float | None], better: Better, kind: Kind) -> tuple[ComparisonCell, ...]:

@@ -24,6 +24,7 @@ from eomt_ros.evaluation.report.figures import (
 )
 from eomt_ros.evaluation.report.ground import ground_charts
 from eomt_ros.evaluation.report.page import embedded, fill_in, flat, said
+from eomt_ros.evaluation.report.returns import return_rows
 from eomt_ros.evaluation.report.sweep import sweep_tables
 from eomt_ros.evaluation.report.timeline import id_chart
 from eomt_ros.evaluation.results import MetreFigures, ObjectsInMetresFigures, ReplayFigures, Results
@@ -65,6 +66,7 @@ def render(results: Results, folder: Path) -> str:
         areas=highest_first(areas),
         wrong=where_wrong(results),
         swept=sweep_tables(results),
+        returns=return_rows(results.returns),
         without_iou=[name for name in results.class_names if known(results.class_iou.get(name)) is None],
         no_classes=why_missing(results, Needs.CLASSES),
         no_objects=why_missing(results, Needs.OBJECTS),

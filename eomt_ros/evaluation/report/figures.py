@@ -172,6 +172,9 @@ GROUPS: dict[str, tuple[Figure, ...]] = {
         Figure("switches_per_30_seconds", "id switches per 30 s", Kind.RATIO, Better.LOWER, Needs.OBJECTS),
         Figure("fragmentations", "fragmentations", Kind.COUNT, Better.LOWER, Needs.OBJECTS),
         Figure("wrong_ids_after_reentry", "wrong ids after re-entry", Kind.COUNT, Better.LOWER, Needs.OBJECTS),
+        Figure("returns.returned", "returns", Kind.COUNT, Better.NEITHER, Needs.OBJECTS),
+        Figure("returns_right", "returns with the old id", Kind.SHARE, Better.HIGHER, Needs.OBJECTS),
+        Figure("returns_wrong", "returns with another's id", Kind.SHARE, Better.LOWER, Needs.OBJECTS),
     ),
     METRES_GROUP: (
         Figure("objects_in_metres.things", "things in view, in all frames", Kind.COUNT, Better.NEITHER, Needs.METRES),
@@ -253,6 +256,9 @@ MEANINGS = {
     "switches_per_30_seconds": "How often an object that is in view for 30 s is given another id.",
     "fragmentations": "How often an object in view was lost for a while and then found again.",
     "wrong_ids_after_reentry": "How often an object left the view and came back under another id.",
+    "returns.returned": "How often an object was found again after 2 s or more in which it was not.",
+    "returns_right": "Share of the returns after 2 to 60 s with the id that the object had before.",
+    "returns_wrong": "Share of the same with an id that another object had before: a robot takes one for the other.",
     "objects_in_metres.things": "Things of the ground truth within 5 m of the camera, each counted in every frame.",
     "objects_in_metres.located_share": "Share of the things found in the image whose centre is within 0.3 m of the "
     "true one.",

@@ -21,6 +21,7 @@ from eomt_ros.evaluation.report.figures import (
     recording_figures,
 )
 from eomt_ros.evaluation.report.page import TEMPLATES, embedded, fill_in, flat, said
+from eomt_ros.evaluation.report.returns import return_rows
 from eomt_ros.evaluation.report.sweep import sweep_tables
 from eomt_ros.evaluation.results import Recording, Results
 
@@ -81,6 +82,7 @@ def render_fleet(results: Results, folder: Path) -> str:
         worst_frames_by_objects=results.worst_frames_by_objects[:MOST_FRAMES],
         wrong=where_wrong(results),
         swept=sweep_tables(results),
+        returns=return_rows(results.returns),
         embedded=lambda path: embedded(folder / path) if _is_within(folder / path, folder) else None,
         bars=highest_first(results.class_iou),
         histogram=latency_histogram(results.latency_histogram, results.latency_ms),

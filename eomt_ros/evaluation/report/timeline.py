@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline
 from eomt_ros.evaluation.report.charts import Tick, clock, time_ticks
-from eomt_ros.evaluation.results import IdSpan, ObjectTimeline, Results
+from eomt_ros.evaluation.results import Results
 
 COLORS = 10
 """As many as the style sheet has for ids."""
@@ -16,6 +17,10 @@ ROWS = 60
 """Objects that a timeline shows at most."""
 INVISIBLE = 1 / 1500
 """Share of a row: smaller gaps between two spans of one id are not seen."""
+LEAST_ROOM = 1 / 120
+"""Share of a row: in smaller gaps a sign would hide what was before."""
+BACK_WITH = {"right": "its old id", "wrong": "an id that another object had", "new": "a new id"}
+"""By the outcome of a return."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class IdCell:
     title: str
     switched: bool
     """True if it had another id before."""
+    returned: str | None = None
+    """The outcome of a return, see `ThingReturn`, where there is room for its sign before the cell."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,9 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> IdRow:
         switched = None not in (span.identity, before) and span.identity != before
         what = "not found" if span.identity is None else f"id {span.identity}"
         change = f", before: id {before}" if switched else ""
+        back = span.returned
+        if back is not None:
+            change += f", back after {back.away:.1f} s with {BACK_WITH[back.outcome]}"
         when = f"{clock(span.begin, digits=1)} to {clock(span.end, digits=1)}"
         cells.append(
             IdCell(
@@ -129,6 +139,7 @@ def _row(timeline: ObjectTimeline, end: float, colors: dict[str, int]) -> IdRow:
                 color=None if span.identity is None else colors[span.identity],
                 title=f"{name}, {when}: {what}{change}",
                 switched=switched,
+                returned=back.outcome if back is not None and back.away >= LEAST_ROOM * end else None,
             )
         )
         before = span.identity or before

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.ids import ReturnNumbers
 from eomt_ros.evaluation.metrics import PartialScores, Scores
 from eomt_ros.evaluation.results import Figures
 
@@ -18,6 +19,7 @@ CLASS_NAMES = ("floor", "wall", "box", "ball")
 IS_THING = (False, False, True, True)
 UNLABELLED = 255
 SECONDS = 0.1
+RETURN_NUMBERS = [field.name for field in fields(ReturnNumbers)]
 
 Place = tuple[int, int] | None
 """(object id, class); None for the floor."""
@@ -67,6 +69,9 @@ def flat(figures: Figures) -> dict[str, float | None]:
         if field.name in ("by_class", "by_size"):
             for part, of_part in value.items():
                 result.update({f"{field.name} {part} {name}": each for name, each in vars(of_part).items()})
+            continue
+        if field.name == "returns":
+            result.update({} if value is None else {f"returns {name}": getattr(value, name) for name in RETURN_NUMBERS})
             continue
         nested = value.items() if field.name in ("class_iou", "vpq_by_window") else [("", value)]
         result.update({f"{field.name} {name}".strip(): each for name, each in nested})

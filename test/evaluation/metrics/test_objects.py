@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.ids import IdSpan
 from eomt_ros.evaluation.metrics import ObjectLimits, Scores
 from eomt_ros.evaluation.metrics.objects import ObjectCourse, ObjectScore
 from eomt_ros.evaluation.metrics.overlap import overlap_of
-from eomt_ros.evaluation.results import Figures, IdSpan
+from eomt_ros.evaluation.metrics.returns import ReturnCounts
+from eomt_ros.evaluation.results import Figures
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,
@@ -102,6 +104,7 @@ class TestMatching:
             ghosts_per_frame=0.0,
             idf1=1.0,
             shared_ids=0,
+            returns=ReturnCounts.of([]).figures(),
         )
         assert of_objects(scene.figures) == of_objects(expected)
 

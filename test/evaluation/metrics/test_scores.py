@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.frame import Prediction, Truth
+from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline
 from eomt_ros.evaluation.metrics import PartialScores, Scores
-from eomt_ros.evaluation.results import IdSpan, ObjectTimeline
 from test.evaluation.metrics.scenes import (
     BALL,
     BOX,

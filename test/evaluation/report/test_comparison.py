@@ -11,6 +11,7 @@ import pytest
 
 from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
+from eomt_ros.evaluation.ids import ReturnNumbers
 from eomt_ros.evaluation.report.comparison import (
     ComparedRun,
     Comparison,
@@ -21,7 +22,7 @@ from eomt_ros.evaluation.report.comparison import (
     comparison_text,
 )
 from eomt_ros.evaluation.results import Results
-from test.evaluation.examples import long_run, recording, rig_run, run_without_truth, short_run
+from test.evaluation.examples import long_run, recording, rig_run, run_with_returns, run_without_truth, short_run
 
 
 def compared(*runs: Results) -> Comparison:
@@ -81,6 +82,19 @@ def test_classes_and_windows_are_compared_one_by_one() -> None:
     assert second(comparison, "8").verdict is Verdict.WORSE
     # Neither run has balls.
     assert "ball" not in comparison.groups["IoU by class"]
+
+
+def test_returns_are_compared_by_time_away() -> None:
+    run = run_with_returns()
+    assert run.returns is not None
+    before = {name: ReturnNumbers(2, 1, 1, 0) for name in run.returns.by_time_away}
+    groups = compared(replace(run, returns=replace(run.returns, by_time_away=before)), run).groups
+    right, wrong = (groups[f"Returns with {whose} id, by time away"] for whose in ("the old", "another's"))
+    assert right["10 to 30 s"][1] == ComparisonCell("70.0 %", "+20.0 %", Verdict.BETTER)
+    assert wrong["10 to 30 s"][1] == ComparisonCell("10.0 %", "-40.0 %", Verdict.BETTER)
+    assert wrong["2 to 5 s"][1] == ComparisonCell("100.0 %", "+50.0 %", Verdict.WORSE)
+    assert right["5 to 10 s"][1] == ComparisonCell("—", "", Verdict.UNKNOWN)
+    assert not any("Returns" in name for name in compared(short_run(), short_run()).groups)
 
 
 def test_all_others_are_measured_by_the_first() -> None:

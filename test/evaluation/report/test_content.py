@@ -14,6 +14,7 @@ import pytest
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.convention import Convention
+from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline, ThingReturn
 from eomt_ros.evaluation.report import content, write_report
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
@@ -23,6 +24,7 @@ from test.evaluation.examples import (
     recording,
     rig_run,
     run_in_metres,
+    run_with_returns,
     run_without_truth,
     short_run,
     write_pictures,
@@ -177,8 +179,8 @@ def degenerate(value: Any, random: Random) -> Any:
 
 @pytest.mark.parametrize(
     "run",
-    [short_run(), long_run(), run_without_truth(), run_in_metres()],
-    ids=["short", "long", "without_truth", "in_metres"],
+    [short_run(), long_run(), run_without_truth(), run_in_metres(), run_with_returns()],
+    ids=["short", "long", "without_truth", "in_metres", "with_returns"],
 )
 @pytest.mark.parametrize("seed", range(8))
 def test_no_figure_however_odd_keeps_the_page_from_being_made(run: Results, seed: int) -> None:
@@ -355,6 +357,37 @@ def test_every_object_has_its_row_of_ids(tmp_path: Path) -> None:
         "person 12, 0:04.5 to 0:10.0: id 3, before: id 2",
         "box 13, 0:01.0 to 0:07.0: not found",
     ]
+
+
+def test_what_comes_back_is_marked_and_counted_by_time_away(tmp_path: Path) -> None:
+    run = run_with_returns()
+    page = page_of(run, tmp_path)
+    titles = [cell["title"] for cell in page.all("i")]
+    assert titles == [
+        "box 11, 0:00.0 to 0:09.0: id 1",
+        "box 11, 0:20.0 to 0:40.0: id 1, back after 11.0 s with its old id",
+        "box 11, 0:43.0 to 1:10.0: id 3, before: id 1, back after 3.0 s with an id that another object had",
+        "person 12, 0:00.0 to 0:20.0: id 3",
+        "person 12, 0:20.0 to 0:30.0: not found",
+        "person 12, 0:30.0 to 1:30.0: id 17, before: id 3, back after 10.0 s with a new id",
+    ]
+    marks = [mark["class"] for mark in page.all("b") if mark.get("style")]
+    assert marks == ["right", "wrong", "new"]
+    assert (
+        "2 to 5 s 1 0 0.0 % 1 100.0 % 0 0.0 % "
+        "10 to 30 s 10 7 70.0 % 1 10.0 % 2 20.0 % "
+        "over 60 s 2 0 0.0 % 0 0.0 % 2 100.0 % "
+        "all 13 7 53.8 % 2 15.4 % 4 30.8 %"
+    ) in page.text
+    assert "returns with the old id 63.6 %" in page.text
+    assert "Returns" not in page_of(short_run(), tmp_path).text
+
+
+def test_a_short_absence_in_a_long_run_is_told_but_has_no_room_for_a_sign(tmp_path: Path) -> None:
+    spans = (IdSpan(0.0, 900.0, "1"), IdSpan(903.0, 3600.0, "1", ThingReturn("right", 3.0)))
+    page = page_of(short_run(timelines=(ObjectTimeline("bag", 1, "box", spans),)), tmp_path)
+    assert page.all("i")[1]["title"] == "box 1, 15:03.0 to 1:00:00.0: id 1, back after 3.0 s with its old id"
+    assert not [mark for mark in page.all("b") if mark.get("style")]
 
 
 def test_an_hour_with_many_objects_and_classes_is_a_small_page_that_says_what_it_leaves_out(tmp_path: Path) -> None:

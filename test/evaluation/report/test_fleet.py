@@ -15,7 +15,7 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report import write_report
 from eomt_ros.evaluation.report.fleet import MOST_FRAMES, render_fleet
 from eomt_ros.evaluation.results import FailedRecording, Results
-from test.evaluation.examples import fleet_run, recording, rig_run, short_run, write_pictures
+from test.evaluation.examples import fleet_run, recording, rig_run, run_with_returns, short_run, write_pictures
 from test.evaluation.report.parsed_page import Page
 
 
@@ -62,6 +62,11 @@ def test_the_worst_recordings_of_each_figure_are_named(tmp_path: Path) -> None:
     assert re.search(rf"id switches lower is better hall \d\d {most}\b", text)
     # A figure in which all are equal has no worst.
     assert "IDF1 higher is better hall" not in text
+
+
+def test_returns_of_all_recordings_are_counted_by_time_away(tmp_path: Path) -> None:
+    run = replace(fleet_run(), returns=run_with_returns().returns)
+    assert "10 to 30 s 10 7 70.0 % 1 10.0 % 2 20.0 %" in page_of(run, tmp_path).text
 
 
 def test_the_distribution_of_a_figure_has_its_percentiles_and_bars(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from test.evaluation.examples import (
     rig_run,
     run_gone_wrong,
     run_in_metres,
+    run_with_returns,
     run_without_truth,
     short_run,
     write_pictures,
@@ -35,6 +36,7 @@ RUNS = {
     "long": long_run(),
     "without truth": run_without_truth(),
     "rig": rig_run(),
+    "returns": run_with_returns(),
     "in metres": run_in_metres(),
     "gone wrong": run_gone_wrong(),
     "many classes": run_gone_wrong(tuple(f"class of things number {number}" for number in range(60))),
@@ -157,6 +159,23 @@ def test_bars_and_rows_are_as_long_as_they_say(browser: Browser, tmp_path: Path)
     assert switched[1][2] != switched[2][2]
     # Hatched where no prediction matched: at the start of the second row, and all of the third.
     assert browser.evaluate(HATCHED) == [False, False, True, False, False, True]
+
+
+# Of the signs of returns, what they say, and how far their end is from the beginning of what comes next, in pixels.
+SIGNS = """[...document.querySelectorAll(".track b")].map(sign => [sign.textContent, Math.abs(
+    sign.nextElementSibling.getBoundingClientRect().left - sign.getBoundingClientRect().right)])"""
+PARTS = """[...document.querySelectorAll(".returns .rail")].map(rail =>
+    [...rail.children].map(part => part.offsetWidth / rail.offsetWidth))"""
+
+
+def test_what_comes_back_has_its_sign_before_it_and_its_part_of_the_bar(browser: Browser, tmp_path: Path) -> None:
+    browser.resize(WIDE)
+    browser.open(written(run_with_returns(), tmp_path))
+    assert browser.evaluate(SIGNS) == [[sign, pytest.approx(0, abs=0.5)] for sign in "✓✗+"]
+    first, second, third, total = browser.evaluate(PARTS)
+    assert (first, third) == ([1], [1])
+    assert second == pytest.approx([0.7, 0.1, 0.2], abs=0.02)
+    assert total == pytest.approx([7 / 13, 2 / 13, 4 / 13], abs=0.02)
 
 
 def test_the_page_goes_with_a_dark_screen(browser: Browser, tmp_path: Path) -> None:
