@@ -70,7 +70,6 @@ class KnownTracks:
         self._row_of: dict[int, int] = {}
         """By id; rows are taken in their order."""
         self._tracks: list[Track] = []
-        self._jumps = 0
 
     def see(self, shown: Sequence[tuple[Track, Observation]], now: int) -> None:
         """Takes in the things of a frame, with their tracks. now: in nanoseconds of the stream's clock."""
@@ -92,11 +91,8 @@ class KnownTracks:
         self._looks[rows] = looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
         self._see_places(rows, _places([seen for _, seen in kept]), now)
 
-    def follow(self, jumps: int | None) -> None:
-        """Forgets all places where the frame that they are of has jumped. jumps: how often it has; None: as before."""
-        if jumps is None or jumps == self._jumps:
-            return
-        self._jumps = jumps
+    def forget_places(self) -> None:
+        """Forgets where the tracks were seen: the frame of their places has jumped."""
         if self._tracks:
             self._places[:] = self._anchors[:] = np.nan
 
@@ -173,7 +169,9 @@ class KnownTracks:
     def _row(self, track: Track) -> int:
         """The row of a track; one that is not known takes the next, or that of the one that was seen least lately."""
         if track.id in self._row_of:
-            return self._row_of[track.id]
+            row = self._row_of[track.id]
+            self._tracks[row] = track  # of the stream that sees it now
+            return row
         row = len(self._tracks)
         if row < len(self._looks):
             self._tracks.append(track)

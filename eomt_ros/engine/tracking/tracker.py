@@ -113,6 +113,7 @@ class Identities:
         self._ids = SharedIds() if shared is None else shared
         self._is_alone = shared is None
         self._number = 0 if shared is None else shared.join(self)
+        self._jumps = 0
         self._forget()
 
     def restart(self) -> None:
@@ -129,7 +130,7 @@ class Identities:
         self._stuff: dict[tuple[int, int], Track] = {}
         self._frame = -1
         self._width = 0
-        self._before = self._now = self._ids.now
+        self._before = self._now = 0
         self._stamp: int | None = None
         self._advances = False
         self._named: list[Identity] = []
@@ -153,6 +154,8 @@ class Identities:
         """
         if self.epoch != self._ids.epoch:  # another stream has begun it
             self._forget()
+        if self._frame < 0:
+            self._now = self._ids.now
         self._frame += 1
         self._width = width
         self._before, self._now = self._now, self._now + self._elapsed(stamp)
@@ -163,7 +166,9 @@ class Identities:
             if track.last_seen == self._before or self._now - track.last_seen <= MAX_ABSENCE
         ]
 
-        self._ids.known.follow(jumps)
+        if jumps is not None and jumps != self._jumps:
+            self._jumps = jumps
+            self._ids.known.forget_places()
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width, segment_index)
         self._hand_over(observations, tracks)

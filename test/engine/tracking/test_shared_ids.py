@@ -54,13 +54,16 @@ class Robot:
         self.front, self.left = kind(self.ids), kind(self.ids)
         self.recall = Recall(remember, 0.8)
         self.time = 1000.0
+        self.jumps = {self.front: 0, self.left: 0}
 
     def names(self, camera: Identities, *things: Thing, clock: float = 0.0) -> list[Identity]:
         index = np.zeros((HEIGHT, WIDTH), np.uint8)
         for number, thing in enumerate(things, start=1):
             index[100 : 100 + SIZE, thing.x : thing.x + SIZE] = number
         stamp = round((self.time + clock) * SECOND)
-        return camera.update([thing.seen() for thing in things], WIDTH, stamp, index, self.recall)
+        return camera.update(
+            [thing.seen() for thing in things], WIDTH, stamp, index, self.recall, self.jumps.get(camera)
+        )
 
     def tick(self, front: Sequence[Thing], left: Sequence[Thing], clock: float = 0.0) -> tuple[list[int], list[int]]:
         """The ids in the next frames of both. clock: seconds by which that of the left camera is fast."""
@@ -165,6 +168,14 @@ def test_things_that_look_the_same_in_other_places_have_ids_of_their_own(robot: 
     assert robot.tick([ANNA.at(2, 1, 0)], [ANNA.at(away, 1, 0)]) == ([1], [2])
 
 
+def test_each_camera_has_its_own_count_of_the_jumps_of_places(robot: Robot) -> None:
+    robot.jumps[robot.left] = 3
+    robot.ticks(5, [ANNA.at(2, 1, 0)], [])
+    assert robot.tick([ANNA.at(2, 1, 0)], [ANNA.at(2.2, 1.1, 0)]) == ([1], [1])
+    robot.jumps[robot.left] = 4
+    assert robot.tick([ANNA.at(2, 1, 0)], [replace(ANNA, x=300, slot=7).at(2.2, 1.1, 0)]) == ([1], [2])
+
+
 def test_without_a_place_what_both_see_has_two_ids(robot: Robot) -> None:
     robot.ticks(5, [ANNA], [])
     assert robot.tick([ANNA], [ANNA]) == ([1], [2])
@@ -202,6 +213,15 @@ def test_what_is_remembered_for_a_time_is_forgotten_after_it_in_every_camera(rob
     assert robot.tick([], [BERT, ANNA]) == ([], [2, 3])
 
 
+@pytest.mark.parametrize(("ticks", "expected"), [(10, 1), (40, 2)])
+def test_a_camera_that_starts_late_counts_the_time_of_the_others(robot: Robot, ticks: int, expected: int) -> None:
+    robot.recall = Recall(3.0, 0.8)
+    for things in [[ANNA]] * 5 + [[]] * ticks:
+        robot.time += 0.1
+        robot.names(robot.front, *things)
+    assert [name.id for name in robot.names(robot.left, ANNA)] == [expected]
+
+
 @pytest.mark.parametrize(("seconds", "expected"), [(1.0, 3), (3.0, 1)])
 def test_a_camera_that_is_silent_shows_its_things_no_longer(robot: Robot, seconds: float, expected: int) -> None:
     robot.ticks(5, [ANNA], [BERT])
@@ -236,6 +256,7 @@ def test_what_has_gone_over_is_no_longer_of_the_camera_that_forgets(robot: Robot
     robot.front.restart()
     assert robot.tick([], [ANNA]) == ([], [1])
     robot.ticks(5, [], [])
+    robot.front.restart()
     assert robot.tick([ANNA], []) == ([1], [])
 
 
@@ -249,6 +270,13 @@ def test_a_new_epoch_of_all_begins_in_each_camera_with_its_next_frame(robot: Rob
     robot.time += 0.1
     assert [name.id for name in robot.names(robot.front, ANNA)] == [3]
     assert (robot.front.epoch, robot.left.epoch) == (1, 1)
+
+
+def test_an_id_of_the_epoch_before_is_in_no_view(robot: Robot) -> None:
+    robot.ticks(5, [BERT], [])
+    robot.ids.restart()
+    shown = [[ANNA], [ANNA], [], [replace(ANNA, x=300, slot=7)]]
+    assert [[name.id for name in robot.names(robot.left, *things)] for things in shown] == [[1], [1], [], [1]]
 
 
 def test_when_ids_run_out_the_next_epoch_of_all_begins(robot: Robot) -> None:
