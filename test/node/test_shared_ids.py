@@ -111,6 +111,16 @@ def test_reset_of_the_node_begins_one_epoch_of_both(rig: Rig) -> None:
     assert [result.epoch for result in again] == [before[0].epoch + 1] * 2
 
 
+def test_deactivation_begins_one_epoch_of_both(rig: Rig) -> None:
+    before = rig.cameras[0].segment(picture(SCENE))
+    assert rig.robot.transition("deactivate")
+    assert rig.robot.transition("activate")
+    for camera in rig.cameras:
+        camera.connect()
+    after = [camera.segment(picture(SCENE)) for camera in rig.cameras]
+    assert [result.epoch for result in after] == [before.epoch + 1] * 2
+
+
 def test_a_break_of_a_camera_is_none_of_the_other(rig: Rig) -> None:
     front, left = rig.cameras
     before = [camera.segment(picture(SCENE)) for camera in (front, left)]
