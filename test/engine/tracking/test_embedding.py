@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine.postprocess.label_map import LabelMap, Region
-from eomt_ros.engine.tracking.embedding import CHANNELS, embeddings_of
+from eomt_ros.engine.tracking.embedding import BINS, CHANNELS, embeddings_of
 
 SIZE = 120, 160
 WHOLE = 0, 0, SIZE[1], SIZE[0]
@@ -89,6 +89,21 @@ def test_no_small_step_of_colour_is_a_jump():
     found = [looks(plain(*(round(255 * part) for part in colour))) for colour in colours]
     # Where a colour counts for one place alone, the worst is 0.
     assert min(one @ other for one, other in pairwise(found)) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("rgb", "lab"),
+    [
+        ((255, 0, 0), (53, 80, 67)),
+        ((0, 0, 255), (32, 79, -108)),
+        ((0, 255, 0), (88, -86, 83)),
+        ((100, 100, 100), (42, 0, 0)),
+    ],
+)
+def test_a_colour_counts_where_it_is_in_cielab(rgb, lab):
+    place = np.unravel_index(looks(plain(*rgb)).argmax(), BINS)
+    assert place[1:] == tuple(round(np.clip(value, -60, 60) / 15) + 4 for value in lab[1:])
+    assert place[0] == round(lab[0] * 3 / 100)
 
 
 def test_stuff_and_what_is_covered_whole_have_none():
