@@ -144,9 +144,9 @@ class KnownTracks:
         if not len(rows):
             return found
         in_view = np.isin(rows, [self._row_of[id_] for id_ in elsewhere if id_ in self._row_of])
-        scores, near = self._scores([newcomers[index] for index in usable], rows, now, in_view)
+        scores, near = self._scores([newcomers[index] for index in usable], rows, now)
         for index, column in _pairs(scores, rule.similarity):
-            # As a rival one in view of another camera counts wherever it is.
+            # As a rival, one in view of another camera counts also where it is not known to be near.
             if near[index, column] or not in_view[column]:
                 found[usable[index]] = self._tracks[rows[column]]
         return found
@@ -196,10 +196,10 @@ class KnownTracks:
         self._anchors[rows[due]], self._anchored[rows[due]] = places[due], now
 
     def _scores(
-        self, newcomers: Sequence[tuple[Observation, Track | None]], rows: np.ndarray, now: int, in_view: np.ndarray
+        self, newcomers: Sequence[tuple[Observation, Track | None]], rows: np.ndarray, now: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rules 1 and 2: the score of each newcomer with the track of each row, (newcomers, rows), and True where it is
-        known to be beside it. in_view: rows of tracks that another camera shows, which must be.
+        known to be within `BESIDE` of it.
         """
         known = len(self._tracks)
         latest = np.stack([seen.embedding for seen, _ in newcomers if seen.embedding is not None])
@@ -212,7 +212,6 @@ class KnownTracks:
         # All rows, since to pick some would copy them, and the mean is over all.
         scores = _likeness(latest, self._looks[:known], same.astype(np.float32))[:, rows]
         distance, apart = self._distances([seen for seen, _ in newcomers], rows, now)
-        apart |= in_view & (distance > BESIDE)
         scores += PLACE_CREDIT * np.maximum(np.nan_to_num(1 - distance / PLACE_EXTENT), 0)
         scores[~same[:, rows] | apart] = IMPOSSIBLE
         return scores, distance <= BESIDE

@@ -48,7 +48,8 @@ class Types:
             return self._read(data, kind)
         # Damaged bytes make rosbags raise almost anything, from its own errors to TypeError.
         except Exception as error:
-            older = f", or of an older {kind}, of which the bag has no definition" if kind in self._assumed else ""
+            older = f", or of an older {kind}; only bags that have its definition, as MCAP, can be read then"
+            older = older if kind in self._assumed else ""
             raise BagError(f"a message of {len(data)} bytes is damaged{older}: {one_line(error)}") from error
 
     def is_older(self, kind: str) -> bool:
