@@ -23,7 +23,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def run(options: argparse.Namespace) -> int:
-    """Merges, and returns the exit code: 1 where recordings failed, 2 where a gate does.
+    """Merges, and returns the exit code: 1 where recordings failed or were read in part only, 2 where a gate fails.
 
     Raises `UserError`, `OSError`.
     """
@@ -31,9 +31,9 @@ def run(options: argparse.Namespace) -> int:
     from eomt_ros.evaluation.fleet.merge import merge
     from eomt_ros.evaluation.fleet.output import write_fleet
 
-    found = merge(options.out)
+    found, incomplete = merge(options.out)
     gates = asked_gates(options, found.slices, lambda: found.class_names)
     report = write_fleet(found, options.out)
     print(summary(found))
     print(f"\n{report}")
-    return judged(found, gates, options.junit) or int(bool(found.failed))
+    return judged(found, gates, options.junit, incomplete) or int(bool(incomplete or found.failed))

@@ -22,13 +22,15 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def sweeps_of(options: argparse.Namespace) -> tuple[Sweep, ...]:
-    """What is to be swept. Raises `SweepError` where that makes no sense, or no model runs."""
+    """What is to be swept. Raises `SweepError` where that makes no sense, or no model runs; `EngineError`."""
     if not options.sweep:
         return ()
-    from eomt_ros.evaluation.sweep import Sweep, SweepError, points_of
+    from eomt_ros.engine.model.checkpoint import load_model_labels
+    from eomt_ros.evaluation.sweep import Sweep, SweepError, expect_difference, points_of
 
     sweeps = tuple(map(Sweep.parse, options.sweep))
     points_of(sweeps)
     if options.predictions is not None:
         raise SweepError(f"--sweep needs a model that runs, and --predictions {options.predictions} runs none")
+    expect_difference(sweeps, options.task or load_model_labels(options.model, options.labels or None).task)
     return sweeps

@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
-from eomt_ros.evaluation.csv_files import as_cell
+from eomt_ros.evaluation.csv_files import Cell, as_cell
 from eomt_ros.evaluation.json_file import plain, written_whole
 from eomt_ros.evaluation.rows import FrameRow, ObjectRow
 from eomt_ros.regular_file import open_regular
@@ -32,8 +32,13 @@ class RowFile:
             yield rows
 
     def add(self, row: FrameRow | ObjectRow) -> None:
-        """Adds a row; what is not known is an empty cell. Raises `OSError`."""
-        self._writer.writerow(map(as_cell, plain(row).values()))
+        """Adds a row; what is not known is an empty cell, and numbers have 12 digits. Raises `OSError`."""
+        self._writer.writerow(as_cell(_without_dust(value)) for value in plain(row).values())
+
+
+def _without_dust(value: Cell) -> Cell:
+    """A number as a reader expects it: 0.6 and not 0.6000000000000001, which is a sum of durations."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def join_rows(out: Path, folders: Iterable[str], name: str, kind: type[FrameRow | ObjectRow]) -> None:

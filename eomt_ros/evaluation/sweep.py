@@ -83,6 +83,16 @@ def points_of(sweeps: Iterable[Sweep]) -> list[SweepPoint]:
     return points
 
 
+def expect_difference(sweeps: Iterable[Sweep], task: str) -> None:
+    """Raises `SweepError` where a threshold makes no difference to the task."""
+    for sweep in sweeps:
+        if sweep.option not in SWEPT[task]:
+            raise SweepError(
+                f"--sweep {sweep.option}: it makes no difference to the {task} task, which has "
+                f"{' and '.join(SWEPT[task]) or 'no threshold'}"
+            )
+
+
 class SweptPredictions(EnginePredictions):
     """Segments the frames, and beside that with other thresholds, see `ThresholdSweep`.
 
@@ -93,12 +103,7 @@ class SweptPredictions(EnginePredictions):
         self, segmenter: Segmenter, sweeps: Sequence[Sweep], *, max_gap: float = MAX_GAP, with_masks: bool = False
     ) -> None:
         super().__init__(segmenter, max_gap=max_gap, with_masks=with_masks)
-        for sweep in sweeps:
-            if sweep.option not in SWEPT[self.task]:
-                raise SweepError(
-                    f"--sweep {sweep.option}: it makes no difference to the {self.task} task, which has "
-                    f"{' and '.join(SWEPT[self.task]) or 'no threshold'}"
-                )
+        expect_difference(sweeps, self.task)
         self.points = points_of(sweeps)
         self.settings = {**self.settings, "sweep": [f"{each.option}={_listed(each.values)}" for each in sweeps]}
         self.swept: list[FrameResult] = []

@@ -24,6 +24,8 @@ STORE = typestore()
 START = 1_700_000_000 * 10**9
 """Stamp of the first frame, in nanoseconds."""
 PERIOD = 10**8
+FRAMES = 8
+"""Of the bag that tests share."""
 
 IMAGES = "/camera/image/compressed"
 SEMANTIC = "/ground_truth/semantic"

@@ -22,8 +22,8 @@ from eomt_ros.evaluation import results
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.results import Results
 from test import ROOT
-from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.evaluation.bags import FRAMES
 from test.evaluation.test_recorded import record
 from test.patience import PATIENCE
 
@@ -31,18 +31,7 @@ from test.patience import PATIENCE
 pytestmark = pytest.mark.slow
 
 LEFT = {"metrics.json", "report.html", "figures.csv", "frames.csv", "objects.csv", "overlay.mp4", "worst"}
-FRAMES = 8
 LONG = 3000
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
-
-
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
 
 
 @pytest.fixture
@@ -117,11 +106,12 @@ def test_a_sweep_leaves_the_figures_of_each_value_and_a_table(
         (["--sweep", "score_threshold=0.3", "--task", "semantic"], "no difference to the semantic task"),
     ],
 )
-def test_a_sweep_of_nothing_is_refused_and_leaves_nothing(
+def test_a_sweep_of_nothing_is_refused_before_anything_runs(
     words: list[str], expected: str, bag: Path, refused: Refused, out: Path
 ) -> None:
-    assert expected in refused(bag, *words)
-    assert not out.exists() or list(out.iterdir()) == []
+    for more in ([], ["--jobs", "2"]):
+        assert expected in refused(bag, *words, *more)
+        assert not out.exists()
 
 
 def test_the_command_and_the_options_are_written_down(bag: Path, evaluated: Evaluate, model: Path, out: Path) -> None:

@@ -14,25 +14,14 @@ import xmlschema
 from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.figure_names import flat_figures
-from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.evaluation.bags import FRAMES
 
 # Whole evaluations by the command.
 pytestmark = pytest.mark.slow
 
-FRAMES = 8
 SCHEMA = xmlschema.XMLSchema(Path(__file__).with_name("junit.xsd"))
 Run = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
-
-
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
 
 
 @pytest.fixture

@@ -46,6 +46,11 @@ def test_rows_are_there_as_soon_as_they_are_added_and_what_is_not_known_is_empty
     assert row == ["bag", "1700000000123456789", "0.1", "", "0.25", "", "3", "1", "0", "2"]
 
 
+def test_sums_of_durations_are_written_as_a_reader_expects_them(tmp_path: Path) -> None:
+    write(tmp_path / "frames.csv", FrameRow(**{**vars(ROW), "seconds": 0.1 + 0.2, "miou": 1 / 3}))
+    assert read(tmp_path / "frames.csv")[1][2:5] == ["0.3", "", "0.333333333333"]
+
+
 @pytest.mark.parametrize("name", ["=1+1", "@sum", "+1", "-1"])
 def test_a_name_is_no_formula_to_a_spreadsheet(name: str, tmp_path: Path) -> None:
     write(tmp_path / "frames.csv", FrameRow(**{**vars(ROW), "sequence": name}))

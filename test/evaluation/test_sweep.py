@@ -19,15 +19,9 @@ from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.sweep import MOST_POINTS, Sweep, SweepError, SweptPredictions, points_of
 from eomt_ros.evaluation.wrong import SweepPoint, SweptFigures
-from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
 
 SWEEPS = ("score_threshold=0.1:0.3:0.2", "mask_threshold=0.3,0.7", "overlap_threshold=0.2")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
 
 
 def load(model: Path, **options: Any) -> Segmenter:

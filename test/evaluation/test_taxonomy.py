@@ -19,10 +19,10 @@ from eomt_ros.evaluation.results import Results
 from eomt_ros.evaluation.run import EvaluationOptions, evaluate
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.evaluation.true_masks import TrueMasks
-from test.engine.checkpoints import TABLE, write_checkpoint
+from test.engine.checkpoints import TABLE
 from test.evaluation import bags
+from test.evaluation.bags import FRAMES
 
-FRAMES = 8
 NAMES = ("floor", "wall", "ball", "box", "person")
 
 REVERSED = "classes:\n" + "".join(f"  - {{name: my {name}, from: [{name}], role: none}}\n" for name in reversed(NAMES))
@@ -34,16 +34,6 @@ classes:
 """
 MERGED_IDS = np.array([2, 255, 1, 1, 0])
 """Of floor, wall, ball, box and person, by hand."""
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
-
-
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ class Nodes:
         for process, number in zip(self.processes, cycle((signal.SIGINT, signal.SIGTERM)), strict=False):
             process.signal(number)
         for process in self.processes:
-            assert process.wait_for_end() == 0
+            assert process.wait_for_end() == 0, process.output
             assert "Traceback" not in process.output, process.output
             assert "ERROR" not in process.output, process.output
             assert not left(held[process.pid]), process.output

@@ -151,6 +151,7 @@ class _Crew:
             _evaluate_alone,
             unit,
             replace(self.job, threads=self.job.threads or self._threads[worker]),
+            attempt,
             key=f"eomt_ros-{unit.name}-{uuid.uuid4().hex}",
             workers=[worker],
             resources=self.resources or None,
@@ -169,9 +170,8 @@ class _Crew:
         if worker is None:
             return
         if ended.status == "finished":
-            outcome = ended.result()
-            _, _, attempt = self._running.pop(worker)
-            self.on_outcome(replace(outcome, attempts=attempt))
+            self._running.pop(worker)
+            self.on_outcome(ended.result())
         elif ended.status == "error":
             self._failed(worker, ended.exception())
         else:
@@ -208,10 +208,10 @@ class _Crew:
         raise _LostError
 
 
-def _evaluate_alone(unit: Unit, job: FleetJob) -> Outcome:
+def _evaluate_alone(unit: Unit, job: FleetJob, attempt: int) -> Outcome:
     """As `evaluate_unit`, one recording after the other: a run before, or another user's, may be still at one."""
     with _ONE_AT_A_TIME:
-        return evaluate_unit(unit, job)
+        return evaluate_unit(unit, job, attempt)
 
 
 def _look_at_worker(out: str, resources: Mapping[str, float]) -> Callable[..., dict[str, Any]]:

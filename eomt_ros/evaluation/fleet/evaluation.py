@@ -90,9 +90,8 @@ class Fleet:
                 return outcome
             except ResultsError as error:
                 outcome = replace(outcome, state=FAILED, error=str(error))
-        reason = FailedRecording(outcome.name, outcome.path, outcome.error)
-        self._merger.fail(reason)
-        put_failure(reason, self.job.out)
+        self._merger.fail(FailedRecording(outcome.name, outcome.path, outcome.error))
+        put_failure(outcome, self.job.out)
         return outcome
 
     def _write_now_and_then(self) -> None:

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.fleet import outcome
-from eomt_ros.evaluation.fleet.failure import FAILURE, write_failure
+from eomt_ros.evaluation.fleet.outcome import Outcome, write_outcome
 from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.output_folder import OutputFolderError, clear, clear_unfinished, expect_no_input
-from eomt_ros.evaluation.results import FailedRecording
 
 _LOG = re.compile(r"log(-\d+-of-\d+)?\.txt")
 _HALF = re.compile(r"\.(.+)\.\d+(?:\.before)?")
@@ -35,7 +34,7 @@ def log_of(out: Path, shard: Shard | None) -> Path:
 
 def is_recordings(folder: Path) -> bool:
     """True for a folder that the evaluation of one of many recordings has left."""
-    return not folder.is_symlink() and any((folder / name).is_file() for name in (outcome.FILE, FAILURE))
+    return not folder.is_symlink() and (folder / outcome.FILE).is_file()
 
 
 def make_fleet_ready(
@@ -116,11 +115,12 @@ def put_in_place(half: Path, folder: Path) -> None:
     shutil.rmtree(before)
 
 
-def put_failure(failed: FailedRecording, out: Path) -> None:
+def put_failure(failed: Outcome, out: Path) -> None:
     """Says in a recording's folder that it failed; earlier figures there are removed. Raises as `put_in_place`."""
     half = out / f".{failed.name}.{os.getpid()}"
     shutil.rmtree(half, ignore_errors=True)
-    write_failure(failed, half)
+    half.mkdir()
+    write_outcome(failed, half)
     put_in_place(half, out / failed.name)
 
 

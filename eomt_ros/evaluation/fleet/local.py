@@ -73,7 +73,8 @@ def _run(
     while (waiting or running) and not stop.is_set():
         with suppress(RuntimeError):  # it broke just now
             while waiting and len(running) < jobs:
-                begun = pool.schedule(evaluate_unit, args=(waiting[0][0], job))
+                unit, attempt = waiting[0]
+                begun = pool.schedule(evaluate_unit, args=(unit, job, attempt))
                 running[begun] = waiting.popleft()
         if not pool.active:
             waiting.extendleft(running.values())
@@ -97,7 +98,7 @@ def _run(
 def _outcome(future: Future[Outcome], unit: Unit, attempt: int) -> Outcome:
     error = future.exception()
     if error is None:
-        return replace(future.result(), attempts=attempt)
+        return future.result()
     if isinstance(error, ProcessExpired):
         return failed(unit, f"its process ended each time, with {_exit(error.exitcode)}", attempts=attempt)
     return failed(unit, f"{type(error).__name__}: {error}", attempts=attempt)

@@ -15,7 +15,8 @@ from typing import Any
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.counting import counted
 from eomt_ros.evaluation.counts import RunCounts, counts_of
-from eomt_ros.evaluation.fleet.failure import FAILURE, read_failure
+from eomt_ros.evaluation.fleet.outcome import FAILED, read_outcome
+from eomt_ros.evaluation.fleet.outcome import FILE as OUTCOME
 from eomt_ros.evaluation.fleet.settings import DifferentModelsError, JoinedSettings
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.results import (
@@ -143,29 +144,32 @@ class Merger:
             yield f"{counted(left, 'more problem')} in the reports of the recordings"
 
 
-def merge(out: Path) -> Results:
+def merge(out: Path) -> tuple[Results, dict[str, str]]:
     """The results of all recordings of which `out` has a folder; where its figures are not whole, a recording failed.
 
-    Raises `ResultsError` where there is no folder of a recording; `DifferentModelsError` where two are of different
-    models.
+    Also why the figures of a recording are of a part of it only, by name. Raises `ResultsError` where there is no
+    folder of a recording; `DifferentModelsError` where two are of different models.
     """
     merger = Merger(out)
-    names = sorted({path.parent.name for file in (FILE, FAILURE) for path in out.glob(f"*/{file}")})
+    names = sorted({path.parent.name for file in (FILE, OUTCOME) for path in out.glob(f"*/{file}")})
     names = [name for name in names if not name.startswith(".")]  # under way, or left by a process that was killed
     if not names:
         raise ResultsError(f"{out} has no recordings: expected folders with {FILE} of `eomt-ros evaluate` in it")
+    incomplete = {}
     for name in names:
         try:
-            failed = read_failure(out / name)
-            if failed is None:
-                merger.add(name)
-            else:
-                merger.fail(replace(failed, name=name))
+            outcome = read_outcome(out / name)
+            if outcome is not None and outcome.state == FAILED:
+                merger.fail(FailedRecording(name, outcome.path, outcome.error))
+                continue
+            merger.add(name)
+            if outcome is not None and outcome.error:
+                incomplete[name] = outcome.error
         except DifferentModelsError:
             raise
         except ResultsError as error:
             merger.fail(FailedRecording(name, str(out / name), str(error)))
-    return merger.results()
+    return merger.results(), incomplete
 
 
 def _line(name: str, results: Results, counts: RunCounts) -> Recording:

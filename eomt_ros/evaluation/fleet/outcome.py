@@ -1,13 +1,17 @@
-"""What became of a recording; `outcome.json` in its folder says so of one that has figures."""
+"""What became of a recording; `outcome.json` in its folder says so, also to other processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
+from eomt_ros.evaluation.results import ResultsError
 from eomt_ros.regular_file import read_bytes
+
+if TYPE_CHECKING:
+    from eomt_ros.evaluation.fleet.unit import Unit  # which needs torch
 
 FILE = "outcome.json"
 LARGEST = 1 << 20
@@ -46,12 +50,23 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     write_json(outcome, folder / FILE)
 
 
+def read_outcome(folder: Path) -> Outcome | None:
+    """What became of the recording of a folder; None where nothing says so. Raises `ResultsError`."""
+    path = folder / FILE
+    try:
+        return from_json(Outcome, parse_json(read_bytes(path, LARGEST).decode("utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, JsonFileError) as error:
+        raise ResultsError(f"{path} does not say what became of a recording: {error}") from error
+
+
 def kept(unit: Unit, folder: Path) -> Outcome | None:
     """The outcome that stands in a recording's folder if it has the unit's key; None where it is to be evaluated."""
     try:
-        found = from_json(Outcome, parse_json(read_bytes(folder / FILE, LARGEST).decode()))
-    except (OSError, UnicodeDecodeError, JsonFileError):
+        found = read_outcome(folder)
+    except ResultsError:
         return None
-    if not unit.fingerprint or found.key != unit.key or found.state != DONE:
+    if found is None or not unit.fingerprint or found.key != unit.key or found.state != DONE:
         return None
     return replace(found, name=unit.name, path=unit.address, state=KEPT)

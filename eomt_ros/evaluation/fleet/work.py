@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -46,11 +46,11 @@ class FleetError(UserError):
     """Not one recording can be evaluated; the message says why and what to do."""
 
 
-def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
+def evaluate_unit(unit: Unit, job: FleetJob, attempt: int = 1) -> Outcome:
     """Evaluates a recording and puts its folder in place, whole; the model is loaded at the first call.
 
-    A recording that cannot be evaluated is an outcome, and no error. Raises `FleetError` where none can be: for the
-    model, and for a process with another version of the package.
+    attempt: counts those at this recording. One that cannot be evaluated is an outcome, and no error. Raises
+    `FleetError` where none can be: for the model, and for a process with another version of the package.
     """
     begun = time.monotonic()
     if job.version != eomt_ros.__version__:
@@ -62,13 +62,16 @@ def evaluate_unit(unit: Unit, job: FleetJob) -> Outcome:
     try:
         shutil.rmtree(half, ignore_errors=True)  # of a process of the same number that was killed
         half.mkdir(parents=True)
-        outcome = _evaluate(unit, job, half, begun)
+        with at_hand(unit.path) as path:
+            outcome = _evaluate(path, unit, job, half)
+        outcome = replace(outcome, seconds=time.monotonic() - begun, attempts=attempt)
+        write_outcome(outcome, half)
         put_in_place(half, job.out / unit.name)
         return outcome
     except FleetError:
         raise
     except (UserError, OSError, MemoryError) as error:
-        return failed(unit, str(error) or type(error).__name__, seconds=time.monotonic() - begun)
+        return failed(unit, str(error) or type(error).__name__, seconds=time.monotonic() - begun, attempts=attempt)
     finally:
         shutil.rmtree(half, ignore_errors=True)
 
@@ -78,12 +81,7 @@ def _process_number() -> int:
     return zlib.crc32(socket.gethostname().encode()) * 10**10 + os.getpid()
 
 
-def _evaluate(unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
-    with at_hand(unit.path) as path:
-        return _evaluate_path(path, unit, job, half, begun)
-
-
-def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: float) -> Outcome:
+def _evaluate(path: Path, unit: Unit, job: FleetJob, half: Path) -> Outcome:
     request = job.request.of_recording(unit.name)
     sequences = request.open([path])
     settings = {"input": [unit.address], "fingerprint": unit.fingerprint, "key": unit.key}
@@ -94,19 +92,16 @@ def _evaluate_path(path: Path, unit: Unit, job: FleetJob, half: Path, begun: flo
         raise UserError(why)
     write_report(half)
     incomplete = any(each.problems.incomplete for each in sequences)
-    outcome = Outcome(
+    return Outcome(
         unit.name,
         unit.address,
         unit.key,
         DONE,
         "; ".join(found.problems) if incomplete else "",
-        time.monotonic() - begun,
         frames=found.frames,
         miou=found.miou,
         tags=unit.tags,
     )
-    write_outcome(outcome, half)
-    return outcome
 
 
 @functools.lru_cache(maxsize=1)

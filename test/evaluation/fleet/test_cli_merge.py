@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from eomt_ros.cli.main import main
-from eomt_ros.evaluation.fleet.failure import write_failure
-from eomt_ros.evaluation.results import FILE, FailedRecording, read_results
+from eomt_ros.evaluation.fleet.folder import put_failure
+from eomt_ros.evaluation.fleet.outcome import DONE, FAILED, Outcome, write_outcome
+from eomt_ros.evaluation.results import FILE, read_results
 from test.evaluation import bags
 from test.evaluation.fleet.recordings import evaluated
 
@@ -42,9 +43,15 @@ def test_it_leaves_figures_report_and_tables(out: Path, capsys: pytest.CaptureFi
 
 
 def test_a_failed_recording_is_told_of_and_the_exit_code_is_1(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_failure(FailedRecording("c", "/bags/c", "no images"), out / "c")
+    put_failure(Outcome("c", "/bags/c", "k", FAILED, "no images"), out)
     assert main(["merge", str(out)]) == 1
     assert "failed: c: no images" in capsys.readouterr().out
+
+
+def test_a_recording_that_was_read_in_part_only_is_as_in_the_run_itself(out: Path, tmp_path: Path) -> None:
+    write_outcome(Outcome("b", "/bags/b", "k", DONE, "9 of 60 messages could be read"), out / "b")
+    assert main(["merge", str(out), "--junit", str(tmp_path / "junit.xml")]) == 1
+    assert "9 of 60 messages could be read" in (tmp_path / "junit.xml").read_text()
 
 
 def test_a_gate_fails_with_2(out: Path) -> None:

@@ -18,7 +18,7 @@ import eomt_ros
 from eomt_ros.cli.main import main
 from eomt_ros.evaluation.fleet.cluster import run_units
 from eomt_ros.evaluation.fleet.inputs import expand
-from eomt_ros.evaluation.fleet.outcome import DONE, FAILED, Outcome
+from eomt_ros.evaluation.fleet.outcome import DONE, FAILED, Outcome, read_outcome
 from eomt_ros.evaluation.fleet.unit import Unit, units_of
 from eomt_ros.evaluation.fleet.work import FleetError, FleetJob
 from eomt_ros.evaluation.request import TRUTH, EvaluationRequest
@@ -206,6 +206,7 @@ def test_a_recording_whose_worker_is_killed_is_tried_again_by_another(cluster: C
     assert [process.poll() for process in cluster.workers].count(-9) == 1
     assert {name: each.state for name, each in outcomes.items()} == dict.fromkeys(("long", "a", "b", "c"), DONE)
     assert outcomes["long"].attempts == 2
+    assert read_outcome(out / "long") == outcomes["long"]
     assert json.loads((out / "long" / "metrics.json").read_text())["frames"] == LONG
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 
 from eomt_ros.evaluation import results
-from eomt_ros.evaluation.fleet.failure import FAILURE
 from eomt_ros.evaluation.fleet.folder import Shard, make_fleet_ready, put_failure, put_in_place
-from eomt_ros.evaluation.fleet.outcome import FILE
+from eomt_ros.evaluation.fleet.outcome import FAILED, FILE, Outcome, read_outcome
 from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.output_folder import OutputFolderError
-from eomt_ros.evaluation.results import FailedRecording
 from test.evaluation.examples import short_run
 from test.evaluation.fleet.made_files import touch
 
@@ -39,7 +37,7 @@ def out(tmp_path: Path) -> Path:
 def half_done(out: Path) -> Path:
     """One recording done, one failed, and a process killed at the third."""
     ready(out)
-    touch(out, f"monday/{FILE}", f"tuesday/{FAILURE}", ".friday.4711/metrics.json", ".friday.4711.before/x", "log.txt")
+    touch(out, f"monday/{FILE}", f"tuesday/{FILE}", ".friday.4711/metrics.json", ".friday.4711.before/x", "log.txt")
     return out
 
 
@@ -55,7 +53,7 @@ def test_a_second_run_is_refused_unless_it_goes_on_or_overwrites(half_done: Path
         ready(half_done)
     touch(half_done, f".{results.FILE}.4711")  # killed while it wrote the figures of all
     ready(half_done, resume=True)
-    assert files(half_done) == {results.FILE, f"monday/{FILE}", f"tuesday/{FAILURE}", "log.txt"}
+    assert files(half_done) == {results.FILE, f"monday/{FILE}", f"tuesday/{FILE}", "log.txt"}
 
 
 def test_overwriting_removes_recordings_and_nothing_that_is_not_ours(half_done: Path) -> None:
@@ -116,5 +114,7 @@ def test_a_whole_folder_takes_the_place_of_an_earlier_one_and_of_nothing_else(ha
 
 def test_a_failure_takes_the_place_of_figures_of_before(half_done: Path) -> None:
     touch(half_done, "monday/metrics.json")
-    put_failure(FailedRecording("monday", "/data/monday", "it is empty"), half_done)
-    assert files(half_done / "monday") == {FAILURE}
+    failed = Outcome("monday", "/data/monday", "k", FAILED, "it is empty")
+    put_failure(failed, half_done)
+    assert files(half_done / "monday") == {FILE}
+    assert read_outcome(half_done / "monday") == failed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eomt_ros.evaluation.fleet.local import ATTEMPTS, run_units
-from eomt_ros.evaluation.fleet.outcome import Outcome
+from eomt_ros.evaluation.fleet.outcome import Outcome, read_outcome
 from eomt_ros.evaluation.fleet.unit import units_of
 from eomt_ros.evaluation.fleet.work import FleetError, FleetJob
 from eomt_ros.evaluation.request import EvaluationRequest
@@ -81,6 +81,7 @@ def test_a_process_that_dies_costs_an_attempt_and_one_that_always_dies_its_recor
     assert "gone does not exist" in found["gone"].error
     assert str(tmp_path / "noise.mcap") in found["noise"].error or "noise.mcap" in found["noise"].error
     assert (found["once"].frames, read_results(out / "once").frames) == (300, 300)
+    assert read_outcome(out / "once") == found["once"]
     assert sorted(each.name for each in out.iterdir() if not each.name.startswith(".")) == ["never", "once"]
     assert multiprocessing.active_children() == []
 

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from eomt_ros.evaluation.counts import counts_of
-from eomt_ros.evaluation.fleet.failure import write_failure
 from eomt_ros.evaluation.fleet.merge import FRAMES_OF_ONE, MOST_SLICES, Merger, merge
+from eomt_ros.evaluation.fleet.outcome import DONE, FAILED, Outcome, write_outcome
+from eomt_ros.evaluation.fleet.outcome import FILE as OUTCOME
 from eomt_ros.evaluation.fleet.settings import DifferentModelsError
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.results import (
     FILE,
-    FailedRecording,
     Figures,
     Results,
     ResultsError,
@@ -65,6 +65,16 @@ def out(alone: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def figures_of(out: Path) -> Results:
+    """The figures of all together."""
+    return merge(out)[0]
+
+
+def end(folder: Path, state: str, error: str = "") -> None:
+    """Says what became of the recording of a folder."""
+    write_outcome(Outcome(folder.name, f"/bags/{folder.name}", "k", state, error), folder)
+
+
 def change(folder: Path, **changes: Any) -> None:
     content = json.loads((folder / FILE).read_text())
     for name, value in changes.items():
@@ -73,7 +83,7 @@ def change(folder: Path, **changes: Any) -> None:
 
 
 def test_merged_figures_are_those_of_one_run_over_all(alone: Path, whole: Results) -> None:
-    merged = merge(alone)
+    merged = figures_of(alone)
     assert merged.vpq is not None
     assert 0 < merged.vpq < 1
     assert merged.id_switches
@@ -94,11 +104,11 @@ def test_any_order_gives_the_same_to_the_last_digit(alone: Path) -> None:
             merger.add(name)
         found.append(merger.results())
     assert all(each == found[0] for each in found[1:])
-    assert found[0] == merge(alone)
+    assert found[0] == figures_of(alone)
 
 
 def test_a_recording_keeps_its_figures_folder_fingerprint_and_tags(alone: Path) -> None:
-    merged = merge(alone)
+    merged = figures_of(alone)
     assert [each.name for each in merged.recordings] == sorted(LENGTHS)
     for each in merged.recordings:
         own = read_results(alone / each.name)
@@ -110,7 +120,7 @@ def test_slices_have_the_figures_of_one_run_over_their_recordings(
     alone: Path, recordings: dict[str, Path], tmp_path: Path
 ) -> None:
     night = evaluated([recordings["night 1"], recordings["night 2"]], tmp_path / "night")
-    merged = merge(alone)
+    merged = figures_of(alone)
     assert list(merged.slices) == ["day", "night", "rain"]
     for name in ("frames", "predicted", "fps", "latency_ms", *(each.name for each in fields(Figures))):
         assert getattr(merged.slices["night"], name) == getattr(night, name), name
@@ -118,13 +128,13 @@ def test_slices_have_the_figures_of_one_run_over_their_recordings(
 
 
 def test_what_was_written_is_read_again(alone: Path, tmp_path: Path) -> None:
-    merged = merge(alone)
+    merged = figures_of(alone)
     write_results(merged, tmp_path)
     assert read_results(tmp_path) == merged
 
 
 def test_worst_frames_are_of_all_recordings_with_the_paths_of_their_pictures(alone: Path) -> None:
-    merged = merge(alone)
+    merged = figures_of(alone)
     own = [frame for name in LENGTHS for frame in read_results(alone / name).worst_frames[:FRAMES_OF_ONE]]
     assert [each.miou for each in merged.worst_frames] == sorted(each.miou for each in own)
     by_objects = [
@@ -138,15 +148,15 @@ def test_worst_frames_are_of_all_recordings_with_the_paths_of_their_pictures(alo
 
 
 def test_a_picture_outside_of_its_folder_is_left_out(out: Path) -> None:
-    picture = merge(out).worst_frames[0]
+    picture = figures_of(out).worst_frames[0]
     stranger = {**vars(picture), "input": "../../secret.jpg"}
     change(out / "monday", worst_frames=[stranger, {**stranger, "input": "/secret.jpg"}])
-    assert {each.sequence for each in merge(out).worst_frames} == {"night 1", "night 2"}
+    assert {each.sequence for each in figures_of(out).worst_frames} == {"night 1", "night 2"}
 
 
 def test_settings_that_agree_stand_once_and_those_that_differ_side_by_side(out: Path) -> None:
     change(out / "monday", device="cuda", precision="float16", topics=["/front"], date="2026-01-02T00:00:00+00:00")
-    merged = merge(out)
+    merged = figures_of(out)
     assert merged.settings["task"] == "panoptic"
     assert merged.settings["device"] == ["cpu", "cuda"]
     assert merged.settings["topics"] == sorted(["/front", bags.IMAGES])
@@ -170,13 +180,13 @@ def test_settings_that_agree_stand_once_and_those_that_differ_side_by_side(out: 
 def test_recordings_of_different_models_are_refused(out: Path, changes: dict[str, Any], expected: str) -> None:
     change(out / "monday", **changes)
     with pytest.raises(DifferentModelsError, match=rf"night 1/metrics.json: {expected}"):
-        merge(out)
+        figures_of(out)
 
 
 def test_recordings_of_different_classes_are_refused(out: Path) -> None:
     change(out / "monday", class_names=[f"class {n}" for n in range(len(read_results(out / "monday").class_names))])
     with pytest.raises(DifferentModelsError, match=r"its classes are not those of the recordings before it"):
-        merge(out)
+        figures_of(out)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +200,8 @@ def test_recordings_of_different_classes_are_refused(out: Path) -> None:
         (lambda folder: change(folder, tags=["n" * 101]), "expected a list of texts"),
         (lambda folder: change(folder, is_thing=[True]), "is_thing has 1 entries, expected 8"),
         (lambda folder: change(folder, convention="mine"), "convention: 'mine' is not a valid"),
-        (lambda folder: write_failure(FailedRecording("x", "/bags/night 1", "no images"), folder), "no images"),
+        (lambda folder: end(folder, FAILED, "no images"), "no images"),
+        (lambda folder: (folder / OUTCOME).write_text("[]"), "outcome.json does not say what became of a recording"),
     ],
 )
 def test_a_recording_without_figures_failed_and_the_others_count(
@@ -200,40 +211,49 @@ def test_a_recording_without_figures_failed_and_the_others_count(
     healthy.add("monday")
     healthy.add("night 2")
     spoil(out / "night 1")
-    merged = merge(out)
+    merged = figures_of(out)
     (failed,) = merged.failed
     assert failed.name == "night 1"
     assert re.search(expected, failed.error)
     assert replace(merged, failed=()) == healthy.results()
 
 
+def test_it_is_known_which_recordings_were_read_in_part_only(out: Path) -> None:
+    for name in LENGTHS:
+        end(out / name, DONE, "12 of 60 messages could be read" if name == "night 2" else "")
+    found, incomplete = merge(out)
+    assert incomplete == {"night 2": "12 of 60 messages could be read"}
+    assert (len(found.recordings), found.failed) == (3, ())
+
+
 def test_folders_under_way_and_other_files_are_passed_over(out: Path) -> None:
-    expected = merge(out)
+    expected = figures_of(out)
     (out / ".tuesday.123").mkdir()
     (out / ".tuesday.123" / FILE).write_text("{")
     (out / "notes").mkdir()
     (out / "log.txt").write_text("")
     write_results(expected, out)
-    assert merge(out) == expected
+    assert figures_of(out) == expected
 
 
 def test_a_fleet_within_a_fleet_is_no_recording(out: Path, tmp_path: Path) -> None:
-    write_results(merge(out), out)
+    write_results(figures_of(out), out)
     out.rename(tmp_path.parent / f"{tmp_path.name}_within")
     tmp_path.mkdir()
     (tmp_path.parent / f"{tmp_path.name}_within").rename(tmp_path / "shard")
-    (failed,) = merge(tmp_path).failed
+    (failed,) = figures_of(tmp_path).failed
     assert "it is of many recordings itself" in failed.error
 
 
 def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match=r"has no recordings: expected folders with metrics.json"):
-        merge(tmp_path)
+        figures_of(tmp_path)
 
 
 def test_nothing_but_failures_has_no_figures(tmp_path: Path) -> None:
-    write_failure(FailedRecording("a", "/bags/a", "no images"), tmp_path / "a")
-    merged = merge(tmp_path)
+    (tmp_path / "a").mkdir()
+    end(tmp_path / "a", FAILED, "no images")
+    merged = figures_of(tmp_path)
     assert (merged.frames, merged.miou, merged.recordings, len(merged.failed)) == (0, None, (), 1)
     write_results(merged, tmp_path)
     assert read_results(tmp_path).failed == merged.failed
@@ -263,7 +283,7 @@ def test_memory_for_a_recording_is_little(out: Path) -> None:
 def test_problems_of_recordings_are_told_of_under_their_names(out: Path) -> None:
     change(out / "night 1", problems=["stamps do not match", "b", "c", "d", "e"])
     change(out / "night 2", problems=["x" * 10_000])
-    merged = merge(out)
+    merged = figures_of(out)
     assert merged.problems[0] == "night 1: stamps do not match"
     assert max(map(len, merged.problems)) < 500
     assert merged.problems[-1] == "2 more problems in the reports of the recordings"

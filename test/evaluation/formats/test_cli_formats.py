@@ -14,23 +14,11 @@ from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.bag import Bag
 from eomt_ros.evaluation.formats.names import EXPORTED_FORMATS
-from test.engine.checkpoints import write_checkpoint
 from test.evaluation import bags
+from test.evaluation.bags import FRAMES
 from test.evaluation.sources import test_coco_panoptic, test_youtube_vis
 
 pytestmark = pytest.mark.slow
-
-FRAMES = 8
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("model") / "small")
-
-
-@pytest.fixture(scope="module")
-def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bags.write_scene(tmp_path_factory.mktemp("bags") / "bag", FRAMES)
 
 
 def words(bag: Path, model: Path, out: Path, *more: str) -> list[str]:

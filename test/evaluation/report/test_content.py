@@ -49,6 +49,12 @@ def test_a_folder_without_results_is_an_error_that_names_it(tmp_path: Path) -> N
         write_report(tmp_path)
 
 
+def test_figures_of_other_peoples_programs_appear_where_they_were_asked_for(tmp_path: Path) -> None:
+    run = replace(short_run(), other_metrics={"HOTA": 0.6124, "AP50": math.nan})
+    assert "AP and AR are means over classes. Higher is better. HOTA 0.612 AP50 —" in page_of(run, tmp_path).text
+    assert "TrackEval" not in page_of(short_run(), tmp_path).text
+
+
 def test_every_figure_appears_with_what_it_means(tmp_path: Path) -> None:
     page = page_of(short_run(), tmp_path)
     figures = (

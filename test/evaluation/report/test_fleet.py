@@ -53,6 +53,11 @@ def test_slices_have_their_figures_and_number_of_recordings(tmp_path: Path) -> N
     assert "Slices" not in page_of(replace(fleet_run(), slices={}), tmp_path).text
 
 
+def test_figures_of_other_peoples_programs_are_those_of_all_recordings(tmp_path: Path) -> None:
+    run = replace(fleet_run(), other_metrics={"HOTA": 0.6124})
+    assert "Higher is better. HOTA 0.612" in page_of(run, tmp_path).text
+
+
 def test_the_worst_recordings_of_each_figure_are_named(tmp_path: Path) -> None:
     run = fleet_run()
     text = page_of(run, tmp_path).text
