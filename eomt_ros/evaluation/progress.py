@@ -22,20 +22,23 @@ class Progress:
         self.frames = 0
         self._total = total
         self._every = math.inf if quiet else every
-        self._bar = tqdm(total=total, unit="frame", disable=quiet or not sys.stderr.isatty())
+        # A bar has a semaphore, of which a process that is ended, as those of a fleet are, would leave a complaint.
+        self._bar = tqdm(total=total, unit="frame") if sys.stderr.isatty() and not quiet else None
         self._told = time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def update(self, frames: int = 1) -> None:
         """Counts frames that are done."""
         self.frames += frames
-        self._bar.update(frames)
-        if self._bar.disable and time.monotonic() >= self._told + self._every:
+        if self._bar is not None:
+            self._bar.update(frames)
+        elif time.monotonic() >= self._told + self._every:
             self._told = time.monotonic()
             of_total = "" if self._total is None else f" of {self._total:,}"
             print(f"frame {self.frames:,}{of_total}", file=sys.stderr, flush=True)

@@ -209,9 +209,27 @@ class _Crew:
 
 
 def _evaluate_alone(unit: Unit, job: FleetJob, attempt: int) -> Outcome:
-    """As `evaluate_unit`, one recording after the other: a run before, or another user's, may be still at one."""
-    with _ONE_AT_A_TIME:
-        return evaluate_unit(unit, job, attempt)
+    """As `evaluate_unit`, one recording after the other: a run before, or another user's, may be still at one.
+
+    It ends early where nobody waits for it any more.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
+    stop, ended = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(LOOK):
+            if task.state == "cancelled":
+                stop.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        with _ONE_AT_A_TIME:
+            return evaluate_unit(unit, job, attempt, stop)
+    finally:
+        ended.set()
 
 
 def _look_at_worker(out: str, resources: Mapping[str, float]) -> Callable[..., dict[str, Any]]:

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import socket
+import threading
 import time
 import zlib
 from dataclasses import dataclass, replace
@@ -46,11 +47,12 @@ class FleetError(UserError):
     """Not one recording can be evaluated; the message says why and what to do."""
 
 
-def evaluate_unit(unit: Unit, job: FleetJob, attempt: int = 1) -> Outcome:
+def evaluate_unit(unit: Unit, job: FleetJob, attempt: int = 1, stop: threading.Event | None = None) -> Outcome:
     """Evaluates a recording and puts its folder in place, whole; the model is loaded at the first call.
 
-    attempt: counts those at this recording. One that cannot be evaluated is an outcome, and no error. Raises
-    `FleetError` where none can be: for the model, and for a process with another version of the package.
+    attempt: counts those at this recording. stop: gives it up once it is set. One that cannot be evaluated is an
+    outcome, and no error. Raises `FleetError` where none can be: for the model, and for a process with another version
+    of the package.
     """
     begun = time.monotonic()
     if job.version != eomt_ros.__version__:
@@ -63,7 +65,7 @@ def evaluate_unit(unit: Unit, job: FleetJob, attempt: int = 1) -> Outcome:
         shutil.rmtree(half, ignore_errors=True)  # of a process of the same number that was killed
         half.mkdir(parents=True)
         with at_hand(unit.path) as path:
-            outcome = _evaluate(path, unit, job, half)
+            outcome = _evaluate(path, unit, job, half, stop or threading.Event())
         outcome = replace(outcome, seconds=time.monotonic() - begun, attempts=attempt)
         write_outcome(outcome, half)
         put_in_place(half, job.out / unit.name)
@@ -81,12 +83,14 @@ def _process_number() -> int:
     return zlib.crc32(socket.gethostname().encode()) * 10**10 + os.getpid()
 
 
-def _evaluate(path: Path, unit: Unit, job: FleetJob, half: Path) -> Outcome:
+def _evaluate(path: Path, unit: Unit, job: FleetJob, half: Path, stop: threading.Event) -> Outcome:
     request = job.request.of_recording(unit.name)
     sequences = request.open([path])
     settings = {"input": [unit.address], "fingerprint": unit.fingerprint, "key": unit.key}
     with opened_predictions(request, sequences, _kept_segmenter) as predictions:
-        found = evaluate(sequences, predictions, half, request.options(settings, unit.tags, quiet=True))
+        found = evaluate(sequences, predictions, half, request.options(settings, unit.tags, stop=stop, quiet=True))
+    if stop.is_set():
+        raise UserError("it was stopped")
     write_figure_tables(found, half)
     if why := nothing_scored(found):
         raise UserError(why)

@@ -203,6 +203,7 @@ def test_killed_workers_and_killed_runs_lose_and_double_nothing(
         over.set()
         killer.join()
     assert process.returncode == 1, errors  # for the recordings that are none
+    assert "leaked" not in errors
     assert seen
     assert recordings_in(out) == HEALTHY
     assert not [path for path in out.iterdir() if path.name.startswith(".")]

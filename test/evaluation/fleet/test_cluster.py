@@ -25,6 +25,7 @@ from eomt_ros.evaluation.request import TRUTH, EvaluationRequest
 from eomt_ros.evaluation.results import read_results
 from test import ROOT
 from test.evaluation.bags import write_scene
+from test.evaluation.fleet.made_files import half_of, wait_for
 from test.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -283,21 +284,24 @@ def test_workers_without_the_folder_or_the_resource_are_refused(cluster: Cluster
         )
 
 
-def test_a_run_that_is_stopped_ends_without_the_recordings_under_way(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_ends_and_so_does_its_worker_with_the_recording_under_way(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.start_worker()
-    stop = threading.Event()
-    outcomes = list[Outcome]()
+    stop, out = threading.Event(), tmp_path / "out"
+    out.mkdir()
 
-    def on_outcome(outcome: Outcome) -> None:
-        outcomes.append(outcome)
+    def soon() -> None:
+        wait_for(lambda: half_of(out, "long"))
         stop.set()
 
-    out = tmp_path / "out"
-    out.mkdir()
-    recordings = units(tmp_path / "bags", a=2, b=LONG, c=2)
+    threading.Thread(target=soon, daemon=True).start()
+    outcomes = list[Outcome]()
     job = FleetJob(request=REQUEST, out=out)
-    run_units(recordings, job, scheduler=cluster.address, on_outcome=on_outcome, stop=stop)
-    assert [each.name for each in outcomes] == ["a"]
+    recordings = units(tmp_path / "bags", long=2000, next=2)
+    run_units(recordings, job, scheduler=cluster.address, on_outcome=outcomes.append, stop=stop)
+    wait_for(lambda: not half_of(out, "long"))
+    assert (outcomes, list(out.iterdir())) == ([], [])
 
 
 def assert_both_there(cluster: Cluster) -> None:
