@@ -6,7 +6,8 @@ such newcomers:
 
 1. **Likeness.** The cosine of the newcomer's embedding and the track's mean one, both less the mean of their class:
    what all things of a class have in common says nothing. That mean is over all tracks of the class, the newcomer and,
-   for a class of few, the mean of all things and of one that has a little of everything.
+   for a class of few, the mean of all things and of one that has a little of everything. Where the embeddings
+   themselves have a cosine below `UNLIKE`, they are two things, wherever they are.
 2. **Place.** Where both places are known, the newcomer must lie within reach of where the track was last seen: `NEAR`,
    and as far as it can have gone since at the fastest that it was seen to move, at most `FARTHEST`. The nearer it lies,
    the more is added to the likeness: up to `PLACE_CREDIT`, nothing from `PLACE_EXTENT` on.
@@ -36,16 +37,20 @@ MOST_TRACKS = 1024
 MOST_BYTES = 1 << 24
 NEWEST = 0.1
 """Least share of a thing's newest embedding in its mean one."""
+UNLIKE = 0.3
+"""Cosine of two embeddings below which they are not of one thing, wherever it is."""
 NEAR = 0.7
 """Metres by which the place of a thing that stands still may differ from one view of it to another."""
+JUMP = 0.5
+"""Metres, the same from one frame to the next."""
 BESIDE = 0.5
 """Metres by which the place of a thing differs from one camera to another that shows it too."""
 FARTHEST = 6.0
 """Metres."""
 PACE = 1.0
 """Seconds over which speed is measured."""
-PLACE_CREDIT = 1.0
-PLACE_EXTENT = 1.0
+PLACE_CREDIT = 2.0
+PLACE_EXTENT = 2.0
 """Metres."""
 MARGIN = 0.1
 LONG_AGO = -(1 << 62)
@@ -97,12 +102,15 @@ class KnownTracks:
             self._places[:] = self._anchors[:] = np.nan
 
     def apart(self, seen: Sequence[Observation], tracks: Sequence[Track], now: int) -> np.ndarray:
-        """Where a segment lies so far from where a track was last seen that it cannot be that, (segments, tracks)."""
+        """Where a segment lies so far from where a track was last seen that it cannot be that, (segments, tracks).
+
+        The reach is that of rule 2, but for `JUMP` in place of `NEAR`.
+        """
         rows = [self._row_of.get(track.id) for track in tracks]
         found = np.zeros((len(seen), len(tracks)), bool)
         known = np.array([row is not None for row in rows], bool)
         if known.any() and any(each.place is not None for each in seen):
-            found[:, known] = self._distances(seen, np.array([row for row in rows if row is not None]), now)[1]
+            found[:, known] = self._distances(seen, np.array([row for row in rows if row is not None]), now, JUMP)[1]
         return found
 
     def drop(self, track: Track) -> None:
@@ -211,18 +219,21 @@ class KnownTracks:
                 same[index, row] = False
         # All rows, since to pick some would copy them, and the mean is over all.
         scores = _likeness(latest, self._looks[:known], same.astype(np.float32))[:, rows]
-        distance, apart = self._distances([seen for seen, _ in newcomers], rows, now)
+        unlike = latest @ self._looks[:known].T < UNLIKE
+        distance, apart = self._distances([seen for seen, _ in newcomers], rows, now, NEAR)
         scores += PLACE_CREDIT * np.maximum(np.nan_to_num(1 - distance / PLACE_EXTENT), 0)
-        scores[~same[:, rows] | apart] = IMPOSSIBLE
+        scores[(~same | unlike)[:, rows] | apart] = IMPOSSIBLE
         return scores, distance <= BESIDE
 
-    def _distances(self, seen: Sequence[Observation], rows: np.ndarray, now: int) -> tuple[np.ndarray, np.ndarray]:
+    def _distances(
+        self, seen: Sequence[Observation], rows: np.ndarray, now: int, still: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Metres from each segment to where the track of each row was last seen, NaN where that is not known, and
-        whether it is out of reach; (segments, rows).
+        whether it is out of reach; (segments, rows). still: reach of what stands still, in metres.
         """
         distance = np.linalg.norm(_places(seen)[:, None] - self._places[rows], axis=2)
         gone = self._speeds[rows] * (now - self._placed[rows]) / SECOND
-        return distance, distance > NEAR + np.minimum(gone, FARTHEST)
+        return distance, distance > still + np.minimum(gone, FARTHEST)
 
 
 def _likeness(latest: np.ndarray, looks: np.ndarray, same: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
-from eomt_ros.engine.tracking.reidentify import MARGIN, MOST_TRACKS, NEAR, Recall
+from eomt_ros.engine.tracking.reidentify import FARTHEST, JUMP, MARGIN, MOST_TRACKS, NEAR, UNLIKE, Recall
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 from eomt_ros.stamps import SECOND
 
@@ -183,12 +183,10 @@ def test_what_is_in_view_is_not_lost(camera: Camera) -> None:
 
 
 def test_a_thing_is_remembered_by_its_mean_look(kind: type[Identities]) -> None:
-    mean = look(0) + look(60) + look(120)
-    mean /= np.linalg.norm(mean)
-    expected = likeness(look(20), mean, [mean])
+    expected = likeness(look(20), look(45), [look(45)])
     for off, id_ in ((-0.01, 1), (0.01, 2)):
         camera = Camera(kind, Recall(60.0, expected + off))
-        for degrees in (0, 120, 60):
+        for degrees in (0, 90):
             camera.show(Thing(look(degrees)))
         camera.look_away()
         assert camera.show(away(Thing(look(20)))) == [id_]
@@ -262,22 +260,35 @@ def test_a_thing_out_of_reach_is_new_however_like(camera: Camera) -> None:
     assert camera.show(away(Thing(look(0), place=(NEAR + 0.1, 0, 0)))) == [2]
 
 
-@pytest.mark.parametrize(("off", "expected"), [(0.0, 1), (0.25, 1), (0.35, 2), (0.69, 2)])
-def test_the_nearer_to_its_place_the_less_it_need_look_alike(camera: Camera, off: float, expected: int) -> None:
-    unlike = look(angle_where(lambda degrees: likeness(look(degrees), look(0), [look(0)]), -0.3))
-    camera.show(Thing(look(0), place=(0, 0, 0)))
-    camera.look_away()
-    assert camera.show(away(Thing(unlike, place=(off, 0, 0)))) == [expected]
+@pytest.mark.parametrize(("like", "farthest"), [(0.2, 1.8), (-0.2, 1.4), (-0.5, 1.1)])
+def test_the_nearer_to_its_place_the_less_it_need_look_alike(camera: Camera, like: float, farthest: float) -> None:
+    """A likeness and `PLACE_CREDIT` less the share of the way to `PLACE_EXTENT` must be 0.4 together."""
+    unlike = look(angle_where(lambda degrees: likeness(look(degrees), look(0), [look(0)]), like))
+    for off, expected in ((-0.01, [1]), (0.01, [2])):
+        camera = Camera(type(camera.identities), RECALL)
+        for step in range(31):  # half a metre a second
+            camera.show(Thing(look(0), place=(0.05 * step - 1.5, 0, 0)))
+        camera.look_away()
+        assert camera.show(away(Thing(unlike, place=(farthest + off, 0, 0)))) == expected
 
 
-def test_a_place_is_worth_nothing_a_metre_away(kind: type[Identities]) -> None:
+def test_what_has_no_colour_in_common_is_another_thing_even_in_its_place(kind: type[Identities]) -> None:
+    for cosine, expected in ((UNLIKE + 0.01, 1), (UNLIKE - 0.01, 2)):
+        camera = Camera(kind, Recall(60.0, 0.0))
+        camera.show(Thing(look(0), place=(0, 0, 0)))
+        camera.look_away()
+        there = away(Thing(look(float(np.degrees(np.arccos(cosine)))), place=(0, 0, 0)))
+        assert camera.show(there) == [expected]
+
+
+def test_a_place_is_worth_nothing_two_metres_away(kind: type[Identities]) -> None:
     angle = angle_where(lambda degrees: likeness(look(degrees), look(0), [look(0)]), 0.4)
     for off, expected in ((-0.1, 1), (0.1, 2)):
         camera = Camera(kind, RECALL)
         for step in range(30):
             camera.show(Thing(look(0), place=(0.05 * step, 0, 0)))
         camera.look_away()
-        assert camera.show(away(Thing(look(angle + off), place=(3.0, 0, 0)))) == [expected]
+        assert camera.show(away(Thing(look(angle + off), place=(4.0, 0, 0)))) == [expected]
 
 
 def test_what_moved_may_have_gone_on(camera: Camera) -> None:
@@ -285,6 +296,15 @@ def test_what_moved_may_have_gone_on(camera: Camera) -> None:
         camera.show(Thing(look(0), place=(0.05 * step, 0, 0)))
     camera.look_away(4.0)
     assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
+
+
+def test_what_moved_long_ago_is_not_everywhere(camera: Camera) -> None:
+    for off, expected in ((NEAR + FARTHEST - 0.1, 1), (NEAR + FARTHEST + 0.1, 2)):
+        camera = Camera(type(camera.identities), RECALL)
+        for step in range(31):  # half a metre a second
+            camera.show(Thing(look(0), place=(0.05 * step - 1.5, 0, 0)))
+        camera.look_away(50.0)
+        assert camera.show(away(Thing(look(0), place=(off, 0, 0)))) == [expected]
 
 
 def test_without_a_place_then_or_now_looks_alone_count(camera: Camera) -> None:
@@ -330,17 +350,17 @@ def test_what_is_carried_to_another_room_knows_nothing_there_that_looks_otherwis
 
 
 def test_a_slot_whose_thing_would_have_jumped_in_space_is_another_thing(kind: type[Identities]) -> None:
-    for off, expected in ((NEAR - 0.01, 1), (NEAR + 0.01, 2)):
+    for off, expected in ((JUMP - 0.01, 1), (JUMP + 0.01, 2)):
         camera = Camera(kind, RECALL)
         camera.show(Thing(look(0), place=(0, 0, 0)))
-        assert camera.show(Thing(look(0), place=(off, 0, 0))) == [expected]
+        assert camera.show(Thing(look(80), place=(off, 0, 0))) == [expected]
 
 
 def test_a_thing_that_another_slot_shows_elsewhere_in_space_is_another_thing() -> None:
-    for off, expected in ((NEAR - 0.01, 1), (NEAR + 0.01, 2)):
+    for off, expected in ((JUMP - 0.01, 1), (JUMP + 0.01, 2)):
         camera = Camera(Identities, RECALL)
         camera.show(Thing(look(0), place=(0, 0, 0)))
-        assert camera.show(Thing(look(0), slot=7, place=(off, 0, 0))) == [expected]
+        assert camera.show(Thing(look(80), slot=7, place=(off, 0, 0))) == [expected]
 
 
 def test_a_sliver_may_turn_out_to_be_a_thing_that_was_lost(camera: Camera) -> None:
