@@ -415,7 +415,9 @@ def test_cameras_of_several_sizes_in_one_batch_are_as_each_alone(
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_masks_boxes_and_areas_describe_the_segments(load: Callable[..., Segmenter], family: str, task: str) -> None:
+def test_masks_boxes_areas_and_embeddings_describe_the_segments(
+    load: Callable[..., Segmenter], family: str, task: str
+) -> None:
     segmenter = load(family, task)
     image = picture(90, 140, 3)
     result = segmenter.segment(image, segmenter.open_stream(), with_masks=True)
@@ -426,6 +428,9 @@ def test_masks_boxes_and_areas_describe_the_segments(load: Callable[..., Segment
         mask = decode_mask(segment.mask, segment.box)
         assert mask.sum() == segment.area
         assert all(mask.any(axis).all() or mask.any(axis)[[0, -1]].all() for axis in (0, 1))
+        if task != "semantic" and segment.is_thing and (result.panoptic == segment.id).any():
+            assert segment.embedding is not None
+            assert np.linalg.norm(segment.embedding) == pytest.approx(1, abs=1e-5)
         if task == "instance":
             shown = result.panoptic == segment.id
             outside = shown.copy()
