@@ -14,6 +14,7 @@ from bench import (
     identity,
     node,
     page,
+    places,
     postprocess,
     precision,
     recordings,
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "returns": returns.rows,
     "space": space.rows,
     "identity": identity.rows,
+    "places": places.rows,
 }
 
 

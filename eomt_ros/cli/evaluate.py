@@ -78,6 +78,13 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "itself, for what perfect masks would give (a bag of that name is ./truth)",
     )
     parser.add_argument(
+        "--places",
+        choices=["auto", "none"],
+        default="auto",
+        help="auto: where a bag has depth and odometry, things that come back are also known by their places, as with "
+        "a node that has depth and a target_frame; none: from the images alone (default: %(default)s)",
+    )
+    parser.add_argument(
         "--min-object-area",
         type=float,
         default=0.001,
@@ -130,6 +137,7 @@ def _request(options: argparse.Namespace) -> EvaluationRequest:
         truth=truth_source(options),
         split=options.split,
         predictions=options.predictions or "",
+        places=options.places == "auto",
         save_bag=options.save_bag,
         video=not options.no_video,
         convention=Convention(options.convention),

@@ -87,6 +87,7 @@ class Account:
         self._pace = Pace()
         self._held: tuple[SourceFrame, FrameResult, Sequence[FrameResult]] | None = None
         self._locator: Locator | None = None
+        self._jumps = 0
 
     def __enter__(self) -> Account:
         return self
@@ -276,12 +277,12 @@ class Account:
 
     def _in_metres(self, frame: SourceFrame, found: FrameResult) -> ObjectsInMetres | None:
         """Locates the things that were found; None where the frame has no depth or no true boxes."""
-        if frame.space is None:
+        space = frame.space
+        if space is None or space.truth is None:
             return None
-        if self._locator is None:
+        if self._locator is None or space.jumps != self._jumps:
             from eomt_ros.space.locator import Locator
 
-            self._locator = Locator()
-        space = frame.space
+            self._locator, self._jumps = Locator(), space.jumps
         located = self._locator.locate(found, space.depth, space.pinhole, space.pose, frame.stamp * 1e-9, fixed=True)
         return ObjectsInMetres(space.truth, located, space.pose.translation)

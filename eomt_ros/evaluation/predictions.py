@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from eomt_ros.continuity import MAX_GAP
@@ -14,8 +16,10 @@ from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter,
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.taxonomy import RobotLabels
 from eomt_ros.engine.model.weights import weight_files
+from eomt_ros.engine.postprocess.label_map import Region
+from eomt_ros.engine.tracking.places import Locate, Places
 from eomt_ros.evaluation.counting import Tally
-from eomt_ros.evaluation.sources.sequence import SourceFrame
+from eomt_ros.evaluation.sources.sequence import FrameInSpace, SourceFrame
 from eomt_ros.regular_file import sha256_of
 from eomt_ros.stamps import SECOND
 
@@ -49,10 +53,13 @@ class Predictions(Protocol):
 class EnginePredictions:
     """Segments the frames, by the rules of the node, so that the results are the same to the last bit.
 
-    with_masks: with whole masks, also where they cover each other.
+    with_masks: with whole masks, also where they cover each other. places: things get their ids by their places too,
+    where a frame has depth and odometry, as in a node with depth and a fixed frame.
     """
 
-    def __init__(self, segmenter: Segmenter, *, max_gap: float = MAX_GAP, with_masks: bool = False) -> None:
+    def __init__(
+        self, segmenter: Segmenter, *, max_gap: float = MAX_GAP, with_masks: bool = False, places: bool = True
+    ) -> None:
         self.labels, self.robot = segmenter.labels, segmenter.robot
         self.task = segmenter.task
         self.model = segmenter.name
@@ -66,7 +73,10 @@ class EnginePredictions:
             "precision": segmenter.precision,
             "threads": torch.get_num_threads(),
             "max_gap": max_gap,
+            # Becomes "depth and odometry" with the first frame that has them.
+            "places": "none",
         }
+        self._wants_places = places and segmenter.task != "semantic" and segmenter.options.remember > 0
         self._segmenter = segmenter
         self._max_gap = max_gap
         self._with_masks = with_masks
@@ -100,7 +110,15 @@ class EnginePredictions:
         return result
 
     def _segment(self, frame: SourceFrame) -> FrameResult:
-        return self._stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND), with_masks=self._with_masks)
+        stamp, locate = Fraction(frame.stamp, SECOND), self._locate(frame)
+        return self._stream.segment(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
+
+    def _locate(self, frame: SourceFrame) -> Locate | None:
+        """What gives the places of the things in a frame; None where nothing can."""
+        if frame.space is None or not self._wants_places:
+            return None
+        self.settings = {**self.settings, "places": "depth and odometry"}
+        return partial(_places, frame.space)
 
     def _reset(self) -> None:
         self._stream.reset()
@@ -114,3 +132,10 @@ class EnginePredictions:
                 "break in the stream, after which ids began anew", "breaks in the stream, after which ids began anew"
             ),
         ]
+
+
+def _places(space: FrameInSpace, index: np.ndarray, regions: Sequence[Region]) -> Places:
+    # Here and not at the top: most recordings have no depth.
+    from eomt_ros.space.glance import glance
+
+    return Places(glance(index, regions, space.depth, space.pinhole, space.pose), space.jumps)

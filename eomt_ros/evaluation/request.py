@@ -39,6 +39,8 @@ class EvaluationRequest:
     """Of a data set."""
     predictions: str = ""
     """Bag with what a node published, instead of running the model; `TRUTH`: the ground truth; empty: the model."""
+    places: bool = True
+    """Things get their ids by their places too, where a bag has depth and odometry."""
     save_bag: bool = False
     video: bool = True
     convention: Convention = Convention.STANDARD
@@ -72,7 +74,8 @@ class EvaluationRequest:
 
     def open(self, paths: Sequence[Path]) -> list[FrameSequence]:
         """Opens recordings as `open_sequences`. Raises `SourceError`."""
-        return open_sequences(paths, topics=self.topics, truth=self.truth, split=self.split)
+        places = self.places and not self.predictions
+        return open_sequences(paths, topics=self.topics, truth=self.truth, split=self.split, places=places)
 
     def options(self, settings: Mapping[str, Any], tags: Sequence[str], **others: Any) -> EvaluationOptions:
         """The options of `run.evaluate` that are asked for, of one recording that has these tags.
@@ -119,4 +122,5 @@ def opened_predictions(
         ) as recorded:
             yield recorded
     else:
-        yield engine_predictions(load(asked), request.sweep, with_masks=YOUTUBE_VIS in request.exports)
+        masks = YOUTUBE_VIS in request.exports
+        yield engine_predictions(load(asked), request.sweep, with_masks=masks, places=request.places)

@@ -100,9 +100,15 @@ class SweptPredictions(EnginePredictions):
     """
 
     def __init__(
-        self, segmenter: Segmenter, sweeps: Sequence[Sweep], *, max_gap: float = MAX_GAP, with_masks: bool = False
+        self,
+        segmenter: Segmenter,
+        sweeps: Sequence[Sweep],
+        *,
+        max_gap: float = MAX_GAP,
+        with_masks: bool = False,
+        places: bool = True,
     ) -> None:
-        super().__init__(segmenter, max_gap=max_gap, with_masks=with_masks)
+        super().__init__(segmenter, max_gap=max_gap, with_masks=with_masks, places=places)
         expect_difference(sweeps, self.task)
         self.points = points_of(sweeps)
         self.settings = {**self.settings, "sweep": [f"{each.option}={_listed(each.values)}" for each in sweeps]}
@@ -118,18 +124,21 @@ class SweptPredictions(EnginePredictions):
 
     def _segment(self, frame: SourceFrame) -> FrameResult:
         stamp = Fraction(frame.stamp, SECOND)
-        result, self.swept = self._sweep.segment(frame.image, stamp=stamp, with_masks=self._with_masks)
+        locate = self._locate(frame)
+        result, self.swept = self._sweep.segment(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
         return result
 
     def _reset(self) -> None:
         self._sweep.reset()
 
 
-def engine_predictions(segmenter: Segmenter, sweeps: Sequence[Sweep], *, with_masks: bool) -> EnginePredictions:
+def engine_predictions(
+    segmenter: Segmenter, sweeps: Sequence[Sweep], *, with_masks: bool, places: bool
+) -> EnginePredictions:
     """What the model finds, and with sweeps, what it would find with other thresholds. Raises `SweepError`."""
     if sweeps:
-        return SweptPredictions(segmenter, sweeps, with_masks=with_masks)
-    return EnginePredictions(segmenter, with_masks=with_masks)
+        return SweptPredictions(segmenter, sweeps, with_masks=with_masks, places=places)
+    return EnginePredictions(segmenter, with_masks=with_masks, places=places)
 
 
 class SweepScores:

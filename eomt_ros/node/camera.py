@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from eomt_ros.engine import DeviceLostError, EngineError, IgnoreMaskError, NotFiniteError, OutOfMemoryError
@@ -18,6 +19,7 @@ from eomt_ros.node.outputs import ResultPublisher
 from eomt_ros.node.parameters import ParameterError
 from eomt_ros.node.statistics import Drop, FrameLatency, Statistics
 from eomt_ros.printable import printable
+from eomt_ros.stamps import SECOND
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from eomt_ros.continuity import Admitted
     from eomt_ros.engine import FrameResult, Segmenter, SharedIds
+    from eomt_ros.engine.tracking.places import Locate
     from eomt_ros.node.mailbox import Mailbox
     from eomt_ros.node.parameters import Parameters
     from eomt_ros.node.qos import QosOverrides
@@ -60,6 +63,11 @@ class DecodedImage(NamedTuple):
     taken: float
     decoded: float
     """Moments by time.monotonic."""
+
+    @property
+    def stamp(self) -> int:
+        """Nanoseconds."""
+        return int(self.header.stamp.sec) * SECOND + int(self.header.stamp.nanosec)
 
 
 class Camera:
@@ -161,6 +169,10 @@ class Camera:
             self.stream.reset()
             self._tell_reset("reset asked for", "asked for by a service")
         return DecodedImage(pixels, message.header, arrival.admitted, arrival.time, taken, time.monotonic())
+
+    def locate(self, picture: DecodedImage) -> Locate | None:
+        """What gives the places of the things in an image; None where nothing can."""
+        return None if self.space is None else partial(self.space.locate, picture)
 
     def publish(self, picture: DecodedImage, result: FrameResult, segmented: float) -> None:
         """Publish the result of an image; segmented: when the engine gave it, by time.monotonic."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from eomt_ros.node.parameters import Parameters
 
 MOST_KEPT = 64  # depth messages, besides one for each image that may wait: two seconds at 30 Hz
+NEAR_ENOUGH = SECOND // 100  # ns from an image, in which a camera that turns moves on by little
 LONGEST_SLOP = 0.3  # s that is worth a larger depth_slop: in that time a robot has moved on by a step
 TIME_JUMPS = SECOND  # depth that is older than the last by more is of another time
 COMPRESSED = ("/compressed", "/compressedDepth")
@@ -54,7 +55,8 @@ class _Kept:
 class DepthInput:
     """Subscribes to a camera's depth and camera_info; its callbacks only store bytes, and never wait.
 
-    `has_settled` and `view` are for one thread. Raises ParameterError for a quality of service that cannot be.
+    Any thread may call `has_settled`, `view` and `view_so_far`. Raises ParameterError for a quality of service that
+    cannot be.
 
     wake: called when depth came.
     """
@@ -66,7 +68,9 @@ class DepthInput:
         self._lock = threading.Lock()
         self._kept: deque[_Kept] = deque()
         self._info: bytes | None = None
+        # Each is replaced as a whole, so that two threads do no more than the same work twice.
         self._last_view: tuple[tuple[bytes, str, int, int], Pinhole] | None = None
+        self._last_depth: tuple[bytes, npt.NDArray[np.float32]] | None = None
         self._last_stamp: int | None = None
         self._heard = time.monotonic()
 
@@ -107,13 +111,18 @@ class DepthInput:
     def view(self, image: Header, height: int, width: int) -> tuple[npt.NDArray[np.float32], Pinhole]:
         """The depth of an image, (height, width) metres, NaN where unknown, and its pinhole view. Raises LackError."""
         pinhole = self._pinhole(image.frame_id, height, width)
-        message = self._nearest(image.stamp.sec * SECOND + image.stamp.nanosec)
+        message = self._nearest(image.stamp.sec * SECOND + image.stamp.nanosec).message
         try:
-            depth = read_image(message, self._kind)
-            self._check_frame(depth.header.frame_id, image.frame_id)
-            return depth_at(decode_depth(depth), height, width), pinhole
+            return depth_at(self._decoded(message, image.frame_id), height, width), pinhole
         except (DepthError, ImageError) as error:
             raise LackError(Lack.BAD_DEPTH, f"{error} (on {self.topic})") from error
+
+    def view_so_far(self, image: Header, height: int, width: int) -> tuple[npt.NDArray[np.float32], Pinhole]:
+        """The same, without waiting for better depth than has come. Raises LackError where better may come."""
+        stamp = image.stamp.sec * SECOND + image.stamp.nanosec
+        if not self.has_settled(stamp) and abs(self._nearest(stamp).stamp - stamp) > NEAR_ENOUGH:
+            raise LackError(Lack.NO_DEPTH, f"the image's depth has not come on {self.topic} before its ids were given")
+        return self.view(image, height, width)
 
     def forget(self, stamp: int) -> None:
         """Free the depth that only images before this stamp (ns), which is that of an image, could need."""
@@ -142,7 +151,16 @@ class DepthInput:
     def _info_callback(self, message: bytes) -> None:
         self._info = message
 
-    def _nearest(self, stamp: int) -> bytes:
+    def _decoded(self, message: bytes, frame_id: str) -> npt.NDArray[np.float32]:
+        """A depth message in metres, in its own size. Raises DepthError, ImageError, LackError."""
+        last = self._last_depth
+        if last is None or last[0] is not message:
+            depth = read_image(message, self._kind)
+            self._check_frame(depth.header.frame_id, frame_id)
+            last = self._last_depth = message, decode_depth(depth)
+        return last[1]
+
+    def _nearest(self, stamp: int) -> _Kept:
         with self._lock:
             kept, last = list(self._kept), self._last_stamp
         if not kept:
@@ -160,7 +178,7 @@ class DepthInput:
                 f"the nearest depth on {self.topic} is {abs(offset):.3f} s {'newer' if offset > 0 else 'older'} than"
                 f" the image, depth_slop is {slop} s: {mend}",
             )
-        return nearest.message
+        return nearest
 
     def _pinhole(self, frame_id: str, height: int, width: int) -> Pinhole:
         """The view of an image of this frame and size. Raises LackError."""
@@ -169,14 +187,15 @@ class DepthInput:
             text = f"no camera_info came on {self.info_topic}: remap camera_info to that of the image's camera"
             raise LackError(Lack.NO_CAMERA_INFO, text)
         view = with_stamp(info, 0), frame_id, height, width
-        if self._last_view is None or self._last_view[0] != view:
+        last = self._last_view
+        if last is None or last[0] != view:
             try:
                 pinhole = self._read_info(info, frame_id).at(height, width)
                 pinhole.rays()  # which says whether the distortion has any
-                self._last_view = view, pinhole
+                last = self._last_view = view, pinhole
             except CameraInfoError as error:
                 raise LackError(Lack.BAD_CAMERA_INFO, f"{error} (on {self.info_topic})") from error
-        return self._last_view[1]
+        return last[1]
 
     def _read_info(self, message: bytes, frame_id: str) -> Pinhole:
         """The view that a CameraInfo says, of an image of this frame. Raises CameraInfoError."""

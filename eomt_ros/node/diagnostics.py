@@ -167,9 +167,12 @@ def _in_metres(counts: SpaceCounts, statistics: SpaceStatistics) -> dict[str, st
         "space wanted": counts.wanted,
         "space published": counts.published,
         **{f"space lacking: {lack.value}": counts.lacking[lack] for lack in Lack},
+        **({"places wanted": counts.places_wanted, "places at hand": counts.places} if counts.places_wanted else {}),
     }
+    lacking = statistics.without_places
     return {
         **{name: str(number) for name, number in numbers.items()},
+        **({"places lacking": lacking} if lacking else {}),
         **{f"space {name}": value for name, value in _percentiles(statistics.latencies).items()},
     }
 

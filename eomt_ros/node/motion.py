@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import math
+import threading
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -19,6 +19,7 @@ from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.parameters import ParameterError
 from eomt_ros.node.space_frame import Lack, LackError
 from eomt_ros.printable import printable
+from eomt_ros.space.jumps import Steps
 from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose, PoseError
 from eomt_ros.stamps import SECOND
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from eomt_ros.node.parameters import Parameters
     from eomt_ros.node.qos import QosOverrides
 
-FASTEST, FASTEST_TURN = 20.0, 20.0  # m/s, rad/s; a pose that moves more has jumped
-LEAST_JUMP, LEAST_TURN = 0.1, 0.2  # m, rad; at hundreds of poses a second, noise is as fast
 MOST_POSES = 1000  # that are kept of odometry
 TIME_JUMPS = SECOND  # ns; what is older than the last by more is of another time
 LONGEST_GAP = SECOND  # ns between two poses, of which the way between is taken for straight
@@ -37,34 +36,20 @@ LONGEST_EXTRAPOLATION = SECOND // 10  # ns
 
 
 class Motion(Protocol):
-    """Knows where an optical frame is in target_frame; `has_settled` and `pose` are for one thread."""
+    """Knows where an optical frame is in target_frame; any thread may call `has_settled` and `pose`."""
 
     def has_settled(self, frame_id: str, stamp: int) -> bool:
         """Say whether no better pose than what is known can come for this optical frame and stamp (ns)."""
 
-    def pose(self, camera: str, frame_id: str, stamp: int) -> tuple[Pose, int]:
+    def pose(self, camera: str, frame_id: str, stamp: int, reader: str = "") -> tuple[Pose, int]:
         """The pose of a camera's optical frame at a stamp (ns), and how often it has jumped so far.
 
-        Raises LackError where it is not known.
+        reader: a name for who asks for stamps in their order, if another asks for them at other times. It never waits.
+        Raises LackError where the pose is not known.
         """
 
     def destroy(self) -> None:
         """Stop listening."""
-
-
-class Steps:
-    """Counts the jumps in a sequence of poses: steps that no robot makes, or back in time."""
-
-    def __init__(self) -> None:
-        self.jumps = 0
-        self._last: tuple[int, Pose] | None = None
-
-    def add(self, stamp: int, pose: Pose) -> str:
-        """Take the next pose (ns), and say in which way it has jumped; empty where it has not."""
-        last, self._last = self._last, (stamp, pose)
-        jump = "" if last is None else _jump((stamp - last[0]) / SECOND, last[1], pose)
-        self.jumps += bool(jump)
-        return jump
 
 
 class TransformMotion:
@@ -74,28 +59,29 @@ class TransformMotion:
         self._tf2 = tf2_ros()
         self._target = target_frame
         self._tell = tell
-        self._steps: dict[str, Steps] = {}
-        self._newest = 0
+        self._lock = threading.Lock()
+        self._steps: dict[tuple[str, str], Steps] = {}
+        self._newest: dict[str, int] = {}
         self._buffer = self._tf2.Buffer()
         self._listener = self._tf2.TransformListener(self._buffer, node)
 
     def has_settled(self, frame_id: str, stamp: int) -> bool:
         """See `Motion`."""
-        if stamp < self._newest - TIME_JUMPS:
-            self._buffer.clear()  # or it would take what comes now for too old; transforms that are static stay
-            self._newest = stamp
-        self._newest = max(self._newest, stamp)
+        self._heed(stamp, "")
         return bool(self._buffer.can_transform(self._target, frame_id, Time(nanoseconds=stamp)))
 
-    def pose(self, camera: str, frame_id: str, stamp: int) -> tuple[Pose, int]:
+    def pose(self, camera: str, frame_id: str, stamp: int, reader: str = "") -> tuple[Pose, int]:
         """See `Motion`."""
+        if reader:
+            self._heed(stamp, reader)
         try:
             found = self._buffer.lookup_transform(self._target, frame_id, Time(nanoseconds=stamp)).transform
             pose = Pose.of(_numbers(found.translation, "xyz"), _numbers(found.rotation, "xyzw"))
         except (self._tf2.TransformException, PoseError) as error:
             text = f"no transform of {printable(frame_id)!r} to target_frame {self._target!r} at the image's stamp"
             raise LackError(Lack.NO_POSE, f"{text}: {printable(str(error))}") from error
-        steps = self._steps.setdefault(camera, Steps())
+        with self._lock:
+            steps = self._steps.setdefault((camera, reader), Steps())
         if jump := steps.add(stamp, pose):
             self._tell(f"the camera's pose in {self._target!r} {jump}: tracks begin anew")
         return pose, steps.jumps
@@ -103,6 +89,15 @@ class TransformMotion:
     def destroy(self) -> None:
         """See `Motion`."""
         self._listener.unregister()
+
+    def _heed(self, stamp: int, reader: str) -> None:
+        """Forget the transforms of another time, where an image is of long before the others of this reader."""
+        with self._lock:
+            newest = self._newest.get(reader, stamp)
+            if stamp < newest - TIME_JUMPS:
+                self._buffer.clear()  # or it would take what comes now for too old; transforms that are static stay
+                newest = stamp
+            self._newest[reader] = max(newest, stamp)
 
 
 class OdometryMotion:
@@ -126,6 +121,7 @@ class OdometryMotion:
         self._wake = wake
         self._tell = tell
         self._arrived: deque[bytes] = deque(maxlen=MOST_POSES)
+        self._lock = threading.Lock()
         self._stamps: list[int] = []
         self._poses: list[Pose] = []
         self._steps = Steps()
@@ -138,13 +134,15 @@ class OdometryMotion:
 
     def has_settled(self, frame_id: str, stamp: int) -> bool:
         """See `Motion`."""
-        self._read()
-        return bool(self._stamps) and self._stamps[-1] >= stamp
+        with self._lock:
+            self._read()
+            return bool(self._stamps) and self._stamps[-1] >= stamp
 
-    def pose(self, camera: str, frame_id: str, stamp: int) -> tuple[Pose, int]:
+    def pose(self, camera: str, frame_id: str, stamp: int, reader: str = "") -> tuple[Pose, int]:
         """See `Motion`."""
-        self._read()
-        return self._body(stamp) @ self._mounted[camera], self._steps.jumps
+        with self._lock:
+            self._read()
+            return self._body(stamp) @ self._mounted[camera], self._steps.jumps
 
     def destroy(self) -> None:
         """See `Motion`."""
@@ -257,19 +255,6 @@ def tf2_ros() -> Any:
             f"parameter motion: got 'tf' with a target_frame, which needs tf2_ros ({error}); install"
             " ros-$ROS_DISTRO-tf2-ros, or set motion to 'odometry'"
         ) from error
-
-
-def _jump(elapsed: float, before: Pose, after: Pose) -> str:
-    """What is impossible in a step of `elapsed` seconds; empty where nothing is."""
-    if elapsed <= 0:
-        return f"went back in time by {-elapsed:.3f} s"
-    way = float(np.linalg.norm(after.translation - before.translation))
-    turn = math.acos(min(1.0, max(-1.0, (float(np.trace(before.rotation.T @ after.rotation)) - 1) / 2)))
-    if way > max(LEAST_JUMP, FASTEST * elapsed):
-        return f"jumped by {way:.2f} m in {elapsed:.3f} s"
-    if turn > max(LEAST_TURN, FASTEST_TURN * elapsed):
-        return f"turned by {turn:.2f} rad in {elapsed:.3f} s"
-    return ""
 
 
 def _numbers(message: Any, names: str) -> list[float]:

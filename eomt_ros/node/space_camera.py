@@ -5,25 +5,33 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eomt_ros.engine.tracking.places import Places
 from eomt_ros.node.depth import DepthInput
 from eomt_ros.node.log import SparingLog
 from eomt_ros.node.space_frame import Lack, LackError, SpaceFrame
 from eomt_ros.node.space_outputs import SpacePublisher
 from eomt_ros.node.statistics import SpaceLatency
 from eomt_ros.printable import printable
-from eomt_ros.stamps import SECOND
+from eomt_ros.space.glance import glance
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
     from eomt_ros.engine import FrameResult, Segmenter
+    from eomt_ros.engine.postprocess.label_map import Region
     from eomt_ros.node.camera import Camera, DecodedImage
     from eomt_ros.node.motion import Motion
     from eomt_ros.node.space_worker import SpaceWorker
     from eomt_ros.space.pose import Pose
 
+BY_IDS = "ids"
+"""The name by which the thread that gives ids asks for poses."""
 PATIENCE = 0.25
 """s after an image's arrival, besides depth_slop, within which its depth and pose are waited for."""
 LONGEST_TRACE = 4000  # characters of the end of a traceback
@@ -41,21 +49,21 @@ class Segmented:
     @property
     def stamp(self) -> int:
         """Nanoseconds."""
-        stamp = self.picture.header.stamp
-        return int(stamp.sec) * SECOND + int(stamp.nanosec)
+        return self.picture.stamp
 
 
 class SpaceCamera:
     """A camera's topics in metres; and, while the node is active, its depth subscription.
 
-    The executor's thread opens and closes it; `hand_over` is for the worker's, `is_due` and `publish` are for the space
-    worker's. Raises ParameterError for an override of the quality of service that cannot be.
+    The executor's thread opens and closes it; `locate` and `hand_over` are for the worker's, `is_due` and `publish` for
+    the space worker's. Raises ParameterError for an override of the quality of service that cannot be.
     """
 
     def __init__(self, camera: Camera, segmenter: Segmenter) -> None:
         self._camera = camera
         self._statistics = camera.statistics.space
         self._log = SparingLog(camera.logger)
+        self._gives_ids = segmenter.task != "semantic"
         self._jumps = 0
         self._worker: SpaceWorker | None = None
         self.outputs = SpacePublisher(camera.node, segmenter, lambda: camera.parameters, camera.overrides, camera.name)
@@ -75,6 +83,33 @@ class SpaceCamera:
     def destroy(self) -> None:
         """Withdraw the topics."""
         self.outputs.destroy()
+
+    def locate(self, picture: DecodedImage, index: npt.NDArray[Any], regions: Sequence[Region]) -> Places | None:
+        """The places of what an image shows in target_frame, see `eomt_ros.engine.tracking.places`.
+
+        Of the depth and the pose that have come so far: the image's ids do not wait for them.
+        """
+        motion = None if self._worker is None else self._worker.motion
+        chosen, optical = self._camera.parameters, picture.header.frame_id
+        if motion is None or self.depth is None or chosen.target_frame == optical:
+            return None  # no place would hold while the camera moves
+        if not (self._gives_ids and chosen.remember):
+            return None
+        try:
+            depth, pinhole = self.depth.view_so_far(picture.header, *index.shape)
+            pose, jumps = motion.pose(self._camera.name, optical, picture.stamp, reader=BY_IDS)
+            places = Places(glance(index, regions, depth, pinhole, pose), jumps)
+        except LackError as error:
+            self._statistics.count_places(printable(str(error)))
+            return None
+        except Exception as error:
+            # As with results in metres: a robot is better off with an id less than without the frame.
+            explanation = f"{type(error).__name__}: {printable(str(error))}"
+            self._statistics.count_places(explanation)
+            self._log.error("places", f"no places of an image's things: {explanation}")
+            return None
+        self._statistics.count_places()
+        return places
 
     def hand_over(self, picture: DecodedImage, result: FrameResult) -> None:
         """Give a frame to the space worker where somebody wants something of it in metres; without waiting."""

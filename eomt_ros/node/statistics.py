@@ -144,6 +144,10 @@ class SpaceCounts:
     """Frames of which somebody wanted something in metres."""
     published: int = 0
     lacking: Counter[Lack] = field(default_factory=Counter)
+    places_wanted: int = 0
+    """Frames whose things could have had a place before their ids were given."""
+    places: int = 0
+    """Those of which depth and pose were at hand."""
 
 
 class SpaceStatistics:
@@ -154,6 +158,8 @@ class SpaceStatistics:
         self._counts = SpaceCounts()
         self._latencies: deque[SpaceLatency] = deque(maxlen=LATENCY_WINDOW)
         self._explanations: dict[Lack, str] = {}
+        self.without_places = ""
+        """Why the places of the last frame were not at hand; empty where they were."""
 
     def count_depth(self) -> None:
         """Count a depth message that arrived."""
@@ -176,6 +182,13 @@ class SpaceStatistics:
         with self._lock:
             self._counts.published += 1
             self._latencies.append(latency)
+
+    def count_places(self, lacking: str = "") -> None:
+        """Count a frame whose places are wanted before its ids are given; lacking: why they are not at hand."""
+        with self._lock:
+            self._counts.places_wanted += 1
+            self._counts.places += not lacking
+        self.without_places = lacking
 
     @property
     def counts(self) -> SpaceCounts:

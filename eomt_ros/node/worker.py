@@ -85,6 +85,7 @@ class Worker(MailboxThread):
                     [picture.pixels for picture in pictures.values()],
                     [camera.stream for camera in pictures],
                     stamps=[picture.admitted for picture in pictures.values()],
+                    locate=[camera.locate(picture) for camera, picture in pictures.items()],
                     with_masks=with_masks,
                     with_confidence=with_confidence,
                     return_exceptions=True,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.sources.camera_topic import camera_topic
 from eomt_ros.evaluation.sources.matching import Moment, in_order, match, matched_beside, unmatched
 from eomt_ros.evaluation.sources.sequence import FrameSequence, Problems, SourceFrame
-from eomt_ros.evaluation.sources.space import TOLERANCE, SpaceReader, SpaceTopics, space_topics
+from eomt_ros.evaluation.sources.space import TOLERANCE, SpaceReader, SpaceTopics, space_topics, unused
 from eomt_ros.evaluation.sources.truth import (
     CLASSES_TOPIC,
     INSTANCES_TOPIC,
@@ -37,6 +38,8 @@ class BagCamera(NamedTuple):
     """Of its images; None: that of the only camera."""
     truth: TruthSource | None
     """None where the ground truth is not wanted."""
+    places: bool = False
+    """Depth and odometry are wanted, for the places of things."""
 
 
 def bag_sequences(path: Path, name: str, cameras: Sequence[BagCamera]) -> list[FrameSequence]:
@@ -63,7 +66,7 @@ def _frames(bag: Bag, camera: BagCamera, problems: Problems, *, alone: bool) -> 
     topics = [] if camera.truth is None or truth.folder else truth_topics(bag, truth, topic, problems, alone=alone)
     folder = None if truth.folder is None else TruthFolder(truth, truth.folder, count=bag.count(topic))
     # Boxes are told apart by the ids in the images.
-    space = space_topics(bag, topic, problems, alone=alone) if len(topics) > 1 else None
+    space = space_topics(bag, topic, problems, alone=alone, boxes=len(topics) > 1, places=camera.places)
     # One of its own, because the frames of two cameras may be read side by side.
     return _Frames(Bag(bag.path), topic, topics, folder, truth.tolerance, space)
 
@@ -119,12 +122,16 @@ class _Frames:
 
     def read(self, problems: Problems) -> Iterator[SourceFrame]:
         with self.bag:
-            if self.folder is not None:
-                yield from self.folder.scored(self._images(problems, problems), problems)
-            elif self.truth_topics:
+            if self.truth_topics:
                 yield from self._scored(problems)
+                return
+            images: Iterator[tuple[int, SourceFrame]] = self._images(problems, problems)
+            if self.space is not None and (space := self._in_space(self._moments(Problems()), problems)) is not None:
+                images = ((index, space.place(index, frame)) for index, frame in images)
+            if self.folder is not None:
+                yield from self.folder.scored(images, problems)
             else:
-                yield from (frame for _, frame in self._images(problems, problems))
+                yield from (frame for _, frame in images)
 
     def _scored(self, problems: Problems) -> Iterator[SourceFrame]:
         """Reads the bag for its stamps first: how far from its image a ground truth was recorded does not matter."""
@@ -147,7 +154,8 @@ class _Frames:
 
     def _moments(self, problems: Problems) -> Mapping[str, list[Moment]]:
         beside = [] if self.space is None else [self.space.depth, self.space.objects]
-        moments: dict[str, list[Moment]] = {topic: [] for topic in (self.topic, *self.truth_topics, *beside)}
+        wanted = filter(None, (self.topic, *self.truth_topics, *beside))
+        moments: dict[str, list[Moment]] = {topic: [] for topic in wanted}
         for topic, recorded, message in self._messages(moments, problems):
             moments[topic].append(Moment(message.stamp, recorded))
         return moments
@@ -156,14 +164,15 @@ class _Frames:
         if self.space is None:
             return None
         topics = self.space
-        matched = (
-            self._in_order(topic, match(moments[self.topic], moments[topic], TOLERANCE))
-            for topic in (topics.depth, topics.objects)
-        )
+
+        def matched(topic: str) -> Iterator[Any]:
+            return self._in_order(topic, match(moments[self.topic], moments[topic], TOLERANCE))
+
+        objects: Iterable[Any] = repeat(None) if topics.objects is None else matched(topics.objects)
         try:
-            return SpaceReader(self.bag, topics, zip(*matched, strict=True), problems)
+            return SpaceReader(self.bag, topics, zip(matched(topics.depth), objects, strict=False), problems)
         except UserError as error:
-            problems.append(f"{topics.objects} is not used: {error}")
+            problems.append(f"{unused(topics.objects)}: {error}")
             return None
 
     def _match(self, topic: str, frames: list[Moment], truth: list[Moment], problems: Problems) -> list[int | None]:

@@ -20,7 +20,12 @@ from eomt_ros.regular_file import expect_regular
 
 
 def open_sequences(
-    paths: Sequence[Path], *, topics: Sequence[str] = (), truth: TruthSource | None = None, split: str = "val"
+    paths: Sequence[Path],
+    *,
+    topics: Sequence[str] = (),
+    truth: TruthSource | None = None,
+    split: str = "val",
+    places: bool = False,
 ) -> list[FrameSequence]:
     """Opens recordings: each bag, video, or folder of pictures is one; pictures that are named singly are one together.
 
@@ -30,7 +35,8 @@ def open_sequences(
 
     topics: those of the images in a bag, each a sequence of its own, called by its camera; none: that of the only
     camera. truth: where the ground truth is; None where none is wanted (`TruthSource()` looks in the usual topics).
-    split: of a data set, `train`, `val` or `test`. Raises `SourceError`.
+    split: of a data set, `train`, `val` or `test`. places: whether depth and odometry of a bag are wanted, for the
+    places of things; they are read where there are true boxes, too. Raises `SourceError`.
     """
     groups = _grouped(paths)
     names = _names([group[0] for group in groups])
@@ -38,7 +44,8 @@ def open_sequences(
     found: list[FrameSequence] = []
     for group, name in zip(groups, names, strict=True):
         if is_bag(group[0]):
-            found += bag_sequences(group[0], name, _cameras(topics, truth, name, several=several))
+            cameras = _cameras(topics, truth, name, several=several)
+            found += bag_sequences(group[0], name, [camera._replace(places=places) for camera in cameras])
         else:
             found += _open(group, name, topics, _own_truth(truth, name, several=several), split)
     return found

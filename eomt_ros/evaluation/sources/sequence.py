@@ -38,8 +38,10 @@ class FrameInSpace:
     """The view of this size."""
     pose: Pose
     """The camera's optical frame in one that does not move."""
-    truth: Mapping[int, TrueObject]
-    """The true boxes there, by the ids in the ground truth's image."""
+    truth: Mapping[int, TrueObject] | None
+    """The true boxes there, by the ids in the ground truth's image; None where there are none."""
+    jumps: int = 0
+    """How often the pose has jumped so far, as where a robot finds itself anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class SourceFrame:
     truth: Truth | None = None
     """None where the frame cannot be scored."""
     space: FrameInSpace | None = None
-    """None where the recording has no depth, odometry or true boxes of the frame."""
+    """None where the recording has no depth or odometry of the frame, or where they are not wanted."""
     name: str = ""
     """Of its file, without the suffix; empty in bags and videos."""
 

@@ -1,4 +1,4 @@
-"""What a bag has to score objects in metres: depth, intrinsics, odometry, and the true boxes of things.
+"""What a bag has to place and score things in metres: depth, intrinsics, odometry, and the true boxes of things.
 
 They belong to a frame by their stamps. Where the camera is in the frame that the odometry moves (its `child_frame_id`)
 comes from `/tf_static`; in a bag without that topic it is at the origin, looking along x.
@@ -31,6 +31,7 @@ STATIC_TOPIC = "/tf_static"
 
 TOLERANCE = 50_000_000
 """ns by which depth and true boxes may be beside their frame, as `depth_slop` of the node."""
+NO_PLACES = "the places of things are not known"
 LONGEST_GAP = 500_000_000
 """ns between two messages of odometry, between which a pose is known."""
 
@@ -41,19 +42,24 @@ class SpaceTopics(NamedTuple):
     depth: str
     camera_info: str
     odometry: str
-    objects: str
+    objects: str | None
+    """None where there are no true boxes."""
 
 
-def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> SpaceTopics | None:
-    """The topics that belong to those images; None where there are no true boxes, or where the rest is not clear.
+def space_topics(
+    bag: Bag, images: str, problems: Problems, *, alone: bool, boxes: bool, places: bool
+) -> SpaceTopics | None:
+    """The topics that belong to those images; None where what is wanted of them is not there, or not clear.
 
     Depth and intrinsics are in the namespace of the images; so is odometry, or there is one topic of it elsewhere. The
-    true boxes are there too, or, if the camera is `alone`, in no namespace.
+    true boxes are there too, or, if the camera is `alone`, in no namespace. boxes: true boxes are wanted. places: the
+    rest is wanted without them.
     """
     there = {topic: kind for topic, kind in bag.topics.items() if bag.count(topic)}
     space = images.removesuffix("/compressed").rpartition("/")[0]
-    objects = OBJECTS_TOPIC if alone and OBJECTS_TOPIC in there else space + OBJECTS_TOPIC
-    if there.get(objects) != OBJECTS_TYPE:
+    named = OBJECTS_TOPIC if alone and OBJECTS_TOPIC in there else space + OBJECTS_TOPIC
+    objects = named if boxes and there.get(named) == OBJECTS_TYPE else None
+    if objects is None and not places:
         return None
     beside = {topic: kind for topic, kind in there.items() if topic.startswith(f"{space}/")}
     depths = [topic for topic in bag.image_topics if topic in beside and "depth" in topic.removeprefix(space).lower()]
@@ -63,32 +69,39 @@ def space_topics(bag: Bag, images: str, problems: Problems, *, alone: bool) -> S
         CAMERA_INFO_TYPE: [topic for topic, kind in beside.items() if kind == CAMERA_INFO_TYPE],
         ODOMETRY_TYPE: [topic for topic in odometries if topic in beside] or odometries,
     }
+    if objects is None and not all(found.values()):
+        return None  # most recordings have no depth
     for what, topics in found.items():
         if len(topics) != 1:
             where = "" if what == ODOMETRY_TYPE else f" in {space or '/'}"
             problems.append(
-                f"{objects} is not used: expected one topic of {what}{where}, found "
+                f"{unused(objects)}: expected one topic of {what}{where}, found "
                 f"{printable(', '.join(sorted(topics))) or 'none'}"
             )
             return None
     depth, camera_info, odometry = (topic for (topic,) in found.values())
     chosen = SpaceTopics(depth, camera_info, odometry, objects)
     fault = _fault(bag, images, chosen)
-    problems += [f"{objects} is not used: {fault}"] if fault else []
+    problems += [f"{unused(objects)}: {fault}"] if fault else []
     return None if fault else chosen
+
+
+def unused(objects: str | None) -> str:
+    """The beginning of a sentence that says why the topics are not used."""
+    return f"{objects} is not used" if objects else NO_PLACES
 
 
 def _fault(bag: Bag, images: str, topics: SpaceTopics) -> str | None:
     """Why these topics do not go together, by their first messages; None where they do."""
     frames = {}
-    for topic in (images, *topics):
+    for topic in filter(None, (images, *topics)):
         if bag.is_unstamped(topic):
             return f"the headers of {topic} have no stamps"
         try:
             frames[topic] = next(bag.messages(topic)).content.header.frame_id
         except (BagError, StopIteration) as error:
             return f"{topic}: {error}"
-    for topic, other in ((topics.depth, images), (topics.objects, topics.odometry)):
+    for topic, other in ((topics.depth, images), (topics.objects or topics.odometry, topics.odometry)):
         if frames[topic] != frames[other]:
             return (
                 f"{topic} is in the frame {printable(frames[topic], 60)!r}, {other} in {printable(frames[other], 60)!r}"
@@ -109,6 +122,7 @@ class SpaceReader:
         info = next(bag.messages(topics.camera_info)).content
         self._pinhole = Pinhole.of(info)
         self._motion = _Motion(list(bag.messages(topics.odometry)), _static(bag), info.header.frame_id)
+        self._has_boxes = topics.objects is not None
         self._messages = enumerate(messages)
         self._problems = problems
 
@@ -122,7 +136,8 @@ class SpaceReader:
 
         at = f"at {frame.stamp} ns"
         pose = self._motion.at(frame.stamp)
-        for what, known in (("depth", depth), ("true boxes", objects), ("odometry", pose)):
+        needed = {"depth": depth, "odometry": pose, **({"true boxes": objects} if self._has_boxes else {})}
+        for what, known in needed.items():
             if known is None:
                 self._leave_out(f"without {what}", at)
                 return None
@@ -134,28 +149,44 @@ class SpaceReader:
         except UserError as error:
             self._leave_out("whose depth cannot be used", f"{at} {error}")
             return None
-        return FrameInSpace(image, pinhole, pose, _true_objects(objects))
+        truth = None if objects is None else _true_objects(objects)
+        return FrameInSpace(image, pinhole, pose.pose, truth, pose.jumps)
 
     def _leave_out(self, what: str, example: str) -> None:
-        self._problems.tally(
-            f"frame {what} is not scored in metres", f"frames {what} are not scored in metres", example
-        )
+        if self._has_boxes:
+            self._problems.tally(
+                f"frame {what} is not scored in metres", f"frames {what} are not scored in metres", example
+            )
+        else:
+            self._problems.tally(f"frame {what}: {NO_PLACES}", f"frames {what}: {NO_PLACES}", example)
+
+
+class _Known(NamedTuple):
+    """Where the camera was, and how often it had jumped until then."""
+
+    pose: Pose
+    jumps: int
 
 
 class _Motion:
     """Where the camera was, by the odometry. static: parent and pose of frames that do not move. camera: its frame."""
 
     def __init__(self, odometry: list[Stamped[Any]], static: Mapping[str, tuple[str, Pose]], camera: str) -> None:
+        from eomt_ros.space.jumps import Steps
         from eomt_ros.space.pose import OPTICAL_IN_BODY
 
         body = odometry[0].content.child_frame_id
         mounted = _between(static, body, camera) if static else OPTICAL_IN_BODY
         known = {message.stamp: _pose_of(message.content.pose.pose) @ mounted for message in odometry}
         self._stamps = sorted(known)
-        self._poses = [known[stamp] for stamp in self._stamps]
+        steps = Steps()
+        self._poses: list[_Known] = []
+        for stamp in self._stamps:
+            steps.add(stamp, known[stamp])
+            self._poses.append(_Known(known[stamp], steps.jumps))
 
-    def at(self, stamp: int) -> Pose | None:
-        """The camera in the odometry's frame; None where no message is near enough."""
+    def at(self, stamp: int) -> _Known | None:
+        """The camera in the odometry's frame; None where no message is near enough, and on a jump."""
         from eomt_ros.space.pose import Pose
 
         place = bisect_left(self._stamps, stamp)
@@ -164,10 +195,11 @@ class _Motion:
         if not 0 < place < len(self._stamps):
             return None
         before, after = self._stamps[place - 1 : place + 1]
-        if after - before > LONGEST_GAP:
+        first, second = self._poses[place - 1 : place + 1]
+        if after - before > LONGEST_GAP or first.jumps != second.jumps:
             return None
         share = (stamp - before) / (after - before)
-        return Pose.between(self._poses[place - 1], self._poses[place], share)
+        return _Known(Pose.between(first.pose, second.pose, share), second.jumps)
 
 
 def _static(bag: Bag) -> dict[str, tuple[str, Pose]]:
