@@ -17,8 +17,10 @@ such newcomers:
    new one.
 
 Places are of a frame that stands still. When it has jumped, those that are known are forgotten, and likeness alone
-decides. What is no number is no embedding and no place. `MOST_TRACKS` are remembered, or as many as `MOST_BYTES` hold;
-beyond that the one that was last seen the longest ago makes room.
+decides. Whoever gives the places says that it has, or `TOGETHER` of the things that are where they were in the image
+lie farther from there in space than they can have gone (`STEP`, `FASTEST`). What is no number is no embedding and no
+place. `MOST_TRACKS` are remembered, or as many as `MOST_BYTES` hold; beyond that the one that was last seen the longest
+ago makes room.
 """
 
 from __future__ import annotations
@@ -47,6 +49,12 @@ BESIDE = 0.5
 """Metres by which the place of a thing differs from one camera to another that shows it too."""
 FARTHEST = 6.0
 """Metres."""
+STEP = 0.5
+"""Metres by which the place of a thing that stands still may differ from one frame to the next."""
+FASTEST = 5.0
+"""Metres per second."""
+TOGETHER = 0.75
+"""Share of the things seen again, of which there must be two: one alone may be measured wrongly."""
 PACE = 1.0
 """Seconds over which speed is measured."""
 PLACE_CREDIT = 2.0
@@ -100,6 +108,18 @@ class KnownTracks:
         """Forgets where the tracks were seen: the frame of their places has jumped."""
         if self._tracks:
             self._places[:] = self._anchors[:] = np.nan
+
+    def doubt_places(self, again: Sequence[tuple[Track, Observation]], now: int) -> None:
+        """Forgets all places where those of things that are seen again say that the frame of places has jumped."""
+        known = [(self._row_of[track.id], seen) for track, seen in again if track.id in self._row_of]
+        if len(known) < 2:
+            return
+        rows = np.array([row for row, _ in known])
+        since = np.maximum(now - self._placed[rows], 0) / SECOND  # another camera of the node may be ahead
+        way = np.linalg.norm(_places([seen for _, seen in known]) - self._places[rows], axis=1)
+        compared = np.isfinite(way) & (since <= PACE)
+        if np.count_nonzero(compared) >= 2 and np.mean((way > STEP + FASTEST * since)[compared]) >= TOGETHER:
+            self.forget_places()
 
     def apart(self, seen: Sequence[Observation], tracks: Sequence[Track], now: int) -> np.ndarray:
         """Where a segment lies so far from where a track was last seen that it cannot be that, (segments, tracks).

@@ -113,7 +113,7 @@ class Identities:
         self._ids = SharedIds() if shared is None else shared
         self._is_alone = shared is None
         self._number = 0 if shared is None else shared.join(self)
-        self._jumps = 0
+        self._jumps: int | None = None
         self._forget()
 
     def restart(self) -> None:
@@ -166,9 +166,7 @@ class Identities:
             if track.last_seen == self._before or self._now - track.last_seen <= MAX_ABSENCE
         ]
 
-        if jumps is not None and jumps != self._jumps:
-            self._jumps = jumps
-            self._ids.known.forget_places()
+        self._doubt_places(observations, jumps)
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width, segment_index)
         self._hand_over(observations, tracks)
@@ -191,6 +189,20 @@ class Identities:
             if track is not None
         ]
         return self._named
+
+    def _doubt_places(self, observations: Sequence[Observation], jumps: int | None) -> None:
+        """Lets the places from before be forgotten where their frame has jumped; jumps: as in `update`."""
+        if jumps is not None and self._jumps not in (None, jumps):
+            self._ids.known.forget_places()
+        self._jumps = self._jumps if jumps is None else jumps
+        before = [track for track in self._things if track.last_seen == self._before]
+        placed = [seen for seen in observations if seen.place is not None]
+        if not before or not placed:
+            return
+        # By their boxes, because what is out of reach of its place is not followed.
+        same = overlaps([seen.box for seen in placed], [track.box for track in before]) >= SAME_PLACE
+        again = [(before[column], placed[row]) for row, column in zip(*same.nonzero(), strict=True)]
+        self._ids.known.doubt_places(again, self._now)
 
     def _elapsed(self, stamp: int | None) -> int:
         """Nanoseconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""
