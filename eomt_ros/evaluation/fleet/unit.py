@@ -60,7 +60,8 @@ def fingerprint_of(recording: Path | str) -> str:
 def units_of(
     recordings: Sequence[Path | str], request: EvaluationRequest, slices: Sequence[SlicePattern] = ()
 ) -> tuple[list[Unit], list[str]]:
-    """The units of recordings, in their order, and a note for each that has the content of one before it.
+    """The units of recordings, in their order, and a note for each that has the content of one before it, and for each
+    slice that is empty.
 
     slices: give them tags, as files beside them do. Raises `UserError` where the model cannot be found or tags cannot
     be read, `OSError` where the model cannot be read.
@@ -80,7 +81,8 @@ def units_of(
         if content:
             seen[content] = unit.address
         units.append(unit)
-    return units, notes
+    empty = [each for each in slices if not any(each.fits(unit.path) for unit in units)]
+    return units, [*notes, *(f"--slice {each.tag}:{each.pattern} fits no recording" for each in empty)]
 
 
 def _request_key(request: EvaluationRequest) -> str:

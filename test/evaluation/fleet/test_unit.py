@@ -13,6 +13,7 @@ from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.fleet.fingerprint import fingerprint
 from eomt_ros.evaluation.fleet.unit import units_of
 from eomt_ros.evaluation.request import EvaluationRequest
+from eomt_ros.evaluation.slices import SlicePattern
 from eomt_ros.evaluation.sources import TruthSource
 from eomt_ros.evaluation.sources.truth_map import parse_truth_map
 from eomt_ros.model_options import ModelOptions
@@ -122,3 +123,10 @@ def test_what_is_given_twice_is_evaluated_once_and_told(bag: Path, tmp_path: Pat
     units, notes = units_of([bag, copy, tmp_path / "gone", tmp_path / "lost"], DEMO)
     assert [unit.name for unit in units] == ["bag", "gone", "lost"]
     assert notes == [f"{copy} has the content of {bag}, and is left out"]
+
+
+def test_a_slice_that_fits_no_recording_is_told(bag: Path) -> None:
+    slices = [SlicePattern("night", "b*"), SlicePattern("rain", "rain/*")]
+    ((unit,), notes) = units_of([bag], DEMO, slices)
+    assert unit.tags == ("night",)
+    assert notes == ["--slice rain:rain/* fits no recording"]
