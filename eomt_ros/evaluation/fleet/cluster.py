@@ -236,14 +236,15 @@ def _look_at_worker(out: str, resources: Mapping[str, float]) -> Callable[..., d
     """What a worker is asked, as a function that is sent whole: it may have no such module, or another one."""
 
     def look(dask_worker: Any) -> dict[str, Any]:
+        import contextlib
         import importlib
         import os
         import socket
 
-        try:
+        version = ""
+        with contextlib.suppress(ImportError):
             version = importlib.import_module("eomt_ros").__version__
-        except ImportError:
-            version = ""
+            importlib.import_module("eomt_ros.openmp").wait_asleep()  # torch is not loaded yet
         offered = dask_worker.state.total_resources
         lacking = ", ".join(f"{name}={count:g}" for name, count in resources.items() if offered.get(name, 0) < count)
         return {"version": version, "out": os.path.isdir(out), "lacking": lacking, "host": socket.gethostname()}

@@ -304,6 +304,18 @@ def test_a_run_that_is_stopped_ends_and_so_does_its_worker_with_the_recording_un
     assert (outcomes, list(out.iterdir())) == ([], [])
 
 
+def test_threads_of_a_worker_sleep_while_they_wait(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client
+
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    cluster.start_worker()
+    run(cluster, units(tmp_path / "bags", a=1), tmp_path / "out")
+    with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        assert set(client.run(os.getenv, "OMP_WAIT_POLICY").values()) == {"PASSIVE"}
+
+
 def assert_both_there(cluster: Cluster) -> None:
     """Waits until the scheduler knows both workers."""
     from distributed import Client
