@@ -238,11 +238,10 @@ class KnownTracks:
                 latest[index] = self._looks[row]
                 same[index, row] = False
         # All rows, since to pick some would copy them, and the mean is over all.
-        scores = _likeness(latest, self._looks[:known], same.astype(np.float32))[:, rows]
-        unlike = latest @ self._looks[:known].T < UNLIKE
+        scores = _likeness(latest, self._looks[:known], same)[:, rows]
         distance, apart = self._distances([seen for seen, _ in newcomers], rows, now, NEAR)
         scores += PLACE_CREDIT * np.maximum(np.nan_to_num(1 - distance / PLACE_EXTENT), 0)
-        scores[(~same | unlike)[:, rows] | apart] = IMPOSSIBLE
+        scores[~same[:, rows] | apart] = IMPOSSIBLE
         return scores, distance <= BESIDE
 
     def _distances(
@@ -257,18 +256,20 @@ class KnownTracks:
 
 
 def _likeness(latest: np.ndarray, looks: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Rule 1: the cosine of each newcomer and each track, less the mean of the newcomer's class.
+    """Rule 1: the cosine of each newcomer and each track, less the mean of the newcomer's class; `IMPOSSIBLE` where
+    they have nothing in common.
 
-    latest: (n, channels) and looks: (tracks, channels), of unit length. same: (n, tracks), 1 where the class is.
+    latest: (n, channels) and looks: (tracks, channels), of unit length. same: (n, tracks) bool, whether the class is.
     """
     of_all = (looks.sum(0) + looks.shape[1] ** -0.5) / (len(looks) + 1)
-    means = (same @ looks + latest + of_all) / (same.sum(1, keepdims=True) + 2)
+    means = (same.astype(np.float32) @ looks + latest + of_all) / (same.sum(1, keepdims=True) + 2)
     offsets = latest - means
-    # |look - mean|, of all pairs without all differences.
-    lengths = np.sqrt(np.maximum(1 - 2 * means @ looks.T + (means**2).sum(1, keepdims=True), 1e-9))
+    # Products with all looks, since their differences from each mean would be as many as pairs.
+    in_common, of_means = latest @ looks.T, means @ looks.T
+    lengths = np.sqrt(np.maximum(1 - 2 * of_means + (means**2).sum(1, keepdims=True), 1e-9))
     lengths *= np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-9)
-    found: np.ndarray = (offsets @ looks.T - (offsets * means).sum(1, keepdims=True)) / lengths
-    return found
+    found = (in_common - of_means - (offsets * means).sum(1, keepdims=True)) / lengths
+    return np.where(in_common < UNLIKE, IMPOSSIBLE, found)
 
 
 def _places(seen: Sequence[Observation]) -> np.ndarray:

@@ -226,11 +226,17 @@ class Identities:
     ) -> None:
         """Rule 1: gives each thing the track of its slot, where it can be the same object."""
         newest = {track.slot: track for track in sorted(self._things, key=lambda track: track.last_seen)}
-        for index, seen in enumerate(observations):
-            track = newest.get(seen.slot) if seen.is_thing else None
-            if track is None or not self._plausible(track, seen, width):
-                continue
-            if seen.place is None or not self._apart([seen], [track])[0, 0]:
+        found = [
+            (index, seen, newest[seen.slot])
+            for index, seen in enumerate(observations)
+            if seen.is_thing and seen.slot in newest and self._plausible(newest[seen.slot], seen, width)
+        ]
+        if not found:
+            return
+        indices, seen_things, candidates = zip(*found, strict=True)
+        apart = self._apart(seen_things, candidates).diagonal()
+        for index, track, is_apart in zip(indices, candidates, apart, strict=True):
+            if not is_apart:
                 tracks[index] = track
 
     def _plausible(self, track: Track, seen: Observation, width: int) -> bool:

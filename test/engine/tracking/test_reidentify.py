@@ -5,14 +5,18 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import pytest
 
+from eomt_ros.engine import Segment, Segmenter
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
 from eomt_ros.engine.tracking.reidentify import FARTHEST, JUMP, MARGIN, MOST_TRACKS, NEAR, UNLIKE, Recall
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
+from eomt_ros.evaluation.sources.opening import open_sequences
 from eomt_ros.stamps import SECOND
+from test import ROOT
 
 HEIGHT, WIDTH, SIZE = 480, 640, 40
 BALL, CONE, FLOOR = range(3)
@@ -298,6 +302,13 @@ def test_what_moved_may_have_gone_on(camera: Camera) -> None:
     assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
 
 
+def test_what_stood_still_at_last_may_have_gone_on_too(camera: Camera) -> None:
+    for step in range(60):  # half a metre a second, and then none
+        camera.show(Thing(look(0), place=(min(0.05 * step, 1.5) - 1.5, 0, 0)))
+    camera.look_away()
+    assert camera.show(away(Thing(look(0), place=(4.0, 0, 0)))) == [1]
+
+
 def test_what_moved_long_ago_is_not_everywhere(camera: Camera) -> None:
     for off, expected in ((NEAR + FARTHEST - 0.1, 1), (NEAR + FARTHEST + 0.1, 2)):
         camera = Camera(type(camera.identities), RECALL)
@@ -435,3 +446,31 @@ def test_an_hour_with_a_new_thing_every_second_takes_less_than_20_mib(channels: 
         tracemalloc.stop()
     assert camera.show(Thing(None, 400, -1)) == [things + 1]
     assert peak < 20 * 2**20
+
+
+# --- the whole way
+
+
+@pytest.mark.parametrize("remember", [60.0, 0.0])
+def test_the_demo_model_knows_things_again_by_the_option(remember: float) -> None:
+    (sequence,) = open_sequences([ROOT / "demo" / "bag"])
+    image = next(iter(sequence.frames())).image
+    stamps = count(0.0, 0.3)
+    with Segmenter.load("demo", device="cpu", precision="float32", remember=remember) as segmenter:
+        stream = segmenter.open_stream()
+
+        def things(shown: np.ndarray, times: int) -> list[Segment]:
+            results = [segmenter.segment(shown, stream, stamp=next(stamps)) for _ in range(times)]
+            return [segment for result in results for segment in result.segments if segment.is_thing]
+
+        before = {segment.id for segment in things(image, 3)}
+        things(np.full_like(image, 128), 9)  # nothing is seen for longer than an absence
+        after = things(np.ascontiguousarray(image[:, ::-1]), 2)
+    found, returned = {segment.id for segment in after}, {segment.id for segment in after if segment.returned}
+    assert len(found) >= 2
+    if remember:
+        assert found == returned
+        assert found <= before
+    else:
+        assert not returned
+        assert not found & before
