@@ -61,6 +61,12 @@ def main() -> int:
         help="score the other classes alone, as for a model without that of --extra: its pixels count as unlabelled",
     )
     parser.add_argument(
+        "--places",
+        choices=["auto", "none"],
+        default="auto",
+        help="none: ids from the images alone, without depth and odometry (default: %(default)s)",
+    )
+    parser.add_argument(
         "--seconds", type=float, default=20.0, help="length of each; from 120 on also the drift (default: %(default)g)"
     )
     parser.add_argument(
@@ -82,6 +88,7 @@ def main() -> int:
         record(bags[-1], seed, arguments.seconds, *kind)
     # In float32, the reference, so that figures are the same on every machine.
     words = ["--model", arguments.model, "--task", "panoptic", "--precision", "float32", "--out", str(arguments.out)]
+    words += ["--places", arguments.places]
     if arguments.ignore_extra:
         words += ["--truth-map", f"ignore={len(CLASS_NAMES)}"]
     return eomt_ros(["evaluate", *map(str, bags), *words, "--overwrite"])

@@ -112,7 +112,7 @@ class KnownTracks:
     def doubt_places(self, again: Sequence[tuple[Track, Observation]], now: int) -> None:
         """Forgets all places where those of things that are seen again say that the frame of places has jumped."""
         known = [(self._row_of[track.id], seen) for track, seen in again if track.id in self._row_of]
-        if len(known) < 2:
+        if not known:
             return
         rows = np.array([row for row, _ in known])
         since = np.maximum(now - self._placed[rows], 0) / SECOND  # another camera of the node may be ahead

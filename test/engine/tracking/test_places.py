@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.engine.tracking.places import Places
-from eomt_ros.engine.tracking.reidentify import FASTEST, NEAR, STEP, Recall
+from eomt_ros.engine.tracking.reidentify import NEAR, Recall
 from eomt_ros.engine.tracking.shared_ids import SharedIds
 from eomt_ros.engine.tracking.tracker import Identities, Observation
 from eomt_ros.stamps import SECOND
@@ -93,7 +94,8 @@ def test_things_that_leap_all_together_say_that_the_frame_has_jumped(camera: Cam
         ((2.0,), PERIOD),  # one alone may be measured wrongly
         ((2.0, 0.0), PERIOD),
         ((2.0, 2.0, 0.0), PERIOD),
-        ((STEP + FASTEST * PERIOD - 0.01,) * 3, PERIOD),
+        ((2.0, math.nan), PERIOD),  # the other's place is not known
+        ((0.99,) * 3, PERIOD),  # half a metre, and what a thing of 5 m/s goes in the time
         ((2.0, 2.0), 0.5),  # in that time they can have walked there
     ],
 )
