@@ -13,7 +13,8 @@ class ThingReturn:
     """An object that is found again after it was away. Raises `ValueError`."""
 
     outcome: str
-    """One of `OUTCOMES`: with its old id, with one that another object had before, or with any other."""
+    """One of `OUTCOMES`: with its old id, with one that another object had before (its old one too, if that
+    was since), or with any other."""
     away: float
     """Seconds."""
 

@@ -2,8 +2,9 @@
 
 1. A true thing is away from the first frame in which no prediction matches it until one does again, whatever its size.
 2. If that took `LEAST_AWAY` or longer, it returns in the first frame in which it is matched and in view.
-3. Its id is right where it is the one that it had before it was away; wrong where it is one that another true thing had
-   in an earlier frame, so that a robot takes one for the other; and else new. No id is that of another epoch.
+3. Its id is right where it is the one that it had before it was away, and no other true thing had it since; else wrong
+   where another true thing had it in an earlier frame, so that a robot takes one for the other; and else new. No id is
+   that of another epoch.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ class ReturnScore:
         """In the last frame."""
         self._away: dict[Key, tuple[float, PredictedId]] = {}
         """Since when, and the id before."""
-        self._small: dict[Key, tuple[float, PredictedId]] = {}
-        """Things that are matched again and not yet in view: how long they were away, and the id before."""
-        self._had: defaultdict[PredictedId, set[Key]] = defaultdict(set)
-        """The things that each id matched."""
+        self._small: dict[Key, tuple[float, float, PredictedId]] = {}
+        """Things that are matched again and not yet in view: since when and how long they were away, the id before."""
+        self._had: defaultdict[PredictedId, dict[Key, float]] = defaultdict(dict)
+        """The things that each id matched, and when it last did."""
         self._returns: defaultdict[Key, dict[float, ThingReturn]] = defaultdict(dict)
 
     def update(self, overlap: Overlap, in_view: Collection[Key], begin: float) -> None:
@@ -81,12 +82,14 @@ class ReturnScore:
             left, before = self._away.pop(thing)
             away = round((begin - left) * 1e9) / 1e9
             if away >= LEAST_AWAY:
-                self._small[thing] = away, before
+                self._small[thing] = left, away, before
         for thing in self._small.keys() & matched.keys() & set(in_view):
-            away, before = self._small.pop(thing)
-            self._returns[thing][begin] = ThingReturn(self._outcome(thing, matched[thing], before), away)
+            left, away, before = self._small.pop(thing)
+            others = [last for other, last in self._had.get(matched[thing], {}).items() if other != thing]
+            kept = matched[thing] == before and max(others, default=-math.inf) < left
+            self._returns[thing][begin] = ThingReturn("right" if kept else "wrong" if others else "new", away)
         for thing, by in matched.items():
-            self._had[by].add(thing)
+            self._had[by][thing] = begin
         self._matched = matched
 
     def counts(self, things: Iterable[Key]) -> ReturnCounts:
@@ -96,11 +99,6 @@ class ReturnScore:
     def of(self, thing: Key) -> dict[float, ThingReturn]:
         """Those of one thing so far, by the time of the frame."""
         return self._returns.get(thing, {})
-
-    def _outcome(self, thing: Key, by: PredictedId, before: PredictedId) -> str:
-        if by == before:
-            return "right"
-        return "wrong" if self._had.get(by, set()) - {thing} else "new"
 
 
 def _numbers(counts: Counts) -> ReturnNumbers:

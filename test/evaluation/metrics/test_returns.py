@@ -107,8 +107,12 @@ def test_an_id_that_another_thing_has_for_the_first_time_is_new() -> None:
     assert numbers(scored(of(*seen(5, 0, 0), {1: Sight(6), 3: Sight(6)})).figures()) == (1, 0, 0, 1)
 
 
-def test_its_old_id_is_right_though_another_thing_had_it_meanwhile() -> None:
-    assert numbers(scored(of(*seen(5), {2: Sight(5)}, {2: Sight(5)}, *seen(5))).figures()) == (1, 1, 0, 0)
+def test_its_old_id_is_wrong_if_another_thing_had_it_meanwhile() -> None:
+    assert numbers(scored(of(*seen(5), {2: Sight(5)}, {}, *seen(5))).figures()) == (1, 0, 1, 0)
+
+
+def test_its_old_id_is_right_if_another_thing_had_it_earlier() -> None:
+    assert numbers(scored(of({2: Sight(5)}, *seen(5, 0, 0, 5))).figures()) == (1, 1, 0, 0)
 
 
 def test_the_old_id_is_the_last_one() -> None:
@@ -229,11 +233,14 @@ def reference(schedule: Schedule, step: float, min_frames: int) -> list[tuple[in
                     break
                 away = (end - back) * step
                 if away >= 2:
-                    others = {by for other in CLASSES if other != thing for by in courses[other][:now]}
-                    if course[now] == course[back - 1]:
+                    earlier, since = (
+                        {by for other in CLASSES if other != thing for by in courses[other][begin:now]}
+                        for begin in (0, back)
+                    )
+                    if course[now] == course[back - 1] and course[now] not in since:
                         outcome = "right"
                     else:
-                        outcome = "wrong" if course[now] in others else "new"
+                        outcome = "wrong" if course[now] in earlier else "new"
                     found.append((thing, outcome, away))
                     break
                 back -= 1
