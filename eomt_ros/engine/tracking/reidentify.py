@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from eomt_ros.engine.tracking.tracker import Observation, Track
 
 MOST_TRACKS = 1024
-MOST_BYTES = 1 << 24
+MOST_BYTES = 1 << 22
 NEWEST = 0.1
 """Least share of a thing's newest embedding in its mean one."""
 UNLIKE = 0.3
