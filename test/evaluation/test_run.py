@@ -170,8 +170,8 @@ def test_objects_csv_has_a_row_for_each_object(bag: Path, segmenter: Segmenter, 
     in_view = sum(int(row["frames"]) for row in rows)
     assert sum(int(row["frames_found"]) for row in rows) == pytest.approx((found.frames_found or 0) * in_view)
     for row, timeline in zip(rows, found.timelines, strict=True):
-        assert float(row["first_seconds"]) == timeline.spans[0].begin
-        assert float(row["last_seconds"]) == timeline.spans[-1].end
+        assert float(row["first_seconds"]) == pytest.approx(timeline.spans[0].begin)
+        assert float(row["last_seconds"]) == pytest.approx(timeline.spans[-1].end)
         assert 0.001 <= float(row["area"]) < 1
         assert int(row["ids"]) == len({span.identity for span in timeline.spans if span.identity is not None})
 
