@@ -1,4 +1,4 @@
-"""The middles of things, from one frame alone, where the whole measurement is the reference."""
+"""The middles of what is seen of things, from one frame alone, where all of their pixels are the reference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from eomt_ros.space.glance import glance
-from eomt_ros.space.locator import Locator
 from eomt_ros.space.pose import OPTICAL_IN_BODY, Pose
 from test.space.cameras import Scene, Segment, pinhole, scene
 
@@ -24,33 +23,36 @@ def pose() -> Pose:
     return Pose(OPTICAL_IN_BODY.rotation, np.array(EYE))
 
 
-def seen(frame: Scene, segments: Sequence[Segment] | None = None, depth: np.ndarray | None = None) -> np.ndarray:
+def seen(
+    frame: Scene,
+    segments: Sequence[Segment] | None = None,
+    depth: np.ndarray | None = None,
+    camera: Pose | None = None,
+) -> np.ndarray:
     """The places of segments that are numbered in their order, as the engine's regions are."""
     segments = frame.segments if segments is None else segments
     index = np.zeros(frame.panoptic.shape, np.uint8)
     for number, segment in enumerate(segments, 1):
         index[frame.panoptic == segment.id] = number
-    return glance(index, segments, frame.depth if depth is None else depth, pinhole(), pose())
+    return glance(index, segments, frame.depth if depth is None else depth, pinhole(), camera or pose())
 
 
-def middle(number: int) -> np.ndarray:
-    return np.mean(BOXES[number], axis=0)
+def of_all_pixels(frame: Scene, segment: Segment, camera: Pose) -> np.ndarray:
+    """The median along each axis of all that is seen of a thing."""
+    rows, columns = np.nonzero(frame.panoptic == segment.id)
+    z = frame.depth[rows, columns]
+    rays = np.stack([columns, rows, np.ones_like(rows)], axis=1) @ np.linalg.inv(pinhole().matrix).T
+    optical = rays * z[:, None]
+    return np.median(optical @ camera.rotation.T + camera.translation, axis=0)
 
 
-def test_a_thing_that_is_seen_whole_is_where_it_is() -> None:
+@pytest.mark.parametrize(
+    "camera", [pose(), Pose.from_rpy((3.0, -2.0, 0.8), 0.0, 0.0, 2.0) @ OPTICAL_IN_BODY], ids=["ahead", "turned"]
+)
+def test_a_thing_is_where_the_middle_of_its_pixels_is(camera: Pose) -> None:
     frame = scene(BOXES, EYE)
-    for segment, place in zip(frame.segments, seen(frame), strict=True):
-        assert np.linalg.norm(place - middle(segment.id)) < 0.15, segment.id
-
-
-def test_it_is_where_the_whole_measurement_says_from_any_side() -> None:
-    frame = scene(BOXES, EYE)
-    turned = Pose.from_rpy((3.0, -2.0, 0.8), 0.0, 0.0, 2.0) @ OPTICAL_IN_BODY
-    located = Locator().locate(frame, frame.depth, pinhole(), turned, 1.0, fixed=True)
-    index = sum((frame.panoptic == segment.id) * number for number, segment in enumerate(frame.segments, 1))
-    found = glance(np.asarray(index), frame.segments, frame.depth, pinhole(), turned)
-    for thing, place in zip(located, found, strict=True):
-        assert np.linalg.norm(thing.position - place) < 0.15
+    for segment, place in zip(frame.segments, seen(frame, camera=camera), strict=True):
+        np.testing.assert_allclose(place, of_all_pixels(frame, segment, camera), atol=0.1)
 
 
 def test_what_is_seen_through_a_thing_and_beside_its_edge_does_not_move_it() -> None:
@@ -62,6 +64,17 @@ def test_what_is_seen_through_a_thing_and_beside_its_edge_does_not_move_it() -> 
     depth[y : y + height : 3, x + 2 : x + width : 3] = 9.0  # the wall behind, through a mesh
     depth[:, [x, x + width - 1]] = 9.0
     assert np.linalg.norm(seen(frame, [segment], depth)[0] - expected) < 0.05
+
+
+@pytest.mark.parametrize("other", [1.0, 9.0])
+def test_a_mask_that_covers_some_of_what_stands_before_or_behind_leaves_it_where_it_is(other: float) -> None:
+    frame = scene(BOXES, EYE)
+    segment = frame.segments[0]
+    expected = seen(frame, [segment])[0]
+    depth = frame.depth.copy()
+    x, _, width, _ = segment.box
+    depth[:, x : x + width // 4] = other
+    assert np.linalg.norm(seen(frame, [segment], depth)[0] - expected) < 0.1
 
 
 def test_stuff_and_things_without_depth_have_no_place() -> None:
