@@ -9,7 +9,7 @@ the place. The rule, for things, once per frame, in place of the first one in `e
    possible. Of another class, the masks must overlap by `SAME_PLACE`: a class that flickers on a thing that stays is no
    new thing. Where places in space are known, neither is a pair possible that lies too far apart in them.
 
-Hand-over (here: of a track that was hidden for a while to a segment in its place), birth, absence and death are the
+Doubt, hand-over (here: of a track that was hidden for a while to a segment in its place), birth and absence are the
 same. It is less than a network that follows objects can do: two things of a class that cross may exchange their ids.
 
 Fused stuff keeps one id per class for the whole epoch; stuff that is not fused is followed like things.
@@ -53,7 +53,7 @@ class OverlapIdentities(Identities):
         seen = [index for index, each in enumerate(observations) if each.is_thing]
         before = [track for track in self._things if track.last_seen == self._before]
         if not seen or not before or index_before.shape != self._index.shape:
-            return  # after a change of the image's size rule 2 has the boxes
+            return  # after a change of the image's size rule 3 has the boxes
         ids_before = np.array([0, *(name.id for name in self._named)], np.int64)[index_before]
         shared = _mask_overlaps(self._index, seen, ids_before, before)
         things = [observations[index] for index in seen]

@@ -133,6 +133,19 @@ class KnownTracks:
             found[:, known] = self._distances(seen, np.array([row for row in rows if row is not None]), now, JUMP)[1]
         return found
 
+    def likeness(self, seen: Sequence[Observation], tracks: Sequence[Track]) -> np.ndarray:
+        """The cosine of each segment's embedding and its track's mean one, (segments,); NaN where one is not known."""
+        found = np.full(len(seen), np.nan)
+        known = [
+            (place, self._row_of[track.id], each.embedding)
+            for place, (each, track) in enumerate(zip(seen, tracks, strict=True))
+            if each.embedding is not None and track.id in self._row_of
+        ]
+        if known:
+            places, rows, latest = zip(*known, strict=True)
+            found[list(places)] = np.einsum("nc,nc->n", self._looks[list(rows)], np.stack(latest))
+        return found
+
     def drop(self, track: Track) -> None:
         """Forgets a track, as one that turned out to be another."""
         row = self._row_of.pop(track.id, None)

@@ -7,12 +7,16 @@ once per frame:
 1. **Continuation.** A segment continues the track of its slot if the object can have got there: the centre of its box
    lies within reach of where the track was last seen, and the class is the same. If the class is another, the boxes
    must overlap by half (IoU >= 0.5): a class that flickers on a thing that stays is no new thing.
-2. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
+2. **Doubt.** A segment that looks other than the track that it continues (cosine of the embeddings below `ALIKE`) may
+   be another object that has taken the slot: it counts as one that continues nothing. If 3 and 4 have no other track
+   for it, nor another segment for its track, it continues it after all where the boxes overlap. Only where things are
+   remembered.
+3. **Hand-over.** A segment that continues nothing takes over a track that shows no segment in this frame, if it is of
    the same class and the boxes overlap by half: the object has moved to another slot. The best overlap goes first.
-3. **Return.** A segment that is neither may be an object that was lost: see `eomt_ros.engine.tracking.reidentify`. So
+4. **Return.** A segment that is neither may be an object that was lost: see `eomt_ros.engine.tracking.reidentify`. So
    may, for `TRIAL`, one that was a sliver (`SLIVER`) when it got its id: an object that comes into view.
-4. **Birth.** Any other segment gets the next id.
-5. **Absence.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as long
+5. **Birth.** Any other segment gets the next id.
+6. **Absence.** A track without a segment waits for `MAX_ABSENCE` and can be continued or handed over for as long
    (occlusion). After that it is lost, and so is a track whose slot another object has taken (1 failed) and that nobody
    took over in that time. No other object gets its id within the epoch. A pause of the camera is no absence: what the
    last frame before it showed can be continued in the first one after it.
@@ -20,8 +24,8 @@ once per frame:
 Reach is what an object and a turning camera can do in the time since the track was last seen: the longer diagonal of
 the two boxes, once and then once per second, and `TURNING_SPEED` image widths per second for at most `TURNING` seconds.
 Where places in space are known, an object does not jump in them either. Within reach the slot is believed more than the
-place in the image: two things of a class that exchange their slots there exchange
-their ids; out of it each keeps its own, by rule 2.
+place in the image: two things of a class that exchange their slots there exchange their ids, unless they look other;
+out of it each keeps its own, by rule 3.
 
 Stuff has no individuals: it keeps one id per slot and class for the whole epoch.
 
@@ -46,6 +50,8 @@ MAX_ABSENCE = 2 * SECOND
 """Nanoseconds for which a track that is not seen is remembered."""
 SAME_PLACE = 0.5
 """IoU of two boxes from which on they count as one place."""
+ALIKE = 0.8
+"""Cosine of a thing's embedding and its mean one so far: below it, the thing may be another."""
 TURNING = 0.1
 """Seconds for which reach allows for a turning camera: between two frames, not over an absence."""
 TURNING_SPEED = 1.5
@@ -149,8 +155,8 @@ class Identities:
 
         width: of the image, in pixels. stamp: of the frame, in nanoseconds; a frame without one, or with an older one
         than the frame before, counts `PERIOD_WITHOUT_STAMP`, and so do frames whose stamps never change. segment_index:
-        (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rule 3. jumps: how often
-        the frame of the places has jumped so far; None where nothing is known of places.
+        (H, W), i + 1 where segment i is seen; this rule does not look at it. recall: for rules 2 and 4. jumps: how
+        often the frame of the places has jumped so far; None where nothing is known of places.
         """
         if self.epoch != self._ids.epoch:  # another stream has begun it
             self._forget()
@@ -169,8 +175,9 @@ class Identities:
         self._doubt_places(observations, jumps)
         tracks: list[Track | None] = [self._stuff_track(seen) if not seen.is_thing else None for seen in observations]
         self._continue(observations, tracks, width, segment_index)
+        doubted = self._doubt(observations, tracks) if recall.seconds else {}
         self._hand_over(observations, tracks)
-        returned = self._recall(observations, tracks, recall)
+        returned = self._recall(observations, tracks, recall) - self._continue_doubted(observations, tracks, doubted)
 
         births = sum(track is None for track in tracks)
         if self._ids.last_id + births > LARGEST_ID:
@@ -251,8 +258,30 @@ class Identities:
         """Where a segment is so far in space from where a track was that it cannot be that, (segments, tracks)."""
         return self._ids.known.apart(seen, tracks, self._now)
 
+    def _doubt(self, observations: Sequence[Observation], tracks: list[Track | None]) -> dict[int, Track]:
+        """Rule 2: takes their tracks from things that look other; which track from which segment."""
+        continued = {index: track for index, track in enumerate(tracks) if track and observations[index].is_thing}
+        likeness = self._ids.known.likeness([observations[index] for index in continued], list(continued.values()))
+        doubted = {
+            index: track for (index, track), alike in zip(continued.items(), likeness, strict=True) if alike < ALIKE
+        }
+        for index in doubted:
+            tracks[index] = None
+        return doubted
+
+    def _continue_doubted(
+        self, observations: Sequence[Observation], tracks: list[Track | None], doubted: dict[int, Track]
+    ) -> set[int]:
+        """Rule 2: gives tracks that nothing has taken back to segments that have none; which of them have their own."""
+        shown = {track.id for track in tracks if track is not None}
+        for index, track in doubted.items():
+            is_free = tracks[index] is None and track.id not in shown
+            if is_free and overlaps([track.box], [observations[index].box])[0, 0] > 0:
+                tracks[index] = track
+        return {index for index, track in doubted.items() if tracks[index] is track}
+
     def _hand_over(self, observations: Sequence[Observation], tracks: list[Track | None]) -> None:
-        """Rule 2: gives things that continue none a track in the same place that nothing shows in this frame."""
+        """Rule 3: gives things that continue none a track in the same place that nothing shows in this frame."""
         shown = {track.id for track in tracks if track is not None}
         free = [index for index, seen in enumerate(observations) if seen.is_thing and tracks[index] is None]
         hidden = sorted((track for track in self._things if track.id not in shown), key=lambda track: -track.last_seen)
@@ -270,7 +299,7 @@ class Identities:
                 shown.add(track.id)
 
     def _recall(self, observations: Sequence[Observation], tracks: list[Track | None], recall: Recall) -> set[int]:
-        """Rule 3: gives a lost track to things that have none, or one that is not settled; which got one."""
+        """Rule 4: gives a lost track to things that have none, or one that is not settled; which got one."""
         newcomers = [
             index
             for index, (seen, track) in enumerate(zip(observations, tracks, strict=True))
