@@ -76,6 +76,7 @@ class OnnxRuntimeBackend:
         folder = exported(checkpoint, PRECISIONS[self.precision])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
+        options.intra_op_num_threads = torch.get_num_threads()  # which processes side by side share out
         # Spinning threads take cores from others: beside other load a frame takes half as long without.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         index = int(device.partition(":")[2] or 0)

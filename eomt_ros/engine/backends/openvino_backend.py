@@ -52,7 +52,11 @@ class OpenVinoBackend:
         try:
             # Not memory-mapped: a file that changes later must not change a running robot.
             core.set_property({"ENABLE_MMAP": False})
-            hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": TYPES[self.precision]}
+            hints = {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": TYPES[self.precision],
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # which processes side by side share out
+            }
             compiled = core.compile_model(core.read_model(folder / MODEL), "CPU", hints)
             self._request = compiled.create_infer_request()
             self._shapes = [tuple(compiled.output(name).shape) for name in OUTPUT_NAMES]
