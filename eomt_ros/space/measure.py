@@ -95,25 +95,25 @@ def sight(
     points, eroded = np.array([mask.points for mask in masks], np.intp), np.array([mask.eroded for mask in masks], bool)
     z = depth.ravel()[pixels].astype(np.float64)
     rays = pinhole.rays().reshape(-1, 2)[pixels]
-    kept = nearest_surface(z)
+    kept = _nearest_surface(z)
     optical = np.concatenate([rays * z[..., None], z[..., None]], axis=2)
     seen = np.where(kept[..., None], optical @ rotation.T, np.nan)
 
     counts = np.count_nonzero(kept, axis=1)
-    ray = np.stack([at_share(np.sort(seen[..., axis], axis=1), counts, 0.5) for axis in range(2)], axis=1)
+    ray = np.stack([_at(np.sort(seen[..., axis], axis=1), counts, 0.5) for axis in range(2)], axis=1)
     ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-9)
     right = np.stack([ray[:, 1], -ray[:, 0]], axis=1)
     along = np.einsum("nsd,nd->ns", seen[..., :2], ray)
     across = np.sort(np.einsum("nsd,nd->ns", seen[..., :2], right), axis=1)
     up = np.sort(seen[..., 2], axis=1)
     ordered = np.sort(along, axis=1)
-    distance = at_share(ordered, counts, 0.5)
+    distance = _at(ordered, counts, 0.5)
     pixel = np.median(z, axis=1) / pinhole.matrix[0, 0]
     pad = pixel * (0.5 + eroded)
 
-    near = at_share(ordered, counts, _NEAR)
-    far = at_share(ordered, counts, 1 - _EDGE)
-    top, bottom = at_share(up, counts, 1), at_share(up, counts, 0)
+    near = _at(ordered, counts, _NEAR)
+    far = _at(ordered, counts, 1 - _EDGE)
+    top, bottom = _at(up, counts, 1), _at(up, counts, 0)
     # A flat top is as high near the camera as anywhere; what is round, or seen from below, is not.
     front = np.where(along < (near + 0.25 * (far - near))[:, None], seen[..., 2], -np.inf).max(axis=1)
     flat_top = (top < -0.03) & (front > top - 0.08 * (top - bottom) - pixel) & (far - near > 0.05)
@@ -131,8 +131,8 @@ def sight(
         pixel=pixel,
         near=near,
         depth=far - near,
-        middle=np.stack([distance, at_share(across, counts, 0.5)], axis=1),
-        across=np.stack([at_share(across, counts, _EDGE) - pad, at_share(across, counts, 1 - _EDGE) + pad], axis=1),
+        middle=np.stack([distance, _at(across, counts, 0.5)], axis=1),
+        across=np.stack([_at(across, counts, _EDGE) - pad, _at(across, counts, 1 - _EDGE) + pad], axis=1),
         up=np.stack([bottom - pad, top + np.where(flat_top, 0.0, pad)], axis=1),
         flat_top=flat_top,
         low=low,
@@ -198,7 +198,7 @@ def _mask(panoptic: npt.NDArray[Any], number: int, box: Box, known: Flags) -> _M
     return _Mask(flat(samples), len(pixels), eroded, flat(outline), at_border)  # type: ignore[arg-type]
 
 
-def nearest_surface(z: Floats) -> Flags:
+def _nearest_surface(z: Floats) -> Flags:
     """(N, S) the points of the nearest of the surfaces, parted by gaps in depth, that is no small part of the thing."""
     order = np.argsort(z, axis=1)
     ordered = np.take_along_axis(z, order, axis=1)
@@ -217,7 +217,7 @@ def nearest_surface(z: Floats) -> Flags:
     return kept
 
 
-def at_share(ordered: Floats, counts: npt.NDArray[np.intp], share: float) -> Floats:
+def _at(ordered: Floats, counts: npt.NDArray[np.intp], share: float) -> Floats:
     """(N,) the value with `share` of the row's first `counts` values before it."""
     return ordered[np.arange(len(ordered)), np.round(share * (counts - 1)).astype(np.intp)]
 
