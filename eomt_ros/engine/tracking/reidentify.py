@@ -109,16 +109,22 @@ class KnownTracks:
         if self._tracks:
             self._places[:] = self._anchors[:] = np.nan
 
-    def doubt_places(self, again: Sequence[tuple[Track, Observation]], now: int) -> None:
-        """Forgets all places where those of things that are seen again say that the frame of places has jumped."""
-        known = [(self._row_of[track.id], seen) for track, seen in again if track.id in self._row_of]
-        if not known:
+    def doubt_places(self, seen: Sequence[Observation], tracks: Sequence[Track], same: np.ndarray, now: int) -> None:
+        """Forgets all places where those of things that are seen again say that the frame of places has jumped.
+
+        same: (segments, tracks) bool, whether a segment can be the thing of a track by image and class. A segment that
+        can be several counts as the nearest: one that has not moved is no sign of a jump.
+        """
+        rows = np.array([self._row_of.get(track.id, -1) for track in tracks], np.int64)
+        if not (rows >= 0).any():
             return
-        rows = np.array([row for row, _ in known])
+        rows, same = rows[rows >= 0], same[:, rows >= 0]
         since = np.maximum(now - self._placed[rows], 0) / SECOND  # another camera of the node may be ahead
-        way = np.linalg.norm(_places([seen for _, seen in known]) - self._places[rows], axis=1)
-        compared = np.isfinite(way) & (since <= PACE)
-        if np.count_nonzero(compared) >= 2 and np.mean((way > STEP + FASTEST * since)[compared]) >= TOGETHER:
+        beyond = self._distances(seen, rows, now, JUMP)[0] - (STEP + FASTEST * since)
+        beyond[~same | (since > PACE)] = np.nan
+        nearest = np.fmin.reduce(beyond, axis=1)
+        nearest = nearest[np.isfinite(nearest)]
+        if len(nearest) >= 2 and np.mean(nearest > 0) >= TOGETHER:
             self.forget_places()
 
     def apart(self, seen: Sequence[Observation], tracks: Sequence[Track], now: int) -> np.ndarray:

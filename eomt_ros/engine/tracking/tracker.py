@@ -208,8 +208,8 @@ class Identities:
             return
         # By their boxes, because what is out of reach of its place is not followed.
         same = overlaps([seen.box for seen in placed], [track.box for track in before]) >= SAME_PLACE
-        again = [(before[column], placed[row]) for row, column in zip(*same.nonzero(), strict=True)]
-        self._ids.known.doubt_places(again, self._now)
+        same &= np.equal.outer([seen.class_id for seen in placed], [track.class_id for track in before])
+        self._ids.known.doubt_places(placed, before, same, self._now)
 
     def _elapsed(self, stamp: int | None) -> int:
         """Nanoseconds since the frame before. Never 0: tracks have to die even where all stamps are the same."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -103,6 +103,21 @@ def test_things_that_move_as_they_can_say_nothing_of_the_frame(
     camera: Camera, ways: Sequence[float], elapsed: float
 ) -> None:
     seen_again(camera, ways, elapsed)
+    assert 1 not in camera.show(back(FAR_FROM_HERE))
+
+
+def test_of_things_one_behind_another_each_counts_as_the_one_it_is_nearest_to(camera: Camera) -> None:
+    """Their boxes overlap, and most pairs of them lie far apart."""
+    one = thing(1, None)
+    behind = [replace(thing(number, (6.0 * number, 2.0, 0.0)), box=one.box) for number in range(1, 5)]
+    camera.show(*behind)
+    camera.show(*behind)
+    assert 1 not in camera.show(back(FAR_FROM_HERE))
+
+
+def test_things_of_another_class_that_come_before_others_say_nothing_of_the_frame(camera: Camera) -> None:
+    camera.show(*(thing(number, (6.0, number, 0.0)) for number in (1, 2)))
+    camera.show(*(replace(thing(number, (2.0, number, 0.0)), class_id=1) for number in (1, 2)))
     assert 1 not in camera.show(back(FAR_FROM_HERE))
 
 
