@@ -15,7 +15,7 @@ from transformers import EomtImageProcessor, Mask2FormerImageProcessor
 from bench.pictures import picture
 from bench.postprocess import KEPT, QUERIES, numbered, painted
 from bench.timing import Row, compare
-from eomt_ros.engine.model.families import FAMILIES
+from eomt_ros.engine.model.families import FAMILIES, MASK2FORMER_SHORT_SIDE
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
 from eomt_ros.engine.postprocess.frame import postprocess
@@ -46,11 +46,13 @@ def rows() -> Iterator[Row]:
             do_pad=not windows,
         )
         fit = FAMILIES["eomt"].fit(
-            Dinov2Settings(num_labels=CLASSES[task], image_size=side), Processor(), task, "stretch", None
+            Dinov2Settings(num_labels=CLASSES[task], image_size=side), Processor(), task, "stretch", side
         )
         yield from family("EoMT", "eomt", processor, fit, task)
     for task in CLASSES:
-        fit = FAMILIES["mask2former"].fit(Mask2FormerSettings(CLASSES[task]), Processor(), task, "stretch", None)
+        fit = FAMILIES["mask2former"].fit(
+            Mask2FormerSettings(CLASSES[task]), Processor(), task, "stretch", MASK2FORMER_SHORT_SIDE
+        )
         yield from family("Mask2Former", "mask2former", Mask2FormerImageProcessor(), fit, task)
 
     for data, (side, short_side) in ASPECT.items():

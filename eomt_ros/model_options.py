@@ -146,6 +146,13 @@ class ModelOptions(Options):
         " side 448 of YouTube-VIS, 544 of OVIS, 720 of VIPSeg and VSPW). The other families have one way each.",
         choices=("stretch", "keep_aspect"),
     )
+    size: int = option(
+        0,
+        "Shorter side of the network's input (pixels): smaller is faster and sees less. 0: the checkpoint's. With fit"
+        " 'stretch' a square of this side, a multiple of the patch (16 in published models).",
+        minimum=0,
+        maximum=2048,
+    )
     labels: str = option(
         "",
         "A YAML file of class names and thing/stuff kinds. Empty: the one that lies with the model or is in the"

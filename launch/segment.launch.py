@@ -52,6 +52,7 @@ PARAMETERS = (
     "policy",
     "device",
     "backend",
+    "size",
     "reliability",
     "qos_depth",
     "depth",

@@ -13,12 +13,16 @@ from eomt_ros.engine.ignore_mask import CAMERA, load_ignore_mask
 from eomt_ros.engine.model.checkpoint import Checkpoint, load_checkpoint
 from eomt_ros.engine.model.families import Family
 from eomt_ros.engine.model.taxonomy import RobotLabels, robot_labels
+from eomt_ros.engine.networks import VitSettings
 from eomt_ros.engine.pipeline import Pipeline, Task
 from eomt_ros.engine.postprocess.label_map import ResultClasses
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.model_options import ModelOptions
 
 log = logging.getLogger(__name__)
+
+LEAST_SIZE = 32
+"""Pixels: a smaller input has not even two patches a side."""
 
 Fallbacks = tuple[OpenFallback | None, OpenFallback | None]
 """For a device that fails, and for an overflow of float16; None: there is none."""
@@ -50,9 +54,7 @@ def made_ready(checkpoint: Checkpoint, asked: ModelOptions) -> Loaded:
     task = Task(
         name=options.task,
         family=checkpoint.family,
-        place=checkpoint.family.fit(
-            checkpoint.settings, checkpoint.processor, options.task, options.fit, checkpoint.labels.short_side
-        ),
+        place=checkpoint.family.fit(checkpoint.settings, checkpoint.processor, options.task, options.fit, options.size),
         classes=ResultClasses(robot.class_ids, checkpoint.labels.is_thing, len(robot.labels.class_names)),
         score_memory=options.score_memory,
         top_k=options.top_k,
@@ -65,7 +67,7 @@ def made_ready(checkpoint: Checkpoint, asked: ModelOptions) -> Loaded:
 def _chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
     """The options with what they leave to the model. Raises `ValueError` where they do not go together."""
     family = loaded.family
-    options = replace(asked, task=asked.task or loaded.task)
+    options = replace(asked, task=asked.task or loaded.task, size=_size_for(loaded, asked))
     if options.task != loaded.task:
         log.warning(
             "task %r, but %s is made for %r: it is segmented as asked, and finds what the model was trained for",
@@ -87,6 +89,35 @@ def _chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
     return with_score_threshold(options, family)
 
 
+def size_of(loaded: Checkpoint, fit: str) -> int:
+    """The size that the checkpoint has for a `fit`; 0: that of the image."""
+    return loaded.family.size(loaded.settings, loaded.processor, fit, loaded.labels.short_side)
+
+
+def _size_for(loaded: Checkpoint, asked: ModelOptions) -> int:
+    """The size that is asked for, or the checkpoint's. Raises `ValueError` for one that the network cannot take."""
+    own, size = size_of(loaded, asked.fit), asked.size
+    if size in (0, own):
+        return own
+    if not own:
+        raise ValueError(
+            f"size is {size}, but the processor of {loaded.name} resizes no image (do_resize: false); use 0"
+        )
+    if size < LEAST_SIZE:
+        raise ValueError(f"size is {size}, expected at least {LEAST_SIZE}, or 0 for that of the model ({own})")
+    if _is_padded(loaded, asked) or not isinstance(loaded.settings, VitSettings):
+        return size
+    if rest := size % (patch := loaded.settings.patch_size):
+        near = f"{size - rest} or {size - rest + patch}"
+        raise ValueError(f"size is {size}, expected a multiple of the network's patch ({patch}), such as {near}")
+    return size
+
+
+def _is_padded(loaded: Checkpoint, asked: ModelOptions) -> bool:
+    """True where images of every size are padded to whole patches."""
+    return asked.fit == "keep_aspect" and loaded.family.propagates
+
+
 def with_score_threshold(options: ModelOptions, family: Family) -> ModelOptions:
     """The options with the family's score threshold for the task, where they leave it to that."""
     if options.score_threshold >= 0:
@@ -98,14 +129,19 @@ def _torch_alone(loaded: Checkpoint, asked: ModelOptions) -> str | None:
     """The part of the options that no export serves: it has one size of image, and the parts of a ViT only."""
     if not loaded.family.exports:
         return f"a {loaded.family.name} runs"
-    if asked.fit == "keep_aspect" and loaded.family.propagates:
+    if _is_padded(loaded, asked):
         return "fit 'keep_aspect' runs"
+    if asked.size not in (0, own := size_of(loaded, asked.fit)):
+        return f"size {asked.size}, where the model's is {own}, runs"
     return None
 
 
 def _backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
     """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
-    backend = "torch" if _torch_alone(loaded, asked) else asked.backend
+    torch_alone = _torch_alone(loaded, asked)
+    if torch_alone and loaded.family.exports and asked.backend == "auto":
+        log.info("backend 'auto': torch, since %s with that only", torch_alone)
+    backend = "torch" if torch_alone else asked.backend
     return open_backend(loaded, backend, asked.device, asked.precision)
 
 

@@ -125,7 +125,7 @@ class Segmenter:
 
     @property
     def options(self) -> ModelOptions:
-        """The options in use, task and score threshold as chosen for the model.
+        """The options in use, task, size and score threshold as chosen for the model.
 
         It may be replaced at any time by one that differs in `live` ones, which the frames from then on read, each
         once. Raises `ValueError` where another differs.
@@ -144,6 +144,7 @@ class Segmenter:
 
     task = _option("task")
     fit = _option("fit")
+    size = _option("size")
     score_threshold = _option("score_threshold")
     mask_threshold = _option("mask_threshold")
     overlap_threshold = _option("overlap_threshold")

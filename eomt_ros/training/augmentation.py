@@ -145,7 +145,7 @@ class Augmentation:
 def fit_in_use(settings: TrainingSettings) -> Fit:
     """How the engine places an image for the network that is trained, when nothing else is asked of it."""
     shape = Dinov2Settings(num_labels=1, image_size=settings.size)
-    return FAMILIES[settings.family].fit(shape, Processor(), settings.task, "stretch", None)
+    return FAMILIES[settings.family].fit(shape, Processor(), settings.task, "stretch", settings.size)
 
 
 def draw_colours(generator: np.random.Generator, strength: float) -> npt.NDArray[np.float32]:

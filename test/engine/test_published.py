@@ -41,19 +41,19 @@ class Published:
     padded: tuple[int, int]
 
 
-def resized_size(height: int, width: int) -> tuple[int, int]:
+def resized_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """detectron2's ResizeShortestEdge.get_output_shape, with 1333 for the longer side."""
-    scale = SHORT_SIDE / min(height, width)
-    new_height, new_width = (SHORT_SIDE, scale * width) if height < width else (scale * height, SHORT_SIDE)
+    scale = short_side / min(height, width)
+    new_height, new_width = (short_side, scale * width) if height < width else (scale * height, short_side)
     if max(new_height, new_width) > 1333:
         scale = 1333 / max(new_height, new_width)
         new_height, new_width = new_height * scale, new_width * scale
     return int(new_height + 0.5), int(new_width + 0.5)
 
 
-def prepared(image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
+def prepared(image: np.ndarray, short_side: int) -> tuple[Tensor, tuple[int, int]]:
     """Resized by Pillow, normalised, then padded right and below to a multiple of 32: (1, 3, height, width)."""
-    height, width = resized_size(*image.shape[:2])
+    height, width = resized_size(*image.shape[:2], short_side)
     small = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
     mean, std = (255 * torch.tensor(PREPROCESSOR[name]).view(3, 1, 1) for name in ("image_mean", "image_std"))
     pixels = (torch.from_numpy(small.copy()).permute(2, 0, 1).float() - mean) / std
@@ -62,14 +62,16 @@ def prepared(image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
 
 
 @torch.inference_mode()
-def published(network: VideomtForUniversalSegmentation, frames: list[np.ndarray]) -> Published:
+def published(
+    network: VideomtForUniversalSegmentation, frames: list[np.ndarray], short_side: int = SHORT_SIDE
+) -> Published:
     """Frame by frame, queries handed on."""
     config = network.config
     patch, side = config.patch_size, config.image_size // config.patch_size
     queries = network.query.weight[None]
     classes, masks = [], []
     for image in frames:
-        pixels, resized = prepared(image)
+        pixels, resized = prepared(image, short_side)
         grid = pixels.shape[2] // patch, pixels.shape[3] // patch
         positions = network.embeddings.position_embeddings.weight.T.reshape(1, -1, side, side)
         positions = F.interpolate(positions, size=grid, mode="bicubic", antialias=True)
@@ -118,14 +120,20 @@ def load(model: Path) -> Callable[..., Segmenter]:
     return load
 
 
+@pytest.mark.parametrize("short_side", [None, 32, 50, 128])
 @pytest.mark.parametrize("size", IMAGES.values(), ids=IMAGES)
 def test_keep_aspect_feeds_the_network_what_the_authors_do(
-    load: Callable[..., Segmenter], reference: VideomtForUniversalSegmentation, size: tuple[int, int]
+    load: Callable[..., Segmenter],
+    reference: VideomtForUniversalSegmentation,
+    size: tuple[int, int],
+    short_side: int | None,
 ) -> None:
-    segmenter = load()
+    """At the size that the model has, and at others, which need not be whole patches."""
+    segmenter = load(size=short_side)
+    assert segmenter.size == (short_side or SHORT_SIDE)
     stream = segmenter.open_stream()
     frames = [picture(*size, seed) for seed in range(3)]
-    video = published(reference, frames)
+    video = published(reference, frames, segmenter.size)
     for frame, classes, masks in zip(frames, video.class_logits, video.mask_logits, strict=True):
         logits = segmenter.segment(frame, stream, with_logits=True).logits
         assert logits is not None

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 ARGUMENTS = {
     "segment": "image_topic depth_topic camera_info_topic odom_topic cameras image_transport model task taxonomy rate"
-    " sync_window remember shared_ids policy device backend reliability qos_depth depth target_frame motion"
+    " sync_window remember shared_ids policy device backend size reliability qos_depth depth target_frame motion"
     " camera_pose autostart namespace params_file use_sim_time rviz respawn on_exit",
     "evaluate": "bag out overwrite policy rate topic depth_topic camera_info_topic odom_topic cameras truth_classes"
     " truth_instances truth truth_map truth_tolerance model task device depth target_frame motion camera_pose"

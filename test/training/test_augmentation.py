@@ -28,8 +28,8 @@ def augmentation(family: str = "videomt", task: str = "panoptic", **settings: ob
 
 def in_use(family: str, task: str, image: tuple[int, int]) -> Placement:
     """Where the engine places an image for a checkpoint of this size."""
-    settings = SimpleNamespace(image_size=SIZE)
-    return FAMILIES[family].fit(settings, Processor(), task, "stretch", None)(image)
+    settings = SimpleNamespace()
+    return FAMILIES[family].fit(settings, Processor(), task, "stretch", SIZE)(image)
 
 
 def noisy(size: tuple[int, int]) -> npt.NDArray[np.uint8]:

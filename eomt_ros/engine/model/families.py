@@ -56,9 +56,11 @@ class Family:
     """Reads `config.json`; raises `ValueError` that names the entry at fault."""
     load: Callable[[Any, Path], Network]
     """The network of these settings with the weights of a folder; raises `CheckpointError`."""
-    fit: Callable[[Any, Processor, str, str, int | None], Fit]
-    """How images are placed, by settings, processor, task, `fit` of `Segmenter.load`, and short side of the label
-    table."""
+    size: Callable[[Any, Processor, str, int | None], int]
+    """Shorter side of the input, by settings, processor, `fit` of `Segmenter.load`, and short side of the label table;
+    0: that of the image."""
+    fit: Callable[[Any, Processor, str, str, int], Fit]
+    """How images are placed, by settings, processor, task, `fit`, and size."""
     score_thresholds: Mapping[str, float]
     """Hugging Face's defaults, by task."""
     rules: Rules
@@ -92,33 +94,49 @@ def _load_vit(kind: type[QueryVit], settings: Dinov2Settings | Dinov3Settings, f
     return network.eval().requires_grad_(False)
 
 
+def _size_of_vit(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, fit: str, short_side: int | None
+) -> int:
+    return settings.image_size
+
+
+def _size_of_videomt(
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, fit: str, short_side: int | None
+) -> int:
+    if fit == "keep_aspect":
+        return short_side or round(TRAINED_SHARE * settings.image_size)
+    return settings.image_size
+
+
 def _fit_videomt(
-    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
+    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, size: int
 ) -> Fit:
     if fit == "keep_aspect":
-        return keep_aspect(short_side or round(TRAINED_SHARE * settings.image_size))
-    return stretch((settings.image_size, settings.image_size))
+        return keep_aspect(size)
+    return stretch((size, size))
 
 
-def _fit_eomt(
-    settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, short_side: int | None
-) -> Fit:
-    side = settings.image_size
+def _fit_eomt(settings: Dinov2Settings | Dinov3Settings, processor: Processor, task: str, fit: str, size: int) -> Fit:
     padded = processor.do_pad and not processor.do_split_image
     if task == "semantic" and not padded:  # so also by default: Hugging Face's network takes nothing but squares
-        return sliding_windows(side)
-    return pad_to_square(side)
+        return sliding_windows(size)
+    return pad_to_square(size)
 
 
-def _fit_mask2former(
-    settings: Mask2FormerSettings, processor: Processor, task: str, fit: str, short_side: int | None
-) -> Fit:
+def _size_of_mask2former(settings: Mask2FormerSettings, processor: Processor, fit: str, short_side: int | None) -> int:
+    if not processor.do_resize:
+        return 0
+    return min(processor.size) if processor.size is not None else processor.shortest_edge or MASK2FORMER_SHORT_SIDE
+
+
+def _fit_mask2former(settings: Mask2FormerSettings, processor: Processor, task: str, fit: str, size: int) -> Fit:
     if not processor.do_resize:
         return several_samples(unresized)
     if processor.size is not None:
-        return several_samples(stretch_to_masks(processor.size, processor.size_divisor))
-    shortest, longest = processor.shortest_edge or MASK2FORMER_SHORT_SIDE, processor.longest_edge or LARGEST_LONG_SIDE
-    return several_samples(stretch_to_multiple(shortest, longest, processor.size_divisor))
+        height, width = (round(side * size / min(processor.size)) for side in processor.size)
+        return several_samples(stretch_to_masks((height, width), processor.size_divisor))
+    longest = processor.longest_edge or LARGEST_LONG_SIDE
+    return several_samples(stretch_to_multiple(size, longest, processor.size_divisor))
 
 
 RESIZED = {"do_resize": True}
@@ -127,6 +145,7 @@ VIDEOMT = Family(
     "VidEoMT",
     Dinov2Settings.from_config,
     partial(_load_vit, Videomt),
+    _size_of_videomt,
     _fit_videomt,
     {"panoptic": 0.8, "instance": 0.5},
     QUERY_RULES,
@@ -139,6 +158,7 @@ EOMT = Family(
     "EoMT",
     Dinov2Settings.from_config,
     partial(_load_vit, Eomt),
+    _size_of_vit,
     _fit_eomt,
     {"panoptic": 0.8, "instance": 0.8},
     QUERY_RULES,
@@ -150,6 +170,7 @@ MASK2FORMER = Family(
     "Mask2Former",
     Mask2FormerSettings.from_config,
     load_mask2former,
+    _size_of_mask2former,
     _fit_mask2former,
     {"panoptic": 0.5, "instance": 0.5},
     MASK2FORMER_RULES,

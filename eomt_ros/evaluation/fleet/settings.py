@@ -13,6 +13,7 @@ SAME = (
     "weights_sha256",
     "task",
     "fit",
+    "size",
     "score_threshold",
     "mask_threshold",
     "overlap_threshold",

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
     EomtDinov3ForUniversalSegmentation,
@@ -183,6 +184,71 @@ def test_every_family_in_every_task_finds_what_hugging_face_finds(
     assert found > len(IMAGES), "networks that find nothing agree about everything"
 
 
+def at_size(model: Path, folder: Path, size: int) -> Path:
+    """A copy of a checkpoint for another size: that is in its config and its processor, and its learned positions are
+    resampled by Pillow.
+    """
+    config = json.loads((model / "config.json").read_text())
+    if config["model_type"] == "mask2former":
+        return told(model, folder, size={"shortest_edge": size, "longest_edge": 96})
+    shutil.copytree(model, folder)
+    (folder / "config.json").write_text(json.dumps({**config, "image_size": size}))
+    weights = load_file(folder / "model.safetensors")
+    name = "embeddings.position_embeddings.weight"
+    if name in weights:
+        old, new = (side // config["patch_size"] for side in (config["image_size"], size))
+        maps = [Image.fromarray(column.reshape(old, old)) for column in weights[name].numpy().T]
+        resized = [np.asarray(each.resize((new, new), Image.Resampling.BICUBIC)).ravel() for each in maps]
+        weights[name] = torch.from_numpy(np.stack(resized, 1))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("size", [48, 96])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_at_another_size_every_family_finds_what_hugging_face_finds_at_it(
+    load: Callable[..., Segmenter], models: dict[str, Path], tmp_path: Path, family: str, task: str, size: int
+) -> None:
+    segmenter, usual = load(family, task, size=size), load(family, task)
+    theirs = at_size(models[family], tmp_path / "model", size)
+    assert (segmenter.size, usual.size) == (size, SMALL["image_size"])
+    found, differences = 0, 0.0
+    for number, shape in enumerate([(150, 70), (70, 190), (64, 64), (30, 41)]):
+        image = picture(*shape, number)
+        result = segmenter.segment(image, segmenter.open_stream())
+        assert_equal(result, expected(family, theirs, image, task))
+        found += len(result.segments)
+        differences += differing(result.semantic, usual.segment(image, usual.open_stream()).semantic)
+    assert found >= 4, "networks that find nothing agree about everything"
+    as_usual = family == "mask2former" and size == 48  # both sides go up to a multiple of 32, as those of 64 do
+    assert as_usual or differences > 0.01, "the size changes nothing"
+
+
+@pytest.mark.parametrize("size", [48, 96])
+def test_at_another_size_the_queries_of_a_videomt_go_on_as_hugging_faces_at_it(
+    load: Callable[..., Segmenter], models: dict[str, Path], tmp_path: Path, size: int
+) -> None:
+    segmenter = load("videomt", "panoptic", size=size)
+    stream = segmenter.open_stream()
+    frames = [picture(70, 90, number) for number in range(4)]
+    theirs = VideomtForUniversalSegmentation.from_pretrained(
+        at_size(models["videomt"], tmp_path / "model", size), dtype=torch.float32
+    ).eval()
+    processor = VideomtVideoProcessor(size={"height": size, "width": size})
+    clip = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        output = theirs(**processor(videos=clip, return_tensors="pt"))
+    for number, frame in enumerate(frames):
+        logits = segmenter.segment(frame, stream, with_logits=True).logits
+        assert logits is not None
+        for ours, reference_logits in (
+            (logits.masks, output.masks_queries_logits[number]),
+            (logits.classes, output.class_queries_logits[number]),
+        ):
+            assert np.abs(ours - reference_logits.numpy()).max() < 1e-4 * np.abs(ours).max()
+
+
 def told(model: Path, folder: Path, **entries: Any) -> Path:
     """A copy of a checkpoint with other entries in its image processor's file."""
     shutil.copytree(model, folder)
@@ -232,7 +298,7 @@ def test_a_mask2former_that_is_told_no_longer_side_takes_that_of_the_transformer
     """The present one cannot resize by it."""
     folder = told(models["mask2former"], tmp_path / "model", size=64)
     loaded = load_checkpoint(folder)
-    placement = loaded.family.fit(loaded.settings, loaded.processor, "semantic", "stretch", None)((100, 10_000))
+    placement = loaded.family.fit(loaded.settings, loaded.processor, "semantic", "stretch", 64)((100, 10_000))
     assert placement.resized == (32, 1344)
 
 
@@ -566,14 +632,12 @@ def test_a_few_sure_classes_of_many_are_those_of_hugging_face(family: str, size:
     if family == "eomt":
         processor: Any = EomtImageProcessor(size={"shortest_edge": 96, "longest_edge": None}, do_split_image=True)
         fit = engine_families.FAMILIES["eomt"].fit(
-            Dinov2Settings(num_labels=classes, image_size=96), Processor(), "semantic", "stretch", None
+            Dinov2Settings(num_labels=classes, image_size=96), Processor(), "semantic", "stretch", 96
         )
     else:
         processor = Mask2FormerImageProcessor(size={"shortest_edge": 96, "longest_edge": 150})
         told = Processor(shortest_edge=96, longest_edge=150)
-        fit = engine_families.FAMILIES["mask2former"].fit(
-            Mask2FormerSettings(classes), told, "semantic", "stretch", None
-        )
+        fit = engine_families.FAMILIES["mask2former"].fit(Mask2FormerSettings(classes), told, "semantic", "stretch", 96)
     placement = fit(size)
     windows = max(1, len(placement.windows))
     samples = placement.input[0] // 4, placement.input[1] // 4
@@ -648,7 +712,7 @@ def test_what_swin_computes_itself_may_be_in_a_mask2former(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_where_no_query_is_sure_of_a_class_there_is_nothing(models: dict[str, Path], family: str, task: str) -> None:
     loaded = load_checkpoint(models[family])
-    placement = loaded.family.fit(loaded.settings, loaded.processor, task, "stretch", None)((70, 90))
+    placement = loaded.family.fit(loaded.settings, loaded.processor, task, "stretch", 64)((70, 90))
     label_map = postprocess(
         torch.randn(1, 9, 16, 16),
         torch.zeros(1, 9, 6),
