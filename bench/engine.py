@@ -19,8 +19,13 @@ from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.preprocess.geometry import stretch
 from eomt_ros.engine.preprocess.pixels import Preprocessor
+from eomt_ros.one_ahead import one_ahead
 
 SIZES = {"1920x1080": (1080, 1920), "640x480": (480, 640)}
+
+
+RECORDED = 20
+"""Frames of a recording."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Stages(NamedTuple):
 def rows() -> Iterator[Row]:
     """All measurements of this file, on the CPU and, where there is one, on the GPU."""
     yield from preprocessing()
+    yield recording()
     image = picture()
     with tempfile.TemporaryDirectory() as folder:
         for name, plan in PLANS.items():
@@ -64,6 +70,25 @@ def rows() -> Iterator[Row]:
                 yield from frames(name, model, plan, "cuda")
     if not torch.cuda.is_available():
         yield Row("the same on a GPU", note="skipped: this machine has none that torch can use")
+
+
+def recording() -> Row:
+    """A recording in memory, two frames at once beside one after the other."""
+    images = [picture(*SIZES["1920x1080"])] * RECORDED
+    segmenter = Segmenter.load("demo", device="cpu")
+
+    def two_at_once() -> None:
+        stream = segmenter.open_stream()
+        for finish in one_ahead(stream.begin(image) for image in images):
+            finish()
+
+    def one_by_one() -> None:
+        stream = segmenter.open_stream()
+        for image in images:
+            stream.segment(image)
+
+    means = f"{segmenter.backend} {segmenter.precision}, {RECORDED} frames"
+    return compare("recording, 1920x1080, demo, two frames at once", two_at_once, one_by_one, note=means)
 
 
 def preprocessing() -> Iterator[Row]:

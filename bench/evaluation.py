@@ -16,7 +16,7 @@ import psutil
 from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import run
-from eomt_ros.evaluation.predictions import EnginePredictions
+from eomt_ros.evaluation.predictions import EnginePredictions, Predictions
 from eomt_ros.evaluation.sources import FrameSequence, SourceFrame, TruthSource, open_sequences
 
 BAG = Path(__file__).parent.parent / "demo" / "bag"
@@ -82,7 +82,7 @@ def _timed(work: Callable[[], object], seconds: list[float]) -> Callable[[], Non
     return timed
 
 
-class Again:
+class Again(Predictions):
     """Results of the engine for one round of the bag, given again in every round under other ids."""
 
     def __init__(self, predictions: EnginePredictions, results: list[FrameResult | None]) -> None:

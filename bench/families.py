@@ -13,12 +13,11 @@ from torch import Tensor
 from transformers import EomtImageProcessor, Mask2FormerImageProcessor
 
 from bench.pictures import picture
-from bench.postprocess import KEPT, QUERIES, numbered, painted
+from bench.postprocess import KEPT, QUERIES, checked, numbered, painted
 from bench.timing import Row, compare
 from eomt_ros.engine.model.families import FAMILIES, MASK2FORMER_SHORT_SIDE
 from eomt_ros.engine.model.processor import Processor
 from eomt_ros.engine.networks import Dinov2Settings, Mask2FormerSettings, Videomt
-from eomt_ros.engine.postprocess.frame import postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.preprocess.geometry import Fit, Placement, keep_aspect, stretch
 from eomt_ros.engine.preprocess.pixels import Preprocessor
@@ -97,7 +96,7 @@ def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator
         reference.fill(masks, classes)
     threshold = FAMILIES[key].score_thresholds.get(task, 0.0)
     found: Callable[[], LabelMap] = partial(
-        postprocess,
+        checked,
         masks,
         classes,
         placement,

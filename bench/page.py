@@ -33,6 +33,8 @@ SHOWN = {
     f"whole frame, {LARGE}, ViT-S 640, instance": "instance",
     f"whole frame, {LARGE}, ViT-S 640, semantic": "semantic",
     f"whole frame, {LARGE}, demo, panoptic": f"whole frame, {LARGE}, `demo`, panoptic",
+    f"recording, {LARGE}, demo, two frames at once": f"20 frames of a recording, {LARGE}, `demo`, two at once "
+    "beside one after the other (in the second column)",
     f"network step, ViT-S, keep_aspect, {LARGE}, YouTube-VIS": f"`fit: keep_aspect` beside `stretch` (in the second "
     f"column), network step of ViT-S in torch, {LARGE}: 800x448 beside 640x640",
     f"network step, ViT-S, keep_aspect, {LARGE}, VIPSeg": "1280x736 beside 1280x1280",

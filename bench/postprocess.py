@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from bench.timing import Row, compare
 from eomt_ros.engine.model.families import VIDEOMT
-from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.frame import check_finite, postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
-from eomt_ros.engine.preprocess.geometry import stretch
+from eomt_ros.engine.preprocess.geometry import Placement, stretch
 from test.engine import reference
 
 QUERIES = 200
@@ -48,7 +49,7 @@ def row(
     """One task; the note says in how many pixels the results differ."""
     mask_logits, class_logits = structure(QUERIES, SAMPLES), reference.confident(QUERIES, classes, kept)
     found: Callable[[], LabelMap] = partial(
-        postprocess,
+        checked,
         mask_logits[None],
         class_logits[None],
         stretch(SAMPLES)(size),
@@ -64,6 +65,13 @@ def row(
     what = f"{classes} classes" if task == "semantic" else f"{kept} of {QUERIES} queries kept"
     note = f"{what}, {np.count_nonzero(pixels != expected)} pixels differ"
     return compare(name, lambda: painted(found()), theirs, pairs=pairs, note=note)
+
+
+def checked(mask_logits: Tensor, class_logits: Tensor, *placement: Placement, **settings: Any) -> LabelMap:
+    """The post-processing with the look for logits that are not finite, which comes before it."""
+    check_finite("mask", mask_logits)
+    check_finite("class", class_logits)
+    return postprocess(mask_logits, class_logits, *placement, **settings)
 
 
 def painted(found: LabelMap) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -111,6 +111,7 @@ TARGETS: dict[str, Target] = {
         for family in ("EoMT", "Mask2Former")
         for task in ("panoptic", "instance", "semantic")
     },
+    "recording, 1920x1080, demo, two frames at once": AtLeast(1.4),
     "network step, ViT-S, keep_aspect, 1920x1080, YouTube-VIS": AtLeast(1.2),
     "network step, ViT-S, keep_aspect, 1920x1080, VIPSeg": AtLeast(1.2),
     "node beyond the engine, 640x480, raw, profile": AtMost(6),

@@ -6,6 +6,7 @@ import argparse
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from eomt_ros.cli.model_arguments import add_model_arguments, load_model
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from eomt_ros.evaluation.counting import counted
-    from eomt_ros.evaluation.predictions import EnginePredictions
+    from eomt_ros.evaluation.predictions import EnginePredictions, found_in
     from eomt_ros.evaluation.sources import open_sequences
     from eomt_ros.evaluation.video import VideoWriter
     from eomt_ros.overlay import draw
@@ -50,9 +51,13 @@ def run(options: argparse.Namespace) -> int:
     predictions.start_sequence(sequence.name)
     stop = threading.Event()
     frames, start = 0, time.monotonic()
-    with VideoWriter(options.out) as video, first_sets(stop):
-        for frame in tqdm(sequence.frames(), total=sequence.count, unit="frame"):
-            if (found := predictions.find(frame)) is not None:
+    with (
+        VideoWriter(options.out) as video,
+        first_sets(stop),
+        closing(found_in(sequence.frames(), predictions)) as each,
+    ):
+        for frame, found in tqdm(each, total=sequence.count, unit="frame"):
+            if found is not None:
                 video.write(draw(frame.image, found, predictions.labels), frame.stamp)
                 frames += 1
             if stop.is_set():

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eomt_ros.continuity import Admitted
 from eomt_ros.engine.backends import Backend
+from eomt_ros.engine.device import is_out_of_memory
+from eomt_ros.engine.errors import OutOfMemoryError, first_line
 from eomt_ros.engine.pipeline import FrameInput, FrameOutput, Task
+from eomt_ros.engine.postprocess.label_map import LabelMap
 from eomt_ros.engine.preprocess.pixels import as_image
 from eomt_ros.engine.stream import State, Stream
 from eomt_ros.engine.tracking.places import Locate, Places
@@ -18,11 +21,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 
-class Located(NamedTuple):
-    """The places of a frame's regions, and the seconds that it took to find them."""
+class Found(NamedTuple):
+    """What a frame shows, without ids yet."""
 
+    label_map: LabelMap
     places: Places | None
-    seconds: float
+    """Of its regions."""
+    postprocess: float
+    identity: float
+    """Seconds."""
 
 
 class Begun(NamedTuple):
@@ -59,8 +66,25 @@ class Begun(NamedTuple):
         queries = step.first_queries if start.queries is None else start.queries
         return cls(stream, start, time, FrameInput(array, task.place(size), queries, start.memory, seen), locate)
 
-    def located(self, found: FrameOutput) -> Located:
-        """The places of what the frame shows. Raises what `locate` does, and `ValueError` for what are no places."""
-        begin, regions = perf_counter(), found.label_map.regions
-        places = None if self.locate is None else self.locate(found.label_map.index(), regions)
-        return Located(None if places is None else places.of_regions(len(regions)), perf_counter() - begin)
+    def advance(self, output: FrameOutput, *, propagates: bool) -> None:
+        """Lets the stream's next frame start from what the network gave."""
+        queries = output.queries if propagates else None
+        self.stream._state = self.start._replace(queries=queries, memory=output.memory, reset_reason="")
+
+    def found(self, output: FrameOutput) -> Found:
+        """The post-processing, and the places of what the frame shows.
+
+        Raises `OutOfMemoryError`, what `locate` does, and `ValueError` for what are no places.
+        """
+        begin = perf_counter()
+        try:
+            label_map = output.find()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(f"no memory is left for the post-processing: {first_line(error)}") from None
+        processed = perf_counter()
+        regions = label_map.regions
+        places = None if self.locate is None else self.locate(label_map.index(), regions)
+        places = None if places is None else places.of_regions(len(regions))
+        return Found(label_map, places, output.postprocess + processed - begin, perf_counter() - processed)

@@ -16,7 +16,7 @@ from eomt_ros.engine.backends import Backend
 from eomt_ros.engine.errors import NotFiniteError
 from eomt_ros.engine.model.families import Family
 from eomt_ros.engine.networks import StepResult
-from eomt_ros.engine.postprocess.frame import postprocess
+from eomt_ros.engine.postprocess.frame import check_finite, postprocess
 from eomt_ros.engine.postprocess.label_map import LabelMap, ResultClasses
 from eomt_ros.engine.preprocess.geometry import Fit, Placement
 from eomt_ros.engine.preprocess.pixels import Preprocessor
@@ -62,15 +62,20 @@ class Request:
 
     frames: Sequence[FrameInput]
     options: ModelOptions
-    with_masks: bool
-    with_logits: bool
-    with_confidence: bool
+    with_masks: bool = False
+    with_logits: bool = False
+    with_confidence: bool = True
+
+
+Find = Callable[[], LabelMap]
+"""Does the post-processing of one frame, on any thread."""
 
 
 class FrameOutput(NamedTuple):
-    """One frame after the network and the post-processing; what its result shows is on the host."""
+    """One frame after the network; its logits are finite."""
 
-    label_map: LabelMap
+    find: Find
+    """On a GPU, the work is done already."""
     logits: Logits | None
     """None unless asked for."""
     queries: Tensor
@@ -79,7 +84,7 @@ class FrameOutput(NamedTuple):
     preprocess: float
     network: float
     postprocess: float
-    """Seconds."""
+    """Seconds so far."""
 
 
 Pipeline = Callable[[Request], list[FrameOutput | NotFiniteError]]
@@ -104,9 +109,21 @@ class StepwisePipeline:
         before = prepared - begin, time.perf_counter() - prepared
         frames = []
         for frame, output, memory in zip(request.frames, outputs, memories, strict=True):
-            find = partial(segmented, self.task, scored(output, memory), frame, request)
-            frames.append(finished(find, output, memory, request, before))
+            checked = partial(self._checked, scored(output, memory), frame, request)
+            frames.append(answered(checked, output, memory, request, before))
         return frames
+
+    def _checked(self, answer: StepResult, frame: FrameInput, request: Request) -> Find:
+        check_finite("mask", answer.mask_logits)
+        check_finite("class", answer.class_logits)
+        find = partial(segmented, self.task, answer, frame, request)
+        # A device's errors are for whoever runs the pipeline.
+        return find if answer.mask_logits.device.type == "cpu" else done(find())
+
+
+def done(label_map: LabelMap) -> Find:
+    """The post-processing of a frame whose label map is there."""
+    return lambda: label_map
 
 
 def preprocessed(preprocess: Preprocessor, request: Request) -> list[Tensor]:
@@ -153,7 +170,7 @@ def scored(output: StepResult, memory: Memory | None) -> StepResult:
 
 
 def segmented(task: Task, output: StepResult, frame: FrameInput, request: Request) -> LabelMap:
-    """The network's answer to one frame, post-processed; raises `NotFiniteError`."""
+    """The network's answer to one frame, post-processed."""
     options = request.options
     return postprocess(
         output.mask_logits,
@@ -173,24 +190,24 @@ def segmented(task: Task, output: StepResult, frame: FrameInput, request: Reques
     )
 
 
-def finished(
-    find: Callable[[], LabelMap],
+def answered(
+    checked: Callable[[], Find],
     output: StepResult,
     memory: Memory | None,
     request: Request,
     before: tuple[float, float],
 ) -> FrameOutput | NotFiniteError:
-    """The rest of a frame; gives the error in place of one that is not finite.
+    """A frame after the network; gives the error in place of one that is not finite.
 
-    find: does the post-processing. before: seconds of the preprocessing and the network.
+    checked: raises `NotFiniteError` for it. before: seconds of the preprocessing and the network.
     """
     begun = time.perf_counter()
     try:
-        label_map = find()
+        find = checked()
     except NotFiniteError as error:
         return error.with_traceback(None)  # it holds the whole batch
     logits = _logits(output) if request.with_logits else None
-    return FrameOutput(label_map, logits, output.next_queries, memory, *before, time.perf_counter() - begun)
+    return FrameOutput(find, logits, output.next_queries, memory, *before, time.perf_counter() - begun)
 
 
 def _logits(output: StepResult) -> Logits:

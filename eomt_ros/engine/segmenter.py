@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from eomt_ros.continuity import MAX_GAP, Admitted
-from eomt_ros.engine.begun import Begun, Located
+from eomt_ros.engine.begun import Begun, Found
 from eomt_ros.engine.device import free_devices
-from eomt_ros.engine.errors import EngineError, NotFiniteError
+from eomt_ros.engine.errors import EngineError, NotFiniteError, OutOfMemoryError
 from eomt_ros.engine.fallback import PipelineWithFallback
 from eomt_ros.engine.ignore_mask import IgnoreMask, load_ignore_mask
 from eomt_ros.engine.loading import Loaded, load, made_ready, with_score_threshold
@@ -32,6 +33,7 @@ from eomt_ros.engine.tracking.shared_ids import SharedIds
 from eomt_ros.engine.tracking.tracker import Identities
 from eomt_ros.extras import missing
 from eomt_ros.model_options import GONE, ModelOptions, rules_of
+from eomt_ros.one_ahead import one_ahead
 from eomt_ros.stamps import SECOND, Stamp
 
 if TYPE_CHECKING:
@@ -303,33 +305,75 @@ class Segmenter:
         pipeline = self._open_pipeline
         active = pipeline.active
         begun: dict[int, Begun] = {}
-        found: dict[int, FrameOutput | EngineError | ValueError] = {}
+        outputs: dict[int, FrameOutput | EngineError | ValueError] = {}
         for index, given in enumerate(zip(images, streams, stamps, locate, strict=True)):
             try:
                 begun[index] = Begun.of(*given, task=self._task, step=active.step)
             except ValueError as error:
                 if not return_exceptions:
                     raise
-                found[index] = error.with_traceback(None)
+                outputs[index] = error.with_traceback(None)
         inputs = [each.frame for each in begun.values()]
         request = Request(inputs, self._options, with_masks, with_logits, with_confidence)
-        found.update(zip(begun, pipeline.run(active, request), strict=True))
-        failed = [each for each in found.values() if isinstance(each, Exception)]
+        outputs.update(zip(begun, pipeline.run(active, request), strict=True))
+        failed = [each for each in outputs.values() if isinstance(each, Exception)]
         if failed and not return_exceptions:
             try:
                 raise failed[0]
             finally:
-                del failed, found  # else the error and its traceback hold each other, and the images
-        located = {index: begun[index].located(each) for index, each in found.items() if isinstance(each, FrameOutput)}
+                del failed, outputs  # else the error and its traceback hold each other, and the images
+        found: dict[int, Found] = {}
+        for index, output in outputs.items():
+            if isinstance(output, FrameOutput):
+                try:
+                    found[index] = begun[index].found(output)
+                except OutOfMemoryError as error:
+                    if not return_exceptions:
+                        raise
+                    outputs[index] = error.with_traceback(None)
         # Only now, when nothing can fail any more: a stream is never left half updated.
-        return [
-            self._result(each, begun[index], request, located[index]) if isinstance(each, FrameOutput) else each
-            for index, each in sorted(found.items())
-        ]
+        results: list[FrameResult | EngineError | ValueError] = []
+        for index, output in sorted(outputs.items()):
+            if isinstance(output, FrameOutput):
+                begun[index].advance(output, propagates=self._family.propagates)
+                results.append(self._result(output, begun[index], request, found[index]))
+            else:
+                results.append(output)
+        return results
+
+    def begin(
+        self,
+        image: np.ndarray | PilImage,
+        stream: Stream,
+        *,
+        stamp: Stamp | Admitted | None = None,
+        locate: Locate | None = None,
+        **wanted: Any,
+    ) -> Callable[[], FrameResult]:
+        """Runs the network on the next frame of a stream; what this gives does the rest, and returns its result.
+
+        The rest may run on another thread while this one begins the next frame: it uses the stream's ids, and nothing
+        that the next frame starts from. On one thread at a time, frames are begun in their order, and so are the rests
+        done. wanted: with_masks, with_logits, with_confidence; all else as in `segment`. Raises as `segment`; the rest
+        raises what `locate` does, and `OutOfMemoryError`, after which the stream has gone on nevertheless.
+        """
+        pipeline = self._open_pipeline
+        active = pipeline.active
+        begun = Begun.of(image, stream, stamp, locate, task=self._task, step=active.step)
+        request = Request([begun.frame], self._options, **wanted)
+        (output,) = pipeline.run(active, request)
+        if not isinstance(output, FrameOutput):
+            try:
+                raise output
+            finally:
+                del output  # as in `segment_batch`
+        begun.advance(output, propagates=self._family.propagates)
+        return lambda: self._result(output, begun, request, begun.found(output))
 
     def segment_video(self, path: str | Path, **wanted: Any) -> Iterator[FrameResult]:
         """Segments the frames of a video file, one after the other, in a stream of its own.
 
+        While a result is in use, a thread reads the next frame and runs the network on it; it ends with the iterator.
         path: a video as ffmpeg reads it. wanted: with_masks, with_logits, with_confidence of `segment`. Raises
         `VideoError` of `eomt_ros.video` for a file that cannot be read as a video, `ImportError` without PyAV.
         """
@@ -338,9 +382,15 @@ class Segmenter:
         except ImportError as error:
             raise ImportError(missing(error, "evaluation")) from error
         problems: list[str] = []
-        stream = self.open_stream()
-        for frame in read_video(Path(path), problems):
-            yield stream.segment(frame.image, stamp=Fraction(frame.stamp, SECOND), **wanted)
+
+        def begun() -> Generator[Callable[[], FrameResult], None, None]:
+            stream = self.open_stream()
+            for frame in read_video(Path(path), problems):
+                yield stream.begin(frame.image, stamp=Fraction(frame.stamp, SECOND), **wanted)
+
+        with closing(one_ahead(begun())) as ahead:
+            for finish in ahead:
+                yield finish()
         for problem in problems:
             log.warning("%s: %s", path, problem)
 
@@ -351,15 +401,13 @@ class Segmenter:
             raise EngineError("the segmenter is closed; load the model again")
         return self._pipeline
 
-    def _result(self, frame: FrameOutput, begun: Begun, request: Request, located: Located) -> FrameResult:
-        """The frame with ids, and the stream behind it."""
+    def _result(self, frame: FrameOutput, begun: Begun, request: Request, found: Found) -> FrameResult:
+        """The frame with ids."""
         begin = perf_counter()
         stream, start = begun.stream, begun.start
         if start.reset_reason:
-            stream.reset()
-        queries = frame.queries if self._family.propagates else None
-        stream._state = start._replace(queries=queries, memory=frame.memory, reset_reason="")
-        label_map, options = frame.label_map, request.options
+            stream.forget_ids()
+        label_map, options = found.label_map, request.options
         named = self.task != "semantic"
         segments = segments_of(
             label_map,
@@ -368,7 +416,7 @@ class Segmenter:
             begun.stamp,
             fused=options.fuse_stuff and self.task == "panoptic",
             propagated=self._family.propagates,
-            places=located.places,
+            places=found.places,
             embeddings=embeddings_of(begun.frame.image, label_map) if named else None,
             recall=Recall(options.remember, options.remember_similarity),
         )
@@ -389,7 +437,7 @@ class Segmenter:
             timings=Timings(
                 preprocess=frame.preprocess,
                 network=frame.network,
-                postprocess=frame.postprocess + perf_counter() - identified,
-                identity=located.seconds + identified - begin,
+                postprocess=found.postprocess + perf_counter() - identified,
+                identity=found.identity + identified - begin,
             ),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -75,7 +76,9 @@ class State(NamedTuple):
 class Stream:
     """One camera of a segmenter: the queries that the next frame starts from, and the ids given so far.
 
-    Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time.
+    Made by `Segmenter.open_stream`. A stream takes the frames of one camera, in order, one at a time. What a frame
+    starts from (queries, memory, the time and size of the frame before) belongs to the thread that begins frames, the
+    ids to the one that does the rest; see `begin`.
 
     `max_gap`: seconds that may be between two frames; 0 for any. It may be changed at any time.
     """
@@ -107,6 +110,13 @@ class Stream:
         admitted = stamp if isinstance(stamp, Admitted) else self.admit(stamp)
         return self._segmenter.segment(image, self, stamp=admitted, **wanted)
 
+    def begin(
+        self, image: np.ndarray | PilImage, *, stamp: Stamp | Admitted | None = None, **wanted: Any
+    ) -> Callable[[], FrameResult]:
+        """Begins the next frame as `Segmenter.begin`, and otherwise as `segment`."""
+        admitted = stamp if isinstance(stamp, Admitted) else self.admit(stamp)
+        return self._segmenter.begin(image, self, stamp=admitted, **wanted)
+
     def admit(self, stamp: Stamp | None) -> Admitted:
         """Judges the time of the next frame, for a caller that may leave it out or segment it later.
 
@@ -119,5 +129,13 @@ class Stream:
 
     def reset(self) -> None:
         """Forgets queries and ids, as if the camera had just been switched on; the next epoch begins."""
+        self.forget_frames()
+        self.forget_ids()
+
+    def forget_frames(self) -> None:
+        """The part of `reset` that belongs to the thread that begins frames."""
         self._state = State()
+
+    def forget_ids(self) -> None:
+        """The other part of `reset`: it has its turn among the rests of the frames."""
         self._identities.restart()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from eomt_ros.continuity import MAX_GAP
+from eomt_ros.continuity import MAX_GAP, Admitted
 from eomt_ros.engine.begun import Begun
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import FrameOutput, Request, segmented
 from eomt_ros.engine.results import FrameResult
 from eomt_ros.engine.segmenter import Segmenter
+from eomt_ros.engine.stream import State
 from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.model_options import ModelOptions
 from eomt_ros.stamps import Stamp
@@ -55,14 +57,35 @@ class ThresholdSweep:
     ) -> tuple[FrameResult, list[FrameResult]]:
         """Segments the next frame as `Stream.segment`; the result, and those of the others.
 
-        These have no confidence and no segments' masks. Raises as `Stream.segment`; all streams are then as before.
+        These have no confidence and no segments' masks. Raises as `Stream.segment`.
+        """
+        return self.begin(image, stamp=stamp, locate=locate, with_masks=with_masks)()
+
+    def begin(
+        self,
+        image: np.ndarray,
+        *,
+        stamp: Stamp | None = None,
+        locate: Locate | None = None,
+        with_masks: bool = False,
+    ) -> Callable[[], tuple[FrameResult, list[FrameResult]]]:
+        """Begins the next frame as `Stream.begin`; what this gives does the rest of `segment`, and alone uses the
+        streams of the others.
         """
         admitted = self.stream.admit(stamp)
-        found = self._segmenter.segment(
-            image, self.stream, stamp=admitted, locate=locate, with_masks=with_masks, with_logits=True
-        )
+        finish = self.stream.begin(image, stamp=admitted, locate=locate, with_masks=with_masks, with_logits=True)
+        return partial(self._finish, finish, self.stream._state, image, admitted, locate)
+
+    def _finish(
+        self,
+        finish: Callable[[], FrameResult],
+        state: State,
+        image: np.ndarray,
+        admitted: Admitted,
+        locate: Locate | None,
+    ) -> tuple[FrameResult, list[FrameResult]]:
+        found = finish()
         assert found.logits is not None
-        state = self.stream._state
         step = self._segmenter._open_pipeline.active.step
         masks, classes = (torch.from_numpy(each)[None].to(step.device) for each in vars(found.logits).values())
         if state.memory is not None:
@@ -72,13 +95,16 @@ class ThresholdSweep:
         for stream, options in self._others:
             begun = Begun.of(image, stream, admitted, locate, task=self._segmenter._task, step=step)
             request = Request([begun.frame], options, with_masks=False, with_logits=False, with_confidence=False)
-            label_map = segmented(self._segmenter._task, answer, begun.frame, request)
+            find = partial(segmented, self._segmenter._task, answer, begun.frame, request)
             queries = step.first_queries if state.queries is None else state.queries
-            output = FrameOutput(label_map, None, queries, state.memory, math.nan, math.nan, math.nan)
-            results.append(self._segmenter._result(output, begun, request, begun.located(output)))
+            output = FrameOutput(find, None, queries, state.memory, math.nan, math.nan, math.nan)
+            shown = begun.found(output)
+            begun.advance(output, propagates=self._segmenter._family.propagates)
+            results.append(self._segmenter._result(output, begun, request, shown))
         return replace(found, logits=None), results
 
-    def reset(self) -> None:
-        """Forgets queries and ids in all streams."""
-        for stream in (self.stream, *(stream for stream, _ in self._others)):
+    def forget_ids(self) -> None:
+        """As `Stream.forget_ids`, in all streams."""
+        self.stream.forget_ids()
+        for stream, _ in self._others:
             stream.reset()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from fractions import Fraction
 from functools import partial
@@ -20,6 +21,7 @@ from eomt_ros.engine.postprocess.label_map import Region
 from eomt_ros.engine.tracking.places import Locate, Places
 from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.sources.sequence import FrameInSpace, SourceFrame
+from eomt_ros.one_ahead import one_ahead
 from eomt_ros.regular_file import sha256_of
 from eomt_ros.stamps import SECOND
 
@@ -45,12 +47,33 @@ class Predictions(Protocol):
         """The prediction for the next frame of the sequence; None where there is none. Unknown timings are NaN."""
         ...
 
+    def begin(self, frame: SourceFrame) -> Callable[[], FrameResult | None]:
+        """Begins the next frame; what this gives does the rest of `find`, on any thread, while another begins the frame
+        after it.
+        """
+        return partial(self.find, frame)
+
     def problems(self) -> list[str]:
         """Problems so far, a sentence each."""
         ...
 
 
-class EnginePredictions:
+def found_in(
+    frames: Iterator[SourceFrame], predictions: Predictions
+) -> Generator[tuple[SourceFrame, FrameResult | None], None, None]:
+    """The frames with their predictions, each while a thread reads and begins the next one, which also closes them."""
+
+    def begun() -> Generator[tuple[SourceFrame, Callable[[], FrameResult | None]], None, None]:
+        with closing(frames):  # type: ignore[type-var]  # a generator
+            for frame in frames:
+                yield frame, predictions.begin(frame)
+
+    with closing(one_ahead(begun())) as ahead:
+        for frame, finish in ahead:
+            yield frame, finish()
+
+
+class EnginePredictions(Predictions):
     """Segments the frames, by the rules of the node, so that the results are the same to the last bit.
 
     with_masks: with whole masks, also where they cover each other. places: things get their ids by their places too,
@@ -92,26 +115,39 @@ class EnginePredictions:
         """Segments the next frame; None where it is late, and where the engine cannot, after which the stream begins
         anew.
         """
+        return self.begin(frame)()
+
+    def begin(self, frame: SourceFrame) -> Callable[[], FrameResult | None]:
+        """Runs the network on the next frame, see `Segmenter.begin`; what this gives does the rest of `find`."""
         height, width, _ = frame.image.shape
         if not self._warm:
             self._warm = True
             self._segmenter.warm_up(height, width)
         try:
-            result = self._segment(frame)
+            finish = self._begin(frame)
         except LateFrameError as error:
             self._late.add(str(error))
-            return None
+            return lambda: None
         except EngineError as error:
             self._failed.add(f"at {frame.stamp} ns: {error}")
-            self._reset()
+            self._stream.forget_frames()
+            return self._forget_ids
+        return partial(self._finish, frame.stamp, finish)
+
+    def _finish(self, stamp: int, finish: Callable[[], FrameResult]) -> FrameResult | None:
+        try:
+            result = finish()
+        except EngineError as error:
+            self._failed.add(f"at {stamp} ns: {error}")
+            self._forget_ids()
             return None
         if result.reset_reason:
             self._resets.add(result.reset_reason)
         return result
 
-    def _segment(self, frame: SourceFrame) -> FrameResult:
+    def _begin(self, frame: SourceFrame) -> Callable[[], FrameResult]:
         stamp, locate = Fraction(frame.stamp, SECOND), self._locate(frame)
-        return self._stream.segment(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
+        return self._stream.begin(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
 
     def _locate(self, frame: SourceFrame) -> Locate | None:
         """What gives the places of the things in a frame; None where nothing can."""
@@ -120,8 +156,8 @@ class EnginePredictions:
         self.settings = {**self.settings, "places": "depth and odometry"}
         return partial(_places, frame.space)
 
-    def _reset(self) -> None:
-        self._stream.reset()
+    def _forget_ids(self) -> None:
+        self._stream.forget_ids()
 
     def problems(self) -> list[str]:
         """Frames that were left out or could not be segmented, and breaks after which ids began anew."""

@@ -22,6 +22,7 @@ from eomt_ros.evaluation.errors import SourceError
 from eomt_ros.evaluation.frame import LabelImage
 from eomt_ros.evaluation.label_image import LabelImageError, decode_labels
 from eomt_ros.evaluation.output_bag import INSTANCE_ARRAY, NODE
+from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.sources.cameras import camera_names
 from eomt_ros.evaluation.sources.sequence import FrameSequence, SourceFrame
 from eomt_ros.printable import printable
@@ -31,7 +32,7 @@ LOOK_AHEAD = 64
 """Most results that wait for their other parts: the node publishes the parts of a result together."""
 
 
-class RecordedPredictions:
+class RecordedPredictions(Predictions):
     """The results in a bag: of the only node in it that published `InstanceArray`, with its images of classes and ids.
 
     Of several cameras of a bag, each has the results whose camera is a step of its topic: those in `/segment/front` are

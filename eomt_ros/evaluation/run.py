@@ -28,7 +28,7 @@ from eomt_ros.evaluation.formats.track_metrics import TrackMetrics
 from eomt_ros.evaluation.json_file import plain
 from eomt_ros.evaluation.metrics import STANDARD_LIMITS, ObjectLimits
 from eomt_ros.evaluation.output_folder import BAG, EXPORTS, FRAMES, OBJECTS, OVERLAY
-from eomt_ros.evaluation.predictions import Predictions
+from eomt_ros.evaluation.predictions import Predictions, found_in
 from eomt_ros.evaluation.progress import Progress
 from eomt_ros.evaluation.provenance import provenance
 from eomt_ros.evaluation.recorded import bag_name
@@ -142,9 +142,8 @@ class _Evaluation:
             robot = self.predictions.robot
             frames = sequence.frames(robot.model.class_names, None if robot.are_the_models else robot.class_ids)
             try:
-                with closing(frames):  # type: ignore[type-var]  # a generator
-                    for frame in frames:
-                        found = self.predictions.find(frame)
+                with closing(found_in(frames, self.predictions)) as each:
+                    for frame, found in each:
                         if found is not None:
                             waiting.append(
                                 scoring.submit(self._score, frame, found, [] if swept is None else swept.swept)

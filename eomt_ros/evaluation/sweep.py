@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -113,7 +113,7 @@ class SweptPredictions(EnginePredictions):
         self.points = points_of(sweeps)
         self.settings = {**self.settings, "sweep": [f"{each.option}={_listed(each.values)}" for each in sweeps]}
         self.swept: list[FrameResult] = []
-        """Of the frame found last, at each of the points."""
+        """Of the frame found last, at each of the points; of the thread that does the rests."""
 
     def start_sequence(self, name: str) -> None:
         """Begins a new stream at each of the points."""
@@ -122,14 +122,18 @@ class SweptPredictions(EnginePredictions):
         self._sweep = ThresholdSweep(self._segmenter, others, max_gap=self._max_gap)
         self._stream = self._sweep.stream
 
-    def _segment(self, frame: SourceFrame) -> FrameResult:
-        stamp = Fraction(frame.stamp, SECOND)
-        locate = self._locate(frame)
-        result, self.swept = self._sweep.segment(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
-        return result
+    def _begin(self, frame: SourceFrame) -> Callable[[], FrameResult]:
+        stamp, locate = Fraction(frame.stamp, SECOND), self._locate(frame)
+        finish = self._sweep.begin(frame.image, stamp=stamp, locate=locate, with_masks=self._with_masks)
 
-    def _reset(self) -> None:
-        self._sweep.reset()
+        def finish_all() -> FrameResult:
+            result, self.swept = finish()
+            return result
+
+        return finish_all
+
+    def _forget_ids(self) -> None:
+        self._sweep.forget_ids()
 
 
 def engine_predictions(

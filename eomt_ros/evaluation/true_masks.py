@@ -14,13 +14,14 @@ from eomt_ros.engine.model.labels import load_labels
 from eomt_ros.engine.model.taxonomy import robot_labels
 from eomt_ros.evaluation.counting import Tally
 from eomt_ros.evaluation.frame import LabelImage
+from eomt_ros.evaluation.predictions import Predictions
 from eomt_ros.evaluation.recorded import NOT_TIMED, labels_named
 from eomt_ros.evaluation.sources.sequence import SourceFrame
 
 LARGEST_ID = np.iinfo(np.uint16).max
 
 
-class TrueMasks:
+class TrueMasks(Predictions):
     """Predicts the ground truth of each frame, see `Predictions`.
 
     model: its name says which of the shipped tables of classes is used. labels: another table. taxonomy, classes: as in

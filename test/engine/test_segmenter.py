@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import re
+import threading
 import tracemalloc
 import weakref
 from collections.abc import Sequence
@@ -655,6 +656,17 @@ def test_a_video_is_segmented_frame_by_frame_in_a_stream_of_its_own(segmenter, t
         expected = stream.segment(frame.image, stamp=stamp, with_masks=True)
         assert result.segments == expected.segments
         np.testing.assert_array_equal(result.panoptic, expected.panoptic)
+
+
+def test_who_stops_a_video_early_leaves_no_thread(segmenter, tmp_path):
+    with VideoWriter(tmp_path / "video.mp4") as video:
+        for number in range(4):
+            video.write(picture(64, 96, number), number * 10**8)
+    before = set(threading.enumerate())
+    for _ in segmenter.segment_video(tmp_path / "video.mp4"):
+        assert set(threading.enumerate()) - before, "the next frame has a thread"
+        break
+    assert set(threading.enumerate()) == before
 
 
 def test_a_file_that_is_no_video_is_refused_by_name(segmenter, tmp_path):

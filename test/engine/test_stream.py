@@ -97,6 +97,24 @@ def test_frames_that_were_admitted_and_left_out_are_no_gap(segmenter):
     assert [result.reset_reason for result in results] == ["", ""]
 
 
+def test_a_frame_that_is_begun_before_the_one_before_is_done_gets_the_same(segmenter):
+    sizes = [(96, 128), (96, 128), (64, 96), (64, 96), (64, 96), (64, 96)]
+    seconds = [0, 0.1, 0.2, 0.3, 60, 60.1]
+    stream, plain = segmenter.open_stream(), segmenter.open_stream()
+    rests = [
+        stream.begin(picture(number, *size), stamp=BEGIN + second)
+        for number, (size, second) in enumerate(zip(sizes, seconds, strict=True))
+    ]
+    epochs = []
+    for number, (size, second, rest) in enumerate(zip(sizes, seconds, rests, strict=True)):
+        ours, theirs = rest(), plain.segment(picture(number, *size), stamp=BEGIN + second)
+        assert equal(ours, theirs)
+        assert np.array_equal(ours.confidence, theirs.confidence)
+        assert (ours.epoch, ours.reset_reason) == (theirs.epoch, theirs.reset_reason)
+        epochs.append(ours.epoch)
+    assert epochs == [0, 0, 1, 1, 2, 2]
+
+
 def test_in_a_batch_one_stream_breaks_alone(segmenter):
     streams = [after(segmenter, 1, 2), after(segmenter, 1, 2)]
     stamps = [streams[0].admit(BEGIN + 60), streams[1].admit(BEGIN + Fraction(2, 10))]

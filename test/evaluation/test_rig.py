@@ -175,9 +175,9 @@ def test_a_camera_that_was_not_begun_has_no_figures(rig: Path, segmenter: Segmen
     options = EvaluationOptions(video=False)
 
     class StopsInFront(EnginePredictions):
-        def find(self, frame: Any) -> Any:
+        def begin(self, frame: Any) -> Any:
             options.stop.set()
-            return super().find(frame)
+            return super().begin(frame)
 
     sequences = open_sequences([rig], topics=TOPICS, truth=TruthSource())
     found = evaluate(sequences, StopsInFront(segmenter), tmp_path, options)

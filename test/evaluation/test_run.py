@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -378,11 +378,16 @@ class StopsAfter(EnginePredictions):
         self._left = frames
         self._stop = options.stop
 
-    def find(self, frame: SourceFrame) -> FrameResult | None:
-        self._left -= 1
-        if not self._left:
-            self._stop.set()
-        return super().find(frame)
+    def begin(self, frame: SourceFrame) -> Callable[[], FrameResult | None]:
+        rest = super().begin(frame)
+
+        def finish() -> FrameResult | None:
+            self._left -= 1
+            if not self._left:
+                self._stop.set()
+            return rest()
+
+        return finish
 
 
 @pytest.mark.parametrize("frames", [1, 5, FRAMES + 2])

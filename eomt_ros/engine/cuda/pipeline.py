@@ -25,12 +25,14 @@ from eomt_ros.engine.device import free_devices, is_device_failure, is_out_of_me
 from eomt_ros.engine.errors import NotFiniteError, first_line
 from eomt_ros.engine.networks import StepResult
 from eomt_ros.engine.pipeline import (
+    Find,
     FrameInput,
     FrameOutput,
     Request,
     StepwisePipeline,
     Task,
-    finished,
+    answered,
+    done,
     preprocessed,
     remembered,
     run_network,
@@ -118,8 +120,8 @@ class CudaPipeline:
         before = prepared - begin, time.perf_counter() - prepared
         frames = []
         for index, output in enumerate(outputs):
-            find = partial(self._label_map, labels[index], answers[index], request.frames[index], request)
-            frames.append(finished(find, output, memories[index], request, before))
+            checked = partial(self._checked, labels[index], answers[index], request.frames[index], request)
+            frames.append(answered(checked, output, memories[index], request, before))
         return frames
 
     def _network(self, pixels: Tensor, queries: Tensor) -> StepResult:
@@ -133,6 +135,9 @@ class CudaPipeline:
         step = LabelStep(self._task, placement, self._places)
         graph = self._graph(("labels", placement.image, answer.mask_logits.shape), step, inputs)
         return [_start_copy(part) for part in graph(*inputs)]
+
+    def _checked(self, labels: Sequence[Tensor], answer: StepResult, frame: FrameInput, request: Request) -> Find:
+        return done(self._label_map(labels, answer, frame, request))
 
     def _label_map(self, labels: Sequence[Tensor], answer: StepResult, frame: FrameInput, request: Request) -> LabelMap:
         winner, confidence, table, head = labels

@@ -63,13 +63,11 @@ def postprocess(
     """Segments one frame.
 
     mask_logits: (windows or 1, queries, h, w). class_logits: (windows or 1, queries, classes + 1), the last one "no
-    object". Of any float type; the arithmetic is float32. placement: of the image. task: "semantic", "instance" or
-    "panoptic", several windows for the first only. The thresholds lie in 0..1; the instance task has no overlap
-    threshold, the semantic task none at all. seen: as in `LabelMap.of`. of_instances: `top_k` and `score_masks` of
-    `postprocess.instance`. Raises `NotFiniteError` for NaN or infinity in the logits.
+    object". Finite, see `check_finite`, and of any float type; the arithmetic is float32. placement: of the image.
+    task: "semantic", "instance" or "panoptic", several windows for the first only. The thresholds lie in 0..1; the
+    instance task has no overlap threshold, the semantic task none at all. seen: as in `LabelMap.of`. of_instances:
+    `top_k` and `score_masks` of `postprocess.instance`.
     """
-    check_finite("mask", mask_logits)
-    check_finite("class", class_logits)
     thresholds = Thresholds(score_threshold, mask_threshold, overlap_threshold)
     # Of a mask that others cover in part, the pixels that are seen cannot be counted in the image of winners.
     whole = task == "instance" and (with_masks or seen is not None)
