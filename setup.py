@@ -25,7 +25,7 @@ setup(
     package_data={
         "eomt_ros": ["py.typed"],
         "eomt_ros.config": ["*.yaml", "*.rviz", "*.xml", "labels/*.yaml", "taxonomies/*.yaml"],
-        "eomt_ros.checkpoint": ["*.json", "*.safetensors", "*.yaml"],
+        "eomt_ros.checkpoint": ["*.json", "*.safetensors", "*.yaml", "exported/*/*"],
         "eomt_ros.evaluation.report": ["templates/*"],
         "eomt_ros.interfaces": ["*.msg"],
         "eomt_ros.training.report": ["templates/*"],

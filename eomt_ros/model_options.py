@@ -137,7 +137,7 @@ class ModelOptions(Options):
     backend: str = option(
         "auto",
         "Runtime of the network. 'auto': torch on a GPU, and with precision 'float32'; else, on a CPU, OpenVINO where"
-        " it is installed and has an export of the model, else torch.",
+        " it is installed and has an export of the model, as it has of 'demo', else torch.",
         choices=("auto", "torch", "openvino", "onnxruntime"),
     )
     fit: str = option(

@@ -20,7 +20,8 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="where to put it (default: the folder 'exported' next to model.safetensors, where it is looked for)",
+        help="where to put it (default: the folder 'exported' next to model.safetensors, where it is looked for, "
+        "in place of what was exported of other weights)",
     )
     parser.add_argument(
         "--precision",
@@ -32,10 +33,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(options: argparse.Namespace) -> None:
     """Exports the model and says where to. Raises `EngineError`."""
-    from eomt_ros.engine.backends.export_cache import exported, exports_beside
+    from eomt_ros.engine.backends.export_cache import exported, exports_beside, remove_outdated
     from eomt_ros.engine.device import PRECISIONS
     from eomt_ros.engine.model.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(options.model)
-    place = options.out or exports_beside(loaded)
-    print(exported(loaded, PRECISIONS[options.precision], [place]))
+    entry = exported(loaded, PRECISIONS[options.precision], [options.out or exports_beside(loaded)])
+    if options.out is None:
+        remove_outdated(entry)
+    print(entry)

@@ -73,9 +73,9 @@ def _chosen_for(loaded: Checkpoint, asked: ModelOptions) -> ModelOptions:
             "task %r, but %s is made for %r: it is segmented as asked, and finds what the model was trained for",
             *(options.task, loaded.name, loaded.task),
         )
-    if (torch_alone := _torch_alone(loaded, asked)) and asked.backend not in ("auto", "torch"):
+    if not family.exports and asked.backend not in ("auto", "torch"):
         raise ValueError(
-            f"backend is {asked.backend!r}, but {torch_alone} with backend 'torch' only; use that, or 'auto'"
+            f"backend is {asked.backend!r}, but a {family.name} runs with backend 'torch' only; use that, or 'auto'"
         )
     if asked.score_memory and not family.propagates:
         raise ValueError(
@@ -125,23 +125,9 @@ def with_score_threshold(options: ModelOptions, family: Family) -> ModelOptions:
     return replace(options, score_threshold=family.score_thresholds.get(options.task, 0.0))
 
 
-def _torch_alone(loaded: Checkpoint, asked: ModelOptions) -> str | None:
-    """The part of the options that no export serves: it has one size of image, and the parts of a ViT only."""
-    if not loaded.family.exports:
-        return f"a {loaded.family.name} runs"
-    if _is_padded(loaded, asked):
-        return "fit 'keep_aspect' runs"
-    if asked.size not in (0, own := size_of(loaded, asked.fit)):
-        return f"size {asked.size}, where the model's is {own}, runs"
-    return None
-
-
 def _backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
     """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
-    torch_alone = _torch_alone(loaded, asked)
-    if torch_alone and loaded.family.exports and asked.backend == "auto":
-        log.info("backend 'auto': torch, since %s with that only", torch_alone)
-    backend = "torch" if torch_alone else asked.backend
+    backend = asked.backend if loaded.family.exports else "torch"
     return open_backend(loaded, backend, asked.device, asked.precision)
 
 

@@ -102,7 +102,7 @@ class Segmenter:
     def of(cls, checkpoint: Checkpoint, **options: Any) -> Segmenter:
         """Makes a checkpoint that is in memory ready, such as one that is still in training.
 
-        Its network is the segmenter's from then on: it is moved to the device and rounded. options: those of
+        Its network is the segmenter's from then on: it is moved to the device and rounded, or freed. options: those of
         `ModelOptions` by name, but not `model` and `labels`; with device and precision named, nothing is ever read from
         the checkpoint's folder. Raises as `load`.
         """

@@ -250,12 +250,6 @@ def test_eomts_likeliest_pairs_are_scored_with_their_masks(tmp_path: Path) -> No
     assert len(expected) >= 5
 
 
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
-def test_keep_aspect_runs_with_torch_alone_and_says_so(load: Callable[..., Segmenter], backend: str) -> None:
-    with pytest.raises(ValueError, match=f"backend is '{backend}', but fit 'keep_aspect' runs with backend 'torch'"):
-        load(backend=backend)
-
-
 @pytest.mark.parametrize(
     ("write", "settings", "said"),
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,6 @@ def test_a_network_whose_positions_are_rotations_is_at_any_size_as_one_made_for_
         ({"size": -16}, "size: got -16, expected 0 to 2048"),
         ({"size": 1 << 20}, "size: got 1048576, expected 0 to 2048"),
         ({"size": 48.0}, r"size: got 48.0 \(float\), expected a whole number"),
-        ({"size": 48, "backend": "openvino"}, "backend is 'openvino', but size 48, where the model's is 64, runs with"),
     ],
     ids=str,
 )
@@ -87,10 +85,3 @@ def test_a_mask2former_that_does_not_resize_has_no_size(tmp_path: Path) -> None:
     assert load(folder).size == 0
     with pytest.raises(ValueError, match=r"size is 64, but the processor of model resizes no image .*; use 0"):
         load(folder, size=64)
-
-
-def test_what_auto_runs_instead_of_an_export_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = write_checkpoint(tmp_path / "model")
-    with caplog.at_level(logging.INFO):
-        assert Segmenter.load(folder, device="cpu", size=48).backend == "torch"
-    assert "backend 'auto': torch, since size 48, where the model's is 64, runs with that only" in caplog.text

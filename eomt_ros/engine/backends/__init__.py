@@ -7,7 +7,7 @@ import logging
 import torch
 
 from eomt_ros.engine.backends.backend import Backend
-from eomt_ros.engine.backends.export_cache import find
+from eomt_ros.engine.backends.export_cache import exports_beside, find
 from eomt_ros.engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from eomt_ros.engine.backends.openvino_backend import OpenVinoBackend, openvino_is_installed
 from eomt_ros.engine.backends.torch_backend import TorchBackend
@@ -22,13 +22,15 @@ log = logging.getLogger(__name__)
 
 
 def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
-    """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used.
+    """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used, or has no weights.
 
     backend, device, precision: of `ModelOptions`. Raises `ValueError` where they do not go together on this machine,
     `BackendError` where a backend that was asked for by name is missing or fails, `OutOfMemoryError` where a device
     that was asked for by name has no memory left for the weights.
     """
     opened = _open(checkpoint, backend, device, precision)
+    if opened.name != "torch":  # whose weights they are; the others have made their own of them
+        checkpoint.network.to(device=torch.device("meta"), dtype=torch.float32)
     log.info("%s runs on %s: %s, %s", checkpoint.name, opened.runs_on, opened.name, opened.precision)
     return opened
 
@@ -72,7 +74,15 @@ def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
     # "auto" never exports: that takes up to a minute, and does not pay on every CPU.
     folder = find(checkpoint, torch.float32)
     if folder is None:
-        log.info("backend 'auto': torch; for OpenVINO the model has to be exported once: eomt-ros export MODEL")
+        beside = exports_beside(checkpoint)
+        if beside.is_dir():
+            log.warning(
+                "backend 'auto': not OpenVINO but torch, because no export in %s is of this model and version; make it "
+                "anew: eomt-ros export MODEL",
+                beside,
+            )
+        else:
+            log.info("backend 'auto': torch; for OpenVINO the model has to be exported once: eomt-ros export MODEL")
         return None
     try:
         return OpenVinoBackend(checkpoint, precision, folder)

@@ -1,10 +1,12 @@
 """Exports a network's step as an ONNX file, with torch's answers to check it by.
 
 One ONNX file serves OpenVINO and ONNX Runtime, whatever their version and torch's, and a robot that is given it needs
-neither torch's exporter nor its packages.
+neither torch's exporter nor its packages. The weights stay in the checkpoint, and are joined to the file when it is
+read. Height and width are free in the file, and fixed by whoever runs it, because backends are fastest with fixed
+sizes: what tells the patches of a size apart comes in as an input.
 
-The batch is fixed at one frame: backends are fastest with fixed sizes, TensorRT takes minutes for every new one, and a
-frame's result does not depend on the streams that share its batch.
+The batch is one frame: TensorRT takes minutes for every new one, and a frame's result does not depend on the streams
+that share its batch.
 """
 
 from __future__ import annotations
@@ -23,21 +25,34 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import QueryVit, StepResult
+from eomt_ros.regular_file import read_bytes
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """To be raised whenever this module writes something else for the same network."""
 
 MODEL = "step.onnx"
 ANSWERS = "answers.safetensors"
+DATA = "step.onnx.data"
+"""The weights of a network that has more than an ONNX file can."""
+LARGEST_JOINED = 2**31 - 2**24
+"""Bytes of weights that an ONNX file can have."""
+LARGEST_MODEL = 1 << 26
+"""Bytes of the file without weights; of ViT-L it has less than one in a hundred of that."""
+WEIGHT = "network."
+"""What the names of weights in the file begin with."""
 INPUT_NAMES = ("pixels", "queries")
 OUTPUT_NAMES = ("mask_logits", "class_logits", "next_queries")
 PACKAGES = ("onnx", "onnxscript")
 
 TOLERANCES = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.1}
 """Largest error of a backend beside float32 torch, as a share of the root mean square; of ViT-S: 1e-6, 0.013."""
+
+ONNX_TYPES = {torch.float32: 1, torch.float16: 10}
+"""Of TensorProto.DataType in onnx.proto."""
 
 Step = Callable[[Tensor, Tensor], StepResult]
 
@@ -47,11 +62,20 @@ class Export:
     """A network's step, ready to be written."""
 
     program: torch.onnx.ONNXProgram
+    weights: dict[str, Tensor]
+    """By their names in the file."""
     answers: dict[str, Tensor]
 
     def write(self, folder: Path) -> None:
         """Writes its files; raises `OSError` where it cannot."""
-        self.program.save(folder / MODEL)
+        import onnx_ir
+
+        if _bytes_of(self.weights) > LARGEST_JOINED:
+            onnx_ir.save(self.program.model, folder / MODEL, external_data=DATA)
+        else:
+            for name in self.weights.keys() & self.program.model.graph.initializers.keys():
+                del self.program.model.graph.initializers[name]
+            (folder / MODEL).write_bytes(onnx_ir.to_proto(self.program.model).SerializeToString())
         # As bytes, because what safetensors writes itself only its owner may read.
         (folder / ANSWERS).write_bytes(save(self.answers))
 
@@ -87,15 +111,93 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
             f"in float32 the network's {', '.join(broken)} are NaN or infinite: an export has no measure"
         )
     step = _Step(network if dtype == torch.float32 else copy.deepcopy(network).to(dtype), dtype).eval()
+    free = torch.export.Dim.DYNAMIC
+    # Of three lengths, else the exporter may take the same length for the same dimension.
+    grid = network.settings.grid[0] + 1, network.settings.grid[1] + 2
+    size = [patches * network.settings.patch_size for patches in grid]
+    positions = network.positions(grid)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                step, inputs, input_names=INPUT_NAMES, output_names=OUTPUT_NAMES, dynamo=True, verbose=False
+                step,
+                (torch.zeros(1, 3, *size), network.first_queries().clone(), *positions),
+                input_names=(*INPUT_NAMES, *position_names(len(positions))),
+                output_names=OUTPUT_NAMES,
+                dynamic_shapes=({2: free, 3: free}, {}, tuple({0: free} for _ in positions)),
+                dynamo=True,
+                optimize=False,  # which would fold weights into others; the runtimes optimise
+                verbose=False,
             )
     except Exception as error:  # the exporter's errors have no common base, and those of its packages come through
         raise BackendError(f"torch {torch.__version__} cannot export the network: {first_line(error)}") from error
     assert program is not None
-    return Export(program, {name: _sample(answer) for name, answer in answers.items()})
+    _tidy(program)
+    return Export(program, _weights(step.network), {name: _sample(answer) for name, answer in answers.items()})
+
+
+def position_names(count: int) -> tuple[str, ...]:
+    """The names of the inputs for `QueryVit.positions`, so many."""
+    return tuple(f"positions_{index}" for index in range(count))
+
+
+def _tidy(program: torch.onnx.ONNXProgram) -> None:
+    """Names the free dimensions, and removes what is for the exporter's developers: where in its files, and this
+    machine's, each operation comes from.
+    """
+    import onnx_ir
+
+    graph = program.model.graph
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for output in node.outputs:
+            output.metadata_props.clear()
+            output.doc_string = None
+            if output not in graph.outputs:
+                output.shape = None
+    pixels, _, *positions = graph.inputs
+    pixels.shape = onnx_ir.Shape((1, 3, "height", "width"))
+    for each in positions:
+        assert each.shape is not None
+        each.shape = onnx_ir.Shape(("patches", each.shape[1]))
+    masks = graph.outputs[0]
+    assert masks.shape is not None
+    masks.shape = onnx_ir.Shape((1, masks.shape[1], "mask_height", "mask_width"))
+
+
+def _weights(network: QueryVit) -> dict[str, Tensor]:
+    return {WEIGHT + name: weight for name, weight in network.state_dict().items()}
+
+
+def _bytes_of(weights: dict[str, Tensor]) -> int:
+    return sum(weight.nbytes for weight in weights.values())
+
+
+def with_weights(folder: Path, network: QueryVit) -> bytes | Path:
+    """An export as runtimes read it, with the weights of the network that it was made from: a whole ONNX file's
+    content, or where it lies. Raises `OSError`.
+    """
+    if (folder / DATA).exists():
+        return folder / MODEL
+    dtype = PRECISIONS[folder.name.partition("-")[0]]
+    weights = {name: weight.to(dtype).contiguous() for name, weight in _weights(network).items()}
+    # Protobuf messages one after the other are one message, with the fields of both (protobuf.dev, encoding,
+    # "Last One Wins"): here ModelProto.graph.initializer of onnx.proto.
+    records: list[bytes | memoryview] = []
+    for name, weight in weights.items():
+        content = weight.view(-1).view(torch.uint8).numpy().data
+        head = b"".join(b"\x08" + _varint(length) for length in weight.shape)  # dims
+        head += b"\x10" + _varint(ONNX_TYPES[dtype]) + b"\x42" + _varint(len(name)) + name.encode()
+        head += b"\x4a" + _varint(len(content))  # raw_data
+        records += [b"\x2a" + _varint(len(head) + len(content)) + head, content]
+    length = sum(map(len, records))
+    return b"".join([read_bytes(folder / MODEL, LARGEST_MODEL), b"\x3a" + _varint(length), *records])
+
+
+def _varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
+    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])
 
 
 @contextlib.contextmanager
@@ -126,7 +228,7 @@ def check_step(step: Step, network: QueryVit, precision: str, folder: Path, who:
         if not error <= TOLERANCES[precision]:
             raise BackendError(
                 f"{who} computes something else than torch: {name} differs by {error:.2g} of its size, expected at "
-                f"most {TOLERANCES[precision]:g} in {precision}; use backend 'torch', or another version of {who}"
+                f"most {TOLERANCES[precision]:g} in {precision}; use backend 'torch', or another version of it"
             )
 
 
@@ -153,6 +255,7 @@ class _Step(nn.Module):
         self.network = network
         self.dtype = dtype
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        masks, classes, next_queries = self.network(pixels.to(self.dtype), queries.to(self.dtype))
+    def forward(self, pixels: Tensor, queries: Tensor, *positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        cast = [each.to(self.dtype) for each in (pixels, queries, *positions)]
+        masks, classes, next_queries = self.network(*cast[:2], tuple(cast[2:]))
         return masks.float(), classes.float(), next_queries.float()

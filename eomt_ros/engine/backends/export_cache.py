@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from eomt_ros.engine.backends.export import ANSWERS, EXPORT_VERSION, MODEL, Export, export_step, exportable
+from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line, listed
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import QueryVit
@@ -78,6 +79,14 @@ def exported(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] 
     )
 
 
+def remove_outdated(entry: Path) -> None:
+    """Removes the exports beside one that are in its precision: of weights that the model had before."""
+    precision = entry.name.partition("-")[0]
+    for other in entry.parent.glob(f"{precision}-*"):
+        if other != entry and (other / MANIFEST).is_file():
+            shutil.rmtree(other)
+
+
 def find(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | None = None) -> Path | None:
     """The folder of a network's export, as `exported`; None where there is none that can be used."""
     network = exportable(checkpoint)
@@ -91,6 +100,15 @@ def find(checkpoint: Checkpoint, dtype: torch.dtype, places: Sequence[Path] | No
                 os.utime(place / name)
             return place / name
     return None
+
+
+def expect_weights_of(network: QueryVit, folder: Path) -> None:
+    """Raises `BackendError` unless an entry is of a network, which was read from its folder again."""
+    if folder.name != _name(network, PRECISIONS[folder.name.partition("-")[0]]):
+        raise BackendError(
+            "the model's files are no longer those that it was loaded from, and images of another size need them "
+            "again: load it anew"
+        )
 
 
 def _places(checkpoint: Checkpoint) -> tuple[Path, Path]:

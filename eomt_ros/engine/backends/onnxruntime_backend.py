@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends.backend import one_by_one
-from eomt_ros.engine.backends.export import INPUT_NAMES, MODEL, OUTPUT_NAMES, check_step, exportable
+from eomt_ros.engine.backends.export import INPUT_NAMES, OUTPUT_NAMES, Step, position_names
 from eomt_ros.engine.backends.export_cache import exported
+from eomt_ros.engine.backends.exported_backend import ExportedBackend
 from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import StepResult
+from eomt_ros.engine.preprocess.geometry import Size
 from eomt_ros.extras import install
 
 log = logging.getLogger(__name__)
@@ -28,15 +29,13 @@ QUIET = 3
 """Errors only: its warnings are about its own optimisation."""
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(ExportedBackend):
     """Runs an export of the network, frame by frame, on the best provider that is there.
 
     Results go through the host's memory, which a Jetson shares with its GPU.
     """
 
     name = "onnxruntime"
-    device = torch.device("cpu")
-    dtype = torch.float32
 
     def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
         """Loads the export, which is made where there is none, and checks that ONNX Runtime answers as torch does.
@@ -45,53 +44,48 @@ class OnnxRuntimeBackend:
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the provider does not compute in.
         """
-        onnxruntime = _load()
-        self.first_queries = checkpoint.network.first_queries().clone()
-        available = onnxruntime.get_available_providers()
+        self._onnxruntime = _load()
+        available = self._onnxruntime.get_available_providers()
         gpus = [name for name in GPU_PROVIDERS if name in available and device != "cpu"]
         if device.startswith("cuda") and not gpus:
             raise BackendError(
                 f"device is {device!r}, but this ONNX Runtime offers {', '.join(available)} only; "
                 "install onnxruntime-gpu, or use device 'cpu'"
             )
-        try:
-            if gpus:
-                self._start(onnxruntime, gpus, checkpoint, device, precision)
-                if self._provider in gpus:
-                    return
-                if device != "auto":
-                    raise BackendError(f"device is {device!r}, but ONNX Runtime cannot start {' or '.join(gpus)} here")
-                log.warning("ONNX Runtime cannot start %s here, running on the CPU", " or ".join(gpus))
-            self._start(onnxruntime, [], checkpoint, device, precision)
-        except (BackendError, ValueError):
-            raise
-        except Exception as error:  # its errors have no public common base
-            message = f"ONNX Runtime {onnxruntime.__version__} cannot run the network: {first_line(error)}"
-            raise BackendError(message) from error
+        if gpus:
+            self._start_on(gpus, checkpoint, device, precision)
+            if self._provider in gpus:
+                return
+            if device != "auto":
+                raise BackendError(f"device is {device!r}, but ONNX Runtime cannot start {' or '.join(gpus)} here")
+            log.warning("ONNX Runtime cannot start %s here, running on the CPU", " or ".join(gpus))
+        self._start_on([], checkpoint, device, precision)
 
-    def _start(
-        self, onnxruntime: Any, gpus: Sequence[str], checkpoint: Checkpoint, device: str, precision: str
-    ) -> None:
+    def _start_on(self, gpus: Sequence[str], checkpoint: Checkpoint, device: str, precision: str) -> None:
         self.precision = _choose_precision(precision, on_gpu=bool(gpus))
         folder = exported(checkpoint, PRECISIONS[self.precision])
-        options = onnxruntime.SessionOptions()
+        index = int(device.partition(":")[2] or 0)
+        self._providers = [(name, _provider_options(name, index, self.precision, folder)) for name in gpus]
+        self._start(checkpoint, folder, f"ONNX Runtime {self._onnxruntime.__version__}")
+        self.runs_on = f"cuda:{index}" if self._provider in gpus else "cpu"
+
+    def _step_of(self, model: bytes | Path, size: Size, positions: tuple[Tensor, ...]) -> Step:
+        options = self._onnxruntime.SessionOptions()
         options.log_severity_level = QUIET
         options.intra_op_num_threads = torch.get_num_threads()  # which processes side by side share out
         # Spinning threads take cores from others: beside other load a frame takes half as long without.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        index = int(device.partition(":")[2] or 0)
-        providers = [(name, _provider_options(name, index, self.precision, folder)) for name in gpus]
-        self._session = onnxruntime.InferenceSession(folder / MODEL, options, providers=[*providers, CPU_PROVIDER])
-        self._provider = self._session.get_providers()[0]
-        self.runs_on = f"cuda:{index}" if self._provider in gpus else "cpu"
-        check_step(self, exportable(checkpoint), self.precision, folder, "ONNX Runtime")
+        for name, length in zip(("height", "width", "patches"), (*size, len(positions[0])), strict=True):
+            options.add_free_dimension_override_by_name(name, length)
+        session = self._onnxruntime.InferenceSession(model, options, providers=[*self._providers, CPU_PROVIDER])
+        self._provider = session.get_providers()[0]
+        fixed = dict(zip(position_names(len(positions)), (each.numpy() for each in positions), strict=True))
 
-    def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        return one_by_one(self._run, pixels, queries)
+        def run(pixels: Tensor, queries: Tensor) -> StepResult:
+            inputs = dict(zip(INPUT_NAMES, (pixels.numpy(), queries.numpy()), strict=True))
+            return StepResult(*map(torch.from_numpy, session.run(OUTPUT_NAMES, {**inputs, **fixed})))
 
-    def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        inputs = dict(zip(INPUT_NAMES, (pixels.numpy(), queries.numpy()), strict=True))
-        return StepResult(*map(torch.from_numpy, self._session.run(OUTPUT_NAMES, inputs)))
+        return run
 
 
 def _load() -> Any:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from eomt_ros.engine.backends.backend import one_by_one
-from eomt_ros.engine.backends.export import INPUT_NAMES, MODEL, OUTPUT_NAMES, check_step, exportable
+from eomt_ros.engine.backends.export import INPUT_NAMES, OUTPUT_NAMES, Step, position_names
 from eomt_ros.engine.backends.export_cache import exported
+from eomt_ros.engine.backends.exported_backend import ExportedBackend
 from eomt_ros.engine.device import cpu_computes_in
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import StepResult
+from eomt_ros.engine.preprocess.geometry import Size
 from eomt_ros.extras import install
 
 CAPABILITIES = {"bfloat16": "BF16", "float16": "FP16", "float32": "FP32"}
@@ -29,13 +31,11 @@ def openvino_is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(ExportedBackend):
     """Runs an export of the network on the CPU, frame by frame."""
 
     name = "openvino"
     runs_on = "cpu"
-    device = torch.device("cpu")
-    dtype = torch.float32
 
     def __init__(self, checkpoint: Checkpoint, precision: str, folder: Path | None = None) -> None:
         """Loads the export, and checks that OpenVINO answers as torch does.
@@ -45,42 +45,42 @@ class OpenVinoBackend:
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the CPU does not compute in.
         """
-        openvino = _load()
-        core = openvino.Core()
-        self.precision = _choose_precision(core, precision)
-        folder = folder or exported(checkpoint, torch.float32)
-        try:
-            # Not memory-mapped: a file that changes later must not change a running robot.
-            core.set_property({"ENABLE_MMAP": False})
-            hints = {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": TYPES[self.precision],
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # which processes side by side share out
-            }
-            compiled = core.compile_model(core.read_model(folder / MODEL), "CPU", hints)
-            self._request = compiled.create_infer_request()
-            self._shapes = [tuple(compiled.output(name).shape) for name in OUTPUT_NAMES]
-            self._tensor = openvino.Tensor
-            self._lock = threading.Lock()
-            self.first_queries = checkpoint.network.first_queries().clone()
-            check_step(self, exportable(checkpoint), self.precision, folder, "OpenVINO")
-        except (RuntimeError, OSError) as error:
-            raise BackendError(
-                f"OpenVINO {openvino.__version__} cannot run the network: {first_line(error)}"
-            ) from error
+        self._openvino = _load()
+        self._core = self._openvino.Core()
+        self.precision = _choose_precision(self._core, precision)
+        # Not memory-mapped: a file that changes later must not change a running robot.
+        self._core.set_property({"ENABLE_MMAP": False})
+        who = f"OpenVINO {self._openvino.__version__}"
+        self._start(checkpoint, folder or exported(checkpoint, torch.float32), who)
 
-    def __call__(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        return one_by_one(self._run, pixels, queries)
+    def _step_of(self, model: bytes | Path, size: Size, positions: tuple[Tensor, ...]) -> Step:
+        read = self._core.read_model(BytesIO(model) if isinstance(model, bytes) else model)
+        del model
+        names = position_names(len(positions))
+        fixed = {name: list(each.shape) for name, each in zip(names, positions, strict=True)}
+        read.reshape({INPUT_NAMES[0]: [1, 3, *size], **fixed})
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": TYPES[self.precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),  # which processes side by side share out
+        }
+        compiled = self._core.compile_model(read, "CPU", hints)
+        request = compiled.create_infer_request()
+        shapes = [tuple(compiled.output(name).shape) for name in OUTPUT_NAMES]
+        lock = threading.Lock()
+        tensor = self._openvino.Tensor
 
-    def _run(self, pixels: Tensor, queries: Tensor) -> StepResult:
-        # Into tensors of ours, else OpenVINO's next run would overwrite this one's results.
-        outputs = StepResult(*map(torch.empty, self._shapes))
-        tensors = (pixels.contiguous(), queries.contiguous(), *outputs)
-        with self._lock:
-            for name, tensor in zip((*INPUT_NAMES, *OUTPUT_NAMES), tensors, strict=True):
-                self._request.set_tensor(name, self._tensor(tensor.numpy(), shared_memory=True))
-            self._request.infer()
-        return outputs
+        def run(pixels: Tensor, queries: Tensor) -> StepResult:
+            # Into tensors of ours, else OpenVINO's next run would overwrite this one's results.
+            outputs = StepResult(*map(torch.empty, shapes))
+            tensors = (pixels.contiguous(), queries.contiguous(), *positions, *outputs)
+            with lock:
+                for name, each in zip((*INPUT_NAMES, *names, *OUTPUT_NAMES), tensors, strict=True):
+                    request.set_tensor(name, tensor(each.numpy(), shared_memory=True))
+                request.infer()
+            return outputs
+
+        return run
 
 
 def _load() -> Any:

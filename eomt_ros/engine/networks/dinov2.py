@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Rotations, embedding, once
+from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Positions, Rotations, embedding, once
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov2Settings
 
 
@@ -23,17 +23,18 @@ class Dinov2Embeddings(nn.Module):
         self.position_embeddings = embedding(self._grid[0] * self._grid[1], hidden)
         self._resampled: dict[Grid, Tensor] = {}
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, positions: Positions | None = None) -> Tensor:
+        """positions: as of `QueryVit.forward`."""
         patches = self.patch_embeddings(pixels)
-        positions = self._positions((patches.shape[2], patches.shape[3]))
+        (added,) = positions or (self.positions((patches.shape[2], patches.shape[3])),)
         prefix = torch.cat((self.cls_token, self.register_tokens), dim=1)
-        return torch.cat((prefix.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2) + positions), dim=1)
+        return torch.cat((prefix.expand(len(pixels), -1, -1), patches.flatten(2).transpose(1, 2) + added), dim=1)
 
     def constants(self) -> list[Tensor]:
         """See `Network`."""
         return list(self._resampled.values())
 
-    def _positions(self, grid: Grid) -> Tensor:
+    def positions(self, grid: Grid) -> Tensor:
         """The position of each patch, (patches, hidden). grid: patches down and across."""
         trained = self.position_embeddings.weight
         if grid == self._grid:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Rotations
+from eomt_ros.engine.networks.layers import Attention, GatedMlp, Grid, Layer, Positions, Rotations
 from eomt_ros.engine.networks.settings import ACTIVATIONS, Dinov3Settings
 
 
@@ -21,7 +21,8 @@ class Dinov3Embeddings(nn.Module):
         self.register_tokens = nn.Parameter(torch.zeros(1, settings.num_register_tokens, hidden))
         self.patch_embeddings = nn.Conv2d(settings.num_channels, hidden, kernel_size=patch, stride=patch)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, positions: Positions | None = None) -> Tensor:
+        """positions: as of `QueryVit.forward`, which turns by them."""
         patches = self.patch_embeddings(pixels).flatten(2).transpose(1, 2)
         prefix = torch.cat((self.cls_token, self.register_tokens), dim=1)
         return torch.cat((prefix.expand(len(pixels), -1, -1), patches), dim=1)

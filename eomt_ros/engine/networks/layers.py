@@ -13,6 +13,10 @@ from eomt_ros.engine.networks.settings import ACTIVATIONS, VitSettings
 
 Grid = tuple[int, int]
 """Patches down and across an image."""
+Positions = tuple[Tensor, ...]
+"""What tells patches apart by where they are: on DINOv2 positions to add, (patches, hidden); on DINOv3 the cosine and
+the sine of rotations, (patches, channels of a head) each.
+"""
 Made = TypeVar("Made")
 
 MOST_GRIDS = 8
@@ -49,7 +53,7 @@ class Rotations:
         """cosine, sine: (patches, channels of a head)."""
         self._cosine = cosine
         self._sine = sine
-        self.tensors = cosine, sine
+        self.tensors: Positions = cosine, sine
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """vectors: (batch, heads, tokens, channels), the patches last."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from eomt_ros.engine.networks.dinov2 import Dinov2Embeddings, dinov2_layer
 from eomt_ros.engine.networks.dinov3 import Dinov3Embeddings, dinov3_layer, dinov3_rotations
-from eomt_ros.engine.networks.layers import Grid, MaskHead, Rotations, ScaleBlock, embedding, once
+from eomt_ros.engine.networks.layers import Grid, MaskHead, Positions, Rotations, ScaleBlock, embedding, once
 from eomt_ros.engine.networks.network import StepResult
 from eomt_ros.engine.networks.settings import Dinov2Settings, Dinov3Settings
 
@@ -39,13 +39,22 @@ class QueryVit(nn.Module):
         self.upscale_block = ScaleBlock(settings)
         self._rotations: dict[Grid, Rotations] = {}
 
-    def forward(self, pixels: Tensor, queries: Tensor) -> StepResult:
+    def forward(self, pixels: Tensor, queries: Tensor, positions: Positions | None = None) -> StepResult:
         """Runs one frame of each stream in the batch.
 
         pixels: (batch, 3, height, width), normalised, whole patches. queries: (batch, queries, hidden) from
-        `first_queries`, or the `next_queries` of the frame before.
+        `first_queries`, or the `next_queries` of the frame before. positions: `positions` of the pixels' size, where
+        they were made ahead.
         """
-        return self.decode(self.encode(pixels), queries, self.grid_of(pixels))
+        return self.decode(self.encode(pixels, positions), queries, self.grid_of(pixels), positions)
+
+    def positions(self, grid: Grid) -> Positions:
+        """Where the patches of an image are, for `forward`."""
+        rotate = self._rotate(grid)
+        if rotate is not None:
+            return rotate.tensors
+        assert isinstance(self.embeddings, Dinov2Embeddings)
+        return (self.embeddings.positions(grid),)
 
     def grid_of(self, pixels: Tensor) -> Grid:
         """Patches down and across an image."""
@@ -70,21 +79,23 @@ class QueryVit(nn.Module):
     def settle(self) -> None:
         """Reads from the weights how the network is to run; raises `ValueError` where they leave it to chance."""
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor, positions: Positions | None = None) -> Tensor:
         """The image's tokens before the queries join them, (batch, tokens, hidden); they depend on this frame only."""
-        tokens: Tensor = self.embeddings(pixels)
-        rotate = self._rotate(self.grid_of(pixels))
+        tokens: Tensor = self.embeddings(pixels, positions)
+        rotate = self._rotate(self.grid_of(pixels), positions)
         for layer in self.layers[: -self.settings.num_blocks]:
             tokens = layer(tokens, rotate)
         return tokens
 
-    def decode(self, tokens: Tensor, queries: Tensor, grid: Grid | None = None) -> StepResult:
+    def decode(
+        self, tokens: Tensor, queries: Tensor, grid: Grid | None = None, positions: Positions | None = None
+    ) -> StepResult:
         """Runs the joint layers and the heads on the tokens from `encode` and the frame's queries.
 
         grid: patches down and across the image; None for the size that the network was trained on.
         """
         grid = grid or self.settings.grid
-        rotate = self._rotate(grid)
+        rotate = self._rotate(grid, positions)
         tokens = torch.cat((queries, tokens), dim=1)
         for block, layer in enumerate(self.layers[-self.settings.num_blocks :]):
             tokens = layer(tokens, rotate, self._attention_mask(block, tokens, grid))
@@ -107,9 +118,11 @@ class QueryVit(nn.Module):
         """True where a token may attend to another in a joint layer, (batch, 1, tokens, tokens); None: everywhere."""
         return None
 
-    def _rotate(self, grid: Grid) -> Rotations | None:
+    def _rotate(self, grid: Grid, positions: Positions | None = None) -> Rotations | None:
         """The backbone's rotations."""
         settings = self.settings
         if not isinstance(settings, Dinov3Settings):
             return None
+        if positions is not None:
+            return Rotations(*positions)
         return once(self._rotations, grid, lambda: dinov3_rotations(settings, grid, self.query.weight))

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from eomt_ros.engine import BackendError, FrameResult, Segmenter, Stream
+from eomt_ros.engine.backends import export, exported_backend, open_backend
 from eomt_ros.engine.device import cpu_computes_in
+from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.metrics import Scores
 from eomt_ros.evaluation.results import Figures
 from eomt_ros.evaluation.sources import TruthSource, open_sequences
 from eomt_ros.package_data import PACKAGE
-from test.engine.checkpoints import write_checkpoint
+from test.engine.checkpoints import write_checkpoint, write_eomt, write_eomt_dinov3
 from test.engine.pictures import picture
 
 # Exporting a network takes seconds.
@@ -232,6 +236,94 @@ def test_reset_begins_anew(model: Path, backend: str) -> None:
     assert again is not None
     assert np.array_equal(first.masks, again.masks)
     assert apart(second.masks, first.masks) > 0.01
+
+
+# --- images of other sizes
+
+
+FITS = {"keep_aspect": {"fit": "keep_aspect"}, "size": {"size": 96}}
+SHAPES = [(90, 160), (160, 90), (100, 100), (90, 160)]
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_images_of_any_shape_are_as_with_torch(model: Path, backend: str, fit: str) -> None:
+    both = [segmenter(model, name, score_threshold=0.3, **FITS[fit]) for name in (backend, "torch")]
+    for seed, shape in enumerate(SHAPES):
+        streams = [each.open_stream() for each in both]
+        for image in (picture(*shape, seed), picture(*shape, seed + 10)):
+            one, other = (
+                each.segment(image, stream, with_logits=True) for each, stream in zip(both, streams, strict=True)
+            )
+            assert one.logits is not None
+            assert other.logits is not None
+            assert one.logits.masks.shape == other.logits.masks.shape
+            assert apart(one.logits.masks, other.logits.masks) <= CLOSENESS
+            assert apart(one.logits.classes, other.logits.classes) <= CLOSENESS
+            assert apart(queries(streams[0]), queries(streams[1])) <= CLOSENESS
+
+
+@pytest.mark.parametrize("write", [write_eomt, write_eomt_dinov3])
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_other_families_run_at_other_sizes_too(tmp_path: Path, backend: str, write: Callable[..., Path]) -> None:
+    folder = write(tmp_path / "model", seed=3, attn_mask_probs=1.0)
+    image = picture(90, 160, 0)
+    masks = []
+    for name in (backend, "torch"):
+        loaded = segmenter(folder, name, size=96)
+        logits = loaded.segment(image, loaded.open_stream(), with_logits=True).logits
+        assert logits is not None
+        masks.append(logits.masks)
+    assert apart(*masks) <= CLOSENESS
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_sizes_beyond_those_that_are_kept_are_made_ready_again(
+    model: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported_backend, "MOST_SIZES", 2)
+    loaded = segmenter(model, backend, fit="keep_aspect")
+    found: list[list[np.ndarray]] = []
+    for _ in range(2):
+        logits = [
+            loaded.segment(picture(*shape, 0), loaded.open_stream(), with_logits=True).logits for shape in SHAPES[:3]
+        ]
+        found.append([each.masks for each in logits if each is not None])
+    assert len(found[0]) == 3
+    assert all(np.array_equal(*pair) for pair in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_an_image_of_another_size_is_refused_where_the_models_files_have_changed(
+    model: Path, tmp_path: Path, backend: str
+) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    loaded = segmenter(folder, backend, fit="keep_aspect")
+    stream = loaded.open_stream()
+    loaded.segment(picture(90, 160, 0), stream)
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "query.weight": weights["query.weight"] + 1}, folder / "model.safetensors")
+    with pytest.raises(BackendError, match=r"files are no longer those that it was loaded from.*: load it anew"):
+        loaded.segment(picture(160, 90, 0), loaded.open_stream())
+    loaded.segment(picture(90, 160, 0), stream)
+
+
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_no_second_copy_of_the_weights_is_kept(model: Path, backend: str) -> None:
+    checkpoint = load_checkpoint(model)
+    open_backend(checkpoint, backend, "cpu", "float32")
+    assert all(weight.is_meta for weight in checkpoint.network.parameters())
+
+
+def test_weights_beyond_what_an_onnx_file_holds_lie_beside_it(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "LARGEST_JOINED", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for backend in EXPORTED:
+        both = [segmenter(model, name, score_threshold=0.3) for name in (backend, "torch")]
+        assert_same(*(each.segment(picture(90, 120, 0), each.open_stream()) for each in both))
+    assert list(tmp_path.rglob(export.DATA))
 
 
 # --- the choice
