@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
 from eomt_ros.engine.backends.export_cache import exported, exports_beside
-from eomt_ros.engine.backends.openvino_backend import openvino_is_installed
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from test.engine import reference
 from test.engine.checkpoints import random_network, save
@@ -35,17 +34,18 @@ KEPT = 12
 
 
 def write(name: str, image: np.ndarray, folder: Path) -> Path:
-    """Writes the demo checkpoint, or one of a published shape, with the export that `backend: auto` takes where
-    OpenVINO is installed.
-    """
+    """Writes the demo checkpoint, with the export that it ships with, or one of a published shape, without any."""
     if name == "demo":
         shutil.copytree(DEMO, folder)
     else:
         _write(SHAPES[name], image, folder)
-    if openvino_is_installed():
-        loaded = load_checkpoint(folder)
-        exported(loaded, torch.float32, [exports_beside(loaded)])
     return folder
+
+
+def export(model: Path) -> None:
+    """Makes the export that `backend: auto` takes where OpenVINO is installed, as `eomt-ros export` does."""
+    loaded = load_checkpoint(model)
+    exported(loaded, torch.float32, [exports_beside(loaded)])
 
 
 @torch.no_grad()

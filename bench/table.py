@@ -31,8 +31,9 @@ def line(row: Row) -> str:
         spread = f"{row.ratio_low:.2f} - {row.ratio_high:.2f} x"
     else:
         spread = "" if row.ours_low_ms is None else f"{row.ours_low_ms:.1f} - {row.ours_high_ms:.1f} ms"
+    told = "; ".join(filter(None, (row.runs, row.note)))
     target = "" if row.met is None else f"{row.target} {'met' if row.met else 'NOT MET'}"
-    return f"{row.name:{NAME}} {ours:>10} {reference:>11} {ratio:>8}  {spread:18} {target:18} {row.note}".rstrip()
+    return f"{row.name:{NAME}} {ours:>10} {reference:>11} {ratio:>8}  {spread:18} {target:18} {told}".rstrip()
 
 
 def write(rows: Sequence[Row], folder: Path = RESULTS) -> Path:

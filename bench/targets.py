@@ -103,9 +103,9 @@ TARGETS: dict[str, Target] = {
     "post-processing, 1920x1080, panoptic, blobs": AtLeast(20),
     "post-processing, 1920x1080, instance, blobs": AtLeast(80),
     "post-processing, 1920x1080, semantic, blobs": AtLeast(15),
-    "network step, ViT-S 640": AtLeast(3.3),
-    "whole frame, 1920x1080, ViT-S 640, panoptic": AtLeast(6.5),
-    "whole frame, 1920x1080, ViT-S 640, instance": AtLeast(20),
+    "network step, ViT-S 640, exported": AtLeast(3.3),
+    "whole frame, 1920x1080, ViT-S 640, exported, panoptic": AtLeast(6.5),
+    "whole frame, 1920x1080, ViT-S 640, exported, instance": AtLeast(20),
     **{
         f"post-processing, 1920x1080, {family}, {task}": AtLeast(10)
         for family in ("EoMT", "Mask2Former")

@@ -29,12 +29,16 @@ class Row:
     differing: int | None = None
     """Number of pixels in which ours and the reference differ, where that is what is measured."""
     note: str = ""
+    runs: str = ""
+    """The backend and the precision of our network; empty where none runs, or not one alone."""
     target: str = ""
     met: bool | None = None
     """True if the target is met; None without a target."""
 
     @classmethod
-    def of(cls, name: str, ours: Sequence[float], reference: Sequence[float] = (), *, note: str = "") -> Row:
+    def of(
+        cls, name: str, ours: Sequence[float], reference: Sequence[float] = (), *, note: str = "", runs: str = ""
+    ) -> Row:
         """A row from seconds; where there is a reference, its times belong to ours in pairs."""
         ratios = [their / our for our, their in zip(ours, reference, strict=True)] if reference else []
         return cls(
@@ -48,6 +52,7 @@ class Row:
             ours_high_ms=1e3 * max(ours),
             pairs=len(ours),
             note=note,
+            runs=runs,
         )
 
 

@@ -223,6 +223,9 @@ def summary(found: Results) -> str:
     from eomt_ros.evaluation.report.sweep import sweep_lines
 
     lines = [f"{counted(found.frames, 'frame')}, {found.frames_scored:,} with ground truth, {found.seconds:.1f} s"]
+    runs = [found.settings[name] for name in ("backend", "precision", "device") if found.settings.get(name)]
+    if runs:
+        lines.append(f"  {'network':<22}{', '.join(runs):>12}")
     for figure in headline(found):
         missing = f"  ({figure.why_missing(found)})" if figure.value(found) is None else ""
         lines.append(f"  {figure.name:<22}{figure.text(found):>12}{missing}")

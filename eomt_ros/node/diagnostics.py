@@ -45,6 +45,8 @@ class Activity:
     model: str = ""
     task: str = ""
     device: str = ""
+    backend: str = ""
+    precision: str = ""
     score_threshold: float = 0.0
     epoch: int = 0
     depth_topic: str = ""

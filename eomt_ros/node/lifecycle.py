@@ -181,9 +181,8 @@ class SegmentNode(LifecycleNode):
         self._apply_parameters()
         classes = len(segmenter.labels.class_names)
         named = f", cameras {', '.join(chosen.cameras)}" if any(chosen.cameras) else ""
-        self.get_logger().info(
-            f"configured: {segmenter.name}, {segmenter.task}, {classes} classes, {segmenter.device}{named}"
-        )
+        runs = f"{segmenter.device}, {segmenter.backend}, {segmenter.precision}"
+        self.get_logger().info(f"configured: {segmenter.name}, {segmenter.task}, {classes} classes, {runs}{named}")
 
     def _activate(self) -> None:
         from eomt_ros.node.worker import Worker
@@ -359,6 +358,8 @@ class SegmentNode(LifecycleNode):
             segmenter.name,
             segmenter.task,
             segmenter.device,
+            segmenter.backend,
+            segmenter.precision,
             segmenter.score_threshold,
             camera.stream.epoch,
             "" if camera.space is None or camera.space.depth is None else camera.space.depth.topic,

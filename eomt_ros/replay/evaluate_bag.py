@@ -150,6 +150,8 @@ def _settings(options: ReplayOptions, replayed: Replayed) -> dict[str, Any]:
         **given,
         "score_threshold": replayed.report.score_threshold,
         "device": replayed.report.device,
+        "backend": replayed.report.backend,
+        "precision": replayed.report.precision,
         "play_rate": options.rate,
         "command": list(options.words),
         "input": [os.path.abspath(options.bag)],

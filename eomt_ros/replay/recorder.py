@@ -58,6 +58,8 @@ class Report:
     topic: str = ""
     """Full name of the topic that it expects images on."""
     device: str = ""
+    backend: str = ""
+    precision: str = ""
     score_threshold: float = math.nan
     publishers: int = 0
     """Publishers of the images that the node listens to, as far as it knows of them."""
@@ -158,6 +160,8 @@ def _report(status: DiagnosticStatus) -> Report:
         state=values["state"],
         topic=values["topic"],
         device=values["device"],
+        backend=values["backend"],
+        precision=values["precision"],
         score_threshold=float(values["score threshold"]),
         publishers=int(values["publishers"]),
         received=int(values["received"]),

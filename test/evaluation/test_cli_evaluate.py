@@ -81,6 +81,7 @@ def test_it_leaves_figures_report_video_and_pictures(
     assert content["schema_version"] == results.SCHEMA_VERSION
     printed = capsys.readouterr().out
     assert f"{FRAMES} frames, {FRAMES} with ground truth, 0.8 s" in printed
+    assert "network               torch, " in printed
     assert f"{found.miou:.3f}" in printed
     assert printed.rstrip().endswith(str(out / "report.html"))
     assert f"{found.miou:.3f}" in (out / "report.html").read_text()

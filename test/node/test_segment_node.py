@@ -334,7 +334,7 @@ def test_diagnostics_tell_rates_latencies_and_the_model(station: Station) -> Non
     )
     assert status.level == b"\x00", status.message
     assert values["state"] == "active"
-    assert (values["task"], values["device"]) == ("panoptic", "cpu")
+    assert (values["task"], values["device"], values["backend"]) == ("panoptic", "cpu", "torch")
     for stage in ("waiting", "decode", "preprocess", "network", "postprocess", "identity", "publish", "total"):
         p50, p95, p99 = (float(values[f"{stage} p{percent} (ms)"]) for percent in (50, 95, 99))
         assert 0 <= p50 <= p95 <= p99

@@ -93,7 +93,7 @@ def render_fleet(results: Results, folder: Path) -> str:
 
 
 def _facts(results: Results) -> Iterator[tuple[str, str]]:
-    for name in ("task", "device", "precision"):
+    for name in ("task", "device", "backend", "precision"):
         if results.settings.get(name) is not None:
             yield name, said(results.settings[name])
     if results.settings.get("date") is not None:
