@@ -25,6 +25,17 @@ def test_a_value_of_unusual_length_is_refused(value):
         load_plain_yaml(f"a: 1\nb: {value}")
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 100_000, "- " * 100_000 + "a", "? " * 100_000])
+def test_what_is_deeper_than_people_write_is_refused(text):
+    with pytest.raises(yaml.YAMLError, match=r"line 1 is within 101 lists and mappings, at most 100"):
+        load_plain_yaml(text)
+
+
+def test_what_is_as_deep_as_it_may_be_is_read_as_the_library_reads_it():
+    text = "[" * 100 + "]" * 100
+    assert load_plain_yaml(text) == yaml.safe_load(text)
+
+
 @pytest.mark.parametrize("text", ["!!python/object/apply:os.getcwd []", "a: !!python/name:os.system"])
 def test_nothing_is_run(text):
     with pytest.raises(yaml.YAMLError):

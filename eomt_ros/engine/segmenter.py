@@ -24,7 +24,6 @@ from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.pipeline import FrameOutput, Request
 from eomt_ros.engine.results import FrameResult, Timings
 from eomt_ros.engine.stream import Stream
-from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
 from eomt_ros.engine.tracking.embedding import embeddings_of
 from eomt_ros.engine.tracking.places import Locate
 from eomt_ros.engine.tracking.regions import segments_of
@@ -190,8 +189,11 @@ class Segmenter:
         return self._open_stream(max_gap, load_ignore_mask(self._options.ignore_mask, camera), shared_ids)
 
     def _open_stream(self, max_gap: float, ignored: IgnoreMask | None, shared_ids: SharedIds | None = None) -> Stream:
-        identities = Identities if self._family.propagates else OverlapIdentities
-        return Stream(self, identities(shared_ids), max_gap, ignored)
+        if self._family.propagates:
+            return Stream(self, Identities(shared_ids), max_gap, ignored)
+        from eomt_ros.engine.tracking.by_overlap import OverlapIdentities  # not at the top: a start waits for scipy
+
+        return Stream(self, OverlapIdentities(shared_ids), max_gap, ignored)
 
     def warm_up(self, height: int, width: int, images: int = 1) -> None:
         """Runs so many black images of that size at once, so that the first real ones do not pay for what is done once,

@@ -83,7 +83,7 @@ def _tags_beside(recording: Path) -> set[str]:
         content = load_plain_yaml(read_bytes(path, LARGEST_TAGS).decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise SliceError(f"{path} cannot be read: {printable(str(error))}") from error
     try:
         tags = set(_tags(content))

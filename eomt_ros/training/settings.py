@@ -264,7 +264,7 @@ def with_entries(settings: TrainingSettings, text: str, where: str) -> TrainingS
     """
     try:
         content = load_plain_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"{where} is no YAML: {' '.join(str(error).split())}") from error
     content = {} if content is None else content
     if not isinstance(content, Mapping):

@@ -236,7 +236,7 @@ def read_table(path: Path, what: str) -> Any:
         return load_plain_yaml(read_bytes(path, LARGEST_TABLE).decode("utf-8"))
     except OSError as error:
         raise LabelsError(f"{what} {path} cannot be read: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise LabelsError(f"{path} is not YAML: {printable(str(error))}") from error
 
 

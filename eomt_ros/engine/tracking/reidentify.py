@@ -11,10 +11,9 @@ such newcomers:
 2. **Place.** Where both places are known, the newcomer must lie within reach of where the track was last seen: `NEAR`,
    and as far as it can have gone since at the fastest that it was seen to move, at most `FARTHEST`. The nearer it lies,
    the more is added to the likeness: up to `PLACE_CREDIT`, nothing from `PLACE_EXTENT` on.
-3. **Pairing.** Newcomers and tracks are paired so that the sum of their scores is the highest (assignment). A pair
-   counts if its score reaches `remember_similarity` and is higher by `MARGIN` than any other of its newcomer and any
-   other of its track: where two tracks are about equally likely, the newcomer gets a new id. A wrong id is worse than a
-   new one.
+3. **Pairing.** A newcomer is a track if their score reaches `remember_similarity` and is higher by `MARGIN` than any
+   other of the newcomer and any other of the track: where two tracks are about equally likely, the newcomer gets a new
+   id. A wrong id is worse than a new one.
 
 Places are of a frame that stands still. When it has jumped, those that are known are forgotten, and likeness alone
 decides. Whoever gives the places says that it has, or `TOGETHER` of the things that are where they were in the image
@@ -301,12 +300,10 @@ def _places(seen: Sequence[Observation]) -> np.ndarray:
 
 def _pairs(scores: np.ndarray, least: float) -> list[tuple[int, int]]:
     """Rule 3: row and column of each pair that counts."""
-    from scipy.optimize import linear_sum_assignment  # a second to import, which a stream without newcomers saves
-
-    rows, columns = linear_sum_assignment(scores, maximize=True)
-    rest = scores.copy()
-    rest[rows, columns] = IMPOSSIBLE
-    rivals = np.maximum(rest.max(1)[rows], rest.max(0)[columns])
+    rows, columns = np.arange(len(scores)), scores.argmax(1)
     paired = scores[rows, columns]
+    of_newcomer, of_track = scores.copy(), scores[:, columns]
+    of_newcomer[rows, columns] = of_track[rows, rows] = IMPOSSIBLE
+    rivals = np.maximum(of_newcomer.max(1), of_track.max(0))
     counts = (paired >= least) & (paired >= rivals + MARGIN)
     return list(zip(rows[counts].tolist(), columns[counts].tolist(), strict=True))

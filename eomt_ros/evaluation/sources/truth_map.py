@@ -104,7 +104,7 @@ def parse_truth_map(text: str) -> TruthMap:
     """Reads what a user typed: entries such as `offset=-1,ignore=0`, or a YAML file of them. Raises `SourceError`."""
     try:
         return replace(_truth_map(_entries(text) if "=" in text else _file_entries(Path(text))), text=text)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise SourceError(f"--truth-map {text}: {printable(str(error))}") from error
 
 

@@ -78,7 +78,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     """The run's settings; none where there is no file of them that can be read."""
     try:
         content = load_plain_yaml((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
     return content if isinstance(content, dict) else {}
 

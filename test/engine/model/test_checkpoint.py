@@ -607,11 +607,11 @@ def test_an_index_without_a_map_of_weights_is_refused(folder, weight_map):
 
 
 @pytest.mark.slow
-def test_loading_brings_in_none_of_torchs_compiler() -> None:
-    """It takes seconds to import, and every start of the node would wait for it."""
+def test_loading_brings_in_none_of_torchs_compiler_and_no_scipy() -> None:
+    """They take seconds to import, and every start of the node would wait for them."""
     program = (
-        "import sys, torch; before = {'torch._dynamo', 'sympy'} - set(sys.modules)\n"
-        "from eomt_ros.engine.model.checkpoint import load_checkpoint; load_checkpoint('demo')\n"
+        "import sys, torch; before = {'torch._dynamo', 'sympy', 'scipy'} - set(sys.modules)\n"
+        "from eomt_ros.engine import Segmenter; Segmenter.load('demo', backend='torch').open_stream()\n"
         "print('loaded', sorted(before & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE, check=True)

@@ -241,6 +241,12 @@ def test_two_newcomers_that_are_about_equally_like_a_lost_one_are_new(
     assert camera.show(Thing(look(0), 300, 7), Thing(look(second), 500, 8)) == expected
 
 
+def test_one_beside_it_that_is_none_of_the_lost_ones_takes_no_return_away(camera: Camera) -> None:
+    camera.show(Thing(look(0), 100, 0), Thing(look(60), 300, 1))
+    camera.look_away()
+    assert camera.show(Thing(look(0), 200, 7), Thing(look(-60), 500, 8)) == [1, 3]
+
+
 def test_ten_equal_cones_get_new_ids_rather_than_wrong_ones(camera: Camera) -> None:
     cones = [Thing(look(0), 60 * number, number, CONE) for number in range(10)]
     assert camera.show(*cones) == list(range(1, 11))
