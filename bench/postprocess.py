@@ -76,9 +76,9 @@ def checked(mask_logits: Tensor, class_logits: Tensor, *placement: Placement, **
 
 def painted(found: LabelMap) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """All label images of a frame."""
-    return found.semantic(), found.index(), found.shown_confidence()
+    return found.semantic(), found.index, found.shown_confidence()
 
 
 def numbered(found: LabelMap, task: str) -> np.ndarray:
     """The task's label image as Hugging Face numbers it: segments from 0, -1 none."""
-    return found.semantic() if task == "semantic" else found.index().astype(int) - 1
+    return found.semantic() if task == "semantic" else found.index.astype(int) - 1

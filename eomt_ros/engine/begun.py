@@ -85,6 +85,6 @@ class Begun(NamedTuple):
             raise OutOfMemoryError(f"no memory is left for the post-processing: {first_line(error)}") from None
         processed = perf_counter()
         regions = label_map.regions
-        places = None if self.locate is None else self.locate(label_map.index(), regions)
+        places = None if self.locate is None else self.locate(label_map.index, regions)
         places = None if places is None else places.of_regions(len(regions))
         return Found(label_map, places, output.postprocess + processed - begin, perf_counter() - processed)

@@ -65,6 +65,7 @@ class Request:
     with_masks: bool = False
     with_logits: bool = False
     with_confidence: bool = True
+    with_embeddings: bool = False
 
 
 Find = Callable[[], LabelMap]

@@ -44,7 +44,7 @@ class Segment:
     """This id was lost, and came back in this frame."""
     embedding: np.ndarray | None = field(default=None, compare=False, repr=False)
     """(channels,) float32 of unit length: the looks of a thing, by which it is found again; None for stuff, for an
-    instance that others cover whole, and in the semantic task."""
+    instance that others cover whole, in the semantic task, and unless asked for where nothing is remembered."""
 
     def to_coco_rle(self) -> dict[str, Any]:
         """The mask over the whole frame as COCO has it, `{"size": [height, width], "counts": str}`.

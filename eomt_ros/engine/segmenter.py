@@ -179,6 +179,11 @@ class Segmenter:
             return "none"
         return "query" if self._family.propagates else "overlap"
 
+    @property
+    def uses_places(self) -> bool:
+        """True where the ids of things depend on their places, if those are known: where things are remembered."""
+        return self.task != "semantic" and self.options.remember > 0
+
     def open_stream(self, *, max_gap: float = MAX_GAP, camera: str = "", shared_ids: SharedIds | None = None) -> Stream:
         """A stream for one camera.
 
@@ -219,6 +224,7 @@ class Segmenter:
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
+        with_embeddings: bool = False,
     ) -> FrameResult:
         """Segments the next frame of a stream.
 
@@ -228,7 +234,7 @@ class Segmenter:
         `Stream.admit` gave in place of it, the stream begins anew by itself, as in `Stream.segment`.
         locate: gives the places of what the frame shows, by which things that come back are found again.
         with_masks, with_logits, with_confidence: whether to give the segments' masks, the network's logits, and the
-        confidence of every pixel.
+        confidence of every pixel. with_embeddings: whether to give those of things where none are remembered.
 
         Raises `ValueError` for what is no such image, `NotFiniteError` where the network gives NaN or infinity,
         `OutOfMemoryError` where the device has no memory left. The stream is then as before, and goes on if the caller
@@ -242,6 +248,7 @@ class Segmenter:
             with_masks=with_masks,
             with_logits=with_logits,
             with_confidence=with_confidence,
+            with_embeddings=with_embeddings,
         )[0]
 
     @overload
@@ -255,6 +262,7 @@ class Segmenter:
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
+        with_embeddings: bool = False,
         return_exceptions: Literal[False] = False,
     ) -> list[FrameResult]: ...
 
@@ -269,6 +277,7 @@ class Segmenter:
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
+        with_embeddings: bool = False,
         return_exceptions: bool,
     ) -> list[FrameResult | EngineError | ValueError]: ...
 
@@ -282,6 +291,7 @@ class Segmenter:
         with_masks: bool = False,
         with_logits: bool = False,
         with_confidence: bool = True,
+        with_embeddings: bool = False,
         return_exceptions: bool = False,
     ) -> Any:
         """Segments one frame each of several streams in one pass of the network; otherwise as `segment`.
@@ -316,7 +326,7 @@ class Segmenter:
                     raise
                 outputs[index] = error.with_traceback(None)
         inputs = [each.frame for each in begun.values()]
-        request = Request(inputs, self._options, with_masks, with_logits, with_confidence)
+        request = Request(inputs, self._options, with_masks, with_logits, with_confidence, with_embeddings)
         outputs.update(zip(begun, pipeline.run(active, request), strict=True))
         failed = [each for each in outputs.values() if isinstance(each, Exception)]
         if failed and not return_exceptions:
@@ -356,7 +366,7 @@ class Segmenter:
 
         The rest may run on another thread while this one begins the next frame: it uses the stream's ids, and nothing
         that the next frame starts from. On one thread at a time, frames are begun in their order, and so are the rests
-        done. wanted: with_masks, with_logits, with_confidence; all else as in `segment`. Raises as `segment`; the rest
+        done. wanted: with_masks and so on; all as in `segment`. Raises as `segment`; the rest
         raises what `locate` does, and `OutOfMemoryError`, after which the stream has gone on nevertheless.
         """
         pipeline = self._open_pipeline
@@ -376,7 +386,7 @@ class Segmenter:
         """Segments the frames of a video file, one after the other, in a stream of its own.
 
         While a result is in use, a thread reads the next frame and runs the network on it; it ends with the iterator.
-        path: a video as ffmpeg reads it. wanted: with_masks, with_logits, with_confidence of `segment`. Raises
+        path: a video as ffmpeg reads it. wanted: what `segment` takes that begins with `with_`. Raises
         `VideoError` of `eomt_ros.video` for a file that cannot be read as a video, `ImportError` without PyAV.
         """
         try:
@@ -411,6 +421,7 @@ class Segmenter:
             stream.forget_ids()
         label_map, options = found.label_map, request.options
         named = self.task != "semantic"
+        described = named and (request.with_embeddings or options.remember > 0)
         segments = segments_of(
             label_map,
             self.labels,
@@ -419,7 +430,7 @@ class Segmenter:
             fused=options.fuse_stuff and self.task == "panoptic",
             propagated=self._family.propagates,
             places=found.places,
-            embeddings=embeddings_of(begun.frame.image, label_map) if named else None,
+            embeddings=embeddings_of(begun.frame.image, label_map) if described else None,
             recall=Recall(options.remember, options.remember_similarity),
         )
         identified = perf_counter()

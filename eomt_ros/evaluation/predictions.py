@@ -99,7 +99,7 @@ class EnginePredictions(Predictions):
             # Becomes "depth and odometry" with the first frame that has them.
             "places": "none",
         }
-        self._wants_places = places and segmenter.task != "semantic" and segmenter.options.remember > 0
+        self._wants_places = places and segmenter.uses_places
         self._segmenter = segmenter
         self._max_gap = max_gap
         self._with_masks = with_masks

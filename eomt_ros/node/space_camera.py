@@ -63,7 +63,7 @@ class SpaceCamera:
         self._camera = camera
         self._statistics = camera.statistics.space
         self._log = SparingLog(camera.logger)
-        self._gives_ids = segmenter.task != "semantic"
+        self._segmenter = segmenter
         self._jumps = 0
         self._worker: SpaceWorker | None = None
         self.outputs = SpacePublisher(camera.node, segmenter, lambda: camera.parameters, camera.overrides, camera.name)
@@ -93,7 +93,7 @@ class SpaceCamera:
         chosen, optical = self._camera.parameters, picture.header.frame_id
         if motion is None or self.depth is None or chosen.target_frame == optical:
             return None  # no place would hold while the camera moves
-        if not (self._gives_ids and chosen.remember):
+        if not self._segmenter.uses_places:
             return None
         try:
             depth, pinhole = self.depth.view_so_far(picture.header, *index.shape)

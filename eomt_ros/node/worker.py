@@ -88,6 +88,7 @@ class Worker(MailboxThread):
                     locate=[camera.locate(picture) for camera, picture in pictures.items()],
                     with_masks=with_masks,
                     with_confidence=with_confidence,
+                    with_embeddings=self._parameters().publish_embeddings,
                     return_exceptions=True,
                 )
         except Exception as error:  # each camera tells it

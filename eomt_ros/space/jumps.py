@@ -9,7 +9,7 @@ import numpy as np
 from eomt_ros.space.pose import Pose
 from eomt_ros.stamps import SECOND
 
-FASTEST, FASTEST_TURN = 20.0, 20.0  # m/s, rad/s; a pose that moves more has jumped
+FASTEST_MOVE, FASTEST_TURN = 20.0, 20.0  # m/s, rad/s; a pose that moves more has jumped
 LEAST_JUMP, LEAST_TURN = 0.1, 0.2  # m, rad; at hundreds of poses a second, noise is as fast
 
 
@@ -34,7 +34,7 @@ def _jump(elapsed: float, before: Pose, after: Pose) -> str:
         return f"went back in time by {-elapsed:.3f} s"
     way = float(np.linalg.norm(after.translation - before.translation))
     turn = math.acos(min(1.0, max(-1.0, (float(np.trace(before.rotation.T @ after.rotation)) - 1) / 2)))
-    if way > max(LEAST_JUMP, FASTEST * elapsed):
+    if way > max(LEAST_JUMP, FASTEST_MOVE * elapsed):
         return f"jumped by {way:.2f} m in {elapsed:.3f} s"
     if turn > max(LEAST_TURN, FASTEST_TURN * elapsed):
         return f"turned by {turn:.2f} rad in {elapsed:.3f} s"

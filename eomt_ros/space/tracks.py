@@ -24,7 +24,7 @@ GAP = 1.0
 """Seconds for which a thing that is not seen is predicted; after more its motion is forgotten, not its size."""
 
 _AGILITY = np.array([0.6, 0.6, 0.1]) ** 2  # (m/s)^2 in a second by which the velocity of what moves changes
-_FASTEST = np.array([1.5, 1.5, 0.3]) ** 2  # (m/s)^2, variance of the velocity of what has just been seen
+_FIRST_VELOCITY = np.array([1.5, 1.5, 0.3]) ** 2  # (m/s)^2, variance of the velocity of what has just been seen
 _SAME_NOISE = 0.3  # seconds for which the error that differs from frame to frame still is the same
 _CREEP = 0.02**2  # m^2 in a second by which the place of a standing thing becomes uncertain
 # m^2 in a second, the same of the error that stays: of what stands, what moves.
@@ -106,7 +106,7 @@ class Tracks:
         state, covariance = self._predicted(rows, passed)
         covariance[:, :3, :3] += revealed
         state[begins] = 0.0
-        covariance[begins] = np.diag(np.concatenate([np.full(3, _ANYWHERE), _FASTEST]))
+        covariance[begins] = np.diag(np.concatenate([np.full(3, _ANYWHERE), _FIRST_VELOCITY]))
         self._state[rows], self._covariance[rows], moves = _filtered(state, covariance, seen.centre, noise)
 
         stand, covariance = self._stand[rows], self._stand_covariance[rows] + revealed

@@ -11,7 +11,7 @@ class Found:
     def __init__(self, label_map: LabelMap) -> None:
         regions = label_map.regions
         self.semantic = label_map.semantic()
-        self.segment_index = label_map.index()
+        self.segment_index = label_map.index
         self.confidence = label_map.shown_confidence()
         self.queries = tuple(region.query for region in regions)
         self.class_ids = tuple(region.class_id for region in regions)

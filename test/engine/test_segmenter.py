@@ -253,6 +253,24 @@ def test_every_thing_that_is_seen_has_an_embedding(results):
     assert task == "semantic" or any(segment.embedding is not None for each in found for segment in each.segments)
 
 
+@pytest.mark.parametrize(
+    ("remember", "wanted", "expected"), [(0.0, False, False), (0.0, True, True), (60.0, False, True)]
+)
+def test_embeddings_are_made_where_things_are_remembered_or_they_are_asked_for(load, remember, wanted, expected):
+    segmenter = load(task="panoptic", score_threshold=FOUND["panoptic"], remember=remember)
+    (found,) = run(segmenter, clip(1), with_embeddings=wanted)
+    assert any(segment.embedding is not None for segment in found.segments) == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "remember", "expected"), [("panoptic", 60.0, True), ("panoptic", 0.0, False), ("semantic", 60.0, False)]
+)
+def test_places_are_of_use_where_things_have_ids_and_are_remembered(load, task, remember, expected):
+    segmenter = load(task=task)
+    segmenter.remember = remember
+    assert segmenter.uses_places == expected
+
+
 def test_masks_painted_in_order_give_the_label_images(results):
     """So a segment's mask is what it shows, and in the instance task the later one covers the earlier."""
     task, _, found = results

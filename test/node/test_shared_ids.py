@@ -132,11 +132,13 @@ def test_a_break_of_a_camera_is_none_of_the_other(rig: Rig) -> None:
 
 def test_embeddings_are_told_only_while_they_are_asked_for(rig: Rig) -> None:
     front, _ = rig.cameras
-    assert not rig.robot.set(publish_embeddings=False)
     try:
+        assert not rig.robot.set(publish_embeddings=False)
         assert not any(len(each.embedding) for each in front.segment(picture(SCENE)).instances)
+        assert not rig.robot.set(publish_embeddings=True, remember=0.0)
+        assert any(len(each.embedding) for each in front.segment(picture(SCENE)).instances)
     finally:
-        assert not rig.robot.set(publish_embeddings=True)
+        assert not rig.robot.set(publish_embeddings=True, remember=60.0)
 
 
 def test_shared_ids_cannot_change_while_the_node_is_configured(rig: Rig) -> None:

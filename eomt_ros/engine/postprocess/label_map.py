@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -207,8 +208,9 @@ class LabelMap:
         """(H, W) uint16, 0 none. ids: one for each region."""
         return self._painted(ids, np.uint16, 0)
 
+    @cached_property
     def index(self) -> np.ndarray:
-        """(H, W) uint8: 0 none, i + 1 for region i; uint16 above 254 regions."""
+        """(H, W) uint8: 0 none, i + 1 for region i; uint16 above 254 regions. Whoever gets it leaves it as it is."""
         return self._painted(range(1, len(self.regions) + 1), label_type(len(self.regions)), 0)
 
     def shown_confidence(self) -> np.ndarray | None:
@@ -226,7 +228,7 @@ class LabelMap:
         return cv2.LUT(self.winner, table) if self.winner.dtype == np.uint8 else table.take(self.winner)
 
     def _with_masks(self, whole: np.ndarray | None) -> LabelMap:
-        index = self.index()
+        index = self.index
         regions = []
         for number, region in enumerate(self.regions, start=1):
             x, y, width, height = region.box

@@ -23,7 +23,7 @@ STEPS = np.array([BINS[1] * BINS[2], BINS[2], 1])
 """From a channel to the next one along each of them."""
 SAMPLES = 256
 """Pixels of a thing's box that are looked at, evenly spread; more tell no more."""
-FEWEST = 16
+ENOUGH = 16
 """Pixels under the mask that are enough among these."""
 
 
@@ -52,7 +52,7 @@ def _sampled(image: np.ndarray, winner: np.ndarray, region: Region) -> np.ndarra
     for step in (max(1, math.isqrt(width * height // SAMPLES)), 1):  # all, where little of it is seen
         part = slice(y, y + height, step), slice(x, x + width, step)
         colours: np.ndarray = image[part][winner[part] == 1 + region.maps[0]]
-        if len(colours) >= FEWEST:
+        if len(colours) >= ENOUGH:
             break
     return colours
 

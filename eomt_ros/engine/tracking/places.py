@@ -35,6 +35,6 @@ class Places(NamedTuple):
 Locate = Callable[[np.ndarray, Sequence[Region]], Places | None]
 """Gives the places of a frame, before its regions have ids; None where nothing is known.
 
-It gets an image (H, W), i + 1 where region i is seen and 0 elsewhere, and the regions. It is called once for each
-frame, in the order of the frames, while the stream waits for it.
+It gets an image (H, W), i + 1 where region i is seen and 0 elsewhere, which it leaves as it is, and the regions. It is
+called once for each frame, in the order of the frames, while the stream waits for it.
 """

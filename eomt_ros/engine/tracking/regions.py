@@ -40,7 +40,7 @@ def segments_of(
     if identities is None:
         return _named(label_map, labels, [Identity(id=0, age=0)] * len(regions), embeddings)
     observations = _observed(regions, fused, propagated, places, embeddings)
-    seen = None if propagated else label_map.index()
+    seen = None if propagated else label_map.index
     jumps = None if places is None else places.jumps
     named = identities.update(observations, label_map.winner.shape[1], stamp, seen, recall, jumps)
     return _named(label_map, labels, named, embeddings)

@@ -260,7 +260,7 @@ class Identities:
 
     def _doubt(self, observations: Sequence[Observation], tracks: list[Track | None]) -> dict[int, Track]:
         """Rule 2: takes their tracks from things that look other; which track from which segment."""
-        continued = {index: track for index, track in enumerate(tracks) if track and observations[index].is_thing}
+        continued = {index: track for index, track in enumerate(tracks) if track}
         likeness = self._ids.known.likeness([observations[index] for index in continued], list(continued.values()))
         doubted = {
             index: track for (index, track), alike in zip(continued.items(), likeness, strict=True) if alike < ALIKE

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from eomt_ros.evaluation.report.figures import GROUPS, Better, Figure, Kind, as_text
 from eomt_ros.evaluation.results import Recording
 
-FEWEST = 6
-"""Recordings: resampling fewer says little."""
+FEWEST_RECORDINGS = 6
+"""Resampling fewer says little."""
 RESAMPLES = 9999
 CONFIDENCE = 0.95
 AT_ONCE = 1 << 22
@@ -108,7 +108,7 @@ def signed(value: float, figure: Figure) -> str:
 def interval_of_mean(differences: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The interval that holds the mean of so many recordings in `CONFIDENCE` of all cases; the same in every run.
 
-    differences: (N,) one for each recording, N at least `FEWEST`.
+    differences: (N,) one for each recording, N at least `FEWEST_RECORDINGS`.
     """
     mean = float(differences.mean())
     if np.allclose(differences, mean, rtol=1e-9, atol=1e-12):  # which has no acceleration
@@ -140,7 +140,7 @@ def _figure(figure: Figure, pairs: Sequence[tuple[Recording, Recording]]) -> Pai
     if not len(found):
         return None
     gains = found if figure.better is Better.HIGHER else -found
-    low, high = interval_of_mean(found) if len(found) >= FEWEST else (np.nan, np.nan)
+    low, high = interval_of_mean(found) if len(found) >= FEWEST_RECORDINGS else (np.nan, np.nan)
     mean = float(found.mean())
     return PairedFigure(
         figure,

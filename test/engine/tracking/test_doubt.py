@@ -36,12 +36,12 @@ class Camera:
 
     def __init__(self, recall: Recall = RECALL) -> None:
         self.identities = Identities()
-        self._recall = recall
+        self.recall = recall
         self._frames = 0
 
     def names(self, *observations: Observation) -> list[Identity]:
         self._frames += 1
-        return self.identities.update(observations, WIDTH, self._frames * SECOND // 10, recall=self._recall)
+        return self.identities.update(observations, WIDTH, self._frames * SECOND // 10, recall=self.recall)
 
     def show(self, *observations: Observation) -> list[int]:
         return [name.id for name in self.names(*observations)]
@@ -123,4 +123,10 @@ def test_unknown_looks_are_no_reason_to_doubt(camera: Camera, unknown: np.ndarra
 def test_nothing_is_doubted_where_nothing_is_remembered() -> None:
     camera = Camera(NOTHING_REMEMBERED)
     camera.show(thing(3, 100, looks(RED)))
+    assert camera.show(thing(3, 200, looks(GREEN))) == [1]
+
+
+def test_nothing_is_doubted_any_more_where_nothing_is_remembered_any_more(camera: Camera) -> None:
+    camera.show(thing(3, 100, looks(RED)))
+    camera.recall = NOTHING_REMEMBERED
     assert camera.show(thing(3, 200, looks(GREEN))) == [1]

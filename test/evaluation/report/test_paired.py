@@ -13,7 +13,14 @@ import pytest
 from eomt_ros.cli.main import main
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.report.comparison import ComparedRun, Comparison, compare, comparison_page, comparison_text
-from eomt_ros.evaluation.report.paired import FEWEST, Evidence, PairedFigure, PairedRuns, interval_of_mean, paired
+from eomt_ros.evaluation.report.paired import (
+    FEWEST_RECORDINGS,
+    Evidence,
+    PairedFigure,
+    PairedRuns,
+    interval_of_mean,
+    paired,
+)
 from eomt_ros.evaluation.results import Recording, Results
 from test.evaluation.examples import recording, short_run
 from test.evaluation.report.parsed_page import Page
@@ -66,7 +73,7 @@ def test_differences_to_and_fro_are_chance() -> None:
 
 
 def test_few_recordings_have_differences_and_no_verdict() -> None:
-    few = [0.5] * (FEWEST - 1)
+    few = [0.5] * (FEWEST_RECORDINGS - 1)
     found = row(paired(recordings(few), recordings([each + 0.1 for each in few])), "miou")
     assert found.evidence is Evidence.FEW
     assert found.mean == pytest.approx(0.1)
