@@ -162,9 +162,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def load(models: dict[str, Path], table: Path) -> Callable[..., Segmenter]:
-    def load(family: str, task: str, **settings: Any) -> Segmenter:
+    def load(model: str | Path, task: str, **settings: Any) -> Segmenter:
+        """Of a family, or from a folder."""
+        folder = models[model] if isinstance(model, str) else model
         usual = {"device": "cpu", "precision": "float32", "labels": table, "overlap_threshold": OVERLAP}
-        return Segmenter.load(models[family], task=task, score_threshold=THRESHOLDS.get(task), **{**usual, **settings})
+        return Segmenter.load(folder, task=task, score_threshold=THRESHOLDS.get(task), **{**usual, **settings})
 
     return load
 
@@ -271,18 +273,10 @@ def told(model: Path, folder: Path, **entries: Any) -> Path:
     ids=str,
 )
 def test_a_mask2former_does_what_its_processor_is_told(
-    models: dict[str, Path], tmp_path: Path, table: Path, entries: dict[str, Any], task: str
+    models: dict[str, Path], tmp_path: Path, load: Callable[..., Segmenter], entries: dict[str, Any], task: str
 ) -> None:
     folder = told(models["mask2former"], tmp_path / "model", **entries)
-    segmenter = Segmenter.load(
-        folder,
-        device="cpu",
-        precision="float32",
-        labels=table,
-        task=task,
-        score_threshold=THRESHOLDS.get(task),
-        overlap_threshold=OVERLAP,
-    )
+    segmenter = load(folder, task)
     found = 0
     for number, size in enumerate([(90, 200), (150, 70), (384, 384)]):
         image = picture(*size, 7 + number)
@@ -389,21 +383,13 @@ def test_an_eomt_that_pads_for_the_semantic_task_sees_what_hugging_faces_sees(
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("family", ["eomt", "eomt_dinov3"])
 def test_an_eomt_does_what_the_published_processors_are_told(
-    models: dict[str, Path], tmp_path: Path, table: Path, family: str, task: str
+    models: dict[str, Path], tmp_path: Path, load: Callable[..., Segmenter], family: str, task: str
 ) -> None:
     side = SMALL["image_size"]
     windows = task == "semantic"
     size = {"shortest_edge": side, "longest_edge": None if windows else side}
     folder = told(models[family], tmp_path / "model", size=size, do_split_image=windows, do_pad=not windows)
-    segmenter = Segmenter.load(
-        folder,
-        device="cpu",
-        precision="float32",
-        labels=table,
-        task=task,
-        score_threshold=THRESHOLDS.get(task),
-        overlap_threshold=OVERLAP,
-    )
+    segmenter = load(folder, task)
     image = picture(70, 190, 1)
     result = segmenter.segment(image, segmenter.open_stream())
     assert_equal(result, expected(family, folder, image, task))
@@ -411,43 +397,29 @@ def test_an_eomt_does_what_the_published_processors_are_told(
 
 @pytest.mark.parametrize("write", [write_eomt, write_eomt_dinov3])
 def test_an_eomt_whose_attention_is_masked_for_good_equals_hugging_faces(
-    tmp_path: Path, table: Path, write: Callable[..., Path]
+    tmp_path: Path, load: Callable[..., Segmenter], write: Callable[..., Path]
 ) -> None:
     """A training that never let go of the masks, as Hugging Face's own leaves `attn_mask_probs`."""
     folder = write(tmp_path / "model", seed=5, attn_mask_probs=1.0)
     family = "eomt" if write is write_eomt else "eomt_dinov3"
-    segmenter = Segmenter.load(
-        folder,
-        device="cpu",
-        precision="float32",
-        labels=table,
-        task="panoptic",
-        score_threshold=THRESHOLDS["panoptic"],
-        overlap_threshold=OVERLAP,
-    )
+    segmenter = load(folder, "panoptic")
     image = picture(70, 90, 1)
     result = segmenter.segment(image, segmenter.open_stream(), with_logits=True)
     assert_equal(result, expected(family, folder, image, "panoptic"))
     unmasked = write(tmp_path / "unmasked", seed=5)
-    other = Segmenter.load(unmasked, device="cpu", precision="float32", labels=table)
+    other = load(unmasked, "panoptic")
     logits = other.segment(image, other.open_stream(), with_logits=True).logits
     assert logits is not None
     assert result.logits is not None
     assert np.abs(result.logits.masks - logits.masks).max() > 0.1, "the masks change nothing"
 
 
-def test_an_eomt_whose_masks_are_below_0_masks_nothing_as_hugging_faces(tmp_path: Path, table: Path) -> None:
+def test_an_eomt_whose_masks_are_below_0_masks_nothing_as_hugging_faces(
+    tmp_path: Path, load: Callable[..., Segmenter]
+) -> None:
     """As Hugging Face's converter leaves the difference from 1 that the authors publish on DINOv3."""
     folder = write_eomt_dinov3(tmp_path / "model", seed=5, attn_mask_probs=-1.0)
-    segmenter = Segmenter.load(
-        folder,
-        device="cpu",
-        precision="float32",
-        labels=table,
-        task="panoptic",
-        score_threshold=THRESHOLDS["panoptic"],
-        overlap_threshold=OVERLAP,
-    )
+    segmenter = load(folder, "panoptic")
     image = picture(70, 90, 1)
     result = segmenter.segment(image, segmenter.open_stream())
     assert_equal(result, expected("eomt_dinov3", folder, image, "panoptic"))

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from eomt_ros.engine.tracking.reidentify import NOTHING_REMEMBERED, Recall
+from eomt_ros.engine.tracking.reidentify import MOST_BYTES, NOTHING_REMEMBERED, Recall
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 from eomt_ros.stamps import SECOND
 
@@ -130,3 +130,10 @@ def test_nothing_is_doubted_any_more_where_nothing_is_remembered_any_more(camera
     camera.show(thing(3, 100, looks(RED)))
     camera.recall = NOTHING_REMEMBERED
     assert camera.show(thing(3, 200, looks(GREEN))) == [1]
+
+
+def test_what_made_room_for_another_in_the_memory_is_not_doubted_for_the_looks_of_that(camera: Camera) -> None:
+    """With embeddings so large it holds one thing."""
+    red, green = (np.pad(looks(colour), (0, MOST_BYTES // 4 - CHANNELS)) for colour in (RED, GREEN))
+    for x in (100, 200):
+        assert camera.show(thing(1, x, red), thing(2, 400, green)) == [1, 2]

@@ -97,6 +97,7 @@ def test_things_that_leap_all_together_say_that_the_frame_has_jumped(camera: Cam
         ((2.0, math.nan), PERIOD),  # the other's place is not known
         ((0.99,) * 3, PERIOD),  # half a metre, and what a thing of 5 m/s goes in the time
         ((2.0, 2.0), 0.5),  # in that time they can have walked there
+        ((20.0, 20.0), 1.5),  # after so long nothing is compared
     ],
 )
 def test_things_that_move_as_they_can_say_nothing_of_the_frame(
@@ -119,6 +120,14 @@ def test_things_of_another_class_that_come_before_others_say_nothing_of_the_fram
     camera.show(*(thing(number, (6.0, number, 0.0)) for number in (1, 2)))
     camera.show(*(replace(thing(number, (2.0, number, 0.0)), class_id=1) for number in (1, 2)))
     assert 1 not in camera.show(back(FAR_FROM_HERE))
+
+
+def test_a_jump_is_no_way_that_a_thing_has_gone(camera: Camera) -> None:
+    assert camera.show(thing(1, HERE)) == [2]
+    for _ in range(15):
+        assert camera.show(thing(1, (10.0, 0.0, 0.0)), jumps=1) == [2]
+    camera.show(jumps=1, elapsed=3.0)
+    assert camera.show(thing(13, (12.0, 0.0, 0.0), look=1), jumps=1) == [3]
 
 
 def test_a_place_with_a_number_that_is_none_is_not_known() -> None:

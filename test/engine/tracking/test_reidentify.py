@@ -197,6 +197,15 @@ def test_a_thing_is_remembered_by_its_mean_look(kind: type[Identities]) -> None:
         assert camera.show(away(Thing(look(20)))) == [id_]
 
 
+def test_of_its_looks_the_last_ones_count_most(kind: type[Identities]) -> None:
+    """The newest for a tenth, however many there were."""
+    camera = Camera(kind, Recall(60.0, likeness(look(30), look(15), [look(15)])))
+    for degrees in [0.0] * 100 + [30.0] * 20:
+        assert camera.show(Thing(look(degrees))) == [1]
+    camera.look_away()
+    assert camera.show(away(Thing(look(30)))) == [1]
+
+
 def test_an_epoch_knows_nothing_of_the_one_before(camera: Camera) -> None:
     camera.show(Thing(look(90)), Thing(look(0), x=300, slot=1))
     camera.look_away()
@@ -414,7 +423,7 @@ def test_an_embedding_that_is_not_finite_is_none(camera: Camera, bad: float) -> 
     camera.look_away()
     assert camera.show(away(Thing(broken))) == [3]
     camera.look_away()
-    assert camera.show(Thing(look(0), 0, 5)) == [1]
+    assert camera.show(Thing(broken, 200, 6), Thing(look(0), 0, 5)) == [4, 1]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
