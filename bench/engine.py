@@ -79,6 +79,8 @@ def rows() -> Iterator[Row]:
             if not ships_export and openvino_is_installed():
                 models.export(model)
                 yield from frames(f"{name}, exported", model, plan, "cpu")
+                if plan.published:
+                    yield beside_stretch(f"{name}, exported", model, plan.pairs)
             if torch.cuda.is_available():
                 yield from frames(name, model, plan, "cuda")
     if not torch.cuda.is_available():
@@ -160,6 +162,21 @@ def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
         f"network step, {name}, beside plain torch",
         *zip(*times, strict=True),
         note="reference: our own step, eager, float32",
+        runs=f"{segmenter.backend} {segmenter.precision}",
+    )
+
+
+def beside_stretch(name: str, model: Path, pairs: int) -> Row:
+    """Gain of keeping the aspect as models of YouTube-VIS are used: the step beside that of the stretched image."""
+    image = picture(*SIZES["1920x1080"])
+    segmenter = Segmenter.load(model, device="cpu", fit="keep_aspect", size=448)
+    kept, stretched = Ours(segmenter), Ours(Segmenter.load(model, device="cpu"))
+    kept.segment(image), stretched.segment(image)
+    times = [(kept.segment(image).network, stretched.segment(image).network) for _ in range(pairs)]
+    return Row.of(
+        f"network step, {name}, keep_aspect, 1920x1080",
+        *zip(*times, strict=True),
+        note="800x448; reference: stretch, 640x640",
         runs=f"{segmenter.backend} {segmenter.precision}",
     )
 

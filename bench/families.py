@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -68,13 +69,14 @@ def aspect(data: str, side: int, short_side: int) -> Row:
     sizes = [keep_aspect(short_side)(SIZE).input, stretch((side, side))(SIZE).input]
     published, square = (torch.randn(1, 3, *size) for size in sizes)
     queries = network.first_queries()
-    return compare(
+    row = compare(
         f"network step, ViT-S, keep_aspect, 1920x1080, {data}",
         lambda: network(published, queries),
         lambda: network(square, queries),
         pairs=3,
         note=f"{sizes[0][1]}x{sizes[0][0]}; reference: stretch, {side}x{side}",
     )
+    return replace(row, runs="torch float32")
 
 
 def family(name: str, key: str, processor: Any, fit: Fit, task: str) -> Iterator[Row]:

@@ -38,31 +38,32 @@ SHOWN = {
     f"whole frame, {LARGE}, ViT-S 640, exported, semantic": "semantic",
     f"whole frame, {LARGE}, demo, panoptic": f"whole frame, {LARGE}, `demo`, panoptic",
     f"recording, {LARGE}, demo, two frames at once": f"20 frames of a recording, {LARGE}, `demo`, two at once "
-    "beside one after the other (in the second column)",
-    f"network step, ViT-S, keep_aspect, {LARGE}, YouTube-VIS": f"`fit: keep_aspect` beside `stretch` (in the second "
-    f"column), network step of ViT-S in torch, {LARGE}: 800x448 beside 640x640",
+    "beside one after the other (in the third column)",
+    f"network step, ViT-S, keep_aspect, {LARGE}, YouTube-VIS": f"`fit: keep_aspect` beside `stretch` (in the third "
+    f"column), network step of ViT-S, {LARGE}: 800x448 beside 640x640",
     f"network step, ViT-S, keep_aspect, {LARGE}, VIPSeg": "1280x736 beside 1280x1280",
+    f"network step, ViT-S 640, exported, keep_aspect, {LARGE}": "ViT-S, exported: 800x448 beside 640x640",
     "node beyond the engine, 640x480, raw, profile": "stamp of the image to received panoptic image, beyond the "
     "engine: 640x480 raw",
     f"node beyond the engine, {LARGE}, raw, profile": f"{LARGE} raw",
-    "node beside the engine's own loop, demo, 640x480": "node beside the engine alone (in the second column), `demo`: "
+    "node beside the engine's own loop, demo, 640x480": "node beside the engine alone (in the third column), `demo`: "
     "640x480",
     "node, demo, 424x240": "424x240",
     "node start-up, demo, 424x240": "from the node's start to its first label image, `demo`",
     "4 cameras in one node, demo, 640x480, beside a node each": "4 cameras of 640x480 in one node, and in four nodes "
-    "(in the second column), `demo`: time per image",
+    "(in the third column), `demo`: time per image",
     "memory of a node with 4 cameras beside one with 1": "memory of a node with 4 cameras, on top of one with 1",
     "shares of 4 cameras in an overloaded node": "share of each of 4 cameras in an overloaded node, beside a quarter",
     "latency of a 10 Hz camera beside 3 silent ones": "stamp of the image to received panoptic image of a 10 Hz "
-    "camera, beside 3 silent ones and alone (in the second column)",
+    "camera, beside 3 silent ones and alone (in the third column)",
     "4 cameras in a batch, each beside itself alone": "pixels that differ between 4 cameras in a batch and each alone, "
     "in float32",
     "points, obstacles and objects, 640x480, 12 things": "from depth to points, obstacles and objects, 640x480, 12 "
-    "things, beside a plain NumPy loop over the things (in the second column)",
+    "things, beside a plain NumPy loop over the things (in the third column)",
     "points, obstacles and objects, 640x480, 12 things, beside a plain loop": "the same, how many times as fast",
     "node with depth that nobody wants, demo, 640x480": "stamp of the image to received panoptic image, with depth of "
-    "which nobody wants anything, and without depth (in the second column)",
-    "evaluation, demo bag, beside the engine": "an evaluation of the demo bag beside the engine alone (in the second "
+    "which nobody wants anything, and without depth (in the third column)",
+    "evaluation, demo bag, beside the engine": "an evaluation of the demo bag beside the engine alone (in the third "
     "column)",
     "memory over 10000 frames": "growth of memory over 10,000 frames: engine",
     "memory of an evaluation over 10000 frames": "evaluation",
