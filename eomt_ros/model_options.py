@@ -21,7 +21,7 @@ _KINDS = {
     str: "string (quote it)",
     tuple: "list",
 }
-_ITEMS = {str: "strings", float: "numbers"}
+_ITEMS = {str: "strings", float: "numbers", int: "whole numbers"}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     add_slice_argument(parser)
     add_gate_arguments(parser)
     add_sweep_arguments(parser)
-    add_model_arguments(parser)
+    add_model_arguments(parser, without=("size",))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -132,7 +132,7 @@ def _request(options: argparse.Namespace) -> EvaluationRequest:
     except ValueError as error:
         raise UserError(str(error)) from error
     return EvaluationRequest(
-        model=asked_model(options),
+        model=asked_model(options, size=max(options.size)),
         topics=tuple(options.topics),
         truth=truth_source(options),
         split=options.split,

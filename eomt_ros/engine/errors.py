@@ -44,6 +44,10 @@ class BackendError(EngineError):
     """A backend is not installed, cannot run the network on this machine, or does not answer as torch does."""
 
 
+class DeadlineError(EngineError):
+    """A model does not keep a latency at any size."""
+
+
 def first_line(error: Exception) -> str:
     """An error of someone else's, in one line."""
     return f"{type(error).__name__}: {printable(str(error).strip().partition(chr(10))[0])}"

@@ -52,7 +52,7 @@ class Account:
     """Takes the frames of sequences with their predictions, within a `with` block; after it everything is written.
 
     video: the file for the overlay video, rows: that for a row of each frame; None: none. May be fed from another
-    thread than it was made in, by one at a time. sweep: other thresholds to score.
+    thread than it was made in, by one at a time. sweep: other thresholds and sizes to score.
     """
 
     def __init__(
@@ -184,6 +184,7 @@ class Account:
             latency=self.latency,
             stages=dict(self.stages),
             sweep=self._sweep.counts(),
+            sweep_latency=self._sweep.latency,
         )
 
     def recordings(self) -> tuple[Recording, ...]:
@@ -206,6 +207,7 @@ class Account:
         sequence = self.sequences[-1]
         sequence.frames += 1
         seconds = self._time(found.timings)
+        self._sweep.time(swept)
         score = self._score(frame, found, moment)
         if score is not None and frame.truth is not None:
             self._sweep.add(frame.truth, swept, moment)

@@ -65,7 +65,9 @@ class RunCounts:
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     stages: dict[str, LatencyHistogram] = field(default_factory=dict)
     sweep: dict[str, ScoreCounts] = field(default_factory=dict)
-    """The same frames with other thresholds, by `SweepPoint.name`."""
+    """The same frames with other thresholds or sizes, by `SweepPoint.name`."""
+    sweep_latency: dict[str, LatencyHistogram] = field(default_factory=dict)
+    """Of the sizes."""
     tracks: TrackCounts | None = None
     """None where TrackEval's metrics are not asked for."""
 
@@ -91,6 +93,8 @@ class RunCounts:
             self.stages.setdefault(stage, LatencyHistogram()).merge(times)
         for point, scores in other.sweep.items():
             self.sweep.setdefault(point, ScoreCounts.empty(len(scores.partial.confusion.counts))).add(scores)
+        for point, times in other.sweep_latency.items():
+            self.sweep_latency.setdefault(point, LatencyHistogram()).merge(times)
         if other.tracks is not None:
             self.tracks = self.tracks or TrackCounts()
             self.tracks.add(other.tracks)
@@ -111,7 +115,11 @@ class RunCounts:
             "predicted": self.predicted.figures(class_names),
             "drift": self.minutes.drift(),
             "sweep": tuple(
-                SweptFigures.of(point, self.sweep[point.name].figures(class_names, things, convention))
+                SweptFigures.of(
+                    point,
+                    self.sweep[point.name].figures(class_names, things, convention),
+                    self.sweep_latency[point.name].figures() if point.name in self.sweep_latency else None,
+                )
                 for point in sorted(map(SweepPoint.named, self.sweep))
             ),
             "other_metrics": {} if self.tracks is None else self.tracks.figures(),

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from eomt_ros.evaluation.log_histogram import LogHistogram
-from eomt_ros.evaluation.results import Percentiles
 
 COARSE = 3
 """Bins that are shown as one."""
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Milliseconds."""
+
+    p50: float
+    p95: float
+    p99: float
+    highest: float
 
 
 @dataclass

@@ -122,7 +122,7 @@ class EnginePredictions(Predictions):
         height, width, _ = frame.image.shape
         if not self._warm:
             self._warm = True
-            self._segmenter.warm_up(height, width)
+            self._warm_up(height, width)
         try:
             finish = self._begin(frame)
         except LateFrameError as error:
@@ -144,6 +144,9 @@ class EnginePredictions(Predictions):
         if result.reset_reason:
             self._resets.add(result.reset_reason)
         return result
+
+    def _warm_up(self, height: int, width: int) -> None:
+        self._segmenter.warm_up(height, width)
 
     def _begin(self, frame: SourceFrame) -> Callable[[], FrameResult]:
         stamp, locate = Fraction(frame.stamp, SECOND), self._locate(frame)

@@ -19,7 +19,7 @@ from eomt_ros.evaluation.recorded import RecordedPredictions
 from eomt_ros.evaluation.run import EvaluationOptions
 from eomt_ros.evaluation.slices import one_recording_slices
 from eomt_ros.evaluation.sources import FrameSequence, TruthSource, open_sequences
-from eomt_ros.evaluation.sweep import Sweep, engine_predictions
+from eomt_ros.evaluation.sweep import SIZE, Sweep, engine_predictions
 from eomt_ros.evaluation.true_masks import TrueMasks
 from eomt_ros.model_options import ModelOptions
 
@@ -50,7 +50,7 @@ class EvaluationRequest:
     track_metrics: bool = False
     """Also count the metrics of TrackEval."""
     sweep: tuple[Sweep, ...] = ()
-    """Other thresholds to score."""
+    """Other thresholds and sizes to score."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What else `metrics.json` is to say of the settings: the command."""
 
@@ -58,6 +58,12 @@ class EvaluationRequest:
     def recorded(self) -> Path | None:
         """The bag with recorded predictions."""
         return None if self.predictions in ("", TRUTH) else Path(self.predictions)
+
+    @property
+    def models(self) -> tuple[ModelOptions, ...]:
+        """The model, and the same at each of the other sizes to score."""
+        sizes = {round(value) for sweep in self.sweep if sweep.option == SIZE for value in sweep.values}
+        return self.model, *(replace(self.model, size=size) for size in sorted(sizes - {self.model.size}))
 
     def of_recording(self, name: str) -> EvaluationRequest:
         """The same for one of many: its ground truth and its recorded predictions are in folders of its name.
@@ -95,10 +101,10 @@ class EvaluationRequest:
         )
 
 
-def load_segmenter(options: ModelOptions) -> Segmenter:
-    """The model that the options ask for. Raises `UserError` for options that do not go together, `EngineError`."""
+def load_segmenters(models: tuple[ModelOptions, ...]) -> list[Segmenter]:
+    """The models that are asked for. Raises `UserError` for options that do not go together, `EngineError`."""
     try:
-        return Segmenter.load(options)
+        return list(map(Segmenter.load, models))
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -107,11 +113,11 @@ def load_segmenter(options: ModelOptions) -> Segmenter:
 def opened_predictions(
     request: EvaluationRequest,
     sequences: Sequence[FrameSequence],
-    load: Callable[[ModelOptions], Segmenter] = load_segmenter,
+    load: Callable[[tuple[ModelOptions, ...]], Sequence[Segmenter]] = load_segmenters,
 ) -> Iterator[Predictions]:
     """The predictions that are asked for, of opened recordings, within a `with` block.
 
-    load: gives the model, where one runs. Raises `UserError`, `OSError`.
+    load: gives the models of `EvaluationRequest.models`, where they run. Raises `UserError`, `OSError`.
     """
     asked, labels = request.model, Path(request.model.labels) if request.model.labels else None
     if request.predictions == TRUTH:
@@ -123,4 +129,4 @@ def opened_predictions(
             yield recorded
     else:
         masks = YOUTUBE_VIS in request.exports
-        yield engine_predictions(load(asked), request.sweep, with_masks=masks, places=request.places)
+        yield engine_predictions(load(request.models), request.sweep, with_masks=masks, places=request.places)

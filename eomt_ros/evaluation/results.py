@@ -11,6 +11,7 @@ from typing import Any
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.ids import ObjectTimeline, ReturnFigures
 from eomt_ros.evaluation.json_file import JsonFileError, from_json, parse_json, write_json
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.wrong import SegmentFigures, SweptFigures, WorstFrame
 from eomt_ros.regular_file import read_bytes
 
@@ -22,16 +23,6 @@ LARGEST_RESULTS = 1 << 27
 
 class ResultsError(UserError):
     """A folder without results that can be read; the message says which and why."""
-
-
-@dataclass(frozen=True)
-class Percentiles:
-    """Milliseconds."""
-
-    p50: float
-    p95: float
-    p99: float
-    highest: float
 
 
 @dataclass(frozen=True)
@@ -303,7 +294,7 @@ class Results(Figures):
     worst_frames_by_objects: tuple[WorstFrame, ...] = ()
     """Those with most objects that are missed, that are not there, or that have a new id."""
     sweep: tuple[SweptFigures, ...] = ()
-    """Figures with other thresholds, from the same pass of the network."""
+    """Figures with other thresholds, from the same pass of the network, and with other sizes."""
     replay: ReplayFigures | None = None
     replays: Mapping[str, ReplayFigures] = field(default_factory=dict)
     """The same for each of several cameras, by the name of its sequence."""

@@ -1,9 +1,11 @@
-"""What results say about where it goes wrong, and what other thresholds would give."""
+"""What results say about where it goes wrong, and what other thresholds and sizes would give."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
+
+from eomt_ros.evaluation.latency import Percentiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class WorstFrame:
 
 
 class SweepPoint(NamedTuple):
-    """A threshold with a value."""
+    """A threshold or a size with a value."""
 
     option: str
     value: float
@@ -68,11 +70,13 @@ class SweepPoint(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SweptFigures:
-    """Some of the figures, as they are with another value of one threshold; each is that of `Figures`."""
+    """Some of the figures, as they are with another value of one option; each is that of `Results`."""
 
     option: str
-    """Name of the threshold."""
+    """Name of the threshold, or `size`."""
     value: float
+    latency_ms: Percentiles | None = None
+    """None for thresholds, which the network knows nothing of."""
     miou: float | None
     vpq: float | None
     stq: float | None
@@ -85,7 +89,7 @@ class SweptFigures:
     switches_per_30_seconds: float | None
 
     @classmethod
-    def of(cls, point: SweepPoint, figures: Any) -> SweptFigures:
+    def of(cls, point: SweepPoint, figures: Any, latency_ms: Percentiles | None = None) -> SweptFigures:
         """Those at a point, of all `Figures`."""
-        kept = [each.name for each in fields(cls) if each.name not in SweepPoint._fields]
-        return cls(option=point.option, value=point.value, **{name: getattr(figures, name) for name in kept})
+        kept = [each.name for each in fields(cls) if each.name not in (*SweepPoint._fields, "latency_ms")]
+        return cls(**point._asdict(), latency_ms=latency_ms, **{name: getattr(figures, name) for name in kept})

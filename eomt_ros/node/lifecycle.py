@@ -181,7 +181,7 @@ class SegmentNode(LifecycleNode):
         self._apply_parameters()
         classes = len(segmenter.labels.class_names)
         named = f", cameras {', '.join(chosen.cameras)}" if any(chosen.cameras) else ""
-        runs = f"{segmenter.device}, {segmenter.backend}, {segmenter.precision}"
+        runs = f"size {segmenter.size}, {segmenter.device}, {segmenter.backend}, {segmenter.precision}"
         self.get_logger().info(f"configured: {segmenter.name}, {segmenter.task}, {classes} classes, {runs}{named}")
 
     def _activate(self) -> None:
@@ -386,8 +386,14 @@ class SegmentNode(LifecycleNode):
 def _load(chosen: Parameters) -> Segmenter:
     # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
     from eomt_ros.engine import Segmenter
+    from eomt_ros.engine.deadline import Tick, load_within
 
-    segmenter = Segmenter.load(chosen)
+    if chosen.max_latency:
+        width, height = chosen.max_latency_image
+        tick = Tick((height, width), len(chosen.cameras), chosen.publish_masks)
+        segmenter = load_within(chosen, chosen.max_latency, tick)
+    else:
+        segmenter = Segmenter.load(chosen)
     segmenter.warm_up(*WARM_UP_SIZE, images=len(chosen.cameras))
     return segmenter
 

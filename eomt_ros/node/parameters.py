@@ -61,6 +61,16 @@ class Parameters(ModelOptions):
         maximum=1000.0,
         live=True,
     )
+    max_latency: float = option(
+        0.0,
+        "At start, measure how long the engine takes for an image of each camera together, and use the largest size, up"
+        " to 'size', that takes at most this (s) in 95 of 100 times; where none does, the start fails. 0: use 'size'.",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    max_latency_image: tuple[int, ...] = option(
+        (1920, 1080), "Width and height of the images that max_latency is measured with: those of the cameras (pixels)."
+    )
     policy: str = option(
         "latest",
         "'latest': the newest frame wins, older ones that wait are dropped (for robots). 'every_frame': all in order"
@@ -157,6 +167,8 @@ class Parameters(ModelOptions):
 
 
 CAMERA_NAME = re.compile("[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+LARGEST_SIDE = 8192
+"""Pixels of an image that max_latency is measured with."""
 ALONE = "segmentation"
 """Name of the status of a camera without a name, in /diagnostics."""
 ENGINE = "engine"
@@ -241,6 +253,10 @@ def checked_value(name: str, value: Any) -> Any:
         raise ParameterError(f"parameter {error}") from error
     if name == "cameras":
         _check_cameras(value)
+    if name == "max_latency_image" and not (len(value) == 2 and all(0 < side <= LARGEST_SIDE for side in value)):
+        raise ParameterError(
+            f"parameter {name}: got {list(value)}, expected width and height, 1 to {LARGEST_SIDE} pixels each"
+        )
     return value
 
 

@@ -16,8 +16,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, PointCloud2
 
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.output_bag import IMAGE, INSTANCE_ARRAY, NODE, OutputBag, ResultTopics
-from eomt_ros.evaluation.results import Percentiles
 from eomt_ros.msg import InstanceArray, ObjectArray
 from eomt_ros.node.cdr import stamp_in
 from eomt_ros.node.diagnostics import PERCENTILES

@@ -19,9 +19,10 @@ import numpy as np
 from eomt_ros.cli.stopping import TOO_EARLY, StoppedError
 from eomt_ros.errors import UserError
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.output_bag import NODE, OutputBag, ResultTopics
 from eomt_ros.evaluation.progress import Progress
-from eomt_ros.evaluation.results import Percentiles, ReplayFigures
+from eomt_ros.evaluation.results import ReplayFigures
 from eomt_ros.node.diagnostics import PERCENTILES
 from eomt_ros.node.parameters import RULES
 from eomt_ros.printable import printable

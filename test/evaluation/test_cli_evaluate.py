@@ -99,9 +99,22 @@ def test_a_sweep_leaves_the_figures_of_each_value_and_a_table(
     assert "Other thresholds" in (out / "report.html").read_text()
 
 
+def test_sizes_leave_the_figures_and_times_of_each_and_the_largest_is_the_runs(
+    bag: Path, evaluated: Evaluate, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluated(bag, "--no-video", "--size", "32,64,48", "--backend", "torch")
+    assert [(each.option, each.value) for each in found.sweep] == [("size", 32.0), ("size", 48.0), ("size", 64.0)]
+    assert found.settings["size"] == 64
+    assert all(each.latency_ms is not None and each.latency_ms.p95 > 0 for each in found.sweep)
+    assert "sweep of size, which is 64 in this run; * marks the best" in capsys.readouterr().out
+    assert "milliseconds per frame, median" in (out / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (["--size", "32,64", "--predictions", "truth"], "--predictions truth runs none"),
+        (["--size", "0,64"], "--size 0,64: 0 stands for the model's own"),
         (["--sweep", "scores=0.3"], "'scores' is no threshold, expected one of score_threshold"),
         (["--sweep", "score_threshold=0.3", "--predictions", "truth"], "--predictions truth runs none"),
         (["--sweep", "score_threshold=0.3", "--task", "semantic"], "no difference to the semantic task"),

@@ -11,7 +11,8 @@ import pytest
 from eomt_ros.evaluation.figure_names import expect_figure, figure_paths, flat_figures
 from eomt_ros.evaluation.gates import Gate, GateError
 from eomt_ros.evaluation.json_file import plain
-from eomt_ros.evaluation.results import Percentiles, Recording, Results
+from eomt_ros.evaluation.latency import Percentiles
+from eomt_ros.evaluation.results import Recording, Results
 from test.evaluation.examples import recording, rig_run, run_in_metres, run_with_returns, run_without_truth, short_run
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from eomt_ros.evaluation import results
-from eomt_ros.evaluation.results import Drift, Percentiles, ReplayFigures, Results, ResultsError
+from eomt_ros.evaluation.latency import Percentiles
+from eomt_ros.evaluation.results import Drift, ReplayFigures, Results, ResultsError
 from test.evaluation.examples import long_run, rig_run, run_in_metres, run_with_returns, run_without_truth, short_run
 
 

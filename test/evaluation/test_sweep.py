@@ -21,6 +21,7 @@ from eomt_ros.evaluation.sweep import MOST_POINTS, Sweep, SweepError, SweptPredi
 from eomt_ros.evaluation.wrong import SweepPoint, SweptFigures
 from test.evaluation import bags
 
+FIGURES = [each.name for each in fields(SweptFigures) if each.name not in ("option", "value", "latency_ms")]
 SWEEPS = ("score_threshold=0.1:0.3:0.2", "mask_threshold=0.3,0.7", "overlap_threshold=0.2")
 
 
@@ -53,10 +54,52 @@ def test_figures_equal_those_of_separate_runs_with_that_threshold(
     for number, point in enumerate(swept.sweep):
         alone = EnginePredictions(load(model, **{**options, point.option: point.value}))
         expected = run(paths, alone, tmp_path / f"alone{number}")
-        for name in (each.name for each in fields(SweptFigures) if each.name not in ("option", "value")):
+        for name in FIGURES:
             assert getattr(point, name) == getattr(expected, name), (point.option, point.value, name)
         different.add((point.miou, point.vpq, point.idf1))
     assert len(different) > 2
+
+
+@pytest.mark.parametrize("thresholds", [[], ["score_threshold=0.1,0.3"]], ids=str)
+def test_figures_at_other_sizes_equal_those_of_separate_runs(
+    thresholds: list[str], model: Path, paths: list[Path], tmp_path: Path
+) -> None:
+    sweeps = [*map(Sweep.parse, thresholds), Sweep.of_sizes([64, 32, 48])]
+    sizes = [load(model, size=size) for size in (64, 32, 48)]
+    swept = run(paths, SweptPredictions(sizes[0], sweeps, sizes[1:]), tmp_path / "swept")
+    assert [SweepPoint(each.option, each.value) for each in swept.sweep] == points_of(sweeps)
+    assert (swept.settings["size"], swept.settings["sweep"][-1]) == (64, "size=32,48,64")
+    of_size = [point for point in swept.sweep if point.option == "size"]
+    for point in of_size:
+        expected = run(paths, EnginePredictions(load(model, size=int(point.value))), tmp_path / f"{point.value:g}")
+        for name in FIGURES:
+            assert getattr(point, name) == getattr(expected, name), (point.value, name)
+        assert point.latency_ms is not None
+        assert point.latency_ms.p50 > 0
+    assert of_size[-1].latency_ms == swept.latency_ms
+    assert len({(point.miou, point.vpq) for point in of_size}) > 1
+    total = counts_of(swept)
+    total.add(counts_of(swept))
+    name = "size=48.0"
+    assert total.sweep_latency[name].count == 2 * swept.frames
+
+
+def test_times_of_sizes_in_several_runtimes_are_told_not_to_compare(model: Path) -> None:
+    sizes = load(model), load(model, size=32), Segmenter.load(model, device="cpu", precision="bfloat16", size=48)
+    predictions = SweptPredictions(sizes[0], [Sweep.of_sizes([32, 48, 64])], sizes[1:])
+    predictions.start_sequence("a")
+    assert predictions.problems() == [
+        "the times of the sizes do not compare: 32 in torch and float32, 48 in torch and bfloat16"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([0, 224], "--size 0,224: 0 stands for the model's own"), (range(32, 32 * 13, 32), "expected at most 10, each")],
+)
+def test_sizes_that_have_no_place_beside_each_other_are_refused(sizes: list[int], expected: str) -> None:
+    with pytest.raises(SweepError, match=expected):
+        Sweep.of_sizes(sizes)
 
 
 def test_points_of_recordings_add_up_to_those_of_one_run(model: Path, paths: list[Path], tmp_path: Path) -> None:

@@ -71,9 +71,10 @@ def _with_config(folder: Path, **entries: Any) -> dict[str, Any]:
         (_malformed_labels, "labels.yaml: classes is 5, expected a list"),
         (lambda folder: {"model": "nobody/no-such-model"}, "nobody/no-such-model"),
         (lambda folder: {"model": str(folder), "device": "cuda"}, "device.*cuda"),
+        (lambda folder: {"model": str(folder), "size": 40}, "size is 40, expected a multiple .* such as 32 or 48"),
         (
-            lambda folder: {"model": str(folder), "fit": "keep_aspect", "backend": "onnxruntime"},
-            "backend.*onnxruntime.*keep_aspect",
+            lambda folder: {"model": str(folder), "max_latency": 1e-6, "max_latency_image": [64, 48]},
+            "max_latency is 1e-06 s, but model takes .* s for an image of 64x48 with 20 things, at size 32, the",
         ),
     ],
 )

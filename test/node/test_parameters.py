@@ -45,6 +45,23 @@ def change(**values: Any) -> Any:
         ("cameras", "front", "parameter cameras: got 'front' (str), expected a list of strings"),
         ("cameras", [1, 2], "parameter cameras: got [1, 2], expected a list of strings"),
         ("camera_pose", ["high"], "parameter camera_pose: got ['high'], expected a list of numbers"),
+        ("size", 224.0, "parameter size: got 224.0 (float), expected a whole number"),
+        ("max_latency", -0.1, "parameter max_latency: got -0.1, expected 0.0 to 60.0"),
+        (
+            "max_latency_image",
+            [1920],
+            "parameter max_latency_image: got [1920], expected width and height, 1 to 8192 pixels each",
+        ),
+        (
+            "max_latency_image",
+            [640, 0],
+            "parameter max_latency_image: got [640, 0], expected width and height, 1 to 8192 pixels each",
+        ),
+        (
+            "max_latency_image",
+            [640.0, 480.0],
+            "parameter max_latency_image: got [640.0, 480.0], expected a list of whole numbers",
+        ),
         ("depth", 5, "parameter depth: got 5; the length of the queues is the parameter qos_depth now"),
     ],
 )

@@ -24,7 +24,7 @@ from eomt_ros.evaluation.fleet.outcome import DONE, Outcome, failed, write_outco
 from eomt_ros.evaluation.fleet.remote import at_hand
 from eomt_ros.evaluation.fleet.unit import Unit
 from eomt_ros.evaluation.report import write_report
-from eomt_ros.evaluation.request import EvaluationRequest, load_segmenter, opened_predictions
+from eomt_ros.evaluation.request import EvaluationRequest, load_segmenters, opened_predictions
 from eomt_ros.evaluation.results import nothing_scored
 from eomt_ros.evaluation.run import evaluate
 from eomt_ros.model_options import ModelOptions
@@ -87,7 +87,7 @@ def _evaluate(path: Path, unit: Unit, job: FleetJob, half: Path, stop: threading
     request = job.request.of_recording(unit.name)
     sequences = request.open([path])
     settings = {"input": [unit.address], "fingerprint": unit.fingerprint, "key": unit.key}
-    with opened_predictions(request, sequences, _kept_segmenter) as predictions:
+    with opened_predictions(request, sequences, _kept_segmenters) as predictions:
         found = evaluate(sequences, predictions, half, request.options(settings, unit.tags, stop=stop, quiet=True))
     if stop.is_set():
         raise UserError("it was stopped")
@@ -109,9 +109,9 @@ def _evaluate(path: Path, unit: Unit, job: FleetJob, half: Path, stop: threading
 
 
 @functools.lru_cache(maxsize=1)
-def _kept_segmenter(options: ModelOptions) -> Segmenter:
+def _kept_segmenters(models: tuple[ModelOptions, ...]) -> list[Segmenter]:
     try:
-        return load_segmenter(options)
+        return load_segmenters(models)
     except (UserError, OSError) as error:
         raise FleetError(str(error)) from error
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 
 from eomt_ros.evaluation.counting import counted
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.report.figures import Kind, as_text, known
-from eomt_ros.evaluation.results import Interval, Percentiles, Results
+from eomt_ros.evaluation.results import Interval, Results
 
 MOST_TICKS = 6
 """Most steps of an axis, so that their texts have room on a telephone."""

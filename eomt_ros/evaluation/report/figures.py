@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from eomt_ros.evaluation.results import Figures, Results
+from eomt_ros.evaluation.wrong import SweptFigures
 
 NOTHING = "—"
 """Printed in place of a figure that cannot be known."""
@@ -63,14 +64,14 @@ class Figure:
         """In a sentence or two, for those who read the figure."""
         return MEANINGS[self.path]
 
-    def value(self, results: Figures) -> float | None:
+    def value(self, results: Figures | SweptFigures) -> float | None:
         """The figure; None where it cannot be known."""
         value: Any = results
         for name in self.path.split("."):
             value = getattr(value, name, None)
         return known(value)
 
-    def text(self, results: Figures) -> str:
+    def text(self, results: Figures | SweptFigures) -> str:
         """The figure as it prints."""
         return as_text(self.value(results), self.kind)
 

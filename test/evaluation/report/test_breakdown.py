@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eomt_ros.evaluation.counts import counts_of
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.report import content
 from eomt_ros.evaluation.report.breakdown import DEEPEST, LARGEST_MATRIX, MOST_CLASSES, where_wrong
 from eomt_ros.evaluation.report.sweep import sweep_lines, sweep_tables
@@ -65,7 +66,7 @@ def test_without_ground_truth_or_counts_there_is_no_such_part(tmp_path: Path) ->
     for run in (run_without_truth(), short_run(), replace(run_gone_wrong(), frames_scored=0)):
         assert where_wrong(run) is None
         assert "Where it goes wrong" not in content.render(run, tmp_path)
-        assert "Other thresholds" not in content.render(run_without_truth(), tmp_path)
+        assert "Other thresholds and sizes" not in content.render(run_without_truth(), tmp_path)
 
 
 def test_sweeps_have_a_table_with_the_best_marked_and_a_curve(tmp_path: Path) -> None:
@@ -83,7 +84,28 @@ def test_sweeps_have_a_table_with_the_best_marked_and_a_curve(tmp_path: Path) ->
     assert [line.name for line in table.chart.lines] == ["mIoU", "VPQ", "frames found", "predicted and there"]
     (piece,) = table.chart.lines[0].pieces
     assert piece[0] == (0.0, 100 - 100 * 0.59)
-    assert "Other thresholds" in content.render(run, tmp_path)
+    assert "Other thresholds and sizes" in content.render(run, tmp_path)
+
+
+def test_sizes_are_drawn_over_the_time_that_a_frame_takes(tmp_path: Path) -> None:
+    run = run_gone_wrong()
+    times = {224.0: 25.0, 230.0: 26.0, 640.0: 100.0}
+    swept = tuple(
+        replace(
+            run.sweep[0], option="size", value=size, miou=0.5 + size / 2000, latency_ms=Percentiles(ms, 2 * ms, 0, 0)
+        )
+        for size, ms in times.items()
+    )
+    run = replace(run, settings={**run.settings, "size": 640}, sweep=swept)
+    (table,) = sweep_tables(run)
+    assert [(row.value, row.is_own) for row in table.rows] == [("224", False), ("230", False), ("640", True)]
+    assert table.rows[0].cells[-2:] == ("25.0 ms", "50.0 ms")
+    assert table.chart is not None
+    assert [(tick.at, tick.text) for tick in table.chart.x_ticks] == [(25.0, "224: 25"), (100.0, "640: 100")]
+    (piece,) = table.chart.lines[0].pieces
+    assert [x for x, _ in piece] == [25.0, 26.0, 100.0]
+    assert "640 in 100 ms: mIoU" in table.chart.bars[-1].title
+    assert "Figures by milliseconds per frame, median" in content.render(run, tmp_path)
 
 
 def test_the_terminal_has_the_table_too() -> None:

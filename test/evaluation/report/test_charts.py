@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.report.charts import (
     axis_end,
     clock,
@@ -24,7 +25,7 @@ from eomt_ros.evaluation.report.charts import (
 )
 from eomt_ros.evaluation.report.figures import Kind
 from eomt_ros.evaluation.report.timeline import COLORS, ROWS, IdChart, colors_of, id_chart
-from eomt_ros.evaluation.results import Interval, Percentiles
+from eomt_ros.evaluation.results import Interval
 from test.evaluation.examples import long_run, run_without_truth, short_run
 
 LATENCY = Percentiles(40.0, 80.0, 160.0, 300.0)

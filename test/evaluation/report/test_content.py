@@ -15,10 +15,11 @@ import pytest
 from eomt_ros.evaluation import results
 from eomt_ros.evaluation.convention import Convention
 from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline, ThingReturn
+from eomt_ros.evaluation.latency import Percentiles
 from eomt_ros.evaluation.report import content, write_report
 from eomt_ros.evaluation.report.comparison import ComparedRun, compare, comparison_page
 from eomt_ros.evaluation.report.page import TEMPLATES
-from eomt_ros.evaluation.results import Percentiles, ReplayFigures, Results
+from eomt_ros.evaluation.results import ReplayFigures, Results
 from test.evaluation.examples import (
     long_run,
     recording,
