@@ -632,7 +632,8 @@ def test_memory_stays_flat_over_many_frames(segmenter):
 def test_options_are_one_object_with_what_was_chosen_for_the_model(folder, table):
     asked = ModelOptions(str(folder), device="cpu", precision="float32", labels=str(table))
     segmenter = Segmenter.load(asked, mask_threshold=0.4)
-    assert segmenter.options == replace(asked, task="panoptic", mask_threshold=0.4, score_threshold=0.8)
+    chosen = {"task": "panoptic", "size": SMALL["image_size"], "score_threshold": 0.8}
+    assert segmenter.options == replace(asked, mask_threshold=0.4, **chosen)
 
 
 def test_live_options_are_replaced_as_a_whole_and_checked(segmenter):

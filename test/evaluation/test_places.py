@@ -107,9 +107,9 @@ def test_odometry_that_jumps_is_counted_and_not_bridged(tmp_path: Path) -> None:
 class Watched(Segmenter):
     """Remembers what each frame was to be placed by."""
 
-    def segment(self, *given: Any, locate: Locate | None = None, **others: Any) -> Any:
+    def begin(self, *given: Any, locate: Locate | None = None, **others: Any) -> Any:
         self.__dict__.setdefault("located", []).append(locate)
-        return super().segment(*given, locate=locate, **others)
+        return super().begin(*given, locate=locate, **others)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from eomt_ros.engine import Segment, Segmenter
 from eomt_ros.engine.tracking import tracker
 from eomt_ros.engine.tracking.by_overlap import OverlapIdentities
-from eomt_ros.engine.tracking.reidentify import FARTHEST, JUMP, MARGIN, MOST_TRACKS, NEAR, UNLIKE, Recall
+from eomt_ros.engine.tracking.reidentify import FARTHEST, JUMP, MARGIN, MOST_BYTES, MOST_TRACKS, NEAR, UNLIKE, Recall
 from eomt_ros.engine.tracking.tracker import Identities, Identity, Observation
 from eomt_ros.evaluation.sources.opening import open_sequences
 from eomt_ros.stamps import SECOND
@@ -32,10 +32,12 @@ def look(degrees: float) -> np.ndarray:
     return found
 
 
-def likeness(newcomer: np.ndarray, track: np.ndarray, of_class: Sequence[np.ndarray]) -> float:
-    """Rule 1 as it is written; of_class: all tracks, which are of one class."""
+def likeness(
+    newcomer: np.ndarray, track: np.ndarray, of_class: Sequence[np.ndarray], own: Sequence[np.ndarray] = ()
+) -> float:
+    """Rule 1 as it is written; of_class: all tracks, which are of one class; own: the newcomer's own, if it has one."""
     everything = np.full(CHANNELS, CHANNELS**-0.5)
-    of_all = np.mean([*of_class, everything], 0)
+    of_all = np.mean([*of_class, *own, everything], 0)
     mean = np.mean([*of_class, newcomer, of_all], 0)
     first, second = newcomer - mean, track - mean
     return float(first @ second / np.linalg.norm(first) / np.linalg.norm(second))
@@ -401,6 +403,22 @@ def test_a_sliver_may_turn_out_to_be_a_thing_that_was_lost(camera: Camera) -> No
     assert {name.id for name in found[5:]} == {1}
 
 
+def test_a_sliver_is_compared_by_its_mean_look_so_far(kind: type[Identities]) -> None:
+    expected = likeness(look(50), look(0), [look(0)], [look(50)])
+    for off, id_ in ((-0.01, 1), (0.01, 2)):
+        camera = Camera(kind, Recall(60.0, expected + off))
+        assert camera.show(Thing(look(0)), Thing(look(50), 632, 5, size=8)) == [1, 2]
+        assert camera.show(Thing(look(20), 632, 5, size=8)) == [id_]
+
+
+def test_the_id_of_a_sliver_that_was_a_lost_thing_does_not_come_back(camera: Camera) -> None:
+    assert camera.show(Thing(look(0)), Thing(look(50), 632, 5, size=8)) == [1, 2]
+    camera.recall = Recall(60.0, -1.0)
+    assert camera.show(Thing(look(20), 632, 5, size=8)) == [1]
+    camera.look_away()
+    assert camera.show(Thing(look(50), 300, 7)) == [1]
+
+
 def test_what_was_no_sliver_or_long_ago_keeps_its_new_id(camera: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker, "ALIKE", -1.0)  # else a look that is so much another is doubted in any case
     for size, seconds in ((40, 0.0), (8, 0.6)):
@@ -445,6 +463,17 @@ def test_thousands_of_lost_things_push_out_the_oldest(kind: type[Identities]) ->
     assert camera.show(Thing(looks[501])) == [502]
     camera.look_away()
     assert camera.show(Thing(looks[498])) == [len(looks) + 1]
+
+
+def test_what_made_room_in_the_memory_leaves_nothing_to_what_took_it(camera: Camera) -> None:
+    """With embeddings so large it holds one thing."""
+    one, other = (np.pad(look(degrees), (0, MOST_BYTES // 4 - CHANNELS)) for degrees in (0, 90))
+    for _ in range(10):
+        assert camera.show(Thing(one, place=(0, 0, 0))) == [1]
+    camera.look_away()
+    assert camera.show(away(Thing(other))) == [2]
+    camera.look_away()
+    assert camera.show(Thing(other, 200, 7, place=(9, 0, 0))) == [2]
 
 
 @pytest.mark.parametrize("channels", [64, 1 << 16])
