@@ -44,7 +44,7 @@ def mask2former_panoptic(
             pixels = torch.ge(weighted, thresholds.mask).sum((1, 2))
             highest, first, _ = first_highest(weighted)
             extent = extent_of(first)
-            board.set(piece, first, highest)
+            board.set(piece, first.mul_(board.names(piece.maps)).amax(0), highest)
             return pixels, extent
 
         def matters(highest: Tensor, lowest: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Tiled:
             highest, first, won = first_highest(probability.mul_(weights.index_select(0, piece.maps)))
             shown = first.mul_(mask)
             extent = extent_of(shown)
-            board.set(piece, shown, highest)
+            board.set(piece, shown.mul_(board.names(piece.maps)).amax(0), highest)
             return mask_pixels, won, extent
 
         # Below this, a query is neither shown nor hides one that is.
@@ -81,11 +81,12 @@ class Tiled:
             extent = extent_of(mask)
             probability = values.sigmoid_().mul_(mask)
             total = probability.sum((1, 2))
-            order = torch.arange(1.0, mask.shape[0] + 1, device=mask.device)[:, None, None] * mask
-            last = order.eq_(order.amax(0)).mul_(mask)
+            named = mask.mul_(board.names(piece.maps))
+            last = named.amax(0)
             confidence = None
             if self.with_confidence:
-                confidence = probability.mul_(last).mul_(weights.index_select(0, piece.maps)).amax(0)
+                own = named.eq_(last)  # of every map where none has the pixel, but there its probability is 0
+                confidence = probability.mul_(own).mul_(weights.index_select(0, piece.maps)).amax(0)
             board.set(piece, last, confidence)
             return total, extent
 

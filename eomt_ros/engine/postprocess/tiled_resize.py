@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -29,15 +28,14 @@ Result = TypeVar("Result")
 CPU_TILE = (128, 256)
 """Largest height and width of a tile. On CUDA the image is one tile: a kernel launch costs more than many pixels."""
 
-CPU_PIECE = 1 << 16
-"""Values: a few arrays of this size stay in a core's cache, and a call of torch costs little beside them."""
+CPU_PIECE = 1 << 18
+"""Values: of fewer, the calls of torch cost more than the arithmetic; arrays of many more leave a core's cache."""
 
 CUDA_PIECE = 1 << 24
 """Values: limits the memory."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Some maps over a part of the image."""
 
     maps: Tensor
@@ -80,9 +78,8 @@ class Tiles:
     def bounds(self, samples: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """The highest and the lowest of each cell's four samples, in these rows of the maps, (n, rows, w) each."""
         maps = self.maps[:, samples]
-        below = torch.cat([maps[:, 1:], maps[:, -1:]], 1)
-        highest, lowest = torch.maximum(maps, below), torch.minimum(maps, below)
-        return torch.maximum(highest, _right(highest)), torch.minimum(lowest, _right(lowest))
+        highest, lowest = (_with_next(pick, _with_next(pick, maps, 1), 2) for pick in (torch.maximum, torch.minimum))
+        return highest, lowest
 
     def pixels(self) -> Tensor:
         """Number of pixels in each cell, (h, w) float32."""
@@ -165,8 +162,13 @@ def _share_among(threads: int) -> None:
         _OPENMP(threads)
 
 
-def _right(maps: Tensor) -> Tensor:
-    return torch.cat([maps[:, :, 1:], maps[:, :, -1:]], 2)
+def _with_next(pick: Callable[..., Tensor], maps: Tensor, axis: int) -> Tensor:
+    """What `pick` gives for each sample and the next one along an axis; the last one as it is."""
+    pairs = maps.shape[axis] - 1
+    found = torch.empty_like(maps)
+    pick(maps.narrow(axis, 0, pairs), maps.narrow(axis, 1, pairs), out=found.narrow(axis, 0, pairs))
+    found.narrow(axis, pairs, 1).copy_(maps.narrow(axis, pairs, 1))
+    return found
 
 
 @lru_cache(maxsize=32)

@@ -10,7 +10,6 @@ The tiles in which it does not are done again with all classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -45,7 +44,7 @@ def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_c
             lowest = highest.amin()
             confidence = highest.clamp_(max=1)
             total, extent = (first * confidence).sum((1, 2)), extent_of(first)
-            board.set(replace(piece, maps=chosen[piece.maps]), first, confidence)
+            board.set(piece, first.mul_(board.names(chosen[piece.maps])).amax(0), confidence)
             return total, extent, lowest
 
         wanted = tiles.where(contending)
@@ -59,7 +58,7 @@ def sum_up(masks: Tensor, probabilities: Tensor, placement: Placement, *, with_c
         still_open = open_tiles.cpu().numpy()
         for piece, (total, extent, _) in done:
             if not still_open[piece.tile]:
-                named = replace(piece, maps=chosen[piece.maps])
+                named = piece._replace(maps=chosen[piece.maps])
                 totals.index_add_(0, named.maps, total.double())
                 board.measure(named, extent)
         return open_tiles

@@ -56,14 +56,17 @@ class WinnerMap:
         self._rows = torch.zeros((maps, size[0]), device=device)
         self._columns = torch.zeros((maps, size[1]), device=device)
 
-    def set(self, piece: Piece, masks: Tensor, probability: Tensor | None) -> None:
-        """Gives pixels to the piece's maps.
+    def names(self, maps: Tensor) -> Tensor:
+        """1 + the number of each map, (n, 1, 1) float32."""
+        return self._names.index_select(0, maps)
 
-        masks: (n, rows, columns) float32, 1 for the pixel's map and 0 for the others; overwritten. probability: of the
-        pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where
+    def set(self, piece: Piece, winner: Tensor, probability: Tensor | None) -> None:
+        """Gives the pixels of a piece to maps.
+
+        winner: the highest of the `names` whose maps have the pixel, else 0, (rows, columns) float32. probability: of
+        the pixel's map, (rows, columns) float32; overwritten; without meaning where no map has the pixel; None where
         confidence is not asked for.
         """
-        winner = masks.mul_(self._names.index_select(0, piece.maps)).amax(0)
         # A quarter of the bytes to copy; on the CPU numpy converts faster than torch.
         self._winner[piece.rows, piece.columns] = to_host(winner.to(torch.int32) if winner.is_cuda else winner)
         if self._confidence is not None and probability is not None:
