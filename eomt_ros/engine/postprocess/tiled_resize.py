@@ -31,6 +31,9 @@ CPU_TILE = (128, 256)
 CPU_PIECE = 1 << 18
 """Values: of fewer, the calls of torch cost more than the arithmetic; arrays of many more leave a core's cache."""
 
+BAND = 1 << 20
+"""Values of the maps whose bounds are found at once on a CPU."""
+
 CUDA_PIECE = 1 << 24
 """Values: limits the memory."""
 
@@ -93,9 +96,17 @@ class Tiles:
 
         rule: gets the bounds of a band of cells, (n, rows, w) each, to overwrite; gives (n, rows, w) bool.
         """
+        count, _, width = self.maps.shape
+        # In larger bands, what is allocated anew takes longer than what is computed.
+        step = max(1, BAND // (count * width)) if self.maps.device.type == "cpu" else self.size[0]
         picked = []
         for row in self.rows:
-            cells = rule(*self.bounds(row.samples)).view(torch.uint8).amax(1)
+            bands = [
+                # With the row below, which the cells of the last one need.
+                rule(*self.bounds(slice(start, min(start + step + 1, row.samples.stop)))).view(torch.uint8).amax(1)
+                for start in range(row.samples.start, max(row.samples.stop - 1, row.samples.start + 1), step)
+            ]
+            cells = bands[0] if len(bands) == 1 else torch.stack(bands).amax(0)
             picked.append(torch.stack([cells[:, column.cells].amax(1) for column in self.columns], 1))
         return torch.stack(picked, 1).bool()
 
