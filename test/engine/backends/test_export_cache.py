@@ -107,15 +107,18 @@ def test_the_command_puts_the_export_next_to_the_model_where_a_robot_finds_it(
     assert_works(robot)
 
 
-def test_the_command_replaces_what_was_exported_of_other_weights(
-    model: Path, other: Path, capsys: pytest.CaptureFixture[str]
+def test_what_was_exported_of_other_weights_is_told_of_and_replaced_by_the_command(
+    model: Path, other: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     own = model / EXPORTS_FOLDER / "notes"
     shutil.copytree(other / EXPORTS_FOLDER, own.parent)
     own.mkdir()
+    assert load(model, "auto", "auto").backend == "torch"
+    assert f"not OpenVINO but torch, because no export in {own.parent} is of this model and version" in caplog.text
     assert main(["export", str(model)]) == 0
     entry = Path(capsys.readouterr().out.strip())
     assert set(entry.parent.iterdir()) == {entry, own}
+    assert load(model, "auto", "auto").backend == "openvino"
 
 
 def test_the_command_puts_the_export_where_it_is_told(
