@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from torch import Tensor
 
-from eomt_ros.engine import Segmenter, deadline
+from eomt_ros.engine import Segmenter, deadline, pipeline
 from eomt_ros.engine.backends.torch_backend import TorchBackend
 from eomt_ros.engine.deadline import ACROSS, DOWN, Tick, load_within
 from eomt_ros.engine.errors import DeadlineError, OutOfMemoryError
@@ -60,6 +61,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     monkeypatch.setattr(TorchBackend, "__call__", timed)
     monkeypatch.setattr(deadline, "perf_counter", clock)
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(perf_counter=clock))
     monkeypatch.setattr(deadline, "LONGEST_S", 0.0)
     return clock
 
