@@ -39,6 +39,8 @@ class Plan:
     """By size of the image."""
     pairs: int
     """After one that warms up."""
+    smaller: int = 0
+    """A size that is measured beside the model's own."""
     plain: bool = False
     """Measure the network's step also beside our own as plain torch."""
     published: bool = False
@@ -50,6 +52,7 @@ PLANS = {
     "ViT-S 640": Plan(
         {"1920x1080": ("panoptic", "instance", "semantic"), "640x480": ("panoptic", "instance")},
         5,
+        smaller=224,
         plain=True,
         published=True,
     ),
@@ -128,6 +131,8 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
     theirs = HuggingFace(model, device)
     if plan.plain and device == "cpu":
         yield beside_plain_torch(name, model, plan.pairs)
+    if plan.smaller and device == "cpu":
+        yield at_smaller_size(name, model, plan)
     step_is_told = device != "cpu"  # there the host runs ahead, and the engine's timings do not tell the network's own
     for size, tasks in plan.tasks.items():
         image = picture(*SIZES[size])
@@ -149,6 +154,21 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
                 note=f"{len(result.segments)} segments, {_agreement(result, expected, task)}",
                 runs=means,
             )
+
+
+def at_smaller_size(name: str, model: Path, plan: Plan) -> Row:
+    """What a smaller size gains on a whole frame."""
+    image = picture(*SIZES["1920x1080"])
+    segmenters = [Segmenter.load(model, device="cpu", task="panoptic", size=size) for size in (plan.smaller, 0)]
+    smaller, own = map(Ours, segmenters)
+    segments = [len(each.segment(image, each.open_stream()).segments) for each in segmenters]
+    times = [(smaller.segment(image).whole, own.segment(image).whole) for _ in range(plan.pairs + 1)][1:]
+    return Row.of(
+        f"whole frame, 1920x1080, {name}, size {plan.smaller}, panoptic",
+        *zip(*times, strict=True),
+        note=f"reference: size {segmenters[1].size}; {segments[0]} and {segments[1]} segments",
+        runs=f"{segmenters[0].backend} {segmenters[0].precision}",
+    )
 
 
 def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
