@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -156,16 +156,23 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
             )
 
 
+def in_turns(
+    seconds: Callable[[Ours], float], ours: Ours, reference: Ours, pairs: int
+) -> tuple[list[float], list[float]]:
+    """The seconds of each, so many times in turns after one that does not count."""
+    times = [(seconds(ours), seconds(reference)) for _ in range(pairs + 1)][1:]
+    return [first for first, _ in times], [second for _, second in times]
+
+
 def at_smaller_size(name: str, model: Path, plan: Plan) -> Row:
     """What a smaller size gains on a whole frame."""
     image = picture(*SIZES["1920x1080"])
     segmenters = [Segmenter.load(model, device="cpu", task="panoptic", size=size) for size in (plan.smaller, 0)]
     smaller, own = map(Ours, segmenters)
     segments = [len(each.segment(image, each.open_stream()).segments) for each in segmenters]
-    times = [(smaller.segment(image).whole, own.segment(image).whole) for _ in range(plan.pairs + 1)][1:]
     return Row.of(
         f"whole frame, 1920x1080, {name}, size {plan.smaller}, panoptic",
-        *zip(*times, strict=True),
+        *in_turns(lambda each: each.segment(image).whole, smaller, own, plan.pairs),
         note=f"reference: size {segmenters[1].size}; {segments[0]} and {segments[1]} segments",
         runs=f"{segmenters[0].backend} {segmenters[0].precision}",
     )
@@ -176,11 +183,9 @@ def beside_plain_torch(name: str, model: Path, pairs: int) -> Row:
     image = picture(*SIZES["640x480"])
     segmenter = Segmenter.load(model, device="cpu")
     ours, plain = Ours(segmenter), Ours(Segmenter.load(model, device="cpu", backend="torch", precision="float32"))
-    ours.segment(image), plain.segment(image)
-    times = [(ours.segment(image).network, plain.segment(image).network) for _ in range(pairs)]
     return Row.of(
         f"network step, {name}, beside plain torch",
-        *zip(*times, strict=True),
+        *in_turns(lambda each: each.segment(image).network, ours, plain, pairs),
         note="reference: our own step, eager, float32",
         runs=f"{segmenter.backend} {segmenter.precision}",
     )
@@ -191,11 +196,9 @@ def beside_stretch(name: str, model: Path, pairs: int) -> Row:
     image = picture(*SIZES["1920x1080"])
     segmenter = Segmenter.load(model, device="cpu", fit="keep_aspect", size=448)
     kept, stretched = Ours(segmenter), Ours(Segmenter.load(model, device="cpu"))
-    kept.segment(image), stretched.segment(image)
-    times = [(kept.segment(image).network, stretched.segment(image).network) for _ in range(pairs)]
     return Row.of(
         f"network step, {name}, keep_aspect, 1920x1080",
-        *zip(*times, strict=True),
+        *in_turns(lambda each: each.segment(image).network, kept, stretched, pairs),
         note="800x448; reference: stretch, 640x640",
         runs=f"{segmenter.backend} {segmenter.precision}",
     )

@@ -47,20 +47,6 @@ class ThresholdSweep:
         self._segmenter = segmenter
         self._others = [(segmenter.open_stream(max_gap=max_gap), other) for other in others]
 
-    def segment(
-        self,
-        image: np.ndarray,
-        *,
-        stamp: Stamp | None = None,
-        locate: Locate | None = None,
-        with_masks: bool = False,
-    ) -> tuple[FrameResult, list[FrameResult]]:
-        """Segments the next frame as `Stream.segment`; the result, and those of the others.
-
-        These have no confidence and no segments' masks. Raises as `Stream.segment`.
-        """
-        return self.begin(image, stamp=stamp, locate=locate, with_masks=with_masks)()
-
     def begin(
         self,
         image: np.ndarray,
@@ -69,8 +55,10 @@ class ThresholdSweep:
         locate: Locate | None = None,
         with_masks: bool = False,
     ) -> Callable[[], tuple[FrameResult, list[FrameResult]]]:
-        """Begins the next frame as `Stream.begin`; what this gives does the rest of `segment`, and alone uses the
-        streams of the others.
+        """Begins the next frame as `Stream.begin`; what this gives does the rest, and alone uses the streams of the
+        others.
+
+        It returns the result, and those of the others, which have no confidence and no segments' masks.
         """
         admitted = self.stream.admit(stamp)
         finish = self.stream.begin(image, stamp=admitted, locate=locate, with_masks=with_masks, with_logits=True)
