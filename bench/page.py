@@ -20,6 +20,8 @@ SHOWN = {
     f"post-processing, {LARGE}, panoptic, noise": "the same on noise, the worst case: panoptic",
     f"post-processing, {LARGE}, instance, noise": "instance",
     f"post-processing, {LARGE}, semantic, noise": "semantic",
+    f"post-processing, {LARGE}, semantic, blobs, no class sure": "semantic where no class is sure: blobs",
+    f"post-processing, {LARGE}, semantic, noise, no class sure": "noise",
     f"post-processing, {LARGE}, EoMT, panoptic": f"post-processing of EoMT, {LARGE}: panoptic",
     f"post-processing, {LARGE}, EoMT, instance": "instance",
     f"post-processing, {LARGE}, EoMT, semantic": "semantic, 150 classes, two windows",
@@ -36,6 +38,8 @@ SHOWN = {
     f"whole frame, {LARGE}, ViT-S 640, exported, panoptic": f"whole frame, {LARGE}, ViT-S, exported: panoptic",
     f"whole frame, {LARGE}, ViT-S 640, exported, instance": "instance",
     f"whole frame, {LARGE}, ViT-S 640, exported, semantic": "semantic",
+    f"whole frame, {LARGE}, ViT-S 640, exported, size 224, panoptic": "panoptic, at `size: 224`, beside its own 640 (in "
+    "the third column)",
     f"whole frame, {LARGE}, demo, panoptic": f"whole frame, {LARGE}, `demo`, panoptic",
     f"recording, {LARGE}, demo, two frames at once": f"20 frames of a recording, {LARGE}, `demo`, two at once "
     "beside one after the other (in the third column)",

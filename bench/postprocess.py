@@ -27,13 +27,16 @@ CLASSES = {"panoptic": 40, "instance": 40, "semantic": 124}
 
 
 def rows() -> Iterator[Row]:
-    """Each task on each kind of logits, at each size."""
+    """Each task on each kind of logits, at each size; then where no query is sure of a class."""
     for size in SIZES:
         for structure in (reference.blobs, reference.noise):
             for task, classes in CLASSES.items():
                 yield row(
                     f"post-processing, {size}, {task}, {structure.__name__}", task, structure, SIZES[size], classes
                 )
+    for structure in (reference.blobs, reference.noise):
+        name = f"post-processing, 1920x1080, semantic, {structure.__name__}, no class sure"
+        yield row(name, "semantic", structure, SIZES["1920x1080"], CLASSES["semantic"], kept=0)
 
 
 def row(

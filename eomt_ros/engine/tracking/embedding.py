@@ -49,7 +49,8 @@ def embeddings_of(image: np.ndarray, label_map: LabelMap) -> list[np.ndarray | N
 def _sampled(image: np.ndarray, winner: np.ndarray, region: Region) -> np.ndarray:
     """Colours of a region of one map, (n, 3)."""
     x, y, width, height = region.box
-    for step in (max(1, math.isqrt(width * height // SAMPLES)), 1):  # all, where little of it is seen
+    spread = math.isqrt(width * height // SAMPLES)
+    for step in (max(1, spread), max(1, spread // 4), 1):  # closer, then all, where little of it is seen
         part = slice(y, y + height, step), slice(x, x + width, step)
         colours: np.ndarray = image[part][winner[part] == 1 + region.maps[0]]
         if len(colours) >= ENOUGH:
