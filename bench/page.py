@@ -38,8 +38,8 @@ SHOWN = {
     f"whole frame, {LARGE}, ViT-S 640, exported, panoptic": f"whole frame, {LARGE}, ViT-S, exported: panoptic",
     f"whole frame, {LARGE}, ViT-S 640, exported, instance": "instance",
     f"whole frame, {LARGE}, ViT-S 640, exported, semantic": "semantic",
-    f"whole frame, {LARGE}, ViT-S 640, exported, size 224, panoptic": "panoptic, at `size: 224`, beside its own 640 (in "
-    "the third column)",
+    f"whole frame, {LARGE}, ViT-S 640, exported, size 224, panoptic": "panoptic, at `size: 224`, beside its own 640 "
+    "(in the third column)",
     f"whole frame, {LARGE}, demo, panoptic": f"whole frame, {LARGE}, `demo`, panoptic",
     f"recording, {LARGE}, demo, two frames at once": f"20 frames of a recording, {LARGE}, `demo`, two at once "
     "beside one after the other (in the third column)",
