@@ -86,7 +86,8 @@ class Again(Predictions):
     """Results of the engine for one round of the bag, given again in every round under other ids."""
 
     def __init__(self, predictions: EnginePredictions, results: list[FrameResult | None]) -> None:
-        self.labels, self.task, self.model = predictions.labels, predictions.task, predictions.model
+        self.labels, self.robot = predictions.labels, predictions.robot
+        self.task, self.model = predictions.task, predictions.model
         self.identity = predictions.identity
         self.settings = predictions.settings
         self._results = results

@@ -9,7 +9,7 @@ from typing import Any
 from bench.table import RESULTS
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-MEASURED = RESULTS / "amd-epyc-2-cores.json"
+MEASURED = RESULTS / "amd-epyc-family-25-model-17-2-cores.json"
 BEGIN, END = "<!-- python -m bench.page writes what follows -->\n", "<!-- until here -->\n"
 
 LARGE = "1920x1080"
