@@ -282,7 +282,7 @@ def test_a_thing_out_of_reach_is_new_however_like(camera: Camera) -> None:
     assert camera.show(away(Thing(look(0), place=(NEAR + 0.1, 0, 0)))) == [2]
 
 
-@pytest.mark.parametrize(("like", "farthest"), [(0.2, 1.8), (-0.2, 1.4), (-0.5, 1.1)])
+@pytest.mark.parametrize(("like", "farthest"), [(0.2, 2.25), (-0.2, 1.75), (-0.5, 1.375)])
 def test_the_nearer_to_its_place_the_less_it_need_look_alike(camera: Camera, like: float, farthest: float) -> None:
     """A likeness and `PLACE_CREDIT` less the share of the way to `PLACE_EXTENT` must be 0.4 together."""
     unlike = look(angle_where(lambda degrees: likeness(look(degrees), look(0), [look(0)]), like))
@@ -303,7 +303,7 @@ def test_what_has_no_colour_in_common_is_another_thing_even_in_its_place(kind: t
         assert camera.show(there) == [expected]
 
 
-def test_a_place_is_worth_nothing_two_metres_away(kind: type[Identities]) -> None:
+def test_a_place_is_worth_nothing_far_away(kind: type[Identities]) -> None:
     angle = angle_where(lambda degrees: likeness(look(degrees), look(0), [look(0)]), 0.4)
     for off, expected in ((-0.1, 1), (0.1, 2)):
         camera = Camera(kind, RECALL)
@@ -318,6 +318,21 @@ def test_what_moved_may_have_gone_on(camera: Camera) -> None:
         camera.show(Thing(look(0), place=(0.05 * step, 0, 0)))
     camera.look_away(4.0)
     assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
+
+
+@pytest.mark.parametrize(("class_id", "expected"), [(BALL, [3]), (CONE, [4])])
+def test_what_was_seen_too_briefly_to_tell_may_have_gone_as_far_as_the_fastest_of_its_class(
+    camera: Camera, class_id: int, expected: list[int]
+) -> None:
+    for step in range(30):  # of which one stands still
+        camera.show(
+            Thing(look(90), place=(0.05 * step, 5, 0)),
+            Thing(look(90), x=400, slot=1, class_id=CONE, place=(5, 5, 0)),
+        )
+    camera.show(Thing(look(0), slot=2, class_id=class_id, place=(0, 0, 0)))
+    camera.look_away(4.0)
+    there = Thing(look(0), slot=2, class_id=class_id, place=(NEAR + 1.9, 0, 0))
+    assert camera.show(away(there)) == expected
 
 
 def test_what_stood_still_at_last_may_have_gone_on_too(camera: Camera) -> None:
