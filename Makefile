@@ -10,6 +10,9 @@ define IN_ENVIRONMENT
 	echo "    sudo apt install python3 python3-venv python3-dev" >&2; exit 1; }; $(PYTHON) -m environment
 endef
 
+# Most tests use one core or wait; a process has a file of tests at a time, and a gigabyte of memory.
+SIDE_BY_SIDE = -n logical --maxprocesses 4 --dist loadfile
+
 .PHONY: help build demo test check bench clean
 
 help:
@@ -28,10 +31,10 @@ demo:
 	$(IN_ENVIRONMENT) python -m demo.run --cameras "$(CAMERAS)"
 
 test:
-	$(IN_ENVIRONMENT) python -m pytest
+	$(IN_ENVIRONMENT) python -m pytest $(SIDE_BY_SIDE)
 
 check:
-	$(IN_ENVIRONMENT) python -m pytest -m "not slow"
+	$(IN_ENVIRONMENT) python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 bench:
 	$(IN_ENVIRONMENT) python -m bench

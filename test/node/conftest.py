@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from test import domains
+
 if TYPE_CHECKING:
     from rclpy.context import Context
 
@@ -36,7 +38,7 @@ class StartRobot(Protocol):
 def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment variables that keep the tests' topics to this machine and away from other runs."""
     variables = {
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 100),
+        "ROS_DOMAIN_ID": domains.domain(1),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log")),
     }

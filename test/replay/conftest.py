@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from eomt_ros.node.fast_dds import profile_variables
-from test import ROOT
+from test import ROOT, domains
 from test.node.conftest import domain, ros
 
 __all__ = ["domain", "ros"]
@@ -24,5 +24,5 @@ def variables(domain: dict[str, str]) -> dict[str, str]:
         **os.environ,
         **domain,
         **profile_variables(ROOT / "config" / "fastdds.xml"),
-        "ROS_DOMAIN_ID": str(1 + (os.getpid() + 50) % 100),
+        "ROS_DOMAIN_ID": domains.domain(2),
     }
