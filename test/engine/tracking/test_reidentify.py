@@ -320,15 +320,16 @@ def test_what_moved_may_have_gone_on(camera: Camera) -> None:
     assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
 
 
-@pytest.mark.parametrize(("class_id", "expected"), [(BALL, [3]), (CONE, [4])])
+@pytest.mark.parametrize(("class_id", "expected"), [(BALL, [4]), (CONE, [5])])
 def test_what_was_seen_too_briefly_to_tell_may_have_gone_as_far_as_the_fastest_of_its_class(
     camera: Camera, class_id: int, expected: list[int]
 ) -> None:
-    for step in range(30):  # of which one stands still
-        camera.show(
-            Thing(look(90), place=(0.05 * step, 5, 0)),
-            Thing(look(90), x=400, slot=1, class_id=CONE, place=(5, 5, 0)),
-        )
+    still = [
+        Thing(look(90), x=100 * slot, slot=slot, class_id=each, place=(5, slot, 0))
+        for slot, each in ((3, BALL), (4, CONE))
+    ]
+    for step in range(30):
+        camera.show(Thing(look(90), place=(0.05 * step, 5, 0)), *still)
     camera.show(Thing(look(0), slot=2, class_id=class_id, place=(0, 0, 0)))
     camera.look_away(4.0)
     there = Thing(look(0), slot=2, class_id=class_id, place=(NEAR + 1.9, 0, 0))
