@@ -45,6 +45,8 @@ TILES = 12
 ODOMETRY, ODOMETRY_FRAME = "/odom", "odom"
 BAGS = {"1": ROOT / "demo" / "bag", "2": ROOT / "demo" / "rig"}
 """By the number of cameras."""
+SIZE = 320
+"""Above the demo model's own: at ten frames a second there is time to see more."""
 
 
 class DemoError(UserError):
@@ -106,6 +108,7 @@ def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) ->
         "qos_depth": "100",
         **({"cameras": f"[{', '.join(cameras)}]"} if cameras else {}),
         **({"taxonomy": "demo"} if model == "demo" else {}),
+        **({"size": str(SIZE)} if model == "demo" and not cameras else {}),
     }
     with Bag(options.bag) as bag:
         topics = set(bag.topics)
