@@ -173,14 +173,14 @@ def _run_one(
     gates = asked_gates(options, tags, lambda: model_class_names(options))
     paths = [stack.enter_context(at_hand(each)) for each in recordings]
     sequences = request.open(paths)
+    settings: dict[str, Any] = {"input": [address_of(each) for each in recordings]}
+    if len(recordings) == 1:
+        settings["fingerprint"] = fingerprint_of(recordings[0])
     make_ready(
         options.out,
         [path for path in (*recordings, options.truth, request.recorded) if isinstance(path, Path)],
         overwrite=options.overwrite,
     )
-    settings: dict[str, Any] = {"input": [address_of(each) for each in recordings]}
-    if len(recordings) == 1:
-        settings["fingerprint"] = fingerprint_of(recordings[0])
     # A signal that comes while the model is loaded leaves nothing.
     with nothing_half(options.out), opened_predictions(request, sequences) as predictions, first_sets(stop):
         found = evaluate(sequences, predictions, options.out, request.options(settings, tags, stop=stop))
