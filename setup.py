@@ -71,6 +71,7 @@ setup(
             "pycocotools>=2.0.8",
             "pytest>=7.4",
             "pytest-timeout>=2.2",
+            "pytest-xdist>=3.5",
             "ruff>=0.6",
             "supervision>=0.25",
             "tensorboard>=2.10",

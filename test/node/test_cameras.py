@@ -334,13 +334,13 @@ def test_silence_of_a_camera_is_a_warning_of_that_camera_alone(rig: Rig) -> None
     front, *others = rig.cameras
     front.segment(front.picture())
     printed, deadline = len(rig.robot.process.output), time.monotonic() + PATIENCE
-    while (report := rig.reported()).get("front", NOTHING).level != WARNING:
+    while "no image on" not in (report := rig.reported()).get("front", NOTHING).message:
         assert time.monotonic() < deadline, report
         for camera in others:
             camera.segment(camera.picture())
-    assert "no image on" in report["front"].message
+    assert report["front"].level == WARNING
     assert "/front/image" in report["front"].message
-    assert [report[camera.name].level for camera in others] == [OK] * 3
+    assert not any("no image on" in report[camera.name].message for camera in others)
     told = rig.robot.process.wait_for_output("no image on .*", after=printed)
     assert "/front/image" in told
 
