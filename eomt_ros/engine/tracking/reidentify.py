@@ -9,9 +9,8 @@ such newcomers:
    for a class of few, the mean of all things and of one that has a little of everything. Where the embeddings
    themselves have a cosine below `UNLIKE`, they are two things, wherever they are.
 2. **Place.** Where both places are known, the newcomer must lie within reach of where the track was last seen: `NEAR`,
-   and as far as it can have gone since at the fastest that it was seen to move, at most `FARTHEST`; one that was seen
-   too briefly to tell, at the fastest of its class. The nearer it lies, the more is added to the likeness: up to
-   `PLACE_CREDIT`, nothing from `PLACE_EXTENT` on.
+   and as far as it can have gone since at the fastest that it was seen to move, at most `FARTHEST`. The nearer it lies,
+   the more is added to the likeness: up to `PLACE_CREDIT`, nothing from `PLACE_EXTENT` on.
 3. **Pairing.** A newcomer is a track if their score reaches `remember_similarity` and is higher by `MARGIN` than any
    other of the newcomer and any other of the track: where two tracks are about equally likely, the newcomer gets a new
    id. A wrong id is worse than a new one.
@@ -83,8 +82,6 @@ class KnownTracks:
         self._row_of: dict[int, int] = {}
         """By id; rows are taken in their order."""
         self._tracks: list[Track] = []
-        self._fastest: dict[int, float] = {}
-        """Metres per second, by class."""
 
     def see(self, shown: Sequence[tuple[Track, Observation]], now: int) -> None:
         """Takes in the things of a frame, with their tracks. now: in nanoseconds of the stream's clock."""
@@ -213,7 +210,7 @@ class KnownTracks:
         """Where it was when its speed was measured last, `_anchored`."""
         self._anchored = np.zeros(rows, np.int64)
         self._speeds = np.zeros(rows)
-        """Metres per second; the highest so far, NaN before the first is known."""
+        """Metres per second; the highest so far."""
 
     def _row(self, track: Track) -> int:
         """The row of a track; one that is not known takes the next, or that of the one that was seen least lately."""
@@ -229,8 +226,8 @@ class KnownTracks:
             self._row_of.pop(self._tracks[row].id, None)
             self._tracks[row] = track
         self._row_of[track.id] = row
-        self._looks[row] = self._views[row] = 0
-        self._places[row] = self._anchors[row] = self._speeds[row] = np.nan
+        self._looks[row] = self._views[row] = self._speeds[row] = 0
+        self._places[row] = self._anchors[row] = np.nan
         return row
 
     def _see_places(self, rows: np.ndarray, places: np.ndarray, now: int) -> None:
@@ -241,10 +238,7 @@ class KnownTracks:
         since = (now - self._anchored[rows]) / SECOND
         due = first | (since >= PACE)
         speed = np.linalg.norm(places - self._anchors[rows], axis=1) / np.maximum(since, PACE)
-        measured = rows[due & ~first]
-        self._speeds[measured] = np.fmax(self._speeds[measured], speed[due & ~first])
-        for class_id, fast in zip(self._class_ids[measured].tolist(), self._speeds[measured].tolist(), strict=True):
-            self._fastest[class_id] = max(self._fastest.get(class_id, 0), fast)
+        self._speeds[rows] = np.where(due & ~first, np.maximum(self._speeds[rows], speed), self._speeds[rows])
         self._anchors[rows[due]], self._anchored[rows[due]] = places[due], now
 
     def _scores(
@@ -275,10 +269,7 @@ class KnownTracks:
         whether it is out of reach; (segments, rows). still: reach of what stands still, in metres.
         """
         distance = np.linalg.norm(_places(seen)[:, None] - self._places[rows], axis=2)
-        speeds = self._speeds[rows]
-        unknown = np.isnan(speeds)
-        speeds[unknown] = [self._fastest.get(class_id, 0) for class_id in self._class_ids[rows[unknown]].tolist()]
-        gone = speeds * (now - self._placed[rows]) / SECOND
+        gone = self._speeds[rows] * (now - self._placed[rows]) / SECOND
         return distance, distance > still + np.minimum(gone, FARTHEST)
 
 

@@ -320,22 +320,6 @@ def test_what_moved_may_have_gone_on(camera: Camera) -> None:
     assert camera.show(away(Thing(look(0), place=(1.5 + 2.0, 0, 0)))) == [1]
 
 
-@pytest.mark.parametrize(("class_id", "expected"), [(BALL, [4]), (CONE, [5])])
-def test_what_was_seen_too_briefly_to_tell_may_have_gone_as_far_as_the_fastest_of_its_class(
-    camera: Camera, class_id: int, expected: list[int]
-) -> None:
-    still = [
-        Thing(look(90), x=100 * slot, slot=slot, class_id=each, place=(5, slot, 0))
-        for slot, each in ((3, BALL), (4, CONE))
-    ]
-    for step in range(30):
-        camera.show(Thing(look(90), place=(0.05 * step, 5, 0)), *still)
-    camera.show(Thing(look(0), slot=2, class_id=class_id, place=(0, 0, 0)))
-    camera.look_away(4.0)
-    there = Thing(look(0), slot=2, class_id=class_id, place=(NEAR + 1.9, 0, 0))
-    assert camera.show(away(there)) == expected
-
-
 def test_what_stood_still_at_last_may_have_gone_on_too(camera: Camera) -> None:
     for step in range(60):  # half a metre a second, and then none
         camera.show(Thing(look(0), place=(min(0.05 * step, 1.5) - 1.5, 0, 0)))
