@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from transformers import VideomtForUniversalSegmentation, VideomtVideoProcessor
 
 from bench import models
 from bench.pictures import picture
-from bench.timing import Row, compare
+from bench.timing import Row, compare, in_turns
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.engine.backends.export_cache import exports_beside
 from eomt_ros.engine.backends.openvino_backend import openvino_is_installed
@@ -154,14 +154,6 @@ def frames(name: str, model: Path, plan: Plan, device: str) -> Iterator[Row]:
                 note=f"{len(result.segments)} segments, {_agreement(result, expected, task)}",
                 runs=means,
             )
-
-
-def in_turns(
-    seconds: Callable[[Ours], float], ours: Ours, reference: Ours, pairs: int
-) -> tuple[list[float], list[float]]:
-    """The seconds of each, so many times in turns after one that does not count."""
-    times = [(seconds(ours), seconds(reference)) for _ in range(pairs + 1)][1:]
-    return [first for first, _ in times], [second for _, second in times]
 
 
 def at_smaller_size(name: str, model: Path, plan: Plan) -> Row:

@@ -37,13 +37,8 @@ def line(row: Row) -> str:
 
 
 def write(rows: Sequence[Row], folder: Path = RESULTS) -> Path:
-    """Writes the machine and the rows into its file in the folder, where they replace those of their names; returns
-    that.
-    """
+    """Writes the machine and the rows into its file in the folder; returns that."""
     path = folder / f"{machine.slug()}.json"
     folder.mkdir(exist_ok=True)
-    before = json.loads(path.read_text()) if path.exists() else []
-    now = [{"name": "machine", **machine.describe()}, *map(asdict, rows)]
-    kept = {row["name"]: row for row in (*before, *now)}
-    path.write_text(json.dumps([*kept.values()], indent=2) + "\n")
+    path.write_text(json.dumps([{"name": "machine", **machine.describe()}, *map(asdict, rows)], indent=2) + "\n")
     return path

@@ -6,6 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,14 @@ def seconds(work: Callable[[], object]) -> float:
 def compare(
     name: str, ours: Callable[[], object], reference: Callable[[], object], *, pairs: int = 9, note: str = ""
 ) -> Row:
-    """Times both in turn, after a warm-up call of each."""
-    ours(), reference()
-    times = [(seconds(ours), seconds(reference)) for _ in range(pairs)]
-    return Row.of(name, *zip(*times, strict=True), note=note)
+    """Times both in turns, after a warm-up call of each."""
+    return Row.of(name, *in_turns(seconds, ours, reference, pairs), note=note)
+
+
+def in_turns(measure: Callable[[T], float], ours: T, reference: T, pairs: int) -> tuple[list[float], list[float]]:
+    """The seconds of each, so many times in turns after one that does not count."""
+    times = [(measure(ours), measure(reference)) for _ in range(pairs + 1)][1:]
+    return [first for first, _ in times], [second for _, second in times]
 
 
 def repeat(name: str, ours: Callable[[], object], *, times: int = 9, note: str = "") -> Row:

@@ -334,13 +334,18 @@ def test_silence_of_a_camera_is_a_warning_of_that_camera_alone(rig: Rig) -> None
     front, *others = rig.cameras
     front.segment(front.picture())
     printed, deadline = len(rig.robot.process.output), time.monotonic() + PATIENCE
-    while "no image on" not in (report := rig.reported()).get("front", NOTHING).message:
+    report = rig.reported()
+    # On a busy machine the status of a camera tells of dropped images first, for a while.
+    while "no image on" not in report.get("front", NOTHING).message or any(
+        report[camera.name].level != OK for camera in others
+    ):
         assert time.monotonic() < deadline, report
         for camera in others:
             camera.segment(camera.picture())
+        report = rig.reported()
     assert report["front"].level == WARNING
     assert "/front/image" in report["front"].message
-    assert not any("no image on" in report[camera.name].message for camera in others)
+    assert [report[camera.name].level for camera in others] == [OK] * 3
     told = rig.robot.process.wait_for_output("no image on .*", after=printed)
     assert "/front/image" in told
 

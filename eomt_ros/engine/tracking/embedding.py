@@ -50,7 +50,8 @@ def _sampled(image: np.ndarray, winner: np.ndarray, region: Region) -> np.ndarra
     """Colours of a region of one map, (n, 3)."""
     x, y, width, height = region.box
     spread = math.isqrt(width * height // SAMPLES)
-    for step in (max(1, spread), max(1, spread // 4), 1):  # closer, then all, where little of it is seen
+    # Closer, then all, where little of it is seen; each step once, though in a small box they are the same.
+    for step in dict.fromkeys((max(1, spread), max(1, spread // 4), 1)):
         part = slice(y, y + height, step), slice(x, x + width, step)
         colours: np.ndarray = image[part][winner[part] == 1 + region.maps[0]]
         if len(colours) >= ENOUGH:
