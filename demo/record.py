@@ -12,9 +12,13 @@
 
 All seven have the same stamps, `RATE` a second. Pictures are in `camera_optical` (x right, y down, z ahead).
 
-`--camera front=8 --camera rear=9` records a rig instead, whose cameras are in worlds of their own, at the same stamps:
-all topics are in the namespace of their camera, such as `/front/odom` and `/front/ground_truth/objects`, and so are the
-frames, `front_optical`, `front_link` and `front_odom`.
+`--camera front=8 --camera left=8@90` records a rig instead, whose cameras are at one place on one robot, at the same
+stamps; this left one looks 90 degrees to the left of ahead. All topics are in the namespace of their camera, such as
+`/front/odom` and `/front/ground_truth/objects`, and so are `front_optical` and `front_link`; the frame `odom` and the
+ids of the truth are those of the world.
+
+With several seeds, `--camera front=8 --camera rear=9`, each camera is in the world of its seed, and has an odometry
+frame of its own, such as `front_odom`.
 
 `--site night` has the room dark, with coloured light, grain and other surfaces; `--extra pallet` has pallets standing
 about.
@@ -27,9 +31,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -74,10 +77,21 @@ def write_bag(path: Path, frames: Iterable[Frame], camera_matrix: NDArray[np.flo
                 write(topic, stamp, message)
 
 
-def write_rig(path: Path, cameras: Mapping[str, Iterable[Frame]], camera_matrix: NDArray[np.float64]) -> None:
-    """Write the frames of several cameras, by their names, as a new bag; raises as `write_bag` does."""
+def write_rig(
+    path: Path,
+    cameras: Mapping[str, Iterable[Frame]],
+    camera_matrix: NDArray[np.float64],
+    *,
+    one_world: bool,
+) -> None:
+    """Write the frames of several cameras, by their names, as a new bag; raises as `write_bag` does.
+
+    one_world: they are in one, whose `odom` is that of all.
+    """
     topics = {f"/{camera}/{topic}": kind for camera in cameras for topic, kind in TOPICS.items()}
-    streams = [_Camera(camera_matrix, RIG_JPEG_QUALITY, name).messages(frames) for name, frames in cameras.items()]
+    streams = [
+        _Camera(camera_matrix, RIG_JPEG_QUALITY, name, one_world).messages(frames) for name, frames in cameras.items()
+    ]
     with _new_bag(path, topics) as write:
         for seen in zip(*streams, strict=True):
             for camera, (stamp, messages) in zip(cameras, seen, strict=True):
@@ -120,6 +134,8 @@ class _Camera:
     jpeg_quality: int
     name: str = ""
     """Of one of several, before the names of its frames."""
+    one_world: bool = True
+    """It is in the world of the others."""
 
     def messages(self, frames: Iterable[Frame]) -> Iterator[tuple[float, list[Any]]]:
         """The stamp and the messages of each frame, in the order of `TOPICS`. Raises ValueError without depth."""
@@ -148,9 +164,9 @@ class _Camera:
             before = frame
 
     def _frame_id(self, name: str) -> str:
-        if self.name:
-            return f"{self.name}_{name}"
-        return name if name == "odom" else f"camera_{name}"
+        if name == "odom" and self.one_world:
+            return name
+        return f"{self.name or 'camera'}_{name}"
 
 
 def _compressed(header: Any, kind: str, data: NDArray[np.uint8]) -> Any:
@@ -258,12 +274,21 @@ def _clear(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def _camera(text: str) -> tuple[str, int]:
-    """A camera of a rig: its name, and the seed of its world."""
-    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)=(\d+)", text, re.ASCII)
+class _View(NamedTuple):
+    """What a camera of a rig sees: the world of a seed, so many degrees to the left of ahead, 0 to 359."""
+
+    seed: int
+    degrees: int
+
+
+def _camera(text: str) -> tuple[str, _View]:
+    """A camera of a rig: its name, and what it sees."""
+    found = re.fullmatch(r"([A-Za-z][A-Za-z0-9_]*)=(\d+)(?:@(-?\d+))?", text, re.ASCII)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a name and a seed, such as front=8")
-    return found[1], int(found[2])
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, expected a name, a seed and where it looks, such as front=8 or left=8@90"
+        )
+    return found[1], _View(int(found[2]), int(found[3] or 0) % 360)
 
 
 def main() -> None:
@@ -280,8 +305,9 @@ def main() -> None:
         "--camera",
         type=_camera,
         action="append",
-        metavar="NAME=SEED",
-        help="a camera of a rig, in a world of its own; once for each, in place of --seed",
+        metavar="NAME=SEED[@DEGREES]",
+        help="a camera of a rig: the seed of its world, and how far to the left of ahead it looks (default: 0); once "
+        "for each, in place of --seed",
     )
     add_kind_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the bag if it exists")
@@ -289,6 +315,14 @@ def main() -> None:
     names = [name for name, _ in arguments.camera or ()]
     if len(set(names)) < len(names):
         parser.error(f"--camera: two cameras of one name: {', '.join(names)}")
+    rig = dict(arguments.camera or ())
+    for view in rig.values():
+        alike = [other for other in rig if rig[other] == view]
+        if len(alike) > 1:
+            parser.error(
+                f"--camera: {' and '.join(alike)} look the same way, {view.degrees} degrees to the left in the world "
+                f"of seed {view.seed}; expected another way, as {alike[-1]}={view.seed}@{(view.degrees + 90) % 360}"
+            )
     if arguments.seed < 0 or not 0.1 <= arguments.seconds <= 3600:
         parser.error(
             f"--seed must be at least 0 and --seconds 0.1 to 3600, got {arguments.seed} and {arguments.seconds:g}"
@@ -297,18 +331,22 @@ def main() -> None:
         if not arguments.overwrite:
             sys.exit(f"{arguments.bag} exists already: choose another place, or add --overwrite to replace it")
         _clear(arguments.bag)
-    rig = dict(arguments.camera or ())
+    views = list(rig.values()) or [_View(arguments.seed, 0)]
     count = round(arguments.seconds * RATE)
-    world = partial(World, fine=True, site=arguments.site, extra=arguments.extra)
     with ExitStack() as stack:
-        worlds = [stack.enter_context(world(seed)) for seed in rig.values() or (arguments.seed,)]
+        worlds = {
+            seed: stack.enter_context(World(seed, fine=True, site=arguments.site, extra=arguments.extra))
+            for seed in {view.seed for view in views}
+        }
         # The first alone tells how far it is: the others keep pace with it.
-        first, *others = (world.frames(arguments.seconds, RATE) for world in worlds)
+        first, *others = (worlds[view.seed].frames(arguments.seconds, RATE, degrees=view.degrees) for view in views)
         frames = [tqdm(first, total=count, unit="frame"), *others]
+        (camera_matrix, *_) = (world.camera_matrix for world in worlds.values())
         if rig:
-            write_rig(arguments.bag, dict(zip(rig, frames, strict=True)), worlds[0].camera_matrix)
+            cameras = dict(zip(rig, frames, strict=True))
+            write_rig(arguments.bag, cameras, camera_matrix, one_world=len(worlds) == 1)
         else:
-            write_bag(arguments.bag, frames[0], worlds[0].camera_matrix)
+            write_bag(arguments.bag, frames[0], camera_matrix)
 
 
 if __name__ == "__main__":

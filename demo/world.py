@@ -87,19 +87,26 @@ class World:
     ) -> None:
         self._renderer.close()
 
-    def frames(self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True) -> Iterator[Frame]:
-        """The frames of `seconds` s at `rate` Hz from time `start` on; the same time always gives the same frame."""
+    def frames(
+        self, seconds: float, rate: float = 10.0, *, start: float = 0.0, depth: bool = True, degrees: int = 0
+    ) -> Iterator[Frame]:
+        """The frames of `seconds` s at `rate` Hz from time `start` on; the same time always gives the same frame.
+
+        degrees: where the camera looks, to the left of ahead. Those of several cameras can be taken in turns.
+        """
         if seconds < 0 or rate <= 0 or start < 0:
             raise ValueError(f"seconds and start must not be negative, rate above 0: got {seconds=}, {rate=}, {start=}")
-        return (self._frame(start + number / rate, depth) for number in range(round(seconds * rate)))
+        return (self._frame(start + number / rate, depth, degrees) for number in range(round(seconds * rate)))
 
-    def _frame(self, stamp: float, with_depth: bool) -> Frame:
-        position, orientation = self._pose(self.motion.at(stamp))
+    def _frame(self, stamp: float, with_depth: bool, degrees: int) -> Frame:
+        position, orientation = self._pose(self.motion.at(stamp), np.radians(degrees))
         mujoco.mj_kinematics(self._scene.model, self._data)
         mujoco.mj_camlight(self._scene.model, self._data)
         renderer = self._renderer
         renderer.update_scene(self._data, CAMERA)
-        image = self._site.develop(renderer.render(), np.random.default_rng([self._seed, 4, round(stamp * 1e6)]))
+        # A 0 at the end makes no other generator.
+        look_rng = np.random.default_rng([self._seed, 4, round(stamp * 1e6), degrees % 360])
+        image = self._site.develop(renderer.render(), look_rng)
         renderer.enable_segmentation_rendering()
         geoms = renderer.render()[..., 0]
         renderer.disable_segmentation_rendering()
@@ -131,10 +138,12 @@ class World:
                 points=int(points),
             )
 
-    def _pose(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Put everything where `state` says; returns the camera's position and orientation (xyzw)."""
+    def _pose(self, state: State, turn: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Put everything where `state` says, the camera turned to the left by `turn` radians; returns its position and
+        orientation (xyzw).
+        """
         data = self._data
-        x, y, yaw = state.robot
+        x, y, yaw = state.robot + np.array([0.0, 0.0, turn])
         position = np.array([x, y, self._height_over_floor])
         half_yaw, half_pitch = yaw / 2, self._pitch / 2
         cy, sy, cp, sp = np.cos(half_yaw), np.sin(half_yaw), np.cos(half_pitch), np.sin(half_pitch)

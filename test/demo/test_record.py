@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from demo import CLASS_NAMES, EVALUATION_SEEDS
@@ -32,11 +33,7 @@ def frames() -> list[Frame]:
 def bag(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     path = tmp_path_factory.mktemp("record") / "bag"
     write_bag(path, frames, CAMERA_MATRIX)
-    found: dict[str, list[Any]] = {}
-    with AnyReader([path]) as reader:
-        for connection, _, raw in reader.messages():
-            found.setdefault(connection.topic, []).append(reader.deserialize(raw, connection.msgtype))
-    return found
+    return read(path)
 
 
 def test_truth_is_kept_to_the_bit_and_pictures_nearly(frames: list[Frame], bag: dict[str, list[Any]]) -> None:
@@ -63,14 +60,23 @@ def test_objects_are_in_the_bag_as_the_world_has_them(frames: list[Frame], bag: 
     assert seen
 
 
-def test_a_rig_has_what_each_camera_sees_in_its_namespace_and_frames(frames: list[Frame], tmp_path: Path) -> None:
-    seen = {"front": frames, "rear": list(reversed(frames))}
-    stamped = {name: [replace(each, stamp=n / 10) for n, each in enumerate(of)] for name, of in seen.items()}
-    write_rig(tmp_path / "rig", stamped, CAMERA_MATRIX)
+def read(bag: Path) -> dict[str, list[Any]]:
+    """The messages by their topics."""
     found: dict[str, list[Any]] = {}
-    with AnyReader([tmp_path / "rig"]) as reader:
+    with AnyReader([bag]) as reader:
         for connection, _, raw in reader.messages():
             found.setdefault(connection.topic, []).append(reader.deserialize(raw, connection.msgtype))
+    return found
+
+
+@pytest.mark.parametrize("one_world", [True, False])
+def test_a_rig_has_what_each_camera_sees_in_its_namespace_and_frames(
+    one_world: bool, frames: list[Frame], tmp_path: Path
+) -> None:
+    seen = {"front": frames, "rear": list(reversed(frames))}
+    stamped = {name: [replace(each, stamp=n / 10) for n, each in enumerate(of)] for name, of in seen.items()}
+    write_rig(tmp_path / "rig", stamped, CAMERA_MATRIX, one_world=one_world)
+    found = read(tmp_path / "rig")
     assert len(found) == 2 * 7
     for camera, of in stamped.items():
         for number, frame in enumerate(of):
@@ -86,10 +92,31 @@ def test_a_rig_has_what_each_camera_sees_in_its_namespace_and_frames(frames: lis
             )
             seen_in = (image, depth, info, semantic, panoptic)
             assert {each.header.frame_id for each in seen_in} == {f"{camera}_optical"}
-            assert {each.header.frame_id for each in (objects, odometry)} == {f"{camera}_odom"}
+            fixed = "odom" if one_world else f"{camera}_odom"
+            assert {each.header.frame_id for each in (objects, odometry)} == {fixed}
             assert odometry.child_frame_id == f"{camera}_link"
             picture = cv2.imdecode(image.data, cv2.IMREAD_COLOR)[..., ::-1]
             assert np.abs(picture.astype(int) - frame.image).mean() < 8
+
+
+def test_cameras_on_one_robot_have_its_velocity_each_in_its_own_axes(tmp_path: Path) -> None:
+    with World(EVALUATION_SEEDS[0], 100, 60) as world:
+        cameras = {"front": 0, "left": 90}
+        seen = {name: world.frames(0.5, start=12.0, degrees=way) for name, way in cameras.items()}
+        write_rig(tmp_path / "rig", seen, CAMERA_MATRIX, one_world=True)
+    found = read(tmp_path / "rig")
+    assert found["/left/odom"][-1].twist.twist.linear.y < -0.2  # the robot goes to its right
+    for messages in zip(found["/front/odom"], found["/left/odom"], strict=True):
+        front, left = ([_in_odom(message, each) for each in ("linear", "angular")] for message in messages)
+        np.testing.assert_allclose(left, front, atol=1e-9)
+
+
+def _in_odom(message: Any, part: str) -> NDArray[np.float64]:
+    """A part of the velocity along the axes of `odom`."""
+    turn, velocity = message.pose.pose.orientation, getattr(message.twist.twist, part)
+    axis = np.array([turn.x, turn.y, turn.z])
+    rotation = cv2.Rodrigues(2 * np.arccos(turn.w) * axis / np.linalg.norm(axis))[0]
+    return np.asarray(rotation @ [velocity.x, velocity.y, velocity.z])
 
 
 def test_the_velocity_leads_from_each_pose_to_the_next(bag: dict[str, list[Any]]) -> None:
@@ -132,10 +159,16 @@ def test_an_existing_folder_is_refused_and_only_a_bag_is_replaced(
 @pytest.mark.parametrize(
     ("cameras", "complaint"),
     [
-        (["front"], "'front', expected a name and a seed, such as front=8"),
-        (["2d=8"], "'2d=8', expected a name and a seed"),
-        (["front=-8"], "'front=-8', expected a name and a seed"),
+        (["front"], "'front', expected a name, a seed and where it looks, such as front=8 or left=8@90"),
+        (["2d=8"], "'2d=8', expected a name, a seed"),
+        (["front=-8"], "'front=-8', expected a name, a seed"),
+        (["front=8@left"], "'front=8@left', expected a name, a seed"),
         (["front=8", "front=9"], "two cameras of one name: front, front"),
+        (
+            ["front=8@90", "rear=9", "left=8@-270"],
+            "front and left look the same way, 90 degrees to the left in the world of seed 8; expected another way, as "
+            "left=8@180",
+        ),
     ],
 )
 def test_cameras_that_make_no_rig_are_refused(
@@ -155,10 +188,15 @@ def test_cameras_that_make_no_rig_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("world", "cameras"), [(("--seed", "101"), 1), (("--camera", "left=101", "--camera", "right=102"), 2)]
+    ("world", "odometry"),
+    [
+        (("--seed", "101"), {"/odom": "odom"}),
+        (("--camera", "a=101", "--camera", "b=102"), {"/a/odom": "a_odom", "/b/odom": "b_odom"}),
+        (("--camera", "a=101", "--camera", "b=101@-90"), {"/a/odom": "odom", "/b/odom": "odom"}),
+    ],
 )
 def test_the_command_writes_a_bag_and_replaces_it_when_told_to(
-    world: tuple[str, ...], cameras: int, tmp_path: Path
+    world: tuple[str, ...], odometry: dict[str, str], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "demo.record", *world, "--seconds", "0.2", str(tmp_path / "bag")]
     for arguments in (command, [*command, "--overwrite"]):
@@ -166,5 +204,6 @@ def test_the_command_writes_a_bag_and_replaces_it_when_told_to(
             arguments, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
-    with AnyReader([tmp_path / "bag"]) as reader:
-        assert reader.message_count == 2 * 7 * cameras
+    found = read(tmp_path / "bag")
+    assert [len(messages) for messages in found.values()] == [2] * 7 * len(odometry)
+    assert {topic: found[topic][0].header.frame_id for topic in odometry} == odometry

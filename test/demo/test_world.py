@@ -66,9 +66,10 @@ def test_things_have_ids_that_keep_their_class_and_stuff_has_none(frames: list[F
     assert len(set(class_of.values())) >= 4
 
 
-def test_pose_camera_matrix_and_depth_put_the_floor_on_the_ground(world: World, frames: list[Frame]) -> None:
+@pytest.mark.parametrize("degrees", [0, 90, -200])
+def test_pose_camera_matrix_and_depth_put_the_floor_on_the_ground(world: World, degrees: int) -> None:
     floor = CLASS_NAMES.index("floor")
-    for frame in frames[::5]:
+    for frame in world.frames(20.0, rate=0.2, degrees=degrees):
         assert frame.depth is not None
         rows, columns = np.nonzero(frame.classes == floor)
         rays = np.stack([columns, rows, np.ones(len(rows))]) * frame.depth[rows, columns]
@@ -86,6 +87,21 @@ def test_pose_camera_matrix_and_depth_put_the_floor_on_the_ground(world: World, 
         assert np.abs(ground[2]).max() < 0.03
         assert (ground[0] > -0.05).all()
         assert (ground[0] < world.layout.length + 0.05).all()
+
+
+def test_cameras_that_take_turns_see_one_world_each_its_own_way(world: World, frames: list[Frame]) -> None:
+    shared = 0
+    for alone, ahead, aside in zip(frames, world.frames(20.0, 1.0), world.frames(20.0, 1.0, degrees=60), strict=True):
+        assert same(alone, ahead)
+        np.testing.assert_array_equal(ahead.position, aside.position)
+        yaws = [2 * np.arctan2(frame.orientation[2], frame.orientation[3]) for frame in (ahead, aside)]
+        assert np.degrees(yaws[1] - yaws[0]) % 360 == pytest.approx(60)
+        places = [{thing.id: thing.position for thing in frame.objects} for frame in (ahead, aside)]
+        for number in places[0].keys() & places[1].keys():
+            np.testing.assert_array_equal(places[0][number], places[1][number])
+            shared += 1
+        assert np.mean(ahead.image != aside.image) > 0.5
+    assert shared
 
 
 def test_depth_is_rendered_only_where_asked_for(world: World, frames: list[Frame]) -> None:
