@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from eomt_ros.continuity import MAX_GAP
-from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter, Stream
+from eomt_ros.engine import EngineError, FrameResult, LateFrameError, Segmenter, SharedIds, Stream
 from eomt_ros.engine.model.labels import Labels
 from eomt_ros.engine.model.taxonomy import RobotLabels
 from eomt_ros.engine.model.weights import weight_files
@@ -77,11 +77,18 @@ class EnginePredictions(Predictions):
     """Segments the frames, by the rules of the node, so that the results are the same to the last bit.
 
     with_masks: with whole masks, also where they cover each other. places: things get their ids by their places too,
-    where a frame has depth and odometry, as in a node with depth and a fixed frame.
+    where a frame has depth and odometry, as in a node with depth and a fixed frame. shared_ids: those of several
+    cameras, each of which has predictions of its own.
     """
 
     def __init__(
-        self, segmenter: Segmenter, *, max_gap: float = MAX_GAP, with_masks: bool = False, places: bool = True
+        self,
+        segmenter: Segmenter,
+        *,
+        max_gap: float = MAX_GAP,
+        with_masks: bool = False,
+        places: bool = True,
+        shared_ids: SharedIds | None = None,
     ) -> None:
         self.labels, self.robot = segmenter.labels, segmenter.robot
         self.task = segmenter.task
@@ -103,13 +110,14 @@ class EnginePredictions(Predictions):
         self._segmenter = segmenter
         self._max_gap = max_gap
         self._with_masks = with_masks
+        self._shared_ids = shared_ids
         self._stream: Stream
         self._warm = False
         self._late, self._failed, self._resets = Tally(), Tally(), Tally()
 
     def start_sequence(self, name: str) -> None:
         """Begins a new stream."""
-        self._stream = self._segmenter.open_stream(max_gap=self._max_gap)
+        self._stream = self._segmenter.open_stream(max_gap=self._max_gap, shared_ids=self._shared_ids)
 
     def find(self, frame: SourceFrame) -> FrameResult | None:
         """Segments the next frame; None where it is late, and where the engine cannot, after which the stream begins

@@ -60,6 +60,23 @@ class ReturnCounts:
         return getattr(numbers, outcome) / numbers.returned if numbers.returned else None
 
 
+class Owners:
+    """The true things that each id matched, and when it last did."""
+
+    def __init__(self) -> None:
+        self._had: defaultdict[PredictedId, dict[Key, float]] = defaultdict(dict)
+
+    def see(self, thing: Key, by: PredictedId, begin: float) -> None:
+        """Takes in a match of the frame at `begin`."""
+        self._had[by][thing] = begin
+
+    def outcome(self, thing: Key, by: PredictedId, before: PredictedId, left: float) -> str:
+        """Rule 3. by: the id of the thing now. before: its id until it was away, since `left`."""
+        others = [last for other, last in self._had.get(by, {}).items() if other != thing]
+        kept = by == before and max(others, default=-math.inf) < left
+        return "right" if kept else "wrong" if others else "new"
+
+
 class ReturnScore:
     """Follows the true things of one sequence through the times in which they are away; keeps a few numbers per id."""
 
@@ -70,8 +87,7 @@ class ReturnScore:
         """Since when, and the id before."""
         self._small: dict[Key, tuple[float, float, PredictedId]] = {}
         """Things that are matched again and not yet in view: since when and how long they were away, the id before."""
-        self._had: defaultdict[PredictedId, dict[Key, float]] = defaultdict(dict)
-        """The things that each id matched, and when it last did."""
+        self._owners = Owners()
         self._returns: defaultdict[Key, dict[float, ThingReturn]] = defaultdict(dict)
 
     def update(self, overlap: Overlap, in_view: Collection[Key], begin: float) -> None:
@@ -85,11 +101,10 @@ class ReturnScore:
                 self._small[thing] = left, away, before
         for thing in self._small.keys() & matched.keys() & set(in_view):
             left, away, before = self._small.pop(thing)
-            others = [last for other, last in self._had.get(matched[thing], {}).items() if other != thing]
-            kept = matched[thing] == before and max(others, default=-math.inf) < left
-            self._returns[thing][begin] = ThingReturn("right" if kept else "wrong" if others else "new", away)
+            outcome = self._owners.outcome(thing, matched[thing], before, left)
+            self._returns[thing][begin] = ThingReturn(outcome, away)
         for thing, by in matched.items():
-            self._had[by][thing] = begin
+            self._owners.see(thing, by, begin)
         self._matched = matched
 
     def counts(self, things: Iterable[Key]) -> ReturnCounts:
