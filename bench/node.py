@@ -114,6 +114,7 @@ def waiting() -> Row:
         camera.wait(PATIENCE)
         listener.destroy_node()
         node.destroy_node()
+        node.leave()
         rclpy.shutdown()
     late = sorted(max(0.0, after - before - PERIOD) for before, after in pairwise(looks))
     note = f"a timer is late by; p99 {1e3 * late[len(late) * 99 // 100]:.1f} ms; {len(maps)} frames"

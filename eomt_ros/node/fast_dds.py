@@ -41,6 +41,18 @@ def free_shared_memory_of_the_dead() -> None:
                 _remove_if_dead(lock)
 
 
+def own_shared_memory() -> list[Path]:
+    """This process's segments and their locks."""
+    own = []
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # another thread closes it
+            lock = file.readlink()
+            # Only its owner keeps the file of a lock open.
+            if lock.parent == SHARED_MEMORY and SEGMENT_LOCK.fullmatch(lock.name):
+                own += [lock.with_name(lock.name.removesuffix("_el")), lock]
+    return own
+
+
 def _remove_if_dead(lock: Path) -> None:
     with lock.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises OSError while the owner lives

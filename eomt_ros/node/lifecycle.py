@@ -104,12 +104,15 @@ class SegmentNode(LifecycleNode):
         return self.trigger_configure() == succeeded and self.trigger_activate() == succeeded
 
     def destroy_node(self) -> None:
-        """Leave the network and what is shared with it, without waiting for a frame in work or a model that loads."""
+        """Withdraw what others see of it, without waiting for a frame in work or a model that loads."""
         if self._active is not None:
             self._active.worker.abandon(EXIT_TIMEOUT)
             if self._active.space is not None:
                 self._active.space.abandon(EXIT_TIMEOUT)
         super().destroy_node()
+
+    def leave(self) -> None:
+        """Leave the network and what is shared with it, once the node is destroyed."""
         # rclpy forgets it, and as long as it is there Fast DDS keeps its shared memory.
         self._state_machine.destroy_when_not_in_use()
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import NoReturn
 
 import rclpy
@@ -16,7 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
-from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead
+from eomt_ros.node.c_timer import call_later
+from eomt_ros.node.fast_dds import free_shared_memory_of_the_dead, own_shared_memory
 from eomt_ros.node.lifecycle import EXIT_TIMEOUT, SegmentNode
 from eomt_ros.node.log import RosLogHandler
 from eomt_ros.node.parameters import ParameterError
@@ -24,6 +26,7 @@ from eomt_ros.openmp import wait_asleep
 from eomt_ros.signalled_event import SignalledEvent
 
 EXIT_LIMIT = 20.0  # s from the signal to the end of the process, whatever hangs
+LEAVE_LIMIT = 3.0  # s for the middleware alone, when nothing of the node is left
 
 
 class Spinner(threading.Thread):
@@ -67,7 +70,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     stop = SignalledEvent()
 
     def ask_to_end(*_: object) -> None:
-        # It needs no lock of Python's: in one end of thousands, on a busy machine, something hangs in C++.
+        # It needs no lock of Python's, which may be held by what hangs in C++.
         faulthandler.dump_traceback_later(EXIT_LIMIT, exit=True)
         stop.set()
 
@@ -88,12 +91,27 @@ def main(args: list[str] | None = None) -> NoReturn:
     stop.wait()
     spinner.finish()
     node.destroy_node()
+    _end_without_the_middleware(LEAVE_LIMIT, int(spinner.failed))
+    node.leave()
     rclpy.try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
     # All that others could notice is closed. Loading or a frame in work cannot be interrupted, and the interpreter's
     # own end would crash in them, or take seconds to take torch apart.
-    os._exit(1 if spinner.failed else 0)
+    os._exit(int(spinner.failed))
+
+
+def _end_without_the_middleware(delay: float, code: int) -> None:
+    """End the process in `delay` seconds, if nothing else has by then, and remove what it has in shared memory.
+
+    In one end of thousands, on a busy machine, Fast DDS (3.2.3, and the code of 3.6.2 is the same) waits for ever, in
+    C++ and with Python's lock: where it does not get the lock of its own port in shared memory for a second, it never
+    tells the thread that listens there to end (`close_listener` in SharedMemGlobal.hpp), and joins it.
+    """
+    with suppress(OSError):  # then EXIT_LIMIT ends it
+        for path in own_shared_memory():
+            call_later(delay, "unlink", os.fsencode(path))
+        call_later(delay + 0.2, "_exit", code)
 
 
 if __name__ == "__main__":

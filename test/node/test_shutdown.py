@@ -198,11 +198,30 @@ def test_node_ends_whichever_of_its_threads_the_signal_interrupts(
 
 
 def test_a_node_that_hangs_at_its_end_says_where_and_ends(domain: dict[str, str]) -> None:
+    node = _hanging("destroy_node", "threading.Event().wait()", "EXIT_LIMIT = 0.5")
+    node.signal(signal.SIGINT)
+    assert node.wait_for_end() == 1
+    assert re.search(r"^Timeout(.|\n)* in hang$", node.output, re.MULTILINE), node.output
+
+
+@fast_dds
+def test_node_ends_without_a_trace_where_the_middleware_hangs_with_pythons_lock(domain: dict[str, str]) -> None:
+    node = _hanging("leave", "ctypes.PyDLL(None).pause()", "LEAVE_LIMIT = 0.5")
+    segments = segments_of(node.pid)
+    assert segments
+    node.signal(signal.SIGINT)
+    assert node.wait_for_end() == 0, node.output
+    assert "Timeout" not in node.output, node.output
+    assert not left(segments)
+
+
+def _hanging(step: str, hang: str, limit: str) -> NodeProcess:
+    """A node that will hang in a step of its end."""
     program = (
-        "import threading; from eomt_ros.node import segment_node as process\n"
-        "process.EXIT_LIMIT = 0.5\n"
-        "def hang(node): threading.Event().wait()\n"
-        "process.SegmentNode.destroy_node = hang\n"
+        "import ctypes, threading; from eomt_ros.node import segment_node as process\n"
+        f"process.{limit}\n"
+        f"def hang(node): {hang}\n"
+        f"process.SegmentNode.{step} = hang\n"
         "process.main(['--ros-args', '-p', 'autostart:=false'])"
     )
 
@@ -218,6 +237,4 @@ def test_a_node_that_hangs_at_its_end_says_where_and_ends(domain: dict[str, str]
 
     node = NodeProcess(f"/hangs{os.getpid()}", {}, {}, name="segment", start=start)
     node.wait_for_output("waiting for a lifecycle transition")
-    node.signal(signal.SIGINT)
-    assert node.wait_for_end() == 1
-    assert re.search(r"^Timeout(.|\n)* in hang$", node.output, re.MULTILINE), node.output
+    return node
