@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from eomt_ros.openmp import wait_asleep
-from test.domains import domain
+from test.domains import Of, domain
 
 # Set before anything starts a participant.
-os.environ["ROS_DOMAIN_ID"] = domain(0)
+os.environ["ROS_DOMAIN_ID"] = domain(Of.ITSELF)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 # Before torch: on a busy machine threads that spin make a test take ten times as long.
 wait_asleep()

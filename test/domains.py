@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from enum import IntEnum
 
-PER_PROCESS = 3
 HIGHEST = 101
 """Domains above it collide with the ports that Linux hands out to programs."""
 
 
-def domain(number: int) -> str:
-    """One of this process's, as ROS_DOMAIN_ID. number: 0 to `PER_PROCESS` - 1."""
+class Of(IntEnum):
+    """Whose domain it is; the numbers of a process's."""
+
+    ITSELF = 0
+    NODES = 1
+    REPLAYS = 2
+
+
+def domain(of: Of) -> str:
+    """One of this process's, as ROS_DOMAIN_ID."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")  # gw0, gw1, ..., children of the process that runs the tests
     run = os.getpid() if worker is None else os.getppid()
     place = 0 if worker is None else int(worker.removeprefix("gw"))
-    return str(1 + (run + PER_PROCESS * place + number) % HIGHEST)
+    return str(1 + (run + len(Of) * place + of) % HIGHEST)

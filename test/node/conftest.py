@@ -38,7 +38,7 @@ class StartRobot(Protocol):
 def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Environment variables that keep the tests' topics to this machine and away from other runs."""
     variables = {
-        "ROS_DOMAIN_ID": domains.domain(1),
+        "ROS_DOMAIN_ID": domains.domain(domains.Of.NODES),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log")),
     }

@@ -24,5 +24,5 @@ def variables(domain: dict[str, str]) -> dict[str, str]:
         **os.environ,
         **domain,
         **profile_variables(ROOT / "config" / "fastdds.xml"),
-        "ROS_DOMAIN_ID": domains.domain(2),
+        "ROS_DOMAIN_ID": domains.domain(domains.Of.REPLAYS),
     }
