@@ -64,7 +64,7 @@ def run(options: ReplayOptions, model: str, stop: StopSignals, cameras: Sequence
     with (
         tempfile.TemporaryDirectory(prefix="eomt_ros_demo_") as logs,
         Participant("demo") as participant,
-        Child("the node", _node_command(options, model, cameras), Path(logs) / "node.log") as segment,
+        Child("the node", node_command(options, model, cameras), Path(logs) / "node.log") as segment,
     ):
         evaluation = evaluate_bag(options, participant, stop, [segment])
         if segment.stop() != 0:
@@ -95,7 +95,8 @@ def _free_domain() -> int:
     raise DemoError(f"all of the ROS domains {sorted(domains)} are in use on this machine")
 
 
-def _node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) -> list[str]:
+def node_command(options: ReplayOptions, model: str, cameras: Sequence[str]) -> list[str]:
+    """The command that starts the node for the images of a bag; cameras: names, none for the only one."""
     image_topics, image_transport = listen_to(options.bag, options.topics, options.truth)
     names = [f"{camera}/image" for camera in cameras] or ["image"]
     remapped = dict(zip(names, image_topics, strict=True))

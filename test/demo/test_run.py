@@ -22,7 +22,9 @@ import pytest
 pytest.importorskip("rclpy", reason="the demo runs the node")
 
 from demo import CLASS_NAMES
+from demo.run import node_command
 from eomt_ros.evaluation.bag import Bag
+from eomt_ros.replay.evaluate_bag import ReplayOptions
 from eomt_ros.video import read_video
 from test import ROOT
 from test.engine.checkpoints import write_checkpoint
@@ -94,6 +96,14 @@ def processed(run: Run) -> list[int]:
     """The stamps of the frames that have a result."""
     with Bag(run.out / "bag") as bag:
         return [message.stamp for message in bag.messages("/segment/instances")]
+
+
+def test_node_runs_the_demos_model_at_the_size_that_the_page_says(played: Path) -> None:
+    page = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"With one camera the demo's model\s+runs at `size: (\d+)`", page)
+    assert said
+    node = node_command(ReplayOptions(bag=played, out=Path("out")), "demo", cameras=())
+    assert f"size:={said[1]}" in node
 
 
 def test_every_frame_is_processed_or_counted_as_dropped(run: Run, processed: list[int]) -> None:
