@@ -96,7 +96,7 @@ def load_within(asked: ModelOptions, max_latency: float, tick: Tick) -> Segmente
         *(max_latency, sizes[below], sizes[-1], seconds, tick),
         "" if above == len(sizes) else f"; size {sizes[above]} takes longer",
     )
-    return Segmenter(made_ready(_read_again(checkpoint), replace(asked, size=sizes[below])))
+    return Segmenter(made_ready(_read_again(checkpoint), replace(asked, size=sizes[below]), tick.image))
 
 
 def _sizes(checkpoint: Checkpoint, asked: ModelOptions) -> list[int]:
@@ -130,7 +130,7 @@ def _measure(checkpoint: Checkpoint, asked: ModelOptions, tick: Tick, enough: fl
 
 
 def _measured(checkpoint: Checkpoint, asked: ModelOptions, tick: Tick, enough: float) -> _Measured:
-    loaded = made_ready(_read_again(checkpoint), asked)
+    loaded = made_ready(_read_again(checkpoint), asked, tick.image)
     step = _with_made_up_scene(loaded.pipeline.active.step, loaded.task.place(tick.image))
     segmenter = Segmenter(loaded._replace(pipeline=pipeline_for(checkpoint, loaded.task, step, (None, None))))
     images = [np.zeros((*tick.image, 3), np.uint8)] * tick.cameras

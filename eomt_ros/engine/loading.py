@@ -16,10 +16,14 @@ from eomt_ros.engine.model.taxonomy import RobotLabels, robot_labels
 from eomt_ros.engine.networks import VitSettings
 from eomt_ros.engine.pipeline import Pipeline, Task
 from eomt_ros.engine.postprocess.label_map import ResultClasses
+from eomt_ros.engine.preprocess.geometry import Size
 from eomt_ros.engine.preprocess.pixels import Preprocessor
 from eomt_ros.model_options import ModelOptions
 
 log = logging.getLogger(__name__)
+
+USUAL_IMAGE = (480, 640)
+"""Height and width that a model is made ready for, where nothing is known of the images."""
 
 LEAST_SIZE = 32
 """Pixels: a smaller input has not even two patches a side."""
@@ -45,8 +49,11 @@ def load(asked: ModelOptions) -> Loaded:
     return made_ready(load_checkpoint(asked.model, asked.labels or None), asked)
 
 
-def made_ready(checkpoint: Checkpoint, asked: ModelOptions) -> Loaded:
-    """The rest, for a checkpoint whose network is the segmenter's from then on; raises as `Segmenter.of`."""
+def made_ready(checkpoint: Checkpoint, asked: ModelOptions, image: Size = USUAL_IMAGE) -> Loaded:
+    """The rest, for a checkpoint whose network is the segmenter's from then on; raises as `Segmenter.of`.
+
+    image: the size that most will have.
+    """
     options = _chosen_for(checkpoint, asked)
     robot = robot_labels(checkpoint.labels, asked.taxonomy, asked.classes)
     if CAMERA not in asked.ignore_mask:
@@ -59,7 +66,7 @@ def made_ready(checkpoint: Checkpoint, asked: ModelOptions) -> Loaded:
         score_memory=options.score_memory,
         top_k=options.top_k,
     )
-    opened = _backend_for(checkpoint, asked)
+    opened = _backend_for(checkpoint, asked, task.place(image).input)
     pipeline = pipeline_for(checkpoint, task, opened, fallbacks_for(checkpoint, asked, opened))
     return Loaded(checkpoint, robot, options, task, pipeline)
 
@@ -125,10 +132,10 @@ def with_score_threshold(options: ModelOptions, family: Family) -> ModelOptions:
     return replace(options, score_threshold=family.score_thresholds.get(options.task, 0.0))
 
 
-def _backend_for(loaded: Checkpoint, asked: ModelOptions) -> Backend:
+def _backend_for(loaded: Checkpoint, asked: ModelOptions, size: Size) -> Backend:
     """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
     backend = asked.backend if loaded.family.exports else "torch"
-    return open_backend(loaded, backend, asked.device, asked.precision)
+    return open_backend(loaded, backend, asked.device, asked.precision, size)
 
 
 def fallbacks_for(loaded: Checkpoint, asked: ModelOptions, opened: Backend) -> Fallbacks:

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from eomt_ros.node.space_worker import SpaceWorker
     from eomt_ros.node.worker import Worker
 
-WARM_UP_SIZE = (480, 640)  # height, width: any will do, the network has its own
 EXIT_TIMEOUT = 2.0  # s that a thread gets to come out of ROS when the process is to end
 
 
@@ -390,14 +389,17 @@ def _load(chosen: Parameters) -> Segmenter:
     # Here and not at the top: it brings torch, which takes seconds to load, and by now signals are heeded.
     from eomt_ros.engine import Segmenter
     from eomt_ros.engine.deadline import Tick, load_within
+    from eomt_ros.engine.loading import USUAL_IMAGE
 
+    image = USUAL_IMAGE
     if chosen.max_latency:
         width, height = chosen.max_latency_image
-        tick = Tick((height, width), len(chosen.cameras), chosen.publish_masks)
+        image = height, width
+        tick = Tick(image, len(chosen.cameras), chosen.publish_masks)
         segmenter = load_within(chosen, chosen.max_latency, tick)
     else:
         segmenter = Segmenter.load(chosen)
-    segmenter.warm_up(*WARM_UP_SIZE, images=len(chosen.cameras))
+    segmenter.warm_up(*image, images=len(chosen.cameras))
     return segmenter
 
 

@@ -29,6 +29,7 @@ from test.engine.checkpoints import SMALL, write_checkpoint
 from test.engine.pictures import picture
 
 GPU = torch.device("cuda", 0)
+SIZE = (64, 64)
 
 
 class Gpu:
@@ -202,9 +203,9 @@ def test_a_model_that_a_full_gpu_has_no_room_for_runs_on_the_cpu_only_where_that
     gpu.free = 1000
     if device == "cuda":
         with pytest.raises(OutOfMemoryError, match="MiB left"):
-            open_backend(loaded, "torch", device, "auto")
+            open_backend(loaded, "torch", device, "auto", SIZE)
         return
-    opened = open_backend(loaded, "torch", device, "float32")
+    opened = open_backend(loaded, "torch", device, "float32", SIZE)
     assert opened.device == torch.device("cpu")
     assert "running on the CPU, because cuda:0 has 0 of 8192 MiB left" in caplog.text
     pixels = torch.zeros(1, 3, SMALL["image_size"], SMALL["image_size"])
@@ -213,7 +214,7 @@ def test_a_model_that_a_full_gpu_has_no_room_for_runs_on_the_cpu_only_where_that
 
 def test_a_gpu_that_fills_up_while_weights_are_moved_leaves_the_cpu_the_checkpoints_own(loaded, gpu, monkeypatch):
     pixels = torch.randn(1, 3, SMALL["image_size"], SMALL["image_size"])
-    reference = open_backend(load_checkpoint(loaded.folder), "torch", "cpu", "float32")
+    reference = open_backend(load_checkpoint(loaded.folder), "torch", "cpu", "float32", SIZE)
     expected = reference(pixels, reference.first_queries)
 
     def to(network: nn.Module, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
@@ -224,7 +225,7 @@ def test_a_gpu_that_fills_up_while_weights_are_moved_leaves_the_cpu_the_checkpoi
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(nn.Module, "to", to)
-    opened = open_backend(loaded, "torch", "auto", "float32")
+    opened = open_backend(loaded, "torch", "auto", "float32", SIZE)
     assert opened.device == torch.device("cpu")
     for one, other in zip(opened(pixels, opened.first_queries), expected, strict=True):
         assert torch.equal(one, other)
@@ -247,10 +248,10 @@ class Convolutions(TorchDispatchMode):
 
 def test_the_reference_on_a_gpu_rounds_nothing_and_leaves_torchs_switch_as_the_user_has_it(loaded, gpu, monkeypatch):
     pixels = torch.randn(1, 3, SMALL["image_size"], SMALL["image_size"])
-    on_cpu = open_backend(loaded, "torch", "cpu", "float32")
+    on_cpu = open_backend(loaded, "torch", "cpu", "float32", SIZE)
     expected = on_cpu(pixels, on_cpu.first_queries)
     monkeypatch.setattr(nn.Module, "to", lambda network, **_: network)  # there is no GPU to move it to
-    on_gpu = open_backend(loaded, "torch", "cuda", "float32")
+    on_gpu = open_backend(loaded, "torch", "cuda", "float32", SIZE)
     with Convolutions() as convolutions:
         found = on_gpu(pixels, on_gpu.first_queries)
     assert convolutions.rounds == [False] * 5  # of patches, and two in each of two upscaling blocks

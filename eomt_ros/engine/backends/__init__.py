@@ -15,37 +15,41 @@ from eomt_ros.engine.device import choose_device, choose_precision, dtype_after_
 from eomt_ros.engine.errors import BackendError, OutOfMemoryError
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import Network
+from eomt_ros.engine.preprocess.geometry import Size
 
 __all__ = ["Backend", "open_after_overflow", "open_backend", "open_on_cpu"]
 
 log = logging.getLogger(__name__)
 
 
-def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
+def open_backend(checkpoint: Checkpoint, backend: str, device: str, precision: str, size: Size) -> Backend:
     """Makes a checkpoint's network ready to run; afterwards the checkpoint's own is not to be used, or has no weights.
 
-    backend, device, precision: of `ModelOptions`. Raises `ValueError` where they do not go together on this machine,
-    `BackendError` where a backend that was asked for by name is missing or fails, `OutOfMemoryError` where a device
-    that was asked for by name has no memory left for the weights.
+    backend, device, precision: of `ModelOptions`. size: of most images in the network, which exports are made ready for
+    at once; for others they are when the first comes.
+
+    Raises `ValueError` where the options do not go together on this machine, `BackendError` where a backend that was
+    asked for by name is missing or fails, `OutOfMemoryError` where a device that was asked for by name has no memory
+    left for the weights.
     """
-    opened = _open(checkpoint, backend, device, precision)
+    opened = _open(checkpoint, backend, device, precision, size)
     if opened.name != "torch":  # whose weights they are; the others have made their own of them
         checkpoint.network.to(device=torch.device("meta"), dtype=torch.float32)
     log.info("%s runs on %s: %s, %s", checkpoint.name, opened.runs_on, opened.name, opened.precision)
     return opened
 
 
-def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str) -> Backend:
+def _open(checkpoint: Checkpoint, backend: str, device: str, precision: str, size: Size) -> Backend:
     if backend == "onnxruntime":
-        return OnnxRuntimeBackend(checkpoint, device, precision)
+        return OnnxRuntimeBackend(checkpoint, device, precision, size)
     if backend == "openvino":
         if device.startswith("cuda"):
             raise ValueError(f"device is {device!r}, but backend 'openvino' runs on the CPU; use 'cpu', or 'auto'")
-        return OpenVinoBackend(checkpoint, precision)
+        return OpenVinoBackend(checkpoint, precision, size)
     chosen = choose_device(device)
     # float32 asks for the reference, to the last bit.
     if backend == "auto" and chosen.type == "cpu" and precision != "float32" and openvino_is_installed():
-        faster = _openvino_or_none(checkpoint, precision)
+        faster = _openvino_or_none(checkpoint, precision, size)
         if faster is not None:
             return faster
     try:
@@ -70,7 +74,7 @@ def open_after_overflow(network: Network, device: torch.device) -> TorchBackend:
     return TorchBackend(network, device, dtype_after_overflow(device))
 
 
-def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
+def _openvino_or_none(checkpoint: Checkpoint, precision: str, size: Size) -> Backend | None:
     # "auto" never exports: that takes up to a minute, and does not pay on every CPU.
     folder = find(checkpoint, torch.float32)
     if folder is None:
@@ -85,7 +89,7 @@ def _openvino_or_none(checkpoint: Checkpoint, precision: str) -> Backend | None:
             log.info("backend 'auto': torch; for OpenVINO the model has to be exported once: eomt-ros export MODEL")
         return None
     try:
-        return OpenVinoBackend(checkpoint, precision, folder)
+        return OpenVinoBackend(checkpoint, precision, size, folder)
     except (BackendError, ValueError) as error:
         log.warning("backend 'auto': not OpenVINO but torch, because %s", error)
         return None

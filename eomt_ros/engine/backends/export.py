@@ -29,6 +29,7 @@ from eomt_ros.engine.device import PRECISIONS
 from eomt_ros.engine.errors import BackendError, first_line
 from eomt_ros.engine.model.checkpoint import Checkpoint
 from eomt_ros.engine.networks import QueryVit, StepResult
+from eomt_ros.engine.preprocess.geometry import Size
 from eomt_ros.regular_file import read_bytes
 
 EXPORT_VERSION = 2
@@ -102,9 +103,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
             f"there is no export of the network yet, and to make it {' and '.join(missing)} is missing: "
             f"pip install {' '.join(PACKAGES)}, or bring an export that `eomt-ros export` made on another machine"
         )
-    inputs = probe(network)
-    with torch.inference_mode():
-        answers = dict(zip(OUTPUT_NAMES, network(*inputs), strict=True))
+    answers = _answers(network, probe(network, _own_size(network)))
     broken = [name for name, answer in answers.items() if not bool(answer.isfinite().all())]
     if broken:
         raise BackendError(
@@ -132,7 +131,7 @@ def export_step(network: QueryVit, dtype: torch.dtype) -> Export:
         raise BackendError(f"torch {torch.__version__} cannot export the network: {first_line(error)}") from error
     assert program is not None
     _tidy(program)
-    return Export(program, _weights(step.network), {name: _sample(answer) for name, answer in answers.items()})
+    return Export(program, _weights(step.network), answers)
 
 
 def position_names(count: int) -> tuple[str, ...]:
@@ -216,10 +215,12 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def check_step(step: Step, network: QueryVit, precision: str, folder: Path, who: str) -> None:
-    """Raises `BackendError` unless a step that was made from `folder` answers as torch did when it was exported."""
-    answers = load_file(folder / ANSWERS)
-    for name, found in zip(OUTPUT_NAMES, step(*probe(network)), strict=True):
+def check_step(step: Step, size: Size, network: QueryVit, precision: str, folder: Path, who: str) -> None:
+    """Raises `BackendError` unless a step that was made from `folder`, for one size of image, answers as torch does."""
+    inputs = probe(network, size)
+    # Those that are kept are for the network's own size, which need not be made ready for the check alone.
+    answers = load_file(folder / ANSWERS) if size == _own_size(network) else _answers(network, inputs)
+    for name, found in zip(OUTPUT_NAMES, step(*inputs), strict=True):
         expected = answers[name]
         found = _sample(found)
         if found.shape != expected.shape:
@@ -232,14 +233,23 @@ def check_step(step: Step, network: QueryVit, precision: str, folder: Path, who:
             )
 
 
-def probe(network: QueryVit) -> tuple[Tensor, Tensor]:
-    """Pixels and queries of a made-up frame, the same on every machine: (1, 3, size, size), (1, queries, hidden)."""
-    size = network.settings.image_size
-    count = 3 * size * size
+def probe(network: QueryVit, size: Size) -> tuple[Tensor, Tensor]:
+    """Pixels and queries of a made-up frame, the same on every machine: (1, 3, *size), (1, queries, hidden)."""
+    count = 3 * size[0] * size[1]
     # Weyl's sequence: as good as noise here, and exact integers all the way, unlike a random generator's future.
     levels = (torch.arange(count, dtype=torch.int64) * 2654435761) % 2**32
-    pixels = (levels.double() / 2**30 - 2).float().view(1, 3, size, size)
+    pixels = (levels.double() / 2**30 - 2).float().view(1, 3, *size)
     return pixels, network.first_queries().clone()
+
+
+def _own_size(network: QueryVit) -> Size:
+    """The size that the network was trained on."""
+    return network.settings.image_size, network.settings.image_size
+
+
+def _answers(network: QueryVit, inputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    with torch.inference_mode():
+        return {name: _sample(answer) for name, answer in zip(OUTPUT_NAMES, network(*inputs), strict=True)}
 
 
 def _sample(answer: Tensor) -> Tensor:

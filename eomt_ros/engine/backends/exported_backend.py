@@ -36,8 +36,8 @@ class ExportedBackend(ABC):
     device = torch.device("cpu")
     dtype = torch.float32
 
-    def _start(self, checkpoint: Checkpoint, folder: Path, who: str) -> None:
-        """Makes the export ready for the size that the network was trained on, and checks its answer.
+    def _start(self, checkpoint: Checkpoint, folder: Path, who: str, size: Size) -> None:
+        """Makes the export ready for one size of image, and checks its answer.
 
         folder: an entry of `export_cache`. who: the runtime, for people. Raises `BackendError`.
         """
@@ -47,10 +47,9 @@ class ExportedBackend(ABC):
         self._read_again = partial(checkpoint.family.load, checkpoint.settings, checkpoint.folder)
         self._lock = threading.Lock()
         self.first_queries = network.first_queries().clone()
-        size = network.settings.image_size, network.settings.image_size
         with self._told_as_ours():
             self._steps: dict[Size, Step] = {size: self._made(network, size)}
-            check_step(partial(one_by_one, self._steps[size]), network, self.precision, folder, who)
+            check_step(partial(one_by_one, self._steps[size]), size, network, self.precision, folder, who)
         self._only_checked = True
 
     @abstractmethod

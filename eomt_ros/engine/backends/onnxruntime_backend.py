@@ -37,10 +37,11 @@ class OnnxRuntimeBackend(ExportedBackend):
 
     name = "onnxruntime"
 
-    def __init__(self, checkpoint: Checkpoint, device: str, precision: str) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: str, precision: str, size: Size) -> None:
         """Loads the export, which is made where there is none, and checks that ONNX Runtime answers as torch does.
 
         device: "auto", "cpu", "cuda" or "cuda:N". precision: "auto" is float16 on a GPU, float32 on the CPU.
+        size: of `open_backend`.
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the provider does not compute in.
         """
@@ -53,20 +54,20 @@ class OnnxRuntimeBackend(ExportedBackend):
                 "install onnxruntime-gpu, or use device 'cpu'"
             )
         if gpus:
-            self._start_on(gpus, checkpoint, device, precision)
+            self._start_on(gpus, checkpoint, device, precision, size)
             if self._provider in gpus:
                 return
             if device != "auto":
                 raise BackendError(f"device is {device!r}, but ONNX Runtime cannot start {' or '.join(gpus)} here")
             log.warning("ONNX Runtime cannot start %s here, running on the CPU", " or ".join(gpus))
-        self._start_on([], checkpoint, device, precision)
+        self._start_on([], checkpoint, device, precision, size)
 
-    def _start_on(self, gpus: Sequence[str], checkpoint: Checkpoint, device: str, precision: str) -> None:
+    def _start_on(self, gpus: Sequence[str], checkpoint: Checkpoint, device: str, precision: str, size: Size) -> None:
         self.precision = _choose_precision(precision, on_gpu=bool(gpus))
         folder = exported(checkpoint, PRECISIONS[self.precision])
         index = int(device.partition(":")[2] or 0)
         self._providers = [(name, _provider_options(name, index, self.precision, folder)) for name in gpus]
-        self._start(checkpoint, folder, f"ONNX Runtime {self._onnxruntime.__version__}")
+        self._start(checkpoint, folder, f"ONNX Runtime {self._onnxruntime.__version__}", size)
         self.runs_on = f"cuda:{index}" if self._provider in gpus else "cpu"
 
     def _step_of(self, model: bytes | Path, size: Size, positions: tuple[Tensor, ...]) -> Step:

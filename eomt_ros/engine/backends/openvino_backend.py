@@ -37,11 +37,11 @@ class OpenVinoBackend(ExportedBackend):
     name = "openvino"
     runs_on = "cpu"
 
-    def __init__(self, checkpoint: Checkpoint, precision: str, folder: Path | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, precision: str, size: Size, folder: Path | None = None) -> None:
         """Loads the export, and checks that OpenVINO answers as torch does.
 
-        precision: "auto" is bfloat16 where the CPU computes in it, else float32. folder: the network's float32 export;
-        None to find it, or to make it.
+        precision: "auto" is bfloat16 where the CPU computes in it, else float32. size: of `open_backend`. folder: the
+        network's float32 export; None to find it, or to make it.
 
         Raises `BackendError` where any of it fails, `ValueError` for a precision that the CPU does not compute in.
         """
@@ -51,7 +51,7 @@ class OpenVinoBackend(ExportedBackend):
         # Not memory-mapped: a file that changes later must not change a running robot.
         self._core.set_property({"ENABLE_MMAP": False})
         who = f"OpenVINO {self._openvino.__version__}"
-        self._start(checkpoint, folder or exported(checkpoint, torch.float32), who)
+        self._start(checkpoint, folder or exported(checkpoint, torch.float32), who, size)
 
     def _step_of(self, model: bytes | Path, size: Size, positions: tuple[Tensor, ...]) -> Step:
         read = self._core.read_model(BytesIO(model) if isinstance(model, bytes) else model)

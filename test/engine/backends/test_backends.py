@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from eomt_ros.engine import BackendError, FrameResult, Segmenter, Stream
 from eomt_ros.engine.backends import export, exported_backend, open_backend
 from eomt_ros.engine.device import cpu_computes_in
+from eomt_ros.engine.loading import USUAL_IMAGE
 from eomt_ros.engine.model.checkpoint import load_checkpoint
 from eomt_ros.evaluation.frame import Prediction
 from eomt_ros.evaluation.metrics import Scores
@@ -263,6 +265,18 @@ def test_images_of_any_shape_are_as_with_torch(model: Path, backend: str, fit: s
             assert apart(queries(streams[0]), queries(streams[1])) <= CLOSENESS
 
 
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("backend", EXPORTED)
+def test_a_start_makes_the_export_ready_once(
+    model: Path, backend: str, fit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        segmenter(model, backend, **FITS[fit]).warm_up(*USUAL_IMAGE)
+        assert "made ready" not in caplog.text, "when it was loaded, and not again"
+        segmenter(model, backend, **FITS["keep_aspect"]).warm_up(100, 100)
+    assert "made ready" in caplog.text
+
+
 @pytest.mark.parametrize("write", [write_eomt, write_eomt_dinov3])
 @pytest.mark.parametrize("backend", EXPORTED)
 def test_other_families_run_at_other_sizes_too(tmp_path: Path, backend: str, write: Callable[..., Path]) -> None:
@@ -311,7 +325,7 @@ def test_an_image_of_another_size_is_refused_where_the_models_files_have_changed
 @pytest.mark.parametrize("backend", EXPORTED)
 def test_no_second_copy_of_the_weights_is_kept(model: Path, backend: str) -> None:
     checkpoint = load_checkpoint(model)
-    open_backend(checkpoint, backend, "cpu", "float32")
+    open_backend(checkpoint, backend, "cpu", "float32", (64, 64))
     assert all(weight.is_meta for weight in checkpoint.network.parameters())
 
 
