@@ -95,6 +95,22 @@ def test_the_largest_size_that_keeps_the_latency_is_used_and_told(
     assert found.segments == expected.segments
 
 
+def test_what_holds_for_every_size_is_said_once(model: Path, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    anywhere = ModelOptions(model=str(model), task="semantic")
+    with caplog.at_level(logging.INFO):
+        Segmenter.load(anywhere)
+        expected = caplog.messages.copy()
+        caplog.clear()
+        load_within(anywhere, clock.seconds(64), TICK)
+    assert len(clock.sizes) > 1
+    # Not counting what is said of the measurement itself.
+    assert [message for message in caplog.messages if "size" not in message] == expected
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        Segmenter.load(anywhere)
+    assert caplog.messages == expected
+
+
 def test_what_nothing_keeps_is_refused_with_the_least_that_is_possible(model: Path, clock: Clock) -> None:
     with pytest.raises(DeadlineError, match=r"max_latency is 0.001 s, but model takes 0.00625 s .* at size 32, the sm"):
         load_within(options(model), 0.001, TICK)
