@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,26 +28,26 @@ class _Way:
     """Points at some of the times; after `MOST_POINTS` every second one is dropped."""
 
     def __init__(self) -> None:
-        self._rows: list[tuple[float, ...]] = []
-        """Seconds, true x and y, located x and y."""
+        self._numbers = array("d")
+        """Of each point: seconds, true x and y, located x and y. Objects of Python's take five times as much."""
         self._gap = LONGEST_STEP
 
     def add(self, seconds: float, true: Vector, located: Vector | None = None) -> None:
         """Adds a point unless it is next to the last one in place and time."""
         x, y = (np.nan, np.nan) if located is None else located[:2]
-        if self._rows:
-            before, last_x, last_y, *_ = self._rows[-1]
+        if self._numbers:
+            before, last_x, last_y = self._numbers[-5:-2]
             if seconds - before < self._gap and np.hypot(true[0] - last_x, true[1] - last_y) < STEP:
                 return
-        self._rows.append((seconds, float(true[0]), float(true[1]), float(x), float(y)))
-        if len(self._rows) > MOST_POINTS:
-            del self._rows[1::2]
+        self._numbers.extend((seconds, true[0], true[1], x, y))
+        if len(self._numbers) > 5 * MOST_POINTS:
+            self._numbers = array("d", self.rows[::2].tobytes())
             self._gap *= 2
 
     @property
     def rows(self) -> npt.NDArray[np.float64]:
         """(N, 5)"""
-        return np.array(self._rows)
+        return np.array(self._numbers).reshape(-1, 5)
 
     def pieces(self, columns: slice) -> tuple[Path2D, ...]:
         """The stretches without a gap of columns of the rows."""
