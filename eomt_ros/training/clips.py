@@ -8,7 +8,7 @@ would have seen.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -39,7 +39,9 @@ CARRIED_SHARE = 0.5
 harm."""
 VIEWS = 5
 """Views of an image that are drawn, at most, until one shows something that is asked."""
-ORDER, IMAGE, STREAM, VIEW, NOISE = range(5)
+OTHER_TRACKS = 2**32
+"""Added to the tracks of what is pasted, so that they are none of the video's: ids of segments are below 2^24."""
+ORDER, IMAGE, STREAM, VIEW, NOISE, PASTED = range(6)
 """What random numbers are for."""
 
 
@@ -84,6 +86,8 @@ class ClipPlan:
     cut: bool = True
     views: int = 1
     """How many are drawn at most until one shows something that is asked."""
+    pasted: ClipPlan | None = None
+    """Another one, whose things of added classes are pasted over it."""
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -93,9 +97,10 @@ class ClipPlan:
 
 
 class ClipLoader:
-    """Loads clips as they were planned; for several threads at once."""
+    """Loads clips as they were planned; for several threads at once. pasted: the class ids of what is."""
 
-    def __init__(self, settings: TrainingSettings) -> None:
+    def __init__(self, settings: TrainingSettings, pasted: Collection[int] = ()) -> None:
+        self._pasted = pasted
         self._augmentation = Augmentation(settings)
         self.frames = FrameLoader(self._augmentation.fit)
 
@@ -112,7 +117,7 @@ class ClipLoader:
             self._augmentation.pixels(view, frame.image, random_numbers(NOISE, *plan.seed, plan.begin + index))
             for index, frame in enumerate(frames)
         ]
-        return Clip(
+        clip = Clip(
             pixels=torch.from_numpy(np.stack(pixels)),
             segments=torch.from_numpy(segments),
             classes=torch.tensor([each.class_id for each in asked], dtype=torch.int64),
@@ -122,6 +127,7 @@ class ClipLoader:
             cut=plan.cut,
             pictures=plan.pictures,
         )
+        return clip if plan.pasted is None else with_pasted(clip, self.load(plan.pasted), self._pasted)
 
     def _decoded(self, plan: ClipPlan) -> list[DecodedFrame]:
         """The frames of a plan; of the next video where none of that one can be read."""
@@ -159,16 +165,27 @@ class ClipSampler(ABC):
     """The clips of each step, for one process of several, loaded while the network computes the step before.
 
     replay: a second data set, of which a share of the samples are (`settings.replay`); its classes are those of the
-    first by name, and what the first does not have is unlabelled.
+    first by name, and what the first does not have is unlabelled. added: class ids, see `Start.added`: over a share of
+    the samples (`settings.paste`) things of these classes are pasted from another one (Ghiasi et al., CVPR 2021).
     Raises `DatasetError` where a data set has nothing to train on. Closes as a context manager.
     """
 
-    def __init__(self, dataset: Dataset, settings: TrainingSettings, seed: int, replay: Dataset | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: TrainingSettings,
+        seed: int,
+        replay: Dataset | None = None,
+        added: Collection[int] = (),
+    ) -> None:
         self._settings = settings
         self._seed = seed
         sets = [dataset, *([replay] if replay else [])]
         self._footage = [Footage(each, dataset.classes, settings.task) for each in sets]
-        self._loader = ClipLoader(settings)
+        # Stuff has no outline of its own to be cut out by.
+        things = self._footage[0].things(added)
+        self._loader = ClipLoader(settings, things)
+        self._showing = self._footage[0].showing(things)
         self._threads = ThreadPoolExecutor(settings.loaders, "clips") if settings.loaders else None
         self._ahead: dict[tuple[int, int, int], list[Future[Clip]]] = {}
 
@@ -212,6 +229,13 @@ class ClipSampler(ABC):
                 clip.cancel()
         self._ahead.clear()
 
+    def _drawn_pasted(self, seed: tuple[int, ...]) -> tuple[int, int] | None:
+        """The video and the frame whose things are pasted over an image or a stream; None for nothing."""
+        generator = random_numbers(PASTED, *seed)
+        if not self._showing or generator.random() >= self._settings.paste:
+            return None
+        return self._showing[int(generator.integers(len(self._showing)))]
+
     def _drawn_footage(self, generator: np.random.Generator) -> Footage:
         return self._footage[int(generator.random() < self._settings.replay) if len(self._footage) > 1 else 0]
 
@@ -228,7 +252,10 @@ class ImageSampler(ClipSampler):
         footage = self._drawn_footage(random_numbers(*seed))
         pass_, at = divmod(number, len(footage.labelled))
         video, frame = footage.labelled[shuffled(len(footage.labelled), self._seed, pass_)[at]]
-        return ClipPlan(footage, video, [frame], seed, stream=place, views=VIEWS)
+        plan = ClipPlan(footage, video, [frame], seed, stream=place, views=VIEWS)
+        if (other := self._drawn_pasted(seed)) is None:
+            return plan
+        return replace(plan, pasted=ClipPlan(self._footage[0], other[0], [other[1]], (PASTED, *seed), views=VIEWS))
 
 
 class StreamSampler(ClipSampler):
@@ -236,11 +263,9 @@ class StreamSampler(ClipSampler):
     things out of view return, at a stride of its own; one that ends is followed by another.
     """
 
-    def __init__(self, dataset: Dataset, settings: TrainingSettings, seed: int, replay: Dataset | None = None) -> None:
-        super().__init__(dataset, settings, seed, replay)
-        self._first_step: int | None = None
-        self._step = 0
-        self._playing: list[PlayedStream] = []
+    _first_step: int | None = None
+    _step = 0
+    _playing: Sequence[PlayedStream] = ()
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to go on at any later step; to be asked for after the first batch."""
@@ -250,7 +275,7 @@ class StreamSampler(ClipSampler):
         """Goes on as the sampler did whose state this is, at the step that is asked for next."""
         self._drop()
         self._first_step = state["first_step"]
-        self._playing = []
+        self._playing = ()
 
     def _plans(self, step: int, rank: int, world: int) -> list[ClipPlan]:
         if self._first_step is None:
@@ -271,7 +296,24 @@ class StreamSampler(ClipSampler):
         seed = (STREAM, self._seed, slot, number)
         generator = random_numbers(*seed)
         footage = self._drawn_footage(generator)
-        video, frame = footage.labelled[int(generator.integers(len(footage.labelled)))]
+        place = footage.labelled[int(generator.integers(len(footage.labelled)))]
+        stream = self._begun(footage, place, generator, seed, slot, number)
+        if (other := self._drawn_pasted(seed)) is None:
+            return stream
+        over = self._begun(self._footage[0], other, generator, (PASTED, *seed), slot, number)
+        return replace(stream, pasted=over)
+
+    def _begun(
+        self,
+        footage: Footage,
+        place: tuple[int, int],
+        generator: np.random.Generator,
+        seed: tuple[int, ...],
+        slot: int,
+        number: int,
+    ) -> PlayedStream:
+        """The stream that begins at a frame of a video."""
+        video, frame = place
         count = len(footage.videos[video])
         length = min(count, STREAM_FRAMES)
         frames = int(generator.integers(max(1, length // 2), 2 * length + 1))
@@ -306,10 +348,13 @@ class PlayedStream:
     number: int
     chunks: int = 0
     """That were played."""
+    pasted: PlayedStream | None = None
+    """Another one, whose things of added classes are pasted over it."""
 
     def played(self) -> PlayedStream:
         """The same, a chunk later."""
-        return replace(self, left=self.left - 1, chunks=self.chunks + 1)
+        pasted = None if self.pasted is None else self.pasted.played()
+        return replace(self, left=self.left - 1, chunks=self.chunks + 1, pasted=pasted)
 
     def plan(self, chunk: int) -> ClipPlan:
         """Its next chunk, of so many frames."""
@@ -325,7 +370,27 @@ class PlayedStream:
             stream=self.slot,
             first=self.first and begin == 0,
             cut=begin == 0,
+            pasted=None if self.pasted is None else self.pasted.plan(chunk),
         )
+
+
+def with_pasted(clip: Clip, other: Clip, classes: Collection[int]) -> Clip:
+    """A clip over which the segments of some classes of another one are laid, frame by frame."""
+    taken = [place for place, class_id in enumerate(other.classes.tolist()) if class_id in classes]
+    over = torch.isin(other.segments, torch.tensor(taken))
+    wide = over.repeat_interleave(LABEL_STRIDE, 1).repeat_interleave(LABEL_STRIDE, 2)
+    height, width = clip.pixels.shape[-2:]
+    segments = torch.where(over, other.segments + len(clip.classes), clip.segments)
+    seen, segments[segments >= 0] = torch.unique(segments[segments >= 0], return_inverse=True)
+    tracks = torch.where(other.tracks >= 0, other.tracks + OTHER_TRACKS, -1)
+    return replace(
+        clip,
+        pixels=torch.where(wide[:, None, :height, :width], other.pixels, clip.pixels),
+        segments=segments,
+        classes=torch.cat((clip.classes, other.classes))[seen],
+        tracks=torch.cat((clip.tracks, tracks))[seen],
+        pictures=(*clip.pictures, *other.pictures),
+    )
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +73,18 @@ class Footage:
             return AskedSegment(segment.id, class_id, -1 if segment.track is None else segment.track)
         class_id = class_id if self._asks_stuff else BACKGROUND
         return AskedSegment(-1 - class_id, class_id, -1)  # ids are above 0
+
+    def things(self, classes: Collection[int]) -> frozenset[int]:
+        """Those of some classes that are asked one by one."""
+        return frozenset(class_id for class_id in classes if self._is_thing[class_id])
+
+    def showing(self, classes: Collection[int]) -> list[tuple[int, int]]:
+        """The places of all frames in which one of these classes is asked, as in `labelled`."""
+        return [place for place in self.labelled if not self._classes_in(*place).isdisjoint(classes)]
+
+    def _classes_in(self, video: int, index: int) -> set[int]:
+        found = map(self.asked, self.videos[video][index].segments)
+        return {each.class_id for each in found if each is not None}
 
     def _labelled(self) -> list[tuple[int, int]]:
         found = [

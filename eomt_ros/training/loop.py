@@ -157,7 +157,7 @@ class Training:
             self._sampler.close()
         kind = StreamSampler if self._stage.streams else ImageSampler
         self._sampler: StreamSampler | ImageSampler = kind(
-            self._job.dataset, self._settings, self._settings.seed, self._job.replay
+            self._job.dataset, self._settings, self._settings.seed, self._job.replay, self._job.start.added
         )
         self._optimizers = Optimizers(self._trainee.network, self._settings, self._job.start.new)
         self._carried: dict[int, Tensor] = {}

@@ -98,6 +98,13 @@ class TrainingSettings(Options):
         minimum=1,
         maximum=65536,
     )
+    paste: float = option(
+        0.6,
+        "Share of images and streams over which things of another one are laid, of the classes that the start lacks"
+        " while it knows others (Ghiasi et al., CVPR 2021).",
+        minimum=0,
+        maximum=1,
+    )
     replay: float = option(
         0.25, "Share of the samples that come from the data of --replay, where it is given.", minimum=0, maximum=1
     )

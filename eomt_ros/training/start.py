@@ -45,6 +45,8 @@ class Start:
     """The parameters that are new, in whole or in part."""
     notes: list[str]
     """What was kept, changed and made new, a line each."""
+    added: frozenset[int] = frozenset()
+    """The classes that it lacked while it knew others."""
 
     @property
     def begins_with_streams(self) -> bool:
@@ -121,7 +123,10 @@ def _from_checkpoint(checkpoint: Checkpoint, settings: TrainingSettings, names: 
     processor = checkpoint.processor
     if (processor.image_mean, processor.image_std) != (IMAGENET_MEAN, IMAGENET_STD):
         notes.append("the start normalises pixels by another mean and deviation than ImageNet's, which it is now given")
-    return _built(settings, wanted, weights, new, notes)
+    made = _built(settings, wanted, weights, new, notes)
+    known = {name.strip() for name in checkpoint.labels.class_names}
+    lacked = frozenset(place for place, name in enumerate(names) if name.strip() not in known)
+    return dataclasses.replace(made, added=lacked if len(lacked) < len(names) else frozenset())
 
 
 def _from_backbone(config: Mapping[str, Any], folder: Path, settings: TrainingSettings, names: Sequence[str]) -> Start:

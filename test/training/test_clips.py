@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Callable, Sequence
@@ -47,6 +48,11 @@ def written(
 def flat(level: int, size: tuple[int, int] = (24, 32), class_id: int = FLOOR) -> Picture:
     """A picture of one grey level and one class."""
     return np.full((*size, 3), level, np.uint8), np.full(size, class_id, np.uint8), None
+
+
+def class_ids(clip: Clip) -> torch.Tensor:
+    """(frames, side, side), -1 where nothing is asked."""
+    return torch.cat((clip.classes, torch.tensor([-1])))[clip.segments]
 
 
 def levels(clip: Clip) -> list[int]:
@@ -316,6 +322,46 @@ def damage(data: Dataset, *levels_of: int) -> list[Path]:
     for path in paths:
         path.write_bytes(path.read_bytes()[:200])
     return paths
+
+
+@pytest.mark.parametrize("kind", [ImageSampler, StreamSampler])
+def test_things_of_added_classes_are_pasted_with_labels_and_tracks_over_data_and_replay(
+    kind: Callable[..., ClipSampler], tmp_path: Path
+) -> None:
+    data = written(tmp_path / "data", {"boxes": [(picture(number), *labels(number)) for number in range(6)]})
+    replayed = written(tmp_path / "replay", {"floors": [flat(200), flat(220)]})
+    plain = settings(**PLAIN, batch=10, streams=10, replay=0.5, paste=0.0)
+    pasting = dataclasses.replace(plain, paste=0.5)
+    added = {WALL, BOX}  # stuff is left where it is
+    with ImageSampler(data, settings(**PLAIN, batch=6), 0) as images:
+        seen = {image.pictures: image for image in images.batch(0, 0, 1)}
+    with kind(data, plain, 0, replayed, added) as without, kind(data, pasting, 0, replayed, added) as sampler:
+        befores, clips = ([clip for step in range(5) for clip in each.batch(step, 0, 1)] for each in (without, sampler))
+    pasted_over, track_of, last = [], {}, {}
+    for before, clip in zip(befores, clips, strict=True):
+        frames = len(before.pictures)
+        assert clip.pictures[:frames] == before.pictures
+        if clip.pictures == before.pictures:
+            assert_same([clip], [before])
+            continue
+        pasted_over.append(before.pictures[0][:3])
+        if not clip.cut:
+            assert clip.pictures[frames:] != last[clip.stream], "what is pasted goes on as the stream does"
+        last[clip.stream] = clip.pictures[frames:]
+        for frame, name in enumerate(clip.pictures[frames:]):
+            other = seen[name,]
+            boxes = class_ids(other)[0] == BOX
+            assert torch.equal(class_ids(clip)[frame], torch.where(boxes, BOX, class_ids(before)[frame]))
+            over = boxes.repeat_interleave(2, 0).repeat_interleave(2, 1)
+            assert torch.equal(clip.pixels[frame], torch.where(over, other.pixels[0], before.pixels[frame]))
+            for track in other.tracks[other.segments[0][boxes].unique()].tolist():
+                its = other.segments[0] == other.tracks.tolist().index(track)
+                (found,) = clip.tracks[clip.segments[frame][its].unique()].tolist()
+                assert found not in before.tracks
+                assert track_of.setdefault(found, track) == track
+    assert len(track_of) == 2
+    assert 0.3 < len(pasted_over) / len(clips) < 0.7
+    assert set(pasted_over) == {"box", "flo"}
 
 
 @pytest.mark.parametrize("loaders", [0, 2])

@@ -113,6 +113,7 @@ def test_classes_of_equal_names_keep_what_they_are_scored_with_and_so_does_no_ob
         torch.testing.assert_close(new_masks, masks)
         torch.testing.assert_close(new_scores[:, [1, 2, 4]], scores[:, [NAMES.index("ball"), NAMES.index("floor"), 5]])
     assert start.new == HEAD
+    assert start.added == {0, 3}
     assert start.notes[1:] == [
         "classes kept: ball, floor",
         "classes new: pallet, Wall",
@@ -125,6 +126,13 @@ def test_streams_come_first_from_what_carries_its_queries_and_has_all_classes(tm
     assert started(videomt).begins_with_streams
     assert not started(videomt, (*NAMES, "pallet")).begins_with_streams
     assert not started("nothing").begins_with_streams
+
+
+def test_classes_are_added_to_others_and_where_all_are_new_to_none(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "mine")
+    assert started(folder).added == started(folder, ("pallet", "forklift")).added == frozenset()
+    assert started(folder, (*NAMES, "pallet", "forklift")).added == {len(NAMES), len(NAMES) + 1}
+    assert started("nothing").added == frozenset()
 
 
 def test_names_come_from_the_label_table_of_the_start(tmp_path: Path) -> None:
