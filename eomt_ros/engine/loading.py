@@ -66,7 +66,9 @@ def made_ready(checkpoint: Checkpoint, asked: ModelOptions, image: Size = USUAL_
         score_memory=options.score_memory,
         top_k=options.top_k,
     )
-    opened = _backend_for(checkpoint, asked, task.place(image).input)
+    # Only exports are made ready for a size; a Mask2Former may refuse this image, and take all that come.
+    size = task.place(image).input if checkpoint.family.exports else image
+    opened = _backend_for(checkpoint, asked, size)
     pipeline = pipeline_for(checkpoint, task, opened, fallbacks_for(checkpoint, asked, opened))
     return Loaded(checkpoint, robot, options, task, pipeline)
 
