@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import statistics
 import tempfile
 import time
@@ -12,8 +10,7 @@ from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 
-import psutil
-
+from bench import machine
 from bench.timing import Row, compare
 from eomt_ros.engine import FrameResult, Segmenter
 from eomt_ros.evaluation import run
@@ -116,21 +113,18 @@ def memory(bag: FrameSequence, predictions: Again) -> Row:
 
     The engine, whose memory `bench.engine` measures, has made its results before: it would take most of the time.
     """
-    used: dict[int, int] = {}
+    used: dict[int, float] = {}
 
     def read(_: list[str]) -> Iterator[SourceFrame]:
         over_and_over = (frame for _ in count() for frame in bag.frames())
         for number, frame in enumerate(islice(over_and_over, FRAMES), start=1):
             yield replace(frame, stamp=number * PERIOD)
             if number in (SETTLED, FRAMES):
-                gc.collect()
-                # What is free and kept by the C library is no growth: up to 17 MiB.
-                ctypes.CDLL(None).malloc_trim(0)
-                used[number] = psutil.Process().memory_info().rss
+                used[number] = machine.resident()
 
     with tempfile.TemporaryDirectory() as out:
         long = FrameSequence("long", read, count=FRAMES)
         found = run.evaluate([long], predictions, Path(out), run.EvaluationOptions())
-    grown = (used[FRAMES] - used[SETTLED]) / 2**20
+    grown = used[FRAMES] - used[SETTLED]
     note = f"{grown:+.1f} MiB of resident memory from frame {SETTLED} on, {found.objects} objects"
     return Row(f"memory of an evaluation over {FRAMES} frames", growth_mib=grown, note=note)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import psutil
 import torch
 
-from bench import postprocess
+from bench import machine, postprocess
 from bench.pictures import picture
 from bench.timing import Row, compare, repeat
 from eomt_ros.engine import Segmenter
@@ -26,7 +24,7 @@ CLASSES = (5, 40, 124)
 CAMERAS = (1, 2, 4)
 FRAMES = 10_000
 WARM_UP = 500
-"""Frames after which all that is made once, and the allocator's reserve, is there."""
+"""Frames after which all that is made once is there."""
 
 
 def rows() -> Iterator[Row]:
@@ -90,11 +88,10 @@ def _growth() -> float:
         segmenter = Segmenter.load(save(network, Path(folder)), device="cpu")
     stream = segmenter.open_stream()
 
-    def resident_after(count: int) -> int:
+    def resident_after(count: int) -> float:
         for index in range(count):
             segmenter.segment(images[index % len(images)], stream, stamp=index / 10, with_masks=True)
-        gc.collect()
-        return psutil.Process().memory_info().rss
+        return machine.resident()
 
     before = resident_after(WARM_UP)
-    return (resident_after(FRAMES) - before) / 2**20
+    return resident_after(FRAMES) - before

@@ -146,8 +146,7 @@ class WorldScore:
         for camera, overlap in enumerate(overlaps):
             self._confusion.add(Confusion.of(overlap, len(self._confusion.counts)))
             self._association.update(overlap)
-            enough = overlap.counts.sum(axis=1) >= STANDARD_LIMITS.min_area * overlap.counts.sum()
-            for row in np.flatnonzero(overlap.truth.are_things & enough).tolist():
+            for row in np.flatnonzero(STANDARD_LIMITS.in_view(overlap)).tolist():
                 in_view[overlap.truth.keys[row]].add(camera)
             for thing, match in overlap.matches.items():
                 if thing.id:

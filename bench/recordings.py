@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
+from bench import machine
 from bench.timing import Row, seconds
 from eomt_ros.evaluation.fleet.cluster import run_units as cluster_units
 from eomt_ros.evaluation.fleet.evaluation import Fleet, Run
@@ -100,11 +98,10 @@ def merging(out: Path, merged: Path) -> Row:
     sources = sorted(path.parent for path in out.glob("*/metrics.json"))
     for number in range(MERGED):
         (merged / f"recording_{number:05}").symlink_to(sources[number % len(sources)])
-    gc.collect()
-    before = psutil.Process().memory_info().rss
+    before = machine.resident()
     merger = Merger(merged)
     for number in range(MERGED):
         merger.add(f"recording_{number:05}")
     write_results(merger.results(), merged)
-    grown = (psutil.Process().memory_info().rss - before) / 2**20
+    grown = machine.resident() - before
     return Row(f"memory of merging {MERGED} recordings", growth_mib=grown, note=f"{grown:+.0f} MiB of resident memory")

@@ -341,7 +341,7 @@ def main() -> None:
         # The first alone tells how far it is: the others keep pace with it.
         first, *others = (worlds[view.seed].frames(arguments.seconds, RATE, degrees=view.degrees) for view in views)
         frames = [tqdm(first, total=count, unit="frame"), *others]
-        (camera_matrix, *_) = (world.camera_matrix for world in worlds.values())
+        camera_matrix = worlds[views[0].seed].camera_matrix
         if rig:
             cameras = dict(zip(rig, frames, strict=True))
             write_rig(arguments.bag, cameras, camera_matrix, one_world=len(worlds) == 1)

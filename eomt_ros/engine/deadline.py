@@ -61,6 +61,27 @@ class _Measured(NamedTuple):
     """Median of the network's part."""
 
 
+@contextmanager
+def _each_message_once() -> Iterator[None]:
+    """Within the block, what is said of a model that is loaded is said once, and not again for each size."""
+    told: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known = len(told)
+        told.add(record.getMessage())
+        return len(told) > known
+
+    loggers = [logging.getLogger(f"eomt_ros.engine.{part}") for part in ("backends", "device", "loading")]
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)
+
+
+@_each_message_once()
 def load_within(asked: ModelOptions, max_latency: float, tick: Tick) -> Segmenter:
     """Loads a model at the largest size at which the engine does a tick within `max_latency` seconds, 95 of 100 times.
 
@@ -72,11 +93,6 @@ def load_within(asked: ModelOptions, max_latency: float, tick: Tick) -> Segmente
     `Segmenter.load`.
     """
     asked = ModelOptions(**{field.name: getattr(asked, field.name) for field in fields(ModelOptions)})
-    with _each_message_once():
-        return _load_within(asked, max_latency, tick)
-
-
-def _load_within(asked: ModelOptions, max_latency: float, tick: Tick) -> Segmenter:
     checkpoint = load_checkpoint(asked.model, asked.labels or None)
     sizes = _sizes(checkpoint, asked)
     # Gone, since a device may have no room for two: each size reads its own, without the hub.
@@ -104,26 +120,6 @@ def _load_within(asked: ModelOptions, max_latency: float, tick: Tick) -> Segment
         "" if above == len(sizes) else f"; size {sizes[above]} takes longer",
     )
     return Segmenter(made_ready(_read_again(checkpoint), replace(asked, size=sizes[below]), tick.image))
-
-
-@contextmanager
-def _each_message_once() -> Iterator[None]:
-    """Within the block, what is said of a model that is loaded is said once, and not again for each size."""
-    told: set[str] = set()
-
-    def is_new(record: logging.LogRecord) -> bool:
-        known = len(told)
-        told.add(record.getMessage())
-        return len(told) > known
-
-    loggers = [logging.getLogger(f"eomt_ros.engine.{part}") for part in ("backends", "device", "loading")]
-    for logger in loggers:
-        logger.addFilter(is_new)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(is_new)
 
 
 def _sizes(checkpoint: Checkpoint, asked: ModelOptions) -> list[int]:

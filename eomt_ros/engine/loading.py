@@ -66,9 +66,7 @@ def made_ready(checkpoint: Checkpoint, asked: ModelOptions, image: Size = USUAL_
         score_memory=options.score_memory,
         top_k=options.top_k,
     )
-    # Only exports are made ready for a size; a Mask2Former may refuse this image, and take all that come.
-    size = task.place(image).input if checkpoint.family.exports else image
-    opened = _backend_for(checkpoint, asked, size)
+    opened = _backend_for(checkpoint, asked, task, image)
     pipeline = pipeline_for(checkpoint, task, opened, fallbacks_for(checkpoint, asked, opened))
     return Loaded(checkpoint, robot, options, task, pipeline)
 
@@ -134,10 +132,12 @@ def with_score_threshold(options: ModelOptions, family: Family) -> ModelOptions:
     return replace(options, score_threshold=family.score_thresholds.get(options.task, 0.0))
 
 
-def _backend_for(loaded: Checkpoint, asked: ModelOptions, size: Size) -> Backend:
+def _backend_for(loaded: Checkpoint, asked: ModelOptions, task: Task, image: Size) -> Backend:
     """The checkpoint's network, ready to run; raises as `open_backend`, which takes the network over."""
-    backend = asked.backend if loaded.family.exports else "torch"
-    return open_backend(loaded, backend, asked.device, asked.precision, size)
+    if loaded.family.exports:
+        return open_backend(loaded, asked.backend, asked.device, asked.precision, task.place(image).input)
+    # Not what the network gets of it: a Mask2Former may refuse this image, and take all that come.
+    return open_backend(loaded, "torch", asked.device, asked.precision, image)
 
 
 def fallbacks_for(loaded: Checkpoint, asked: ModelOptions, opened: Backend) -> Fallbacks:

@@ -185,7 +185,7 @@ class ClipSampler(ABC):
         # Stuff has no outline of its own to be cut out by.
         things = self._footage[0].things(added)
         self._loader = ClipLoader(settings, things)
-        self._showing = self._footage[0].showing(things)
+        self._showing = self._footage[0].showing(things) if things and settings.paste else []
         self._threads = ThreadPoolExecutor(settings.loaders, "clips") if settings.loaders else None
         self._ahead: dict[tuple[int, int, int], list[Future[Clip]]] = {}
 

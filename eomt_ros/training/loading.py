@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -80,18 +80,17 @@ class Footage:
 
     def showing(self, classes: Collection[int]) -> list[tuple[int, int]]:
         """The places of all frames in which one of these classes is asked, as in `labelled`."""
-        return [place for place in self.labelled if not self._classes_in(*place).isdisjoint(classes)]
+        return [place for place in self.labelled if any(each.class_id in classes for each in self._asked_in(*place))]
 
-    def _classes_in(self, video: int, index: int) -> set[int]:
-        found = map(self.asked, self.videos[video][index].segments)
-        return {each.class_id for each in found if each is not None}
+    def _asked_in(self, video: int, index: int) -> Iterator[AskedSegment]:
+        return filter(None, map(self.asked, self.videos[video][index].segments))
 
     def _labelled(self) -> list[tuple[int, int]]:
         found = [
             (place, index)
             for place, frames in enumerate(self.videos)
-            for index, frame in enumerate(frames)
-            if any(self.asked(segment) for segment in frame.segments)
+            for index in range(len(frames))
+            if any(self._asked_in(place, index))
         ]
         if not found:
             raise DatasetError(

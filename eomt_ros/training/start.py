@@ -106,7 +106,8 @@ def _from_checkpoint(checkpoint: Checkpoint, settings: TrainingSettings, names: 
     wanted = _checked(dataclasses.replace(before, **changes), checkpoint.name)
     weights = checkpoint.network.state_dict()
     notes = [f"started from {checkpoint.name} ({checkpoint.family.name})"]
-    new = _class_head(weights, checkpoint.labels.class_names, names, notes)
+    lacked = _class_head(weights, checkpoint.labels.class_names, names, notes)
+    new = {"class_predictor.weight", "class_predictor.bias"} if lacked else set()
     if wanted.num_queries != before.num_queries:
         weights["query.weight"] = _queries(weights["query.weight"], wanted.num_queries)
         notes.append(f"queries: {wanted.num_queries} of {before.num_queries}")
@@ -124,8 +125,6 @@ def _from_checkpoint(checkpoint: Checkpoint, settings: TrainingSettings, names: 
     if (processor.image_mean, processor.image_std) != (IMAGENET_MEAN, IMAGENET_STD):
         notes.append("the start normalises pixels by another mean and deviation than ImageNet's, which it is now given")
     made = _built(settings, wanted, weights, new, notes)
-    known = {name.strip() for name in checkpoint.labels.class_names}
-    lacked = frozenset(place for place, name in enumerate(names) if name.strip() not in known)
     return dataclasses.replace(made, added=lacked if len(lacked) < len(names) else frozenset())
 
 
@@ -200,11 +199,13 @@ def _built(
     return Start(network, frozenset(new | changed), notes)
 
 
-def _class_head(weights: dict[str, Tensor], before: Sequence[str], names: Sequence[str], notes: list[str]) -> set[str]:
-    """Gives the weights a class head for other classes, and the names of its parameters if a row of it is new."""
+def _class_head(
+    weights: dict[str, Tensor], before: Sequence[str], names: Sequence[str], notes: list[str]
+) -> frozenset[int]:
+    """Gives the weights a class head for other classes; the rows of it that are new."""
     rows = {name.strip(): row for row, name in enumerate(before)}
     kept = [name for name in names if name.strip() in rows]
-    new = [name for name in names if name.strip() not in rows]
+    lacked = frozenset(row for row, name in enumerate(names) if name.strip() not in rows)
     gone = sorted(set(rows) - {name.strip() for name in names})
     old = [weights[f"class_predictor.{part}"] for part in ("weight", "bias")]
     head = nn.Linear(old[0].shape[1], len(names) + 1)
@@ -215,10 +216,11 @@ def _class_head(weights: dict[str, Tensor], before: Sequence[str], names: Sequen
                     fresh[row] = former[rows[name.strip()]]
             fresh[-1] = former[-1]  # no object
     weights["class_predictor.weight"], weights["class_predictor.bias"] = head.weight.detach(), head.bias.detach()
+    new = [names[row] for row in sorted(lacked)]
     for what, which in (("kept", kept), ("new", new), ("left out", gone)):
         if which:
             notes.append(f"classes {what}: {listed(which, MOST_NAMED)}")
-    return {"class_predictor.weight", "class_predictor.bias"} if new else set()
+    return lacked
 
 
 def _queries(queries: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 from eomt_ros.evaluation.ids import IdSpan, ObjectTimeline
 from eomt_ros.evaluation.metrics.identities import IdentityCounts, IdMatches
-from eomt_ros.evaluation.metrics.overlap import Key, Overlap
+from eomt_ros.evaluation.metrics.overlap import Flags, Key, Overlap
 from eomt_ros.evaluation.metrics.returns import ReturnCounts, ReturnScore
 from eomt_ros.evaluation.rows import ObjectRow
 
@@ -27,6 +27,10 @@ class ObjectLimits:
             raise ValueError(f"the least area of an object is {self.min_area}, expected a share of the image, 0 to 1")
         if self.min_frames < 1:
             raise ValueError(f"the least frames of an object are {self.min_frames}, expected 1 or more")
+
+    def in_view(self, overlap: Overlap) -> Flags:
+        """(true,) the segments of a frame that are things of which enough is seen."""
+        return overlap.truth.are_things & (overlap.areas >= self.min_area * overlap.areas.sum())
 
 
 STANDARD_LIMITS = ObjectLimits()
@@ -174,11 +178,10 @@ class ObjectScore:
 
     def update(self, overlap: Overlap, *, begin: float, seconds: float) -> None:
         """Counts one frame. begin: seconds from the start of the sequence. seconds: how long the frame stands for."""
-        pixels, areas = int(overlap.counts.sum()), overlap.counts.sum(axis=1)
-        smallest = self._limits.min_area * pixels
-        in_view = overlap.truth.are_things & (areas >= smallest)
+        pixels, areas = int(overlap.areas.sum()), overlap.areas
+        in_view = self._limits.in_view(overlap)
         self.in_view = [key for key, is_in_view in zip(overlap.truth.keys, in_view.tolist(), strict=True) if is_in_view]
-        ghosts = self._ids.update(overlap, self.in_view, smallest)
+        ghosts = self._ids.update(overlap, self.in_view, self._limits.min_area * pixels)
         self._returns.update(overlap, self.in_view, begin)
         found = switches = 0
         for key, area in zip(self.in_view, areas[in_view].tolist(), strict=True):

@@ -67,6 +67,11 @@ class Overlap:
     """True if both sides tell things apart; otherwise there are classes only."""
 
     @cached_property
+    def areas(self) -> Counts:
+        """(true,) pixels."""
+        return self.counts.sum(axis=1)
+
+    @cached_property
     def matches(self) -> dict[Key, Key]:
         """True segments -> predicted ones of the same class that overlap with an IoU above `MATCH_IOU`."""
         iou = matched_iou(self.counts, self.truth, self.prediction)
