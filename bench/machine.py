@@ -1,4 +1,4 @@
-"""Description of the machine that the figures were measured on."""
+"""The machine that the figures were measured on, and the memory that this process has of it."""
 
 from __future__ import annotations
 
